@@ -1,0 +1,163 @@
+//! Whether this machine lets an experiment start all its processes, asked before the first one starts.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, geteuid, getrlimit};
+
+use crate::error::{Error, Result};
+use crate::machine::{meminfo_bytes, read_number};
+use crate::plan::{Cell, Plan};
+
+/// Memory that a scanner or busy task needs, buffers and page tables included (measured: 0.5 MiB, rounded up).
+const ROLE_BYTES: u64 = 1 << 20;
+
+/// A limit and what it leaves.
+struct Limit {
+    name: String,
+    left: u64,
+    needed: u64,
+    advice: &'static str,
+}
+
+/// Checks the plan's largest cell against every limit that could stop it.
+///
+/// # Errors
+/// [`Error::NotPossible`] names the limit, what it leaves and what is needed.
+pub fn check(plan: &Plan) -> Result<()> {
+    let Some(cell) = plan.cells().into_iter().max_by_key(|&c| plan.processes(c)) else {
+        return Ok(());
+    };
+    process_limits(plan.processes(cell) + 2)
+        .into_iter()
+        .chain(memory_limits(plan, cell))
+        .find(|limit| limit.left < limit.needed)
+        .map_or(Ok(()), |limit| {
+            Err(Error::NotPossible(format!(
+                "level {} needs {}, but {} leaves {}; {} or take a lower --busy",
+                cell.busy, limit.needed, limit.name, limit.left, limit.advice
+            )))
+        })
+}
+
+fn process_limits(needed: u64) -> Vec<Limit> {
+    let limit = |name: &str, left: u64, advice| Limit {
+        name: format!("{name} (processes)"),
+        left,
+        needed,
+        advice,
+    };
+    let mut limits = Vec::new();
+    let tasks = fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split(' ').nth(3)?.split_once('/')?.1.parse::<u64>().ok())
+        .unwrap_or(0);
+    for name in ["kernel.pid_max", "kernel.threads-max"] {
+        if let Some(max) = read_number(&format!("/proc/sys/{}", name.replace('.', "/"))) {
+            limits.push(limit(name, max.saturating_sub(tasks), "raise it with sysctl"));
+        }
+    }
+    // The kernel does not apply RLIMIT_NPROC to root (CAP_SYS_ADMIN, CAP_SYS_RESOURCE).
+    if let (Some(max), false) = (getrlimit(Resource::Nproc).current, geteuid().is_root()) {
+        let left = max.saturating_sub(own_processes());
+        limits.push(limit("RLIMIT_NPROC", left, "raise it with ulimit -u"));
+    }
+    for (dir, max, current) in cgroup_limits("pids", &[("pids.max", "pids.current")]) {
+        let name = format!("pids.max of {}", dir.display());
+        limits.push(limit(&name, max.saturating_sub(current), "raise it"));
+    }
+    limits
+}
+
+fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {
+    let needed = plan.processes(cell) * ROLE_BYTES + plan.region_bytes;
+    let limit = |name: String, left: u64| Limit {
+        name: format!("{name} (bytes of memory)"),
+        left,
+        needed,
+        advice: "free some",
+    };
+    let files = [
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ];
+    let available = meminfo_bytes("MemAvailable").map(|left| limit("MemAvailable".into(), left));
+    let cgroups = cgroup_limits("memory", &files)
+        .into_iter()
+        .map(|(dir, max, current)| {
+            limit(
+                format!("the memory limit of {}", dir.display()),
+                max.saturating_sub(current),
+            )
+        });
+    available.into_iter().chain(cgroups).collect()
+}
+
+/// Processes of this user.
+fn own_processes() -> u64 {
+    let uid = geteuid().as_raw();
+    let mine = |entry: &fs::DirEntry| {
+        entry.file_name().as_encoded_bytes()[0].is_ascii_digit() && entry.metadata().is_ok_and(|m| m.uid() == uid)
+    };
+    fs::read_dir("/proc").map_or(0, |dir| dir.flatten().filter(mine).count() as u64)
+}
+
+/// Limit and use of `controller` in this process's cgroup and all above it, where there is a limit.
+fn cgroup_limits(controller: &str, files: &[(&str, &str)]) -> Vec<(PathBuf, u64, u64)> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut limits = Vec::new();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        // Where distributions mount v2, v1 and the v2 of a hybrid layout; what is elsewhere is not checked.
+        let mounts = match controllers {
+            "" => vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/fs/cgroup/unified")],
+            c if c.split(',').any(|c| c == controller) => vec![Path::new("/sys/fs/cgroup").join(c)],
+            _ => continue,
+        };
+        for mount in mounts {
+            for dir in Path::new(path.trim_start_matches('/')).ancestors().map(|p| mount.join(p)) {
+                let number = |file: &str| read_number(dir.join(file).to_str()?);
+                for (max, current) in files {
+                    if let (Some(max), Some(current)) = (number(max), number(current)) {
+                        limits.push((dir.clone(), max, current));
+                    }
+                }
+            }
+        }
+    }
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Placement, Preset};
+
+    fn plan(busy: Vec<u32>) -> Plan {
+        let placement = Placement {
+            mapper: 0,
+            controller: 0,
+            busy: vec![1],
+        };
+        Plan {
+            busy,
+            ..Plan::preset(Preset::Check, placement)
+        }
+    }
+
+    #[test]
+    fn a_small_plan_is_possible() {
+        check(&plan(vec![0, 1])).unwrap();
+    }
+
+    #[test]
+    fn more_processes_than_the_machine_can_have_are_refused_with_the_limit() {
+        let error = check(&plan(vec![u32::MAX])).unwrap_err();
+        assert!(matches!(error, Error::NotPossible(_)));
+        assert!(error.to_string().contains("kernel."), "{error}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Several series side by side, as in the talk's last table.
+
+use std::fmt::Write;
+
+use super::{hangs_cell, spread_cells};
+use crate::stats::{Row, Series};
+
+/// Levels that any series has, ascending.
+pub(super) fn levels(series: &[(String, Series)]) -> Vec<u32> {
+    let mut levels: Vec<u32> = series.iter().flat_map(|(_, s)| s.rows.iter().map(|r| r.busy)).collect();
+    levels.sort_unstable();
+    levels.dedup();
+    levels
+}
+
+pub(super) fn row_at(series: &Series, level: u32) -> Option<&Row> {
+    series.rows.iter().find(|r| r.busy == level)
+}
+
+/// The series next to each other: median, minimum, maximum and hangs of each, a line a level.
+#[must_use]
+pub fn compare(series: &[(String, Series)]) -> String {
+    const WIDTH: usize = 36;
+    let mut text = String::from("Worst-case mmap()/munmap() latency (milliseconds)\n     ");
+    // Writing to a String can not fail.
+    for (label, _) in series {
+        let label: String = label.chars().take(WIDTH - 2).collect();
+        let _ = write!(text, " |{label:^WIDTH$}");
+    }
+    text.push_str("\n#Busy");
+    for _ in series {
+        let _ = write!(text, " |{:>9} {:>9} {:>9} {:>6}", "Median", "Minimum", "Maximum", "#Hangs");
+    }
+    text.push('\n');
+    for level in levels(series) {
+        let _ = write!(text, "{level:>5}");
+        for (_, series) in series {
+            let [median, min, max] = row_at(series, level).map_or([const { String::new() }; 3], |r| spread_cells(r.worst));
+            let hangs = row_at(series, level).map_or(String::new(), |r| hangs_cell(r.hangs));
+            let _ = write!(text, " |{median:>9} {min:>9} {max:>9} {hangs:>6}");
+        }
+        text.push('\n');
+    }
+    text
+}

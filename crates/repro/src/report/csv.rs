@@ -1,0 +1,49 @@
+//! One line for each run, for spreadsheets and scripts; times in nanoseconds.
+
+use std::fmt::Write;
+
+use super::Report;
+
+const HEADER: &str = "target,file,busy,sample,seed,hang,worst_ns,cut_short,operations,maps,unmaps,elapsed_ns,in_calls_ns,\
+mean_ns,p50_ns,p99_ns,p999_ns,scans,longest_scan_ns,preemptions,worst_fault_mapped_ns,worst_fault_fresh_ns,fault_cut_short,steal_ns\n";
+
+/// The runs in the order in which they were made. A field is empty where there is no value.
+#[must_use]
+pub fn csv(report: &Report) -> String {
+    let mut text = HEADER.to_owned();
+    for s in &report.samples {
+        let or_empty = |value: Option<u64>| value.map_or(String::new(), |v| v.to_string());
+        let q = |share| or_empty(s.calls.quantile_ns(share));
+        let faults = s.faults.as_ref();
+        // Writing to a String can not fail.
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            s.target.name(),
+            s.file.map_or("", |f| f.name()),
+            s.busy,
+            s.sample,
+            s.seed,
+            s.hang,
+            or_empty(s.worst_ns),
+            s.cut_short,
+            s.operations,
+            s.maps,
+            s.unmaps,
+            s.elapsed_ns,
+            s.calls.total_ns,
+            s.calls.mean_ns().map_or(String::new(), |m| format!("{m:.0}")),
+            q(0.5),
+            q(0.99),
+            q(0.999),
+            s.scans,
+            s.longest_scan_ns,
+            s.preemptions,
+            or_empty(faults.map(|f| f.mapped.max_ns)),
+            or_empty(faults.map(|f| f.fresh.max_ns)),
+            faults.map_or(String::new(), |f| f.cut_short.to_string()),
+            s.steal_ns.values().sum::<u64>(),
+        );
+    }
+    text
+}

@@ -1,0 +1,89 @@
+//! Tables for documents.
+
+use std::fmt::Write;
+
+use super::compare::{levels, row_at};
+use super::{Report, heading, ms_cell, noise_line, spread_cells, worst_cell};
+use crate::stats::{Series, series};
+
+/// Every series of a report as a table, with the lines that say what it is.
+#[must_use]
+pub fn markdown(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String can not fail.
+    for series in series(report) {
+        let _ = writeln!(text, "{}\n", heading(report, series.file));
+        text.push_str(
+            "| #busy | worst: median | min | max | hangs | calls | mean | p99 | in call | calls >= 20 ms a run | scans | stall a scan | worst fault: mapped | fresh | verdict |\n\
+             |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n",
+        );
+        for row in &series.rows {
+            let [median, min, max] = spread_cells(row.worst);
+            let fault = |worst: Option<_>| worst.map_or("-".to_owned(), |w| worst_cell(Some(w)));
+            let _ = writeln!(
+                text,
+                "| {} | {median} | {min} | {max} | {} | {} | {} | {} | {:.1} % | {:.1} | {} | {} | {} | {} | {} |",
+                row.busy,
+                hangs_of(row.hangs, row.runs),
+                row.calls.count,
+                ms_cell(row.calls.mean_ns()),
+                ms_cell(row.calls.quantile_ns(0.99).map(|ns| ns as f64)),
+                row.in_call * 100.0,
+                row.long_calls,
+                row.scans,
+                ms_cell(row.stall_per_scan_ns),
+                fault(row.fault_mapped),
+                fault(row.fault_fresh),
+                row.verdict.text(),
+            );
+        }
+        text.push('\n');
+    }
+    let _ = writeln!(
+        text,
+        "Times in milliseconds. {} {} samples of {:.1} s a row, {} to {}.",
+        noise_line(report),
+        report.plan.samples,
+        report.plan.duration_ns as f64 / 1e9,
+        report.start,
+        report.end,
+    );
+    text
+}
+
+/// Several series side by side.
+#[must_use]
+pub fn markdown_compare(series: &[(String, Series)]) -> String {
+    let mut text = String::from("| #busy |");
+    // Writing to a String can not fail.
+    for (label, _) in series {
+        let _ = write!(text, " {label}: median | min | max | hangs |");
+    }
+    text.push_str("\n|--:|");
+    text.push_str(&"--:|".repeat(4 * series.len()));
+    text.push('\n');
+    for level in levels(series) {
+        let _ = write!(text, "| {level} |");
+        for (_, series) in series {
+            match row_at(series, level) {
+                Some(row) => {
+                    let [median, min, max] = spread_cells(row.worst);
+                    let hangs = hangs_of(row.hangs, row.runs);
+                    let _ = write!(text, " {median} | {min} | {max} | {hangs} |");
+                }
+                None => text.push_str(" | | | |"),
+            }
+        }
+        text.push('\n');
+    }
+    text.push_str("\nWorst-case mmap()/munmap() latency of a run in milliseconds.\n");
+    text
+}
+
+fn hangs_of(hangs: usize, runs: usize) -> String {
+    if hangs == 0 {
+        String::new()
+    } else {
+        format!("{hangs} of {runs}")
+    }
+}

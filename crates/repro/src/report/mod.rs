@@ -1,0 +1,180 @@
+//! A finished experiment and the forms in which it is shown: one file each.
+
+mod compare;
+mod csv;
+mod details;
+mod markdown;
+mod svg;
+mod talk;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use compare::compare;
+pub use csv::csv;
+pub use details::details;
+pub use markdown::{markdown, markdown_compare};
+pub use svg::svg;
+pub use talk::{heading, noise_line, talk_table};
+
+use crate::error::{Error, Result};
+use crate::machine::Machine;
+use crate::noise::Gap;
+use crate::plan::Plan;
+use crate::sample::Sample;
+use crate::stats::{Series, Spread, Worst, series};
+
+/// Name and version of the JSON form. A change that a reader could stumble over raises the number.
+pub const SCHEMA: &str = "vmaple-repro/1";
+
+/// The machine's own share in every worst case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Gaps of pinned spinners before the first run.
+    pub before: Vec<Gap>,
+    /// The same after the last; empty if the experiment was interrupted.
+    pub after: Vec<Gap>,
+}
+
+impl Noise {
+    /// The longest gap on any CPU.
+    #[must_use]
+    pub fn longest_gap_ns(&self) -> u64 {
+        self.gaps().into_values().max().unwrap_or(0)
+    }
+
+    /// The longest gap of each CPU.
+    #[must_use]
+    pub fn gaps(&self) -> BTreeMap<usize, u64> {
+        let mut gaps = BTreeMap::new();
+        for gap in self.before.iter().chain(&self.after) {
+            let longest = gaps.entry(gap.cpu).or_insert(0);
+            *longest = gap.longest_ns.max(*longest);
+        }
+        gaps
+    }
+}
+
+/// An experiment's settings, surroundings and every sample: all that any table or plot is made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Version of the program.
+    pub version: String,
+    /// The command line.
+    pub argv: Vec<String>,
+    /// When it started (RFC 3339, UTC).
+    pub start: String,
+    /// When it ended.
+    pub end: String,
+    /// Whether the user stopped it before it was done.
+    pub interrupted: bool,
+    /// Machine and kernel.
+    pub machine: Machine,
+    /// Whether the controller had real-time priority, so that it was never starved by its own load.
+    pub real_time_controller: bool,
+    /// The settings.
+    pub plan: Plan,
+    /// The noise floor.
+    pub noise: Noise,
+    /// The runs, in the order in which they were made.
+    pub samples: Vec<Sample>,
+}
+
+impl Report {
+    /// The JSON form, as `docs/json.md` describes it.
+    ///
+    /// # Errors
+    /// Fails if memory runs out.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map(|json| json + "\n")
+            .map_err(|e| Error::failed("writing JSON", e))
+    }
+
+    /// Reads the JSON form back.
+    ///
+    /// # Errors
+    /// Fails for anything but a complete report of this version's schema.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let reading = "reading a report";
+        #[derive(Deserialize)]
+        struct Tagged {
+            schema: Option<String>,
+        }
+        let bad = |e: serde_json::Error| match e.classify() {
+            serde_json::error::Category::Eof => Error::failed(reading, format!("the file is cut short ({e})")),
+            _ => Error::failed(reading, e),
+        };
+        match serde_json::from_str::<Tagged>(text).map_err(bad)?.schema {
+            Some(schema) if schema == SCHEMA => {}
+            Some(other) => {
+                let why = format!("its schema is '{other}', this program reads '{SCHEMA}'");
+                return Err(Error::failed(reading, why));
+            }
+            None => return Err(Error::failed(reading, "it is JSON, but no report of vmaple repro")),
+        }
+        let report: Self = serde_json::from_str(text).map_err(bad)?;
+        for sample in &report.samples {
+            sample.calls.check()?;
+            if let Some(faults) = &sample.faults {
+                faults.mapped.check()?;
+                faults.fresh.check()?;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Time that the hypervisor withheld during the runs, in nanoseconds by CPU.
+    #[must_use]
+    pub fn steal_ns(&self) -> BTreeMap<usize, u64> {
+        let mut all = BTreeMap::new();
+        for (&cpu, ns) in self.samples.iter().flat_map(|s| &s.steal_ns) {
+            *all.entry(cpu).or_insert(0) += ns;
+        }
+        all
+    }
+
+    /// The report's series with a label each that tells them apart in a comparison.
+    #[must_use]
+    pub fn labelled_series(&self) -> Vec<(String, Series)> {
+        series(self)
+            .into_iter()
+            .map(|s| (format!("{} {}", self.machine.release, s.file), s))
+            .collect()
+    }
+}
+
+/// A time in milliseconds in the talk's nine columns and three decimals; a lower bound with `>=` and fewer decimals.
+fn worst_cell(worst: Option<Worst>) -> String {
+    let Some(worst) = worst else {
+        return "none".to_owned();
+    };
+    let ms = worst.ns / crate::clock::NS_PER_MS;
+    if !worst.at_least {
+        return format!("{ms:.3}");
+    }
+    (0..=3)
+        .rev()
+        .map(|decimals| format!(">={ms:.decimals$}"))
+        .find(|text| text.len() <= 9)
+        .unwrap_or_else(|| format!(">={ms:.0}"))
+}
+
+/// Median, minimum and maximum as [`worst_cell`]s.
+fn spread_cells(spread: Option<Spread>) -> [String; 3] {
+    let of = |pick: fn(Spread) -> Worst| worst_cell(spread.map(pick));
+    [of(|s| s.median), of(|s| s.min), of(|s| s.max)]
+}
+
+/// The number of hangs as in the talk: `*23`, or nothing.
+fn hangs_cell(hangs: usize) -> String {
+    if hangs == 0 { String::new() } else { format!("*{hangs}") }
+}
+
+/// Nanoseconds as milliseconds with three decimals, or `-`.
+fn ms_cell(ns: Option<f64>) -> String {
+    ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3}", ns / crate::clock::NS_PER_MS))
+}

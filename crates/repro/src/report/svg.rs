@@ -1,0 +1,127 @@
+//! The picture: worst case against busy tasks, on a logarithmic axis, minimum to maximum with the median marked.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::compare::levels;
+use crate::clock::NS_PER_MS;
+use crate::error::{Error, Result};
+use crate::stats::Series;
+
+const SIZE: (u32, u32) = (860, 470);
+
+/// Told apart by all common kinds of colour vision (Okabe and Ito), on white and on black.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xcc, 0x79, 0xa7),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+];
+
+/// Text and lines as plotters writes them, and what a dark page makes of them.
+const INK: RGBColor = RGBColor(0x24, 0x29, 0x2f);
+const GRID: RGBColor = RGBColor(0xd0, 0xd7, 0xde);
+const DARK: &str = "<style>@media (prefers-color-scheme: dark) {\
+ [fill=\"#24292F\"] { fill: #e6edf3 } [stroke=\"#24292F\"] { stroke: #e6edf3 }\
+ [stroke=\"#D0D7DE\"] { stroke: #30363d } }</style>\n";
+
+/// Draws one series a label; the background is transparent.
+///
+/// # Errors
+/// Fails if there is nothing to draw.
+pub fn svg(title: &str, series: &[(String, Series)]) -> Result<String> {
+    let mut text = String::new();
+    draw(title, series, &mut text).map_err(|e| Error::failed("drawing the plot", e))?;
+    let body = text.find("<svg").and_then(|at| Some(at + text[at..].find('>')? + 1));
+    if let Some(at) = body {
+        text.insert_str(at, &format!("\n{DARK}"));
+    }
+    Ok(text)
+}
+
+fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+    let levels = levels(series);
+    let spreads = || series.iter().flat_map(|(_, s)| s.rows.iter().filter_map(|r| r.worst));
+    let ms = |ns: f64| (ns / NS_PER_MS).max(1e-6);
+    let lowest = spreads().map(|w| ms(w.min.ns)).fold(f64::INFINITY, f64::min);
+    let highest = spreads().map(|w| ms(w.max.ns)).fold(0.0, f64::max);
+    if levels.is_empty() || !lowest.is_finite() {
+        return Err("no run completed a call".into());
+    }
+    let decade = |x: f64, up: bool| 10_f64.powf(if up { x.log10().ceil() } else { x.log10().floor() });
+    let range = decade(lowest * 0.9, false)..decade(highest * 1.5, true);
+
+    let root = SVGBackend::with_string(out, SIZE).into_drawing_area();
+    let font = |size: i32| ("sans-serif", size).into_font().color(&INK);
+    let mut chart = ChartBuilder::on(&root)
+        .caption(title, font(17))
+        .margin(14)
+        .x_label_area_size(46)
+        .y_label_area_size(72)
+        .build_cartesian_2d(-0.5..levels.len() as f64 - 0.5, range.log_scale())?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .axis_style(INK)
+        .x_labels(2 * levels.len() + 1)
+        .x_label_formatter(&|x| {
+            let at = x.round();
+            let level = (at >= 0.0 && (x - at).abs() < 1e-6).then(|| levels.get(at as usize));
+            level.flatten().map_or(String::new(), ToString::to_string)
+        })
+        .y_label_formatter(&|y| format!("{y}"))
+        .x_desc("scanners, and also busy tasks")
+        .y_desc("worst mmap()/munmap() of a run, ms")
+        .label_style(font(14))
+        .axis_desc_style(font(15))
+        .draw()?;
+
+    let width = 0.8 / series.len() as f64;
+    for (i, (label, series)) in series.iter().enumerate() {
+        let colour = COLOURS[i % COLOURS.len()];
+        let offset = (i as f64 + 0.5) * width - 0.4;
+        let points: Vec<_> = levels
+            .iter()
+            .enumerate()
+            .filter_map(|(x, &level)| {
+                let row = series.rows.iter().find(|r| r.busy == level)?;
+                Some((x as f64 + offset, row.worst?, row.hangs))
+            })
+            .collect();
+        chart.draw_series(points.iter().map(|&(x, w, _)| {
+            ErrorBar::new_vertical(x, ms(w.min.ns), ms(w.median.ns), ms(w.max.ns), colour.stroke_width(2), 8)
+        }))?;
+        chart
+            .draw_series(
+                points
+                    .iter()
+                    .map(|&(x, w, _)| Circle::new((x, ms(w.median.ns)), 5, colour.filled())),
+            )?
+            .label(label)
+            .legend(move |(x, y)| Circle::new((x + 8, y), 5, colour.filled()));
+        // A lower bound points up; hangs are told as in the talk's table.
+        chart.draw_series(
+            points
+                .iter()
+                .filter(|(_, w, _)| w.max.at_least)
+                .map(|&(x, w, _)| TriangleMarker::new((x, ms(w.max.ns)), 7, colour.filled())),
+        )?;
+        let above = font(13).pos(Pos::new(HPos::Center, VPos::Bottom));
+        chart.draw_series(points.iter().filter(|(_, _, hangs)| *hangs > 0).map(|&(x, w, hangs)| {
+            EmptyElement::at((x, ms(w.max.ns))) + Text::new(format!("*{hangs}"), (0, -8), above.clone())
+        }))?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .border_style(GRID)
+        .background_style(TRANSPARENT)
+        .label_font(font(14))
+        .draw()?;
+    root.present()?;
+    Ok(())
+}

@@ -1,0 +1,423 @@
+//! One run: starts the roles in the talk's order, times the mapper, applies the hang rule, ends everybody.
+//!
+//! Order: the mapper maps its region and waits; the scanners scan; a second later the busy tasks spin; once all of them
+//! have run, the mapper begins. Every role is started, placed and checked before the first of them makes any load, so a
+//! thousand of each start as reliably as one. A mapper that is not done [`HANG_GRACE_NS`] after its time has hung: the
+//! interferers are killed, and the run's figure is what it then reports.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::cgroup::ScannerCgroup;
+use crate::clock::{now_ns, timespec};
+use crate::error::{Error, Result};
+use crate::ledger::{Ledger, Phase, Slot};
+use crate::machine::steal_ns;
+use crate::plan::{Cell, HANG_GRACE_NS, Plan, SETTLE_NS};
+use crate::role::{COMMAND, MapperResult, RoleSpec, Task};
+use crate::sample::{Faults, Sample, Target};
+
+/// Longest time for a step that needs no more than a moment of CPU time from each role: starting, or ending after the
+/// interferers are gone.
+const STEP_NS: u64 = 120_000_000_000;
+
+/// How often a wait looks whether a role has died.
+const LOOK_NS: u64 = 100_000_000;
+
+/// What all runs of an experiment have in common.
+pub(crate) struct Runner<'a> {
+    pub(crate) plan: &'a Plan,
+    /// The program that lets [`crate::role::run`] take over.
+    pub(crate) exe: &'a Path,
+    pub(crate) cgroup: Option<&'a ScannerCgroup>,
+    /// Becomes readable when the user wants to stop.
+    pub(crate) stop: BorrowedFd<'a>,
+}
+
+/// Child processes that are killed and reaped when the value goes.
+#[derive(Default)]
+struct Roles(Vec<Child>);
+
+impl Roles {
+    fn end(&mut self) {
+        for child in &mut self.0 {
+            // It may have ended by itself.
+            let _ = child.kill();
+        }
+        for mut child in self.0.drain(..) {
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Roles {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A run on its way.
+struct Run<'a> {
+    runner: &'a Runner<'a>,
+    ledger: Ledger,
+    /// Standard error of all roles.
+    errors: File,
+    mapper: Roles,
+    interferers: Roles,
+}
+
+/// The user wants to stop, or the run has failed.
+enum End {
+    Stopped,
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Runner<'_> {
+    /// Makes one run; `None` if the user stopped it.
+    pub(crate) fn run(&self, cell: Cell, sample: u32) -> Result<Option<Sample>> {
+        match self.attempt(cell, sample) {
+            Ok(sample) => Ok(Some(sample)),
+            Err(End::Stopped) => Ok(None),
+            Err(End::Failed(error)) => Err(error),
+        }
+    }
+
+    fn attempt(&self, cell: Cell, sample: u32) -> Result<Sample, End> {
+        let seed = self.plan.seed.wrapping_add(u64::from(sample));
+        let steal = steal_ns();
+        let scanners = self.plan.placement.busy.len() * cell.busy as usize;
+        let mut run = self.new_run(2 * scanners)?;
+        let output = run.start(cell, seed)?;
+        let mapper = run.mapper_pidfd()?;
+        run.begin(scanners)?;
+        let scans_before = run.scans();
+        let preemptions_before = run.preemptions(scanners);
+        for slot in run.ledger.slots() {
+            slot.longest_ns.store(0, Relaxed);
+        }
+        run.ledger.enter(Phase::Map);
+
+        let mut done = run.mapper_ends(&mapper, self.plan.duration_ns + HANG_GRACE_NS)?;
+        let now = now_ns();
+        let hang = !done;
+        let since = |word: &std::sync::atomic::AtomicU64| Some(word.load(Relaxed)).filter(|&ns| ns != 0);
+        let header = run.ledger.header();
+        let call = since(&header.call_since_ns).filter(|_| hang);
+        let fault = since(&header.fault_since_ns).filter(|_| hang);
+        let scans = run.scans() - scans_before;
+        let preemptions = run.preemptions(scanners).saturating_sub(preemptions_before);
+        let longest_scan_ns = run.longest_scan_ns(now);
+        run.interferers.end();
+        if hang {
+            done = run.mapper_ends(&mapper, STEP_NS)?;
+        }
+        let result = if done {
+            Some(run.mapper_result(output)?)
+        } else {
+            // Still stuck with nobody in its way: what the ledger says is all there is.
+            run.mapper.end();
+            None
+        };
+        let header = run.ledger.header();
+        let calls = result.as_ref().map(|r| r.calls.clone()).unwrap_or_default();
+        let in_flight = call.filter(|_| !done).map(|since| now_ns() - since);
+        Ok(Sample {
+            target: Target::Kernel,
+            file: cell.file,
+            busy: cell.busy,
+            sample,
+            seed,
+            hang,
+            worst_ns: (calls.count > 0).then_some(calls.max_ns).max(in_flight),
+            cut_short: call.is_some(),
+            operations: header.operations.load(Relaxed),
+            maps: result.as_ref().map_or(0, |r| r.maps),
+            unmaps: result.as_ref().map_or(0, |r| r.unmaps),
+            elapsed_ns: result
+                .as_ref()
+                .map_or_else(|| now_ns().saturating_sub(header.begun_ns.load(Relaxed)), |r| r.elapsed_ns),
+            calls,
+            faults: result.and_then(|r| r.faults).map(|seen| Faults {
+                cut_short: fault.is_some(),
+                ..seen
+            }),
+            scans,
+            longest_scan_ns,
+            preemptions,
+            steal_ns: steal_ns()
+                .into_iter()
+                .map(|(cpu, ns)| (cpu, ns.saturating_sub(steal.get(&cpu).copied().unwrap_or(0))))
+                .filter(|&(_, ns)| ns > 0)
+                .collect(),
+        })
+    }
+
+    /// Calls `work` with the PID and the region's address of a mapper that is set up and sleeps, then ends it.
+    pub(crate) fn with_waiting_mapper<T>(&self, work: impl FnOnce(i32, u64) -> Result<T>) -> Result<T> {
+        let mut run = self.new_run(0)?;
+        match run.start(Cell { file: None, busy: 0 }, self.plan.seed) {
+            Ok(_) => {}
+            Err(End::Failed(error)) => return Err(error),
+            Err(End::Stopped) => return Err(Error::failed("starting the mapper", "interrupted")),
+        }
+        let pid = run.mapper.0.first().map_or(0, Child::id).cast_signed();
+        work(pid, run.ledger.header().region.load(Relaxed))
+    }
+
+    fn new_run(&self, slots: usize) -> Result<Run<'_>> {
+        Ok(Run {
+            runner: self,
+            ledger: Ledger::new(slots)?,
+            errors: memory_file()?,
+            mapper: Roles::default(),
+            interferers: Roles::default(),
+        })
+    }
+
+    fn spawn(&self, task: Task, run: &Run, stdout: Stdio) -> Result<Child> {
+        let spec = RoleSpec {
+            controller: std::process::id().cast_signed(),
+            task,
+        };
+        let failed = |e: &dyn std::fmt::Display| Error::failed("starting a role", e);
+        let spec = serde_json::to_string(&spec).map_err(|e| failed(&e))?;
+        let ledger = rustix::io::dup(&run.ledger).map_err(|e| failed(&e))?;
+        let errors = run.errors.try_clone().map_err(|e| failed(&e))?;
+        Command::new(self.exe)
+            .args([COMMAND, &spec])
+            .stdin(ledger)
+            .stdout(stdout)
+            .stderr(errors)
+            .process_group(0) // a Ctrl-C is the controller's to handle
+            .spawn()
+            .map_err(|e| failed(&e))
+    }
+}
+
+impl Run<'_> {
+    /// Starts all roles and waits until each is placed; returns where the mapper writes its result.
+    fn start(&mut self, cell: Cell, seed: u64) -> Result<File, End> {
+        let plan = self.runner.plan;
+        let output = memory_file()?;
+        let mapper = self.runner.spawn(
+            Task::Mapper {
+                cpu: Some(plan.placement.mapper),
+                region_bytes: plan.region_bytes,
+                fragment: plan.fragment,
+                seed,
+                duration_ns: plan.duration_ns,
+                faults: plan.faults,
+            },
+            self,
+            output
+                .try_clone()
+                .map_err(|e| Error::failed("starting the mapper", e))?
+                .into(),
+        )?;
+        let pid = mapper.id().cast_signed();
+        self.mapper.0.push(mapper);
+        self.wait_for_count(|ledger| &ledger.header().ready, 1)?;
+        let places = || {
+            let busy = &plan.placement.busy;
+            (0..cell.busy).flat_map(|_| busy.iter().copied()).enumerate()
+        };
+        let scanners = places().count();
+        if let Some(file) = cell.file {
+            for (slot, cpu) in places() {
+                let task = Task::Scanner {
+                    slot,
+                    cpu,
+                    nice: plan.slice.nice(),
+                    cgroup: self.runner.cgroup.map(|c| c.cgroup().clone()),
+                    file,
+                    mapper: pid,
+                    region_bytes: plan.region_bytes,
+                };
+                self.start_interferer(task)?;
+            }
+        }
+        for (i, cpu) in places() {
+            let task = Task::Busy {
+                slot: scanners + i,
+                cpu,
+                spin_ns: plan.busy_duration_ns,
+            };
+            self.start_interferer(task)?;
+        }
+        let all = 1 + self.interferers.0.len() as u32;
+        self.wait_for_count(|ledger| &ledger.header().ready, all)?;
+        Ok(output)
+    }
+
+    fn start_interferer(&mut self, task: Task) -> Result<(), End> {
+        let child = self.runner.spawn(task, self, Stdio::null())?;
+        self.interferers.0.push(child);
+        Ok(())
+    }
+
+    /// Lets the scanners, and a second later the busy tasks, go; returns when each of the latter has run.
+    fn begin(&mut self, scanners: usize) -> Result<(), End> {
+        if scanners == 0 {
+            return Ok(());
+        }
+        self.ledger.enter(Phase::Scan);
+        self.pause(SETTLE_NS)?;
+        self.ledger.enter(Phase::Busy);
+        self.wait_for_count(|ledger| &ledger.header().started, scanners as u32)
+    }
+
+    /// Waits until as many roles as `target` have counted themselves.
+    fn wait_for_count(
+        &mut self,
+        counter: impl Fn(&Ledger) -> &std::sync::atomic::AtomicU32,
+        target: u32,
+    ) -> Result<(), End> {
+        let deadline = now_ns() + STEP_NS;
+        while !self.ledger.wait_until(counter(&self.ledger), target, LOOK_NS) {
+            self.pause(0)?;
+            self.check_alive()?;
+            if now_ns() > deadline {
+                let got = counter(&self.ledger).load(Relaxed);
+                let why = format!("{got} of {target} processes were up after {} s", STEP_NS / 1_000_000_000);
+                return Err(Error::failed("starting the roles", why).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails if a role has ended that should not have.
+    fn check_alive(&mut self) -> Result<()> {
+        for child in self.mapper.0.iter_mut().chain(&mut self.interferers.0) {
+            if let Ok(Some(status)) = child.try_wait() {
+                let pid = child.id();
+                return Err(self.role_failed(pid, status));
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of a role that ended with `status`, with what it wrote.
+    fn role_failed(&mut self, pid: u32, status: ExitStatus) -> Error {
+        let mut text = String::new();
+        let _ = self.errors.rewind();
+        let _ = self.errors.read_to_string(&mut text);
+        let said: Vec<_> = text.lines().take(3).collect();
+        let how = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("ended with status {code}"),
+            (_, Some(signal)) => format!("was killed by signal {signal}"),
+            _ => "ended".into(),
+        };
+        let role = if self.mapper.0.iter().any(|c| c.id() == pid) {
+            "the mapper"
+        } else {
+            "a scanner or busy task"
+        };
+        Error::failed(
+            format!("running {role} (PID {pid})"),
+            format!("it {how}{}{}", if said.is_empty() { "" } else { ": " }, said.join("; ")),
+        )
+    }
+
+    /// Waits for `ns`, unless the user wants to stop.
+    fn pause(&self, ns: u64) -> Result<(), End> {
+        let deadline = now_ns() + ns;
+        loop {
+            let left = deadline.saturating_sub(now_ns());
+            let mut fds = [PollFd::new(&self.runner.stop, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Ok(0) => return Ok(()),
+                Ok(_) => return Err(End::Stopped),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(Error::failed("waiting", e).into()),
+            }
+        }
+    }
+
+    fn mapper_pidfd(&self) -> Result<OwnedFd> {
+        let failed = |e: &dyn std::fmt::Display| Error::failed("watching the mapper", e);
+        let mapper = self.mapper.0.first().ok_or_else(|| failed(&"there is none"))?;
+        pidfd_open(Pid::from_child(mapper), PidfdFlags::empty()).map_err(|e| failed(&e))
+    }
+
+    /// Waits at most `ns` for the mapper to end; says whether it did.
+    fn mapper_ends(&self, mapper: &OwnedFd, ns: u64) -> Result<bool, End> {
+        let deadline = now_ns() + ns;
+        loop {
+            let left = deadline.saturating_sub(now_ns());
+            let mut fds = [
+                PollFd::new(mapper, PollFlags::IN),
+                PollFd::new(&self.runner.stop, PollFlags::IN),
+            ];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Ok(0) => return Ok(false),
+                Ok(_) if fds[0].revents().is_empty() => return Err(End::Stopped),
+                Ok(_) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(Error::failed("waiting for the mapper", e).into()),
+            }
+        }
+    }
+
+    /// Reaps the mapper and reads what it wrote.
+    fn mapper_result(&mut self, mut output: File) -> Result<MapperResult> {
+        let reading = "reading the mapper's result";
+        let child = self.mapper.0.first_mut();
+        let child = child.ok_or_else(|| Error::failed(reading, "there is no mapper"))?;
+        let pid = child.id();
+        let status = child.wait().map_err(|e| Error::failed(reading, e))?;
+        if !status.success() {
+            return Err(self.role_failed(pid, status));
+        }
+        let mut text = String::new();
+        output.rewind().map_err(|e| Error::failed(reading, e))?;
+        output.read_to_string(&mut text).map_err(|e| Error::failed(reading, e))?;
+        serde_json::from_str(&text).map_err(|e| Error::failed(reading, e))
+    }
+
+    fn scans(&self) -> u64 {
+        self.ledger.slots().iter().map(|s| s.scans.load(Relaxed)).sum()
+    }
+
+    /// The longest scan since the mapper began, those in flight at `now` included.
+    fn longest_scan_ns(&self, now: u64) -> u64 {
+        let longest = |slot: &Slot| {
+            let since = slot.scan_since_ns.load(Relaxed);
+            let in_flight = if since == 0 { 0 } else { now.saturating_sub(since) };
+            slot.longest_ns.load(Relaxed).max(in_flight)
+        };
+        self.ledger.slots().iter().map(longest).max().unwrap_or(0)
+    }
+
+    /// How often the kernel has taken the CPU from a scanner so far.
+    fn preemptions(&self, scanners: usize) -> u64 {
+        let of = |child: &Child| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+            let line = status.lines().find(|l| l.starts_with("nonvoluntary_ctxt_switches"))?;
+            line.split_once(':')?.1.trim().parse::<u64>().ok()
+        };
+        self.interferers.0.iter().take(scanners).filter_map(of).sum()
+    }
+}
+
+/// A file in memory: unlike a pipe it never blocks who writes to it.
+fn memory_file() -> Result<File> {
+    rustix::fs::memfd_create("vmaple-output", MemfdFlags::CLOEXEC)
+        .map(File::from)
+        .map_err(|e| Error::failed("making a file in memory", e))
+}

@@ -1,0 +1,167 @@
+//! What may have spoilt a result, each with what to do about it.
+
+use std::fmt;
+
+use crate::clock::NS_PER_MS;
+use crate::plan::{ProcFile, Slice};
+use crate::report::Report;
+use crate::stats::{ENOUGH_SCANS, series};
+
+/// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
+const ENOUGH_SAMPLES: u32 = 5;
+
+/// Part of a CPU's time that a hypervisor may withhold unremarked.
+const MUCH_STEAL: f64 = 0.01;
+
+/// A reason to doubt a report.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Fewer samples than a median wants.
+    FewSamples(u32),
+    /// No scanner ever lost its CPU, so nothing could be shown.
+    NoPreemption,
+    /// A spinner was kept waiting as long as the mapper.
+    NoiseAboveResult {
+        /// The file.
+        file: ProcFile,
+        /// The level.
+        busy: u32,
+        /// The row's median, in milliseconds.
+        median_ms: f64,
+        /// The longest gap, in milliseconds.
+        gap_ms: f64,
+    },
+    /// The session's own group has a nice value, which counts for all roles alike.
+    Autogroup(i32),
+    /// Mapper and controller share a CPU.
+    FewCpus(u64),
+    /// The hypervisor withheld this part of a CPU.
+    Steal {
+        /// The CPU.
+        cpu: usize,
+        /// The part, 0 to 1.
+        part: f64,
+    },
+    /// Too few scans in a row.
+    FewScans {
+        /// The file.
+        file: ProcFile,
+        /// The level.
+        busy: u32,
+        /// The scans.
+        scans: u64,
+    },
+    /// Runs without a single call.
+    NoCalls {
+        /// The file.
+        file: ProcFile,
+        /// The level.
+        busy: u32,
+        /// The runs.
+        runs: usize,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FewSamples(n) => write!(
+                f,
+                "{n} samples: single worst cases differ by a factor of four; take --samples {ENOUGH_SAMPLES} or more before you quote a figure"
+            ),
+            Self::NoPreemption => f.write_str(
+                "no scanner was ever preempted, so nothing could be shown; is something else keeping the busy CPU free?",
+            ),
+            Self::NoiseAboveResult {
+                file,
+                busy,
+                median_ms,
+                gap_ms,
+            } => write!(
+                f,
+                "{file} at {busy}: the median {median_ms:.3} ms is no more than a mere spinner was kept waiting ({gap_ms:.3} ms); quiet the machine or take it for noise"
+            ),
+            Self::Autogroup(nice) => write!(
+                f,
+                "autogroup: this session's group has nice value {nice}, which weighs all roles alike; write 0 to /proc/self/autogroup"
+            ),
+            Self::FewCpus(n) => write!(
+                f,
+                "{n} CPUs: mapper and controller share one; with three or more give --cpu-controller its own"
+            ),
+            Self::Steal { cpu, part } => write!(
+                f,
+                "the hypervisor withheld {:.1} % of CPU {cpu}: repeat on a quieter host, compare only rows of one run",
+                part * 100.0
+            ),
+            Self::FewScans { file, busy, scans } => write!(
+                f,
+                "{file} at {busy}: {scans} scans in all runs, fewer than {ENOUGH_SCANS}; the scanners were starved, and a short worst case says nothing; take a longer --duration"
+            ),
+            Self::NoCalls { file, busy, runs } => write!(
+                f,
+                "{file} at {busy}: {runs} runs completed no call at all and have no part in its figures"
+            ),
+        }
+    }
+}
+
+/// What a reader of the report should know.
+#[must_use]
+pub fn warnings(report: &Report) -> Vec<Warning> {
+    let mut found = Vec::new();
+    if report.plan.samples < ENOUGH_SAMPLES {
+        found.push(Warning::FewSamples(report.plan.samples));
+    }
+    if report.machine.cpus < 3 {
+        found.push(Warning::FewCpus(report.machine.cpus));
+    }
+    // Nice values of tasks in a cgroup count against its own members only, with or without autogroup.
+    if let (Slice::Nice(_), Some(true), Some(nice @ (..=-1 | 1..))) = (
+        report.plan.slice,
+        report.machine.autogroup,
+        report.machine.autogroup_nice,
+    ) {
+        found.push(Warning::Autogroup(nice));
+    }
+    let loaded: Vec<_> = report.samples.iter().filter(|s| s.busy > 0).collect();
+    if !loaded.is_empty() && loaded.iter().all(|s| s.preemptions == 0) {
+        found.push(Warning::NoPreemption);
+    }
+    let elapsed: u64 = report.samples.iter().map(|s| s.elapsed_ns).sum();
+    for (cpu, steal) in report.steal_ns() {
+        let part = steal as f64 / (elapsed as f64).max(1.0);
+        if part > MUCH_STEAL {
+            found.push(Warning::Steal { cpu, part });
+        }
+    }
+    let gap_ms = report.noise.longest_gap_ns() as f64 / NS_PER_MS;
+    for series in series(report) {
+        let file = series.file;
+        for row in series.rows.iter().filter(|r| r.busy > 0) {
+            let busy = row.busy;
+            if row.without_calls > 0 {
+                let runs = row.without_calls;
+                found.push(Warning::NoCalls { file, busy, runs });
+            }
+            if file == ProcFile::None {
+                continue;
+            }
+            if row.scans < ENOUGH_SCANS {
+                let scans = row.scans;
+                found.push(Warning::FewScans { file, busy, scans });
+            }
+            let median_ms = row.worst.map_or(f64::INFINITY, |w| w.median.ns / NS_PER_MS);
+            if median_ms <= gap_ms {
+                found.push(Warning::NoiseAboveResult {
+                    file,
+                    busy,
+                    median_ms,
+                    gap_ms,
+                });
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,195 @@
+//! Every option of the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use vmaple_repro::plan::{Preset, ProcFile, Slice};
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang), \
+77 not possible here, 130 interrupted";
+
+/// Shows how a monitor that reads /proc/PID/maps or smaps stalls the process it watches
+///
+/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel, in about a minute.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the reproducer: worst mmap()/munmap() of a process while others read its maps
+    Repro(Box<ReproOptions>),
+    /// Print saved runs side by side, as the talk's last table does
+    Compare(CompareOptions),
+    /// Say what reading each file does on this kernel and what this machine allows, in five seconds without load
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands to a directory
+    Man {
+        /// Where to write vmaple.1, vmaple-repro.1 and so on
+        dir: Option<PathBuf>,
+    },
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        let matches = <ReproOptions as Args>::augment_args(clap::Command::new("repro")).get_matches_from(["repro"]);
+        let options = <ReproOptions as clap::FromArgMatches>::from_arg_matches(&matches);
+        Self::Repro(Box::new(options.unwrap_or_else(|e| e.exit())))
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PresetName {
+    /// 0,1,10 busy tasks, 3 samples of 3 s: about a minute
+    Check,
+    /// 0,1,10,100 busy tasks, 7 samples of 10 s: about ten minutes
+    Test,
+    /// 0,1,10,100,1000 busy tasks, 24 samples of 10 s, as in the talk: an hour
+    Talk,
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Check => Self::Check,
+            PresetName::Test => Self::Test,
+            PresetName::Talk => Self::Talk,
+        }
+    }
+}
+
+const REPRO_EXAMPLES: &str = "Examples:
+  vmaple repro --file smaps,none --busy 0,1,10,100 --samples 5
+  vmaple repro --preset talk --export-json talk.json --export-svg talk.svg
+
+Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded, 77 not possible here, 130 interrupted";
+
+#[derive(Debug, Args)]
+#[command(after_help = REPRO_EXAMPLES, next_help_heading = "Workload")]
+pub(crate) struct ReproOptions {
+    /// Levels, samples and duration together; the options below override it
+    #[arg(short, long, value_enum, default_value = "check", hide_possible_values = true, value_name = "check|test|talk")]
+    pub(crate) preset: PresetName,
+
+    /// What the scanners read: maps, smaps, smaps_rollup, numa_maps, pagemap, procmap-query, none
+    ///
+    /// `none` reads statm, which takes no lock of the address space: the control that shows the noise under
+    /// the same load. Levels and samples of several files are interleaved.
+    #[arg(short, long, alias = "procfile", value_delimiter = ',', default_value = "maps,none", value_name = "LIST")]
+    pub(crate) file: Vec<ProcFile>,
+
+    /// Numbers of scanners, and of busy tasks, on each busy CPU [default: by preset]
+    #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_name = "LIST")]
+    pub(crate) busy: Option<Vec<u32>>,
+
+    /// Runs of each level and file [default: by preset]
+    #[arg(short = 'n', long, alias = "nsamples", value_name = "N")]
+    pub(crate) samples: Option<u32>,
+
+    /// Length of a run, as in 10s or 500ms [default: by preset]
+    #[arg(short, long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) duration: Option<Duration>,
+
+    /// Confine the scanners by nice=N, weight=N, quota=2ms/100ms or cpuset
+    ///
+    /// weight and quota are those of a cgroup of the run's own (v2, or v1's cpu controller), which is removed afterwards.
+    #[arg(long, default_value = "nice=15", value_name = "SLICE")]
+    pub(crate) slice: Slice,
+
+    /// Spin for TIME and sleep 1 ms by turns, instead of spinning without sleep
+    #[arg(long, alias = "busyduration", value_parser = humantime::parse_duration, value_name = "TIME", hide_short_help = true)]
+    pub(crate) busy_duration: Option<Duration>,
+
+    /// Size of the region that is mapped and unmapped
+    #[arg(long, default_value = "128MiB", value_name = "SIZE", hide_short_help = true)]
+    pub(crate) region: ByteSize,
+
+    /// Do N random operations before the scanners start, so that the region is many mappings
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) fragment: u64,
+
+    /// Leave out the mapper's second thread, which takes page faults
+    #[arg(long, hide_short_help = true)]
+    pub(crate) no_faults: bool,
+
+    /// Seed of the random pages; sample i uses SEED + i
+    #[arg(long, default_value_t = 1, value_name = "SEED", hide_short_help = true)]
+    pub(crate) seed: u64,
+
+    /// The mapper's CPU [default: the first]
+    #[arg(long, alias = "cpumapper", value_name = "CPU", help_heading = "Placement")]
+    pub(crate) cpu_mapper: Option<usize>,
+
+    /// The first CPU of scanners and busy tasks [default: so that they have the last]
+    #[arg(long, alias = "cpubusytasks", value_name = "CPU", help_heading = "Placement")]
+    pub(crate) cpu_busy: Option<usize>,
+
+    /// How many CPUs get scanners and busy tasks, each as many as --busy says
+    #[arg(long, alias = "nbusycpus", default_value_t = 1, value_name = "N", help_heading = "Placement")]
+    pub(crate) busy_cpus: usize,
+
+    /// The CPU of the process that starts and stops the others [default: the mapper's]
+    #[arg(long, alias = "cpuscript", value_name = "CPU", help_heading = "Placement", hide_short_help = true)]
+    pub(crate) cpu_controller: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) export: ExportOptions,
+
+    /// Save everything: settings, machine, every run with its histogram; - is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) export_json: Option<PathBuf>,
+
+    /// Save a line for each run
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) export_csv: Option<PathBuf>,
+
+    /// Exit with 3 if any call took longer than TIME
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Limits")]
+    pub(crate) fail_above: Option<Duration>,
+
+    /// Exit with 3 if any run hung
+    #[arg(long, help_heading = "Limits")]
+    pub(crate) fail_on_hang: bool,
+
+    /// Allow more than 100 busy tasks on a machine that is not a guest
+    #[arg(long, help_heading = "Limits")]
+    pub(crate) yes_load: bool,
+
+    /// Say what would be run and for how long, and stop
+    #[arg(long, help_heading = "Limits")]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct ExportOptions {
+    /// Save the tables as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_markdown: Option<PathBuf>,
+
+    /// Save the plot: worst case against busy tasks
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  vmaple compare v6.1.json v6.18.json --export-svg both.svg")]
+pub(crate) struct CompareOptions {
+    /// Reports that `vmaple repro --export-json` saved
+    #[arg(required = true, value_name = "FILE.json")]
+    pub(crate) reports: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) export: ExportOptions,
+}

@@ -1,0 +1,70 @@
+//! Where results go besides standard output: checked before the work, replaced whole after it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rustix::fs::{Access, access};
+use vmaple_repro::Error;
+
+/// A file, or standard output, that can be written.
+#[derive(Debug)]
+pub(crate) struct Export {
+    path: PathBuf,
+}
+
+impl Export {
+    /// Checks that `path` can be written, without touching what is there.
+    pub(crate) fn check(path: &Path) -> anyhow::Result<Self> {
+        let export = Self {
+            path: path.to_owned(),
+        };
+        if export.is_stdout() {
+            return Ok(export);
+        }
+        let bad = |why: &dyn std::fmt::Display| Error::Usage(format!("cannot write to {}: {why}", path.display()));
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => Err(bad(&"it is a directory"))?,
+            Ok(_) => {
+                fs::OpenOptions::new().write(true).open(path).map_err(|e| bad(&e))?;
+            }
+            Err(_) => access(export.dir(), Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(|e| bad(&format!("{}: {}", export.dir().display(), std::io::Error::from(e))))?,
+        }
+        Ok(export)
+    }
+
+    pub(crate) fn is_stdout(&self) -> bool {
+        self.path.as_os_str() == "-"
+    }
+
+    fn dir(&self) -> &Path {
+        match self.path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        }
+    }
+
+    /// Writes `text`; a regular file appears or changes as a whole or not at all.
+    pub(crate) fn write(&self, text: &str) -> anyhow::Result<()> {
+        let context = || format!("writing {}", self.path.display());
+        if self.is_stdout() {
+            return std::io::stdout().write_all(text.as_bytes()).with_context(context);
+        }
+        // A pipe or device is written to, not replaced.
+        if fs::metadata(&self.path).is_ok_and(|meta| !meta.is_file()) {
+            return fs::write(&self.path, text).with_context(context);
+        }
+        // A link's target is replaced, not the link.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let mut new = path.clone().into_os_string();
+        new.push(format!(".{}.new", std::process::id()));
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, &path))
+            .inspect_err(|_| {
+                let _ = fs::remove_file(&new);
+            })
+            .with_context(context)
+    }
+}

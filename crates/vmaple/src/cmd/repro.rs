@@ -1,0 +1,214 @@
+//! `vmaple repro`: plan, run, report.
+
+use std::io::{IsTerminal, stderr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use vmaple_repro::experiment::{self, Progress};
+use vmaple_repro::machine::Machine;
+use vmaple_repro::place::allowed_cpus;
+use vmaple_repro::plan::{Cell, Plan, PlacementRequest};
+use vmaple_repro::report::{self, Report};
+use vmaple_repro::warning::warnings;
+use vmaple_repro::{Error, stats};
+
+use crate::cli::ReproOptions;
+use crate::cmd::export::Export;
+use crate::exit::Exit;
+
+/// Above this many busy tasks a machine that is not a guest is asked about first.
+const MUCH_LOAD: u64 = 100;
+
+pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<Exit> {
+    let plan = plan(options)?;
+    let exports = Exports::check(options)?;
+    experiment::check(&plan)?;
+    describe(&plan);
+    if options.dry_run {
+        return Ok(Exit::Done);
+    }
+    let most = plan.busy.last().map_or(0, |&n| u64::from(n) * plan.placement.busy.len() as u64);
+    if most > MUCH_LOAD && !options.yes_load && !Machine::this().virtual_machine {
+        Err(Error::Usage(format!(
+            "{most} busy tasks on a machine that is not a guest: whatever else runs on its CPU {:?} stops for seconds; add --yes-load if that is what you want",
+            plan.placement.busy
+        )))?;
+    }
+    let stop = on_signals().context("preparing for Ctrl-C")?;
+    let exe = std::env::current_exe().context("finding this program's own file")?;
+    let bar = progress_bar(&plan);
+    let report = experiment::run(&plan, &exe, argv, stop.as_fd(), |progress| match progress {
+        Progress::Starts(cell, sample) => bar.set_message(describe_run(cell, sample, &plan)),
+        Progress::Done(sample) => {
+            let cell = Cell {
+                file: sample.file,
+                busy: sample.busy,
+            };
+            bar.inc(plan.run_ns(cell) / 1_000_000);
+        }
+    })?;
+    bar.finish_and_clear();
+    exports.write(&report)?;
+    for warning in warnings(&report) {
+        eprintln!("warning: {warning}");
+    }
+    Ok(verdict(&report, options))
+}
+
+/// The plan that the options ask for.
+fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
+    let placement = PlacementRequest {
+        mapper: options.cpu_mapper,
+        controller: options.cpu_controller,
+        first_busy: options.cpu_busy,
+        busy_cpus: options.busy_cpus,
+    }
+    .place(&allowed_cpus()?)?;
+    let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+    let preset = Plan::preset(options.preset.into(), placement);
+    Ok(Plan {
+        files: options.file.clone(),
+        busy: options.busy.clone().unwrap_or(preset.busy),
+        samples: options.samples.unwrap_or(preset.samples),
+        duration_ns: options.duration.map_or(preset.duration_ns, ns),
+        seed: options.seed,
+        region_bytes: options.region.as_u64(),
+        fragment: options.fragment,
+        faults: !options.no_faults,
+        slice: options.slice,
+        busy_duration_ns: options.busy_duration.map(ns),
+        placement: preset.placement,
+    }
+    .checked()?)
+}
+
+/// Tells on standard error what is going to happen.
+fn describe(plan: &Plan) {
+    let files: Vec<_> = plan.files.iter().map(|f| f.name()).collect();
+    let levels: Vec<_> = plan.busy.iter().map(ToString::to_string).collect();
+    let busiest = plan.cells().into_iter().map(|c| plan.processes(c) - 1).max().unwrap_or(0);
+    eprintln!(
+        "Plan: {} runs of {} (files {}; levels {}; {} samples), about {}.",
+        plan.cells().len() * plan.samples as usize,
+        humantime::format_duration(Duration::from_millis(plan.duration_ns / 1_000_000)),
+        files.join(", "),
+        levels.join(", "),
+        plan.samples,
+        humantime::format_duration(Duration::from_secs(plan.expected_ns() / 1_000_000_000 + 1)),
+    );
+    eprintln!(
+        "Load: mapper on CPU {}, at most {} scanners ({}) and as many busy tasks on CPU {:?}, which is then 100 % busy.",
+        plan.placement.mapper,
+        busiest / 2,
+        plan.slice,
+        plan.placement.busy,
+    );
+}
+
+fn describe_run(cell: Cell, sample: u32, plan: &Plan) -> String {
+    let file = cell.file.map_or("nobody reads", |f| f.name());
+    format!("{file}, {} busy, sample {} of {}", cell.busy, sample + 1, plan.samples)
+}
+
+/// Drawn between runs only: a ticker would be a load of its own. Hidden where standard error is no terminal.
+fn progress_bar(plan: &Plan) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta} left  {msg}");
+    ProgressBar::new(plan.expected_ns() / 1_000_000).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// A file descriptor that becomes readable with the first signal that asks to end; the second ends at once.
+fn on_signals() -> std::io::Result<OwnedFd> {
+    let (stop, tell) = UnixStream::pair()?;
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+        // In this order: the first signal arms the flag after it has been looked at.
+        signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, Arc::clone(&asked))?;
+        signal_hook::flag::register(signal, Arc::clone(&asked))?;
+        signal_hook::low_level::pipe::register(signal, tell.try_clone()?)?;
+    }
+    Ok(stop.into())
+}
+
+/// The files that the user wants.
+struct Exports {
+    json: Option<Export>,
+    csv: Option<Export>,
+    markdown: Option<Export>,
+    svg: Option<Export>,
+}
+
+impl Exports {
+    fn check(options: &ReproOptions) -> anyhow::Result<Self> {
+        let check = |path: &Option<std::path::PathBuf>| path.as_deref().map(Export::check).transpose();
+        Ok(Self {
+            json: check(&options.export_json)?,
+            csv: check(&options.export_csv)?,
+            markdown: check(&options.export.export_markdown)?,
+            svg: check(&options.export.export_svg)?,
+        })
+    }
+
+    /// Writes all of them; the tables go to standard output unless one of the files does.
+    fn write(&self, report: &Report) -> anyhow::Result<()> {
+        let files = [&self.json, &self.csv, &self.markdown, &self.svg];
+        if !files.into_iter().flatten().any(Export::is_stdout) {
+            print_tables(report);
+        }
+        if let Some(export) = &self.json {
+            export.write(&report.to_json()?)?;
+        }
+        if let Some(export) = &self.csv {
+            export.write(&report::csv(report))?;
+        }
+        if let Some(export) = &self.markdown {
+            export.write(&report::markdown(report))?;
+        }
+        if let Some(export) = &self.svg {
+            let title = format!(
+                "Worst case of mmap() and munmap() while others read the process's memory map, Linux {}",
+                report.machine.release
+            );
+            let series: Vec<_> = stats::series(report)
+                .into_iter()
+                .map(|s| (s.file.to_string(), s))
+                .collect();
+            export.write(&report::svg(&title, &series)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn print_tables(report: &Report) {
+    for series in stats::series(report) {
+        println!("{}\n", report::heading(report, series.file));
+        println!("{}", report::talk_table(&series));
+        println!("{}", report::details(&series));
+    }
+    println!("{}", report::noise_line(report));
+    if report.interrupted {
+        println!("Interrupted: the tables show the runs that were done.");
+    }
+}
+
+fn verdict(report: &Report, options: &ReproOptions) -> Exit {
+    let above = |limit: Duration| {
+        let worst = report.samples.iter().filter_map(|s| s.worst_ns).max().unwrap_or(0);
+        Duration::from_nanos(worst) > limit
+    };
+    if report.interrupted {
+        Exit::Interrupted
+    } else if options.fail_above.is_some_and(above) || options.fail_on_hang && report.samples.iter().any(|s| s.hang) {
+        Exit::LimitExceeded
+    } else {
+        Exit::Done
+    }
+}

@@ -1,0 +1,34 @@
+//! Exit codes, as `vmaple --help` lists them.
+
+use std::process::ExitCode;
+
+use vmaple_repro::Error;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    LimitExceeded = 3,
+    NotPossible = 77,
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The code for an error, by its kind wherever it stands in the chain.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        match error.chain().find_map(|e| e.downcast_ref::<Error>()) {
+            Some(Error::Usage(_)) => Self::Usage,
+            Some(Error::NotPossible(_)) => Self::NotPossible,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -39,22 +39,9 @@ pub(crate) struct ScannerCgroup {
 impl ScannerCgroup {
     /// Makes the cgroup that `slice` needs; `None` where a nice value is all.
     pub(crate) fn new(slice: Slice, busy_cpus: &[usize], exe: &Path) -> Result<Option<Self>> {
-        let controller = match slice {
-            Slice::Nice(_) => return Ok(None),
-            Slice::Weight(_) | Slice::Quota { .. } => "cpu",
-            Slice::Cpuset => "cpuset",
+        let Some(parent) = parent(slice)? else {
+            return Ok(None);
         };
-        let parent = find(
-            &read("/proc/self/mounts")?,
-            &read("/proc/self/cgroup")?,
-            controller,
-            |dir| fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default(),
-        )
-        .ok_or_else(|| {
-            Error::NotPossible(format!(
-                "--slice {slice}: no cgroup hierarchy here offers the {controller} controller; mount one, or write +{controller} to a cgroup.subtree_control above this process, or use --slice nice=15"
-            ))
-        })?;
         let dir = parent.dir.join(format!("vmaple-{}", std::process::id()));
         // The janitor comes first: from here on nothing can leave the cgroup behind.
         let spec = RoleSpec {
@@ -74,13 +61,7 @@ impl ScannerCgroup {
             janitor,
         };
         let dir = &new.cgroup.dir;
-        fs::create_dir(dir).map_err(|e| match e.kind() {
-            std::io::ErrorKind::PermissionDenied => Error::NotPossible(format!(
-                "--slice {slice}: may not make {}; run as root or use --slice nice=15",
-                dir.display()
-            )),
-            _ => Error::failed(format!("making cgroup {}", dir.display()), e),
-        })?;
+        fs::create_dir(dir).map_err(|e| Error::failed(format!("making cgroup {}", dir.display()), e))?;
         for (file, value) in settings(slice, parent.v2, busy_cpus) {
             write(dir, file, &value)?;
         }
@@ -102,6 +83,29 @@ impl Drop for ScannerCgroup {
         drop(self.janitor.stdin.take()); // the janitor's signal to remove the cgroup
         let _ = self.janitor.wait();
     }
+}
+
+/// Where the cgroup for `slice` would be made; `None` where a nice value is all.
+///
+/// # Errors
+/// [`Error::NotPossible`] if no hierarchy offers the controller.
+pub fn parent(slice: Slice) -> Result<Option<Parent>> {
+    let controller = match slice {
+        Slice::Nice(_) => return Ok(None),
+        Slice::Weight(_) | Slice::Quota { .. } => "cpu",
+        Slice::Cpuset => "cpuset",
+    };
+    let found = find(
+        &read("/proc/self/mounts")?,
+        &read("/proc/self/cgroup")?,
+        controller,
+        |dir| fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default(),
+    );
+    found.map(Some).ok_or_else(|| {
+        Error::NotPossible(format!(
+            "--slice {slice}: no cgroup hierarchy here offers the {controller} controller; mount one, or write +{controller} to a cgroup.subtree_control above this process, or use --slice nice=15"
+        ))
+    })
 }
 
 fn read(path: impl AsRef<Path>) -> Result<String> {
@@ -128,10 +132,13 @@ fn settings(slice: Slice, v2: bool, busy_cpus: &[usize]) -> Vec<(&'static str, S
     }
 }
 
-#[derive(Debug, PartialEq)]
-struct Parent {
-    dir: PathBuf,
-    v2: bool,
+/// A cgroup below which one of ours can be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Whether the hierarchy is cgroup v2.
+    pub v2: bool,
 }
 
 /// Where a new cgroup with `controller` can be: below this process's own in v1; in v2 below the nearest cgroup above it
@@ -190,11 +197,9 @@ mod tests {
 
     #[test]
     fn in_v2_the_nearest_ancestor_that_hands_the_controller_down_is_taken() {
-        let parent = find(V2, "0::/user.slice/session.scope\n", "cpu", |dir| {
-            match dir.to_str() {
-                Some("/sys/fs/cgroup/user.slice" | "/sys/fs/cgroup/") => "cpu memory".into(),
-                _ => String::new(),
-            }
+        let parent = find(V2, "0::/user.slice/session.scope\n", "cpu", |dir| match dir.to_str() {
+            Some("/sys/fs/cgroup/user.slice" | "/sys/fs/cgroup/") => "cpu memory".into(),
+            _ => String::new(),
         });
         assert_eq!(parent.unwrap().dir, Path::new("/sys/fs/cgroup/user.slice"));
     }

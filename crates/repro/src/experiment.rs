@@ -4,6 +4,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
+use rustix::fs::{Access, access};
+
 use crate::cgroup::ScannerCgroup;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -42,6 +44,15 @@ pub fn check(plan: &Plan) -> Result<()> {
                 "this kernel has no PROCMAP_QUERY (Linux 6.11 and later have): choose another --file".into(),
             ));
         }
+    }
+    if let Some(parent) = crate::cgroup::parent(plan.slice)? {
+        access(&parent.dir, Access::WRITE_OK).map_err(|e| {
+            Error::NotPossible(format!(
+                "--slice {}: may not make a cgroup in {} ({e}); run as root or use --slice nice=15",
+                plan.slice,
+                parent.dir.display()
+            ))
+        })?;
     }
     limits::check(plan)
 }

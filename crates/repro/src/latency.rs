@@ -71,8 +71,9 @@ impl Latencies {
         let mut all = Self::default();
         let mut histogram = new_histogram();
         for set in sets {
-            all.count += set.count;
-            all.total_ns += set.total_ns;
+            // A foreign report may hold any numbers.
+            all.count = all.count.saturating_add(set.count);
+            all.total_ns = all.total_ns.saturating_add(set.total_ns);
             all.max_ns = all.max_ns.max(set.max_ns);
             for &(ns, count) in &set.histogram {
                 histogram.saturating_record_n(ns, count);
@@ -99,7 +100,7 @@ impl Latencies {
         self.histogram
             .iter()
             .find(|(_, count)| {
-                passed += count;
+                passed = count.saturating_add(passed);
                 passed >= rank
             })
             .map(|&(ns, _)| ns.min(self.max_ns))
@@ -108,13 +109,15 @@ impl Latencies {
     /// How many took `ns` or longer, to the histogram's three digits.
     #[must_use]
     pub fn at_least(&self, ns: u64) -> u64 {
-        self.histogram.iter().filter(|(v, _)| *v >= ns).map(|(_, n)| n).sum()
+        let long = self.histogram.iter().filter(|(v, _)| *v >= ns);
+        long.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
     /// Sum of those that took `ns` or longer, to the histogram's three digits.
     #[must_use]
     pub fn total_at_least_ns(&self, ns: u64) -> u64 {
-        self.histogram.iter().filter(|(v, _)| *v >= ns).map(|(v, n)| v * n).sum()
+        let long = self.histogram.iter().filter(|(v, _)| *v >= ns);
+        long.fold(0, |sum, (v, count)| sum.saturating_add(v.saturating_mul(*count)))
     }
 
     /// Checks what no recorder would write, as a file from elsewhere may.
@@ -122,10 +125,7 @@ impl Latencies {
     /// # Errors
     /// Fails if the histogram does not hold `count` values.
     pub fn check(&self) -> Result<()> {
-        let held = self
-            .histogram
-            .iter()
-            .try_fold(0_u64, |sum, (_, n)| sum.checked_add(*n));
+        let held = self.histogram.iter().try_fold(0_u64, |sum, (_, n)| sum.checked_add(*n));
         if held == Some(self.count) {
             Ok(())
         } else {
@@ -163,10 +163,7 @@ mod tests {
     #[test]
     fn merging_is_recording_together() {
         let (a, b) = (recorded([5, 70, 900]), recorded([70, 12_345_678]));
-        assert_eq!(
-            Latencies::merged([&a, &b]),
-            recorded([5, 70, 900, 70, 12_345_678])
-        );
+        assert_eq!(Latencies::merged([&a, &b]), recorded([5, 70, 900, 70, 12_345_678]));
     }
 
     #[test]

@@ -90,11 +90,8 @@ impl Ledger {
     /// Makes an empty ledger for so many scanners and busy tasks.
     pub(crate) fn new(slots: usize) -> Result<Self> {
         let failed = |e| Error::failed("making the shared memory of a run", e);
-        let fd = rustix::fs::memfd_create(
-            "vmaple-ledger",
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-        )
-        .map_err(failed)?;
+        let fd = rustix::fs::memfd_create("vmaple-ledger", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+            .map_err(failed)?;
         rustix::fs::ftruncate(&fd, bytes(slots) as u64).map_err(failed)?;
         rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::SEAL).map_err(failed)?;
         Self::map(fd)

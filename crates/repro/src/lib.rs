@@ -6,7 +6,7 @@
 //! - [`role`]: what those processes do: mapper, scanners, busy tasks.
 //! - [`sample`], [`report`]: every run as it is saved; the talk's table and other forms.
 //! - [`stats`], [`warning`]: what the runs add up to, and what may have spoilt it.
-//! - [`mmap_lock`], [`noise`], [`machine`], [`limits`]: what kernel and machine do and allow, measured without load.
+//! - [`mmap_lock`], [`noise`], [`machine`], [`limits`], [`cgroup`]: what kernel and machine do and allow, without load.
 //!
 //! The program that calls [`experiment::run`] is executed again for each role and must let it take over:
 //!
@@ -37,7 +37,7 @@
 
 #![deny(unsafe_code)] // but in the files that say why
 
-mod cgroup;
+pub mod cgroup;
 pub mod clock;
 pub mod error;
 pub mod experiment;

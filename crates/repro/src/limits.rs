@@ -83,14 +83,12 @@ fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
     ];
     let available = meminfo_bytes("MemAvailable").map(|left| limit("MemAvailable".into(), left));
-    let cgroups = cgroup_limits("memory", &files)
-        .into_iter()
-        .map(|(dir, max, current)| {
-            limit(
-                format!("the memory limit of {}", dir.display()),
-                max.saturating_sub(current),
-            )
-        });
+    let cgroups = cgroup_limits("memory", &files).into_iter().map(|(dir, max, current)| {
+        limit(
+            format!("the memory limit of {}", dir.display()),
+            max.saturating_sub(current),
+        )
+    });
     available.into_iter().chain(cgroups).collect()
 }
 
@@ -119,7 +117,10 @@ fn cgroup_limits(controller: &str, files: &[(&str, &str)]) -> Vec<(PathBuf, u64,
             _ => continue,
         };
         for mount in mounts {
-            for dir in Path::new(path.trim_start_matches('/')).ancestors().map(|p| mount.join(p)) {
+            for dir in Path::new(path.trim_start_matches('/'))
+                .ancestors()
+                .map(|p| mount.join(p))
+            {
                 let number = |file: &str| read_number(dir.join(file).to_str()?);
                 for (max, current) in files {
                     if let (Some(max), Some(current)) = (number(max), number(current)) {

@@ -1,7 +1,7 @@
 //! The machine and kernel that a result belongs to.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::{fmt, fs};
 
 use rustix::system::uname;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ impl Machine {
             version: text(name.version()),
             arch: text(name.machine()),
             cpu: field(&cpuinfo, "model name").map(str::to_owned),
-            cpus: std::thread::available_parallelism().map_or(0, |n| n.get() as u64),
+            cpus: steal_ns().len() as u64,
             memory_bytes: meminfo_bytes("MemTotal"),
             virtual_machine: field(&cpuinfo, "flags").is_some_and(|f| f.split(' ').any(|f| f == "hypervisor"))
                 || fs::exists("/sys/hypervisor/type").unwrap_or(false)
@@ -61,6 +61,17 @@ impl Machine {
             transparent_hugepages: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
             load: read("/proc/loadavg").split(' ').next().and_then(|n| n.parse().ok()),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}, ", self.sysname, self.release, self.arch)?;
+        if let Some(cpu) = &self.cpu {
+            write!(f, "{cpu}, ")?;
+        }
+        let kind = if self.virtual_machine { " (virtual)" } else { "" };
+        write!(f, "{} CPUs{kind}", self.cpus)
     }
 }
 

@@ -110,7 +110,11 @@ fn counter() -> Result<Counter> {
 
 fn tracepoint_id() -> Result<u64> {
     let mut why = String::new();
-    for open in [|| open_at(CWD, "/sys/kernel/tracing"), || open_at(CWD, "/sys/kernel/debug/tracing"), private_tracefs] {
+    for open in [
+        || open_at(CWD, "/sys/kernel/tracing"),
+        || open_at(CWD, "/sys/kernel/debug/tracing"),
+        private_tracefs,
+    ] {
         match open().and_then(|dir| read_at(&dir, EVENT)) {
             Ok(text) => {
                 return text

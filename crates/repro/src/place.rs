@@ -51,6 +51,12 @@ pub(crate) fn go_real_time() -> bool {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const param) == 0 }
 }
 
+/// Whether the kernel would give this process real-time priority.
+#[must_use]
+pub fn real_time_allowed() -> bool {
+    std::thread::spawn(go_real_time).join().unwrap_or(false)
+}
+
 /// Gives up what [`go_real_time`] got.
 pub(crate) fn go_normal() {
     let param = libc::sched_param { sched_priority: 0 };

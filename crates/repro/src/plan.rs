@@ -368,17 +368,18 @@ impl Plan {
         self.busy.sort_unstable();
         self.busy.dedup();
         let mut seen = Vec::new();
-        self.files
-            .retain(|f| !seen.contains(f) && { seen.push(*f); true });
+        self.files.retain(|f| {
+            !seen.contains(f) && {
+                seen.push(*f);
+                true
+            }
+        });
         let page = rustix::param::page_size() as u64;
         let max_map_count = crate::machine::read_number("/proc/sys/vm/max_map_count").unwrap_or(65530);
         let faults = [
             (self.busy.is_empty(), "--busy: no level given".to_owned()),
             (self.files.is_empty(), "--file: no file given".to_owned()),
-            (
-                self.busy.last() > Some(&10_000),
-                "--busy: at most 10000".to_owned(),
-            ),
+            (self.busy.last() > Some(&10_000), "--busy: at most 10000".to_owned()),
             (
                 !(1..=10_000).contains(&self.samples),
                 format!("--samples {}: 1 to 10000", self.samples),
@@ -403,10 +404,7 @@ impl Plan {
                     self.region_bytes / page / 2
                 ),
             ),
-            (
-                self.fragment > 100_000_000,
-                "--fragment: at most 100000000".to_owned(),
-            ),
+            (self.fragment > 100_000_000, "--fragment: at most 100000000".to_owned()),
         ];
         match faults.into_iter().find(|(wrong, _)| *wrong) {
             Some((_, text)) => Err(Error::Usage(text)),
@@ -421,14 +419,7 @@ impl Plan {
             .iter()
             .flat_map(|&busy| match busy {
                 0 => vec![Cell { file: None, busy }],
-                _ => self
-                    .files
-                    .iter()
-                    .map(|&file| Cell {
-                        file: Some(file),
-                        busy,
-                    })
-                    .collect(),
+                _ => self.files.iter().map(|&file| Cell { file: Some(file), busy }).collect(),
             })
             .collect()
     }
@@ -452,5 +443,204 @@ impl Plan {
     pub fn expected_ns(&self) -> u64 {
         let pass: u64 = self.cells().into_iter().map(|c| self.run_ns(c)).sum();
         pass * u64::from(self.samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> PlacementRequest {
+        PlacementRequest::default()
+    }
+
+    fn plan() -> Plan {
+        Plan::preset(Preset::Check, request().place(&[0, 1]).unwrap())
+    }
+
+    #[test]
+    fn mapper_and_controller_get_the_first_cpu_and_the_rest_the_last() {
+        let place = request().place(&[2, 3, 5, 7]).unwrap();
+        assert_eq!((place.mapper, place.controller, place.busy), (2, 2, vec![7]));
+        let two = PlacementRequest {
+            busy_cpus: 2,
+            ..request()
+        };
+        assert_eq!(two.place(&[0, 1, 2, 3]).unwrap().busy, [2, 3]);
+        let last = PlacementRequest {
+            mapper: Some(3),
+            ..request()
+        };
+        assert_eq!(last.place(&[0, 1, 2, 3]).unwrap().busy, [0]);
+    }
+
+    #[test]
+    fn a_placement_that_could_show_nothing_is_refused() {
+        assert!(matches!(request().place(&[0]), Err(Error::NotPossible(_))));
+        let refused = |request: PlacementRequest| matches!(request.place(&[0, 1, 2]), Err(Error::Usage(_)));
+        assert!(refused(PlacementRequest {
+            mapper: Some(9),
+            ..request()
+        }));
+        assert!(refused(PlacementRequest {
+            controller: Some(9),
+            ..request()
+        }));
+        assert!(refused(PlacementRequest {
+            first_busy: Some(0),
+            ..request()
+        }));
+        assert!(refused(PlacementRequest {
+            first_busy: Some(2),
+            busy_cpus: 2,
+            ..request()
+        }));
+        assert!(refused(PlacementRequest {
+            busy_cpus: 0,
+            ..request()
+        }));
+        assert!(refused(PlacementRequest {
+            busy_cpus: 3,
+            ..request()
+        }));
+    }
+
+    #[test]
+    fn files_of_one_level_are_run_next_to_each_other_and_level_0_once() {
+        let plan = Plan {
+            files: vec![ProcFile::Smaps, ProcFile::None, ProcFile::Smaps],
+            busy: vec![10, 0, 1, 10],
+            ..plan()
+        };
+        let cells = plan.checked().unwrap().cells();
+        let got: Vec<_> = cells.iter().map(|c| (c.busy, c.file.map(ProcFile::name))).collect();
+        assert_eq!(
+            got,
+            [
+                (0, None),
+                (1, Some("smaps")),
+                (1, Some("none")),
+                (10, Some("smaps")),
+                (10, Some("none"))
+            ]
+        );
+    }
+
+    #[test]
+    fn the_default_takes_about_a_minute() {
+        let seconds = plan().expected_ns() / 1_000_000_000;
+        assert!((40..=75).contains(&seconds), "{seconds}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let refused = |plan: Plan, name: &str| {
+            let error = plan.checked().unwrap_err();
+            assert!(
+                matches!(&error, Error::Usage(text) if text.starts_with(name)),
+                "{error}"
+            );
+        };
+        refused(Plan { samples: 0, ..plan() }, "--samples");
+        refused(
+            Plan {
+                duration_ns: 99_999_999,
+                ..plan()
+            },
+            "--duration",
+        );
+        refused(
+            Plan {
+                duration_ns: u64::MAX,
+                ..plan()
+            },
+            "--duration",
+        );
+        refused(Plan { busy: vec![], ..plan() }, "--busy");
+        refused(
+            Plan {
+                busy: vec![10_001],
+                ..plan()
+            },
+            "--busy",
+        );
+        refused(
+            Plan {
+                files: vec![],
+                ..plan()
+            },
+            "--file",
+        );
+        refused(
+            Plan {
+                region_bytes: 0,
+                ..plan()
+            },
+            "--region",
+        );
+        refused(
+            Plan {
+                region_bytes: (128 << 20) + 1,
+                ..plan()
+            },
+            "--region",
+        );
+        refused(
+            Plan {
+                region_bytes: 1 << 46,
+                ..plan()
+            },
+            "--region",
+        );
+        refused(
+            Plan {
+                busy_duration_ns: Some(0),
+                ..plan()
+            },
+            "--busy-duration",
+        );
+        refused(
+            Plan {
+                fragment: u64::MAX,
+                ..plan()
+            },
+            "--fragment",
+        );
+    }
+
+    #[test]
+    fn slices_and_files_are_written_as_they_are_read() {
+        for text in [
+            "nice=15",
+            "nice=-20",
+            "weight=1",
+            "quota=2ms/100ms",
+            "quota=1.5ms/1000ms",
+            "cpuset",
+        ] {
+            let slice: Slice = match text {
+                "quota=1.5ms/1000ms" => "quota=1500us/1s",
+                text => text,
+            }
+            .parse()
+            .unwrap();
+            assert_eq!(slice.to_string(), text);
+        }
+        for file in ProcFile::ALL {
+            assert_eq!(file.name().parse::<ProcFile>().unwrap(), file);
+        }
+        for bad in [
+            "",
+            "nice",
+            "nice=20",
+            "nice=x",
+            "weight=0",
+            "quota=2ms",
+            "quota=1us/1s",
+            "quota=2ms/2s",
+            "cpu",
+        ] {
+            assert!(bad.parse::<Slice>().is_err(), "{bad}");
+        }
     }
 }

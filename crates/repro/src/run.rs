@@ -25,11 +25,13 @@ use crate::ledger::{Ledger, Phase, Slot};
 use crate::machine::steal_ns;
 use crate::plan::{Cell, HANG_GRACE_NS, Plan, SETTLE_NS};
 use crate::role::{COMMAND, MapperResult, RoleSpec, Task};
-use crate::sample::{Faults, Sample, Target};
+use crate::sample::{Faults, Sample, Target, Timeline};
 
-/// Longest time for a step that needs no more than a moment of CPU time from each role: starting, or ending after the
-/// interferers are gone.
-const STEP_NS: u64 = 120_000_000_000;
+/// Longest time for the roles to start, a moment of CPU time each.
+const START_NS: u64 = 120_000_000_000;
+
+/// How long a mapper that hung has to end once the interferers are gone.
+const RECOVERY_NS: u64 = 30_000_000_000;
 
 /// How often a wait looks whether a role has died.
 const LOOK_NS: u64 = 100_000_000;
@@ -105,7 +107,7 @@ impl Runner<'_> {
         let mut run = self.new_run(2 * scanners)?;
         let output = run.start(cell, seed)?;
         let mapper = run.mapper_pidfd()?;
-        run.begin(scanners)?;
+        let (scanners_go, busy_go) = run.begin(scanners)?;
         let scans_before = run.scans();
         let preemptions_before = run.preemptions(scanners);
         for slot in run.ledger.slots() {
@@ -125,7 +127,7 @@ impl Runner<'_> {
         let longest_scan_ns = run.longest_scan_ns(now);
         run.interferers.end();
         if hang {
-            done = run.mapper_ends(&mapper, STEP_NS)?;
+            done = run.mapper_ends(&mapper, RECOVERY_NS)?;
         }
         let result = if done {
             Some(run.mapper_result(output)?)
@@ -149,9 +151,11 @@ impl Runner<'_> {
             operations: header.operations.load(Relaxed),
             maps: result.as_ref().map_or(0, |r| r.maps),
             unmaps: result.as_ref().map_or(0, |r| r.unmaps),
-            elapsed_ns: result
-                .as_ref()
-                .map_or_else(|| now_ns().saturating_sub(header.begun_ns.load(Relaxed)), |r| r.elapsed_ns),
+            timeline: run.timeline(scanners, scanners_go, busy_go),
+            elapsed_ns: result.as_ref().map_or_else(
+                || now_ns().saturating_sub(header.begun_ns.load(Relaxed)),
+                |r| r.elapsed_ns,
+            ),
             calls,
             faults: result.and_then(|r| r.faults).map(|seen| Faults {
                 cut_short: fault.is_some(),
@@ -217,7 +221,7 @@ impl Run<'_> {
         let output = memory_file()?;
         let mapper = self.runner.spawn(
             Task::Mapper {
-                cpu: Some(plan.placement.mapper),
+                cpu: plan.placement.mapper,
                 region_bytes: plan.region_bytes,
                 fragment: plan.fragment,
                 seed,
@@ -272,14 +276,18 @@ impl Run<'_> {
     }
 
     /// Lets the scanners, and a second later the busy tasks, go; returns when each of the latter has run.
-    fn begin(&mut self, scanners: usize) -> Result<(), End> {
+    /// Says when it let go either.
+    fn begin(&mut self, scanners: usize) -> Result<(u64, u64), End> {
         if scanners == 0 {
-            return Ok(());
+            return Ok((0, 0));
         }
+        let scanners_go = now_ns();
         self.ledger.enter(Phase::Scan);
         self.pause(SETTLE_NS)?;
+        let busy_go = now_ns();
         self.ledger.enter(Phase::Busy);
-        self.wait_for_count(|ledger| &ledger.header().started, scanners as u32)
+        self.wait_for_count(|ledger| &ledger.header().started, scanners as u32)?;
+        Ok((scanners_go, busy_go))
     }
 
     /// Waits until as many roles as `target` have counted themselves.
@@ -288,13 +296,16 @@ impl Run<'_> {
         counter: impl Fn(&Ledger) -> &std::sync::atomic::AtomicU32,
         target: u32,
     ) -> Result<(), End> {
-        let deadline = now_ns() + STEP_NS;
+        let deadline = now_ns() + START_NS;
         while !self.ledger.wait_until(counter(&self.ledger), target, LOOK_NS) {
             self.pause(0)?;
             self.check_alive()?;
             if now_ns() > deadline {
                 let got = counter(&self.ledger).load(Relaxed);
-                let why = format!("{got} of {target} processes were up after {} s", STEP_NS / 1_000_000_000);
+                let why = format!(
+                    "{got} of {target} processes were up after {} s",
+                    START_NS / 1_000_000_000
+                );
                 return Err(Error::failed("starting the roles", why).into());
             }
         }
@@ -386,8 +397,26 @@ impl Run<'_> {
         }
         let mut text = String::new();
         output.rewind().map_err(|e| Error::failed(reading, e))?;
-        output.read_to_string(&mut text).map_err(|e| Error::failed(reading, e))?;
+        output
+            .read_to_string(&mut text)
+            .map_err(|e| Error::failed(reading, e))?;
         serde_json::from_str(&text).map_err(|e| Error::failed(reading, e))
+    }
+
+    fn timeline(&self, scanners: usize, scanners_go: u64, busy_go: u64) -> Timeline {
+        let header = self.ledger.header();
+        let mapped = header.mapped_ns.load(Relaxed);
+        let after = |ns: u64| ns.saturating_sub(mapped);
+        let started = |slots: &[Slot]| -> Vec<u64> { slots.iter().map(|s| s.started_ns.load(Relaxed)).collect() };
+        let (scans, busy) = self.ledger.slots().split_at(scanners);
+        Timeline {
+            scanners_go_ns: after(scanners_go),
+            // A starved scanner may never have begun.
+            first_scan_ns: after(started(scans).into_iter().filter(|&ns| ns > 0).min().unwrap_or(0)),
+            busy_go_ns: after(busy_go),
+            busy_up_ns: after(started(busy).into_iter().max().unwrap_or(0)),
+            first_call_ns: after(header.begun_ns.load(Relaxed)),
+        }
     }
 
     fn scans(&self) -> u64 {

@@ -28,12 +28,27 @@ impl Target {
 /// Page faults of the mapper's second thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
-    /// First writes to pages of a mapping that existed before the run.
+    /// First writes to pages of a mapping in use since before the run.
     pub mapped: Latencies,
-    /// First writes to pages of a mapping made just before.
+    /// First writes to mappings that nobody had touched.
     pub fresh: Latencies,
     /// Whether a fault was waiting when the interferers were killed, so that the worst of them is a lower bound.
     pub cut_short: bool,
+}
+
+/// When the steps of a run were taken, in nanoseconds after the mapper had mapped its region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// The scanners were let go; 0 at level 0.
+    pub scanners_go_ns: u64,
+    /// The first scan began; 0 at level 0.
+    pub first_scan_ns: u64,
+    /// The busy tasks were let go; 0 at level 0.
+    pub busy_go_ns: u64,
+    /// The last busy task had run; 0 at level 0.
+    pub busy_up_ns: u64,
+    /// The mapper's first call began.
+    pub first_call_ns: u64,
 }
 
 /// One run.
@@ -61,6 +76,8 @@ pub struct Sample {
     pub maps: u64,
     /// `munmap` calls among them.
     pub unmaps: u64,
+    /// When it all began.
+    pub timeline: Timeline,
     /// How long the mapper ran, sleeps included, in nanoseconds.
     pub elapsed_ns: u64,
     /// How long the calls took.

@@ -124,9 +124,9 @@ pub struct Row {
     pub longest_scan_ns: u64,
     /// Time in calls of [`STALL_NS`] and longer, per scan, in nanoseconds; `None` without scans.
     pub stall_per_scan_ns: Option<f64>,
-    /// The worst page fault in a mapping that existed before.
+    /// The worst page fault in a mapping in use.
     pub fault_mapped: Option<Worst>,
-    /// The worst page fault in a mapping made just before.
+    /// The worst page fault in a mapping that nobody had touched.
     pub fault_fresh: Option<Worst>,
     /// How often the kernel took the CPU from a scanner.
     pub preemptions: u64,
@@ -160,8 +160,8 @@ impl Row {
                 .collect(),
         );
         let calls = Latencies::merged(samples.iter().map(|s| &s.calls));
-        let elapsed: u64 = samples.iter().map(|s| s.elapsed_ns).sum();
-        let scans = samples.iter().map(|s| s.scans).sum();
+        let elapsed: f64 = samples.iter().map(|s| s.elapsed_ns as f64).sum();
+        let scans = samples.iter().fold(0, |sum: u64, s| sum.saturating_add(s.scans));
         let hangs = samples.iter().filter(|s| s.hang).count();
         let without_calls = samples.iter().filter(|s| s.operations == 0).count();
         let fault = |of: fn(&crate::sample::Faults) -> &Latencies| {
@@ -193,14 +193,14 @@ impl Row {
             without_calls,
             worst,
             hangs,
-            in_call: calls.total_ns as f64 / (elapsed as f64).max(1.0),
+            in_call: calls.total_ns as f64 / elapsed.max(1.0),
             long_calls: calls.at_least(LONG_CALL_NS) as f64 / samples.len() as f64,
             scans,
             longest_scan_ns: samples.iter().map(|s| s.longest_scan_ns).max().unwrap_or(0),
             stall_per_scan_ns: (scans > 0).then(|| calls.total_at_least_ns(STALL_NS) as f64 / scans as f64),
             fault_mapped: fault(|f| &f.mapped),
             fault_fresh: fault(|f| &f.fresh),
-            preemptions: samples.iter().map(|s| s.preemptions).sum(),
+            preemptions: samples.iter().fold(0, |sum, s| sum.saturating_add(s.preemptions)),
             calls,
             verdict,
         })
@@ -261,11 +261,62 @@ mod tests {
     #[test]
     fn a_statistic_is_a_bound_exactly_when_a_cut_value_could_move_it() {
         let spread = Spread::of(vec![exact(1.0), exact(2.0), cut(3.0)]).unwrap();
-        assert_eq!((spread.min, spread.median, spread.max), (exact(1.0), exact(2.0), cut(3.0)));
+        assert_eq!(
+            (spread.min, spread.median, spread.max),
+            (exact(1.0), exact(2.0), cut(3.0))
+        );
         // The cut 2 may really be above 3: then 3 is the median.
         let spread = Spread::of(vec![exact(1.0), cut(2.0), exact(3.0)]).unwrap();
-        assert_eq!((spread.min, spread.median, spread.max), (exact(1.0), cut(2.0), cut(3.0)));
+        assert_eq!(
+            (spread.min, spread.median, spread.max),
+            (exact(1.0), cut(2.0), cut(3.0))
+        );
         let spread = Spread::of(vec![cut(1.0), exact(2.0), exact(3.0)]).unwrap();
         assert_eq!((spread.min, spread.median, spread.max), (cut(1.0), cut(2.0), cut(3.0)));
+    }
+
+    use crate::report::fixture::{hung, report, sample};
+
+    /// The verdict on maps at level 10 of these runs; the noise floor of the fixture is 0.2 ms.
+    fn verdict(samples: Vec<Sample>) -> Verdict {
+        let all = series(&report(samples));
+        all[0].rows.iter().find(|r| r.busy == 10).unwrap().verdict
+    }
+
+    #[test]
+    fn a_row_is_judged_against_every_reference() {
+        let (maps, none) = (Some(ProcFile::Maps), Some(ProcFile::None));
+        assert_eq!(verdict(vec![sample(maps, 10, &[5.0], 30)]), Verdict::Stalls);
+        assert_eq!(verdict(vec![sample(maps, 10, &[0.5], 30)]), Verdict::WithinNoise);
+        // The same 5 ms next to an undisturbed run of 2 ms, or a control of 2 ms under the same load.
+        let alone = sample(None, 0, &[2.0], 0);
+        assert_eq!(verdict(vec![alone, sample(maps, 10, &[5.0], 30)]), Verdict::WithinNoise);
+        let control = sample(none, 10, &[2.0], 30);
+        assert_eq!(
+            verdict(vec![control, sample(maps, 10, &[5.0], 30)]),
+            Verdict::WithinNoise
+        );
+    }
+
+    #[test]
+    fn a_starved_scanner_gives_no_verdict_but_a_hang_is_one() {
+        let maps = Some(ProcFile::Maps);
+        assert_eq!(verdict(vec![sample(maps, 10, &[500.0], 29)]), Verdict::FewScans);
+        assert_eq!(verdict(vec![sample(maps, 10, &[0.1], 29)]), Verdict::FewScans);
+        assert_eq!(verdict(vec![hung(sample(maps, 10, &[500.0], 0))]), Verdict::Hangs);
+        assert_eq!(verdict(vec![sample(maps, 10, &[], 0)]), Verdict::NoCalls);
+    }
+
+    #[test]
+    fn a_row_adds_up_its_runs() {
+        let maps = Some(ProcFile::Maps);
+        let runs = vec![sample(maps, 10, &[25.0, 5.0, 0.01], 20), sample(maps, 10, &[30.0], 40)];
+        let row = series(&report(runs))[0].rows[0].clone();
+        assert_eq!((row.runs, row.hangs, row.without_calls, row.scans), (2, 0, 0, 60));
+        assert_eq!(row.calls.count, 4);
+        assert_eq!(row.long_calls, 1.0);
+        // 60 ms in calls of 1 ms and longer, to three digits; 60.01 ms of 6 s in calls.
+        assert!((row.stall_per_scan_ns.unwrap() / 1e6 - 1.0).abs() < 2e-3);
+        assert!((row.in_call - 0.010_001_7).abs() < 1e-6);
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::clock::NS_PER_MS;
 use crate::plan::{ProcFile, Slice};
 use crate::report::Report;
-use crate::stats::{ENOUGH_SCANS, series};
+use crate::sample::Sample;
+use crate::stats::{ENOUGH_SCANS, LONG_CALL_NS, series};
 
 /// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
 const ENOUGH_SAMPLES: u32 = 5;
@@ -125,13 +126,15 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
     ) {
         found.push(Warning::Autogroup(nice));
     }
-    let loaded: Vec<_> = report.samples.iter().filter(|s| s.busy > 0).collect();
-    if !loaded.is_empty() && loaded.iter().all(|s| s.preemptions == 0) {
+    // A reader that waits for the lock can be handed it while it does not run: a stall needs no preemption.
+    let idle = |s: &&Sample| s.preemptions == 0 && s.calls.at_least(LONG_CALL_NS) == 0 && !s.hang;
+    let mut loaded = report.samples.iter().filter(|s| s.busy > 0).peekable();
+    if loaded.peek().is_some() && loaded.all(|s| idle(&s)) {
         found.push(Warning::NoPreemption);
     }
-    let elapsed: u64 = report.samples.iter().map(|s| s.elapsed_ns).sum();
+    let elapsed: f64 = report.samples.iter().map(|s| s.elapsed_ns as f64).sum();
     for (cpu, steal) in report.steal_ns() {
-        let part = steal as f64 / (elapsed as f64).max(1.0);
+        let part = steal as f64 / elapsed.max(1.0);
         if part > MUCH_STEAL {
             found.push(Warning::Steal { cpu, part });
         }
@@ -148,7 +151,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
             if file == ProcFile::None {
                 continue;
             }
-            if row.scans < ENOUGH_SCANS {
+            if row.scans < ENOUGH_SCANS && row.hangs == 0 {
                 let scans = row.scans;
                 found.push(Warning::FewScans { file, busy, scans });
             }
@@ -164,4 +167,71 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::{hung, report, sample};
+
+    const MAPS: Option<ProcFile> = Some(ProcFile::Maps);
+
+    #[test]
+    fn a_clean_report_has_no_warnings() {
+        let runs = vec![sample(None, 0, &[0.1], 0), sample(MAPS, 10, &[50.0], 40)];
+        assert_eq!(warnings(&report(runs)), []);
+    }
+
+    #[test]
+    fn each_doubt_is_raised_where_it_belongs() {
+        let mut few = report(vec![sample(MAPS, 10, &[50.0], 29)]);
+        few.plan.samples = 2;
+        few.machine.cpus = 2;
+        few.machine.autogroup = Some(true);
+        few.machine.autogroup_nice = Some(5);
+        few.samples[0].steal_ns.insert(1, 300_000_000);
+        let (file, busy) = (ProcFile::Maps, 10);
+        assert_eq!(
+            warnings(&few),
+            [
+                Warning::FewSamples(2),
+                Warning::FewCpus(2),
+                Warning::Autogroup(5),
+                Warning::Steal { cpu: 1, part: 0.1 },
+                Warning::FewScans { file, busy, scans: 29 },
+            ]
+        );
+        let median_ms = 0.15;
+        assert_eq!(
+            warnings(&report(vec![sample(MAPS, 10, &[median_ms], 40)])),
+            [Warning::NoiseAboveResult {
+                file,
+                busy,
+                median_ms,
+                gap_ms: 0.2
+            }]
+        );
+    }
+
+    #[test]
+    fn scanners_that_were_never_preempted_are_told_unless_something_stalled() {
+        let idle = |mut s: Sample| {
+            s.preemptions = 0;
+            warnings(&report(vec![s])).contains(&Warning::NoPreemption)
+        };
+        assert!(idle(sample(MAPS, 10, &[1.0], 40)));
+        assert!(!idle(sample(MAPS, 10, &[25.0], 40)));
+        assert!(!idle(hung(sample(MAPS, 10, &[], 40))));
+    }
+
+    #[test]
+    fn runs_without_a_call_are_told() {
+        let runs = vec![sample(MAPS, 10, &[], 40), sample(MAPS, 10, &[50.0], 40)];
+        let expected = Warning::NoCalls {
+            file: ProcFile::Maps,
+            busy: 10,
+            runs: 1,
+        };
+        assert!(warnings(&report(runs)).contains(&expected));
+    }
 }

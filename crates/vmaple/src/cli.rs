@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Repro(Box<ReproOptions>),
     /// Print saved runs side by side, as the talk's last table does
     Compare(CompareOptions),
-    /// Say what reading each file does on this kernel and what this machine allows, in five seconds without load
+    /// Say what this kernel does when a file is read and what this machine allows, without load
     Doctor,
     /// Print a completion script for a shell
     Completions {
@@ -71,39 +71,51 @@ impl From<PresetName> for Preset {
 
 const REPRO_EXAMPLES: &str = "Examples:
   vmaple repro --file smaps,none --busy 0,1,10,100 --samples 5
-  vmaple repro --preset talk --export-json talk.json --export-svg talk.svg
-
-Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded, 77 not possible here, 130 interrupted";
+  vmaple repro --preset talk --export-json talk.json --export-svg talk.svg";
 
 #[derive(Debug, Args)]
-#[command(after_help = REPRO_EXAMPLES, next_help_heading = "Workload")]
+#[command(after_help = REPRO_EXAMPLES, after_long_help = format!("{REPRO_EXAMPLES}\n\n{EXIT_CODES}"), next_help_heading = "Workload")]
 pub(crate) struct ReproOptions {
-    /// Levels, samples and duration together; the options below override it
-    #[arg(short, long, value_enum, default_value = "check", hide_possible_values = true, value_name = "check|test|talk")]
+    /// Levels, samples and duration; other options override it
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value = "check",
+        hide_possible_values = true,
+        value_name = "check|test|talk"
+    )]
     pub(crate) preset: PresetName,
 
-    /// What the scanners read: maps, smaps, smaps_rollup, numa_maps, pagemap, procmap-query, none
+    /// What the scanners read (--help lists all)
     ///
-    /// `none` reads statm, which takes no lock of the address space: the control that shows the noise under
+    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none. `none` reads statm, which takes no lock of the address space: the control that shows the noise under
     /// the same load. Levels and samples of several files are interleaved.
-    #[arg(short, long, alias = "procfile", value_delimiter = ',', default_value = "maps,none", value_name = "LIST")]
+    #[arg(
+        short,
+        long,
+        alias = "procfile",
+        value_delimiter = ',',
+        default_value = "maps,none",
+        value_name = "LIST"
+    )]
     pub(crate) file: Vec<ProcFile>,
 
-    /// Numbers of scanners, and of busy tasks, on each busy CPU [default: by preset]
+    /// Scanners, and as many busy tasks [default: by preset]
     #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_name = "LIST")]
     pub(crate) busy: Option<Vec<u32>>,
 
-    /// Runs of each level and file [default: by preset]
+    /// Runs of each kind [default: by preset]
     #[arg(short = 'n', long, alias = "nsamples", value_name = "N")]
     pub(crate) samples: Option<u32>,
 
-    /// Length of a run, as in 10s or 500ms [default: by preset]
+    /// Length of a run, as in 10s [default: by preset]
     #[arg(short, long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) duration: Option<Duration>,
 
-    /// Confine the scanners by nice=N, weight=N, quota=2ms/100ms or cpuset
+    /// nice=N, weight=N, quota=2ms/100ms or cpuset
     ///
-    /// weight and quota are those of a cgroup of the run's own (v2, or v1's cpu controller), which is removed afterwards.
+    /// How the scanners are confined to their tiny slice of the machine. weight, quota and cpuset are those of a cgroup of the run's own (v2, or v1's cpu controller), which is removed afterwards.
     #[arg(long, default_value = "nice=15", value_name = "SLICE")]
     pub(crate) slice: Slice,
 
@@ -115,7 +127,9 @@ pub(crate) struct ReproOptions {
     #[arg(long, default_value = "128MiB", value_name = "SIZE", hide_short_help = true)]
     pub(crate) region: ByteSize,
 
-    /// Do N random operations before the scanners start, so that the region is many mappings
+    /// Random operations before the scanners start
+    ///
+    /// They make the region many mappings, as that of a real process, instead of one.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) fragment: u64,
 
@@ -131,26 +145,40 @@ pub(crate) struct ReproOptions {
     #[arg(long, alias = "cpumapper", value_name = "CPU", help_heading = "Placement")]
     pub(crate) cpu_mapper: Option<usize>,
 
-    /// The first CPU of scanners and busy tasks [default: so that they have the last]
+    /// First CPU of scanners and busy tasks [default: the last]
     #[arg(long, alias = "cpubusytasks", value_name = "CPU", help_heading = "Placement")]
     pub(crate) cpu_busy: Option<usize>,
 
-    /// How many CPUs get scanners and busy tasks, each as many as --busy says
-    #[arg(long, alias = "nbusycpus", default_value_t = 1, value_name = "N", help_heading = "Placement")]
+    /// CPUs with scanners and busy tasks, --busy on each
+    #[arg(
+        long,
+        alias = "nbusycpus",
+        default_value_t = 1,
+        value_name = "N",
+        help_heading = "Placement"
+    )]
     pub(crate) busy_cpus: usize,
 
     /// The CPU of the process that starts and stops the others [default: the mapper's]
-    #[arg(long, alias = "cpuscript", value_name = "CPU", help_heading = "Placement", hide_short_help = true)]
+    #[arg(
+        long,
+        alias = "cpuscript",
+        value_name = "CPU",
+        help_heading = "Placement",
+        hide_short_help = true
+    )]
     pub(crate) cpu_controller: Option<usize>,
 
     #[command(flatten)]
     pub(crate) export: ExportOptions,
 
-    /// Save everything: settings, machine, every run with its histogram; - is standard output
+    /// Save everything (- for each: standard output)
+    ///
+    /// Settings, machine and every run with its histogram; docs/json.md describes the form.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_json: Option<PathBuf>,
 
-    /// Save a line for each run
+    /// Save a line a run
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_csv: Option<PathBuf>,
 
@@ -162,11 +190,11 @@ pub(crate) struct ReproOptions {
     #[arg(long, help_heading = "Limits")]
     pub(crate) fail_on_hang: bool,
 
-    /// Allow more than 100 busy tasks on a machine that is not a guest
+    /// Allow over 100 busy tasks outside of a guest
     #[arg(long, help_heading = "Limits")]
     pub(crate) yes_load: bool,
 
-    /// Say what would be run and for how long, and stop
+    /// Print the plan and stop
     #[arg(long, help_heading = "Limits")]
     pub(crate) dry_run: bool,
 }

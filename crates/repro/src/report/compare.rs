@@ -29,17 +29,45 @@ pub fn compare(series: &[(String, Series)]) -> String {
     }
     text.push_str("\n#Busy");
     for _ in series {
-        let _ = write!(text, " |{:>9} {:>9} {:>9} {:>6}", "Median", "Minimum", "Maximum", "#Hangs");
+        let _ = write!(
+            text,
+            " |{:>9} {:>9} {:>9} {:>6}",
+            "Median", "Minimum", "Maximum", "#Hangs"
+        );
     }
     text.push('\n');
     for level in levels(series) {
         let _ = write!(text, "{level:>5}");
         for (_, series) in series {
-            let [median, min, max] = row_at(series, level).map_or([const { String::new() }; 3], |r| spread_cells(r.worst));
+            let [median, min, max] =
+                row_at(series, level).map_or([const { String::new() }; 3], |r| spread_cells(r.worst));
             let hangs = row_at(series, level).map_or(String::new(), |r| hangs_cell(r.hangs));
             let _ = write!(text, " |{median:>9} {min:>9} {max:>9} {hangs:>6}");
         }
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{report, sample};
+    use super::*;
+    use crate::plan::ProcFile;
+
+    #[test]
+    fn levels_that_one_series_lacks_stay_empty() {
+        let of = |busy| {
+            report(vec![sample(Some(ProcFile::Maps), busy, &[2.0], 40)])
+                .labelled_series()
+                .remove(0)
+        };
+        let text = compare(&[of(1), of(10)]);
+        let lines: Vec<_> = text.lines().skip(3).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].matches("2.000").count(), 3);
+        assert!(lines[0].starts_with("    1 |    2.000"));
+        assert!(lines[1].trim_end().ends_with("2.000"));
+        assert!(text.contains("5.4.0 maps"));
+    }
 }

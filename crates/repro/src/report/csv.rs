@@ -47,3 +47,25 @@ pub fn csv(report: &Report) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{report, sample};
+    use super::*;
+    use crate::plan::ProcFile;
+
+    #[test]
+    fn every_line_has_as_many_fields_as_the_header() {
+        let text = csv(&report(vec![
+            sample(None, 0, &[], 0),
+            sample(Some(ProcFile::Smaps), 10, &[1.0, 2.0], 3),
+        ]));
+        let fields: Vec<_> = text.lines().map(|line| line.split(',').count()).collect();
+        assert_eq!(fields, [fields[0]; 3]);
+        assert!(
+            text.lines()
+                .nth(2)
+                .is_some_and(|line| line.starts_with("kernel,smaps,10,0,1,false,2000000,"))
+        );
+    }
+}

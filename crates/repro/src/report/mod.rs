@@ -3,6 +3,8 @@
 mod compare;
 mod csv;
 mod details;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod markdown;
 mod svg;
 mod talk;
@@ -132,7 +134,8 @@ impl Report {
     pub fn steal_ns(&self) -> BTreeMap<usize, u64> {
         let mut all = BTreeMap::new();
         for (&cpu, ns) in self.samples.iter().flat_map(|s| &s.steal_ns) {
-            *all.entry(cpu).or_insert(0) += ns;
+            let sum: &mut u64 = all.entry(cpu).or_default();
+            *sum = sum.saturating_add(*ns);
         }
         all
     }
@@ -177,4 +180,49 @@ fn hangs_cell(hangs: usize) -> String {
 /// Nanoseconds as milliseconds with three decimals, or `-`.
 fn ms_cell(ns: Option<f64>) -> String {
     ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3}", ns / crate::clock::NS_PER_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::{hung, report, sample};
+    use super::*;
+    use crate::plan::ProcFile;
+
+    fn small() -> Report {
+        report(vec![
+            sample(None, 0, &[0.05, 0.141], 0),
+            hung(sample(Some(ProcFile::Maps), 1000, &[10_013.9], 40)),
+        ])
+    }
+
+    #[test]
+    fn a_report_survives_json() {
+        let report = small();
+        assert_eq!(Report::from_json(&report.to_json().unwrap()).unwrap(), report);
+    }
+
+    #[test]
+    fn json_that_is_cut_short_foreign_or_of_another_version_is_told_apart() {
+        let json = small().to_json().unwrap();
+        let error = |text: &str| Report::from_json(text).unwrap_err().to_string();
+        assert!(error(&json[..json.len() / 2]).contains("cut short"));
+        assert!(error("").contains("cut short"));
+        assert!(error("{\"a\": 1}").contains("no report"));
+        assert!(error("[1]").contains("invalid type"));
+        assert!(error(&json.replace(SCHEMA, "vmaple-repro/99")).contains("vmaple-repro/99"));
+        let lie = json.replace("\"count\":2", "\"count\":3");
+        assert_ne!(lie, json);
+        assert!(error(&lie).contains("do not add up"));
+    }
+
+    #[test]
+    fn a_worst_case_fits_the_talks_nine_columns() {
+        let cell = |ms: f64, at_least| worst_cell(Some(Worst { ns: ms * 1e6, at_least }));
+        assert_eq!(cell(0.0964, false), "0.096");
+        assert_eq!(cell(12_020.7, false), "12020.700");
+        assert_eq!(cell(8.5, true), ">=8.500");
+        assert_eq!(cell(10_013.914, true), ">=10013.9");
+        assert_eq!(cell(123_456.7, true), ">=123457");
+        assert_eq!(worst_cell(None), "none");
+    }
 }

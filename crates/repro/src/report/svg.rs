@@ -93,7 +93,14 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
             })
             .collect();
         chart.draw_series(points.iter().map(|&(x, w, _)| {
-            ErrorBar::new_vertical(x, ms(w.min.ns), ms(w.median.ns), ms(w.max.ns), colour.stroke_width(2), 8)
+            ErrorBar::new_vertical(
+                x,
+                ms(w.min.ns),
+                ms(w.median.ns),
+                ms(w.max.ns),
+                colour.stroke_width(2),
+                8,
+            )
         }))?;
         chart
             .draw_series(
@@ -124,4 +131,39 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
         .draw()?;
     root.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{hung, report, sample};
+    use super::*;
+    use crate::plan::ProcFile;
+
+    #[test]
+    fn the_plot_names_series_levels_and_hangs_and_follows_the_pages_colours() {
+        let report = report(vec![
+            sample(None, 0, &[0.1], 0),
+            hung(sample(Some(ProcFile::Maps), 100, &[10_000.0], 40)),
+        ]);
+        let text = svg("A <title>", &report.labelled_series()).unwrap();
+        for part in [
+            "5.4.0 maps",
+            "100\n",
+            "*1",
+            "A &lt;title&gt;",
+            "prefers-color-scheme: dark",
+            "</svg>",
+        ] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+        assert!(
+            text.contains(&"#24292f".to_uppercase()),
+            "the style would match nothing"
+        );
+    }
+
+    #[test]
+    fn without_a_single_call_there_is_no_plot() {
+        assert!(svg("", &report(vec![]).labelled_series()).is_err());
+    }
 }

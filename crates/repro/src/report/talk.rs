@@ -10,7 +10,6 @@ use crate::stats::Series;
 /// One line that says what the table below it is of: kernel, machine, file, placement.
 #[must_use]
 pub fn heading(report: &Report, file: ProcFile) -> String {
-    let machine = &report.machine;
     let place = &report.plan.placement;
     let list = |cpus: &[usize]| cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let file = match file {
@@ -19,18 +18,17 @@ pub fn heading(report: &Report, file: ProcFile) -> String {
         file => format!("/proc/PID/{file}"),
     };
     format!(
-        "{} {} {}, {}{} CPUs{} | {file} | mapper CPU {}, scanners ({}) and busy tasks CPU {}, controller CPU {}{}",
-        machine.sysname,
-        machine.release,
-        machine.arch,
-        machine.cpu.as_ref().map_or(String::new(), |cpu| format!("{cpu}, ")),
-        machine.cpus,
-        if machine.virtual_machine { " (virtual)" } else { "" },
+        "{} | {file} | mapper CPU {}, scanners ({}) and busy tasks CPU {}, controller CPU {}{}",
+        report.machine,
         place.mapper,
         report.plan.slice,
         list(&place.busy),
         place.controller,
-        if report.real_time_controller { " (real-time)" } else { "" },
+        if report.real_time_controller {
+            " (real-time)"
+        } else {
+            ""
+        },
     )
 }
 
@@ -43,11 +41,11 @@ pub fn noise_line(report: &Report) -> String {
         .into_iter()
         .map(|(cpu, ns)| format!("{:.3} ms on CPU {cpu}", ns as f64 / NS_PER_MS))
         .collect();
-    let steal: u64 = report.steal_ns().into_values().sum();
+    let steal: f64 = report.steal_ns().into_values().map(|ns| ns as f64).sum();
     format!(
         "Noise floor: longest gap of a pinned spinner {}; {:.0} ms stolen by the hypervisor during the runs.",
         gaps.join(", "),
-        steal as f64 / NS_PER_MS
+        steal / NS_PER_MS
     )
 }
 
@@ -69,4 +67,58 @@ pub fn talk_table(series: &Series) -> String {
         let _ = writeln!(text, "{:>5} {median:>9} {min:>9} {max:>9} {hangs:>6}", row.busy);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{hung, report, sample};
+    use super::*;
+    use crate::stats::series;
+
+    #[test]
+    fn the_table_is_laid_out_as_the_talks() {
+        let maps = Some(ProcFile::Maps);
+        let report = report(vec![
+            sample(None, 0, &[0.097], 0),
+            sample(None, 0, &[0.036], 0),
+            sample(None, 0, &[0.141], 0),
+            sample(maps, 100, &[1.0, 307.146], 40),
+            sample(maps, 100, &[1251.496], 40),
+            hung(sample(maps, 1000, &[8019.6], 0)),
+            sample(maps, 1000, &[4114.936], 0),
+        ]);
+        assert_eq!(
+            talk_table(&series(&report)[0]),
+            "         Worst-case mmap()/munmap()\n\
+             \x20          latency (milliseconds)\n\
+             \x20        --------------------------\n\
+             #Busy    Median   Minimum   Maximum #Hangs\n\
+             \x20   0     0.097     0.036     0.141       \n\
+             \x20 100   779.321   307.146  1251.496       \n\
+             \x201000 >=6067.27  4114.936 >=8019.60     *1\n"
+        );
+    }
+
+    #[test]
+    fn a_row_without_a_single_call_says_none_and_never_zero() {
+        let report = report(vec![hung(sample(Some(ProcFile::Maps), 1000, &[], 0))]);
+        let table = talk_table(&series(&report)[0]);
+        assert!(
+            table.ends_with(" 1000      none      none      none     *1\n"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn the_heading_says_kernel_machine_file_and_placement() {
+        assert_eq!(
+            heading(&report(vec![]), ProcFile::Smaps),
+            "Linux 5.4.0 x86_64, A CPU, 4 CPUs | /proc/PID/smaps | mapper CPU 0, scanners (nice=15) and busy tasks CPU 1, \
+             controller CPU 0 (real-time)"
+        );
+        assert_eq!(
+            noise_line(&report(vec![])),
+            "Noise floor: longest gap of a pinned spinner 0.200 ms on CPU 0; 0 ms stolen by the hypervisor during the runs."
+        );
+    }
 }

@@ -6,13 +6,14 @@ use crate::clock::{now_ns, timespec};
 use crate::error::Result;
 use crate::ledger::{Ledger, Phase};
 
-use super::{Task, take_place};
+use super::{Task, get_ready, take_place};
 
 pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
     let &Task::Busy { slot, cpu, spin_ns } = task else {
         unreachable!("dispatched by task");
     };
-    take_place(ledger, c"vmaple-busy", Some(cpu), 0, Phase::Busy)?;
+    take_place(c"vmaple-busy", cpu, 0)?;
+    get_ready(ledger, Phase::Busy);
     ledger.slots()[slot].started_ns.store(now_ns(), Ordering::Relaxed);
     ledger.count(&ledger.header().started);
     loop {

@@ -18,8 +18,8 @@ use crate::latency::{Latencies, Recorder};
 use crate::ledger::{Ledger, Phase};
 use crate::sample::Faults;
 
-use super::thread_b;
-use super::{Task, take_place};
+use super::thread_b::Faulter;
+use super::{Task, get_ready, take_place};
 
 const SLEEP_NS: u64 = 10_000;
 
@@ -55,36 +55,43 @@ pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
     header.mapped_ns.store(now_ns(), Relaxed);
     (region.maps, region.unmaps) = (0, 0);
     let mut calls = Recorder::new();
-    let thread_b = faults.then(|| thread_b::Faulter::new(duration_ns)).transpose()?;
-    take_place(ledger, c"vmaple-mapper", cpu, 0, Phase::Map)?;
+    take_place(c"vmaple-mapper", cpu, 0)?;
+    let thread_b = faults.then(|| Faulter::new(duration_ns)).transpose()?;
 
-    let begin = now_ns();
-    header.begun_ns.store(begin, Relaxed);
-    let stop = begin + duration_ns;
-    let (mapped, faults) = std::thread::scope(|scope| {
-        let thread_b = thread_b.map(|faulter| scope.spawn(move || faulter.run(stop, header)));
-        let mapped = (|| {
-            loop {
-                let since = now_ns();
-                if since >= stop {
-                    return Ok(since);
-                }
-                header.call_since_ns.store(since, Relaxed);
-                calls.record(region.operate()?);
-                header.call_since_ns.store(0, Relaxed);
-                header.operations.fetch_add(1, Relaxed);
-                // A signal that ends the sleep early is of no matter.
-                let _ = rustix::thread::nanosleep(&timespec(SLEEP_NS));
+    let (elapsed_ns, faults) = std::thread::scope(|scope| {
+        // A new thread needs the lock that the scanners hold (its stack is an mmap), so it starts before them.
+        let thread_b = thread_b.map(|faulter| {
+            scope.spawn(move || {
+                ledger.wait_for(Phase::Map);
+                faulter.run(duration_ns, header)
+            })
+        });
+        get_ready(ledger, Phase::Map);
+        let begin = now_ns();
+        header.begun_ns.store(begin, Relaxed);
+        let elapsed_ns = loop {
+            let since = now_ns();
+            if since >= begin + duration_ns {
+                break Ok(since - begin);
             }
-        })();
+            header.call_since_ns.store(since, Relaxed);
+            match region.operate() {
+                Ok(took) => calls.record(took),
+                Err(error) => break Err(error),
+            }
+            header.call_since_ns.store(0, Relaxed);
+            header.operations.fetch_add(1, Relaxed);
+            // A signal that ends the sleep early is of no matter.
+            let _ = rustix::thread::nanosleep(&timespec(SLEEP_NS));
+        };
         let faults = thread_b.map(|t| {
             t.join()
                 .unwrap_or_else(|_| Err(Error::failed("taking page faults", "the thread panicked")))
         });
-        (mapped, faults)
+        (elapsed_ns, faults)
     });
     let result = MapperResult {
-        elapsed_ns: mapped? - begin,
+        elapsed_ns: elapsed_ns?,
         maps: region.maps,
         unmaps: region.unmaps,
         calls: calls.finish(),

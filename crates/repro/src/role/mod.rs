@@ -23,8 +23,8 @@ use crate::place;
 use crate::plan::ProcFile;
 
 pub(crate) use mapper::MapperResult;
-pub(crate) use scanner::procmap_query_supported;
 pub(crate) use scanner::Scan;
+pub(crate) use scanner::procmap_query_supported;
 
 /// The subcommand by which a program lets [`run`] take over.
 pub const COMMAND: &str = "__role";
@@ -41,7 +41,7 @@ pub(crate) struct RoleSpec {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Task {
     Mapper {
-        cpu: Option<usize>,
+        cpu: usize,
         region_bytes: u64,
         fragment: u64,
         seed: u64,
@@ -100,14 +100,15 @@ fn end_with(controller: i32) -> Result<()> {
     Ok(())
 }
 
-/// Names, places and reports a role, then waits for its phase.
-fn take_place(ledger: &Ledger, name: &std::ffi::CStr, cpu: Option<usize>, nice: i32, phase: Phase) -> Result<()> {
+/// Names and places a role.
+fn take_place(name: &std::ffi::CStr, cpu: usize, nice: i32) -> Result<()> {
     rustix::thread::set_name(name).map_err(|e| Error::failed("naming a role", e))?;
-    if let Some(cpu) = cpu {
-        place::pin(cpu)?;
-    }
-    place::renice(nice)?;
+    place::pin(cpu)?;
+    place::renice(nice)
+}
+
+/// Reports that a role is set up, then waits for its phase.
+fn get_ready(ledger: &Ledger, phase: Phase) {
     ledger.count(&ledger.header().ready);
     ledger.wait_for(phase);
-    Ok(())
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Phase};
 use crate::plan::ProcFile;
 
-use super::{Task, take_place};
+use super::{Task, get_ready, take_place};
 
 /// As large as the buffer of cat(1).
 const BUFFER_BYTES: usize = 128 << 10;
@@ -39,7 +39,8 @@ pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
     }
     let region = (ledger.header().region.load(Relaxed), *region_bytes);
     let mut scan = Scan::new(*mapper, *file, region);
-    take_place(ledger, c"vmaple-scanner", Some(*cpu), *nice, Phase::Scan)?;
+    take_place(c"vmaple-scanner", *cpu, *nice)?;
+    get_ready(ledger, Phase::Scan);
     let slot = &ledger.slots()[*slot];
     slot.started_ns.store(now_ns(), Relaxed);
     loop {

@@ -1,14 +1,15 @@
 //! The talk's thread B: a second thread of the mapper's process that takes page faults.
 //!
-//! Every millisecond it first writes to a page of a mapping that has existed since before the run ("mapped"); every tenth
-//! time also to a page of a mapping made for the purpose ("fresh"), whose first fault needs more of the kernel's locks.
-//! Only the writes are timed, not the calls that prepare them.
+//! Every millisecond it first writes to a page of a mapping that has been in use since before the run ("mapped"); sixteen
+//! times in a run, evenly spread, to the only page of a mapping that nobody has touched ("fresh"), which needs more of the
+//! kernel's locks. All mappings are made before the run: thread B itself never calls mmap() in it, so nothing but a fault
+//! can keep it.
 
 #![allow(unsafe_code)] // mapping memory and touching it
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
 use crate::clock::{now_ns, timespec};
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ use crate::ledger::Header;
 use crate::sample::Faults;
 
 const PERIOD_NS: u64 = 1_000_000;
-const FRESH_EVERY: u64 = 10;
+const FRESH: u64 = 16;
 
 /// Writes to `at`; returns how long that took, in nanoseconds.
 ///
@@ -99,35 +100,34 @@ impl Mapped {
     }
 }
 
-/// A page that is mapped anew for each fault, between two pages without access, with which it can not merge.
+/// Mappings of one page each, kept from merging by pages without access between them.
 ///
 /// # Invariants
-/// The area is three pages, of which the outer two are never accessible.
+/// The area is `2 * FRESH + 1` pages, of which the odd ones are readable and writable.
 struct Fresh {
     area: Area,
 }
 
 impl Fresh {
     fn new() -> Result<Self> {
-        let area = Area::map(3 * rustix::param::page_size(), ProtFlags::empty())?;
+        let page = rustix::param::page_size();
+        let area = Area::map((2 * FRESH as usize + 1) * page, ProtFlags::empty())?;
+        for odd in (1..2 * FRESH as usize).step_by(2) {
+            let at = area.base.wrapping_add(odd * page);
+            // SAFETY: the page is the area's alone, and nothing refers to it.
+            unsafe { rustix::mm::mprotect(at.cast(), page, MprotectFlags::READ | MprotectFlags::WRITE) }
+                .map_err(|e| Error::failed("preparing memory for page faults", e))?;
+        }
+        // INVARIANT: the loop has made all odd pages accessible.
         Ok(Self { area })
     }
 
-    fn fault(&self, header: &Header) -> Result<u64> {
-        let page = rustix::param::page_size();
-        let middle = self.area.base.wrapping_add(page);
-        // SAFETY: the page is the area's alone, and what was written into it is of no matter.
-        unsafe {
-            rustix::mm::mmap_anonymous(
-                middle.cast(),
-                page,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::FIXED | MapFlags::PRIVATE,
-            )
-        }
-        .map_err(|e| Error::failed("mapping a page for a fault", e))?;
-        // SAFETY: just mapped for writing, and the area's alone.
-        Ok(unsafe { touch(middle, header) })
+    /// The first write to the `i`th mapping.
+    fn fault(&self, i: u64, header: &Header) -> u64 {
+        let odd = 2 * (i % FRESH) as usize + 1;
+        let at = self.area.base.wrapping_add(odd * rustix::param::page_size());
+        // SAFETY: an odd page inside of the area, which is writable by the type's invariant.
+        unsafe { touch(at, header) }
     }
 }
 
@@ -147,17 +147,23 @@ impl Faulter {
         })
     }
 
-    /// Takes faults until the time `stop`.
-    pub(super) fn run(self, stop: u64, header: &Header) -> Result<Faults> {
+    /// Takes faults for `duration_ns`.
+    pub(super) fn run(self, duration_ns: u64, header: &Header) -> Result<Faults> {
         let (mut mapped, mut mapped_faults) = self.mapped;
         let (fresh, mut fresh_faults) = self.fresh;
-        let mut round = 0_u64;
-        while now_ns() < stop {
-            mapped_faults.record(mapped.fault(header)?);
-            if round.is_multiple_of(FRESH_EVERY) {
-                fresh_faults.record(fresh.fault(header)?);
+        let begin = now_ns();
+        let mut used = 0;
+        loop {
+            let passed = now_ns() - begin;
+            if passed >= duration_ns {
+                break;
             }
-            round += 1;
+            mapped_faults.record(mapped.fault(header)?);
+            // The first half a step after the begin, the last half a step before the end.
+            if used < FRESH && passed >= (2 * used + 1) * duration_ns / (2 * FRESH) {
+                fresh_faults.record(fresh.fault(used, header));
+                used += 1;
+            }
             // A signal that ends the sleep early is of no matter.
             let _ = rustix::thread::nanosleep(&timespec(PERIOD_NS));
         }

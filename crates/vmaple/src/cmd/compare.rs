@@ -5,6 +5,7 @@ use vmaple_repro::report::{self, Report};
 
 use crate::cli::CompareOptions;
 use crate::cmd::export::Export;
+use crate::cmd::print;
 use crate::exit::Exit;
 
 pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
@@ -21,7 +22,10 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
     let mut series: Vec<_> = reports.iter().flat_map(Report::labelled_series).collect();
     // Two runs of one file on one kernel are told apart by their file names.
     if (1..series.len()).any(|i| series[..i].iter().any(|(label, _)| *label == series[i].0)) {
-        let stems = options.reports.iter().map(|p| p.file_stem().unwrap_or_default().to_string_lossy());
+        let stems = options
+            .reports
+            .iter()
+            .map(|p| p.file_stem().unwrap_or_default().to_string_lossy());
         let counts = reports.iter().map(|r| r.plan.files.len());
         let names = stems.zip(counts).flat_map(|(stem, n)| std::iter::repeat_n(stem, n));
         for ((label, series), stem) in series.iter_mut().zip(names) {
@@ -31,13 +35,16 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
     warn_of_differences(&reports);
     let to_stdout = [&markdown, &svg].into_iter().flatten().any(Export::is_stdout);
     if !to_stdout {
-        print!("{}", report::compare(&series));
+        print(&report::compare(&series))?;
     }
     if let Some(export) = markdown {
         export.write(&report::markdown_compare(&series))?;
     }
     if let Some(export) = svg {
-        export.write(&report::svg("Worst case of mmap() and munmap() while others read the process's memory map", &series)?)?;
+        export.write(&report::svg(
+            "Worst case of mmap() and munmap() while others read the process's memory map",
+            &series,
+        )?)?;
     }
     Ok(Exit::Done)
 }
@@ -54,7 +61,10 @@ fn warn_of_differences(reports: &[Report]) {
             (first.plan.slice != other.plan.slice, "slices"),
             (first.plan.region_bytes != other.plan.region_bytes, "region sizes"),
             (first.plan.fragment != other.plan.fragment, "fragmentation"),
-            (first.plan.busy_duration_ns != other.plan.busy_duration_ns, "busy durations"),
+            (
+                first.plan.busy_duration_ns != other.plan.busy_duration_ns,
+                "busy durations",
+            ),
             (first.plan.faults != other.plan.faults, "page fault threads"),
         ];
         for (_, what) in differs.iter().filter(|(differ, _)| *differ) {

@@ -1,25 +1,146 @@
 //! `vmaple doctor`: what this kernel does and what this machine allows, without loading it.
 
-use std::path::Path;
-use std::process::ExitCode;
+use std::fmt::Display;
+use std::fs::OpenOptions;
 
+use rustix::process::{geteuid, getpriority_process};
+use vmaple_repro::cgroup;
+use vmaple_repro::clock::NS_PER_MS;
+use vmaple_repro::limits;
 use vmaple_repro::machine::Machine;
 use vmaple_repro::mmap_lock::{self, LockUse};
-use vmaple_repro::place::allowed_cpus;
-use vmaple_repro::plan::ProcFile;
-use vmaple_repro::{clock, limits, noise};
+use vmaple_repro::noise;
+use vmaple_repro::place::{allowed_cpus, real_time_allowed};
+use vmaple_repro::plan::{PlacementRequest, Plan, Preset, ProcFile, Slice};
 
+use crate::cmd::print;
 use crate::exit::Exit;
 
 pub(crate) fn run() -> anyhow::Result<Exit> {
-    let _ = (Path::new(""), ExitCode::SUCCESS, limits::check as fn(_) -> _, clock::NS_PER_MS);
     let machine = Machine::this();
-    let exe = std::env::current_exe()?;
-    println!("{} {}", machine.sysname, machine.release);
-    for LockUse { file, calls, acquisitions } in mmap_lock::measure(&exe)? {
-        println!("{file} {calls} {acquisitions}");
+    let mut lines = vec![machine.to_string(), String::new()];
+    match mmap_lock::measure(&std::env::current_exe()?) {
+        Ok(uses) => lines.extend(locks(&uses)),
+        Err(error) => lines.push(format!("Locks: not measured: {error}")),
     }
-    let _ = ProcFile::Maps;
-    println!("{:?}", noise::measure(&allowed_cpus()?)?);
+    lines.extend([String::new(), "This machine".to_owned()]);
+    let cpus = allowed_cpus()?;
+    lines.extend(allowances(&cpus, &machine));
+    let gaps: Vec<_> = noise::measure(&cpus)?
+        .into_iter()
+        .map(|gap| format!("{:.3} ms on CPU {}", gap.longest_ns as f64 / NS_PER_MS, gap.cpu))
+        .collect();
+    lines.extend([
+        String::new(),
+        format!("Noise floor: longest gap of a pinned spinner {}", gaps.join(", ")),
+        String::new(),
+    ]);
+    print(&lines.join("\n"))?;
     Ok(Exit::Done)
+}
+
+/// What reading each file takes, and what follows.
+fn locks(uses: &[LockUse]) -> Vec<String> {
+    let mut lines = vec!["Acquisitions of mmap_lock by one scan of a sleeping process".to_owned()];
+    lines.extend(uses.iter().map(
+        |LockUse {
+             file,
+             calls,
+             acquisitions,
+         }| {
+            let name = match file {
+                ProcFile::None => "none (statm)",
+                file => file.name(),
+            };
+            format!("  {name:<16} {acquisitions:>4} in {calls:>3} calls")
+        },
+    ));
+    if !uses.iter().any(|u| u.file == ProcFile::ProcmapQuery) {
+        lines.push("  procmap-query    not on this kernel (Linux 6.11 and later have it)".to_owned());
+    }
+    lines.push(String::new());
+    let names = |takes: bool| {
+        let names = uses
+            .iter()
+            .filter(|u| u.file != ProcFile::None && (u.acquisitions > 0) == takes);
+        names.map(|u| u.file.name()).collect::<Vec<_>>().join(", ")
+    };
+    let (takes, not) = (names(true), names(false));
+    if !takes.is_empty() {
+        lines.push(format!(
+            "{takes}: whoever reads one holds mmap_lock. If it loses its CPU there, mmap(), munmap() and page\n\
+             faults that need the lock wait in the process that is read, until the reader runs again."
+        ));
+    }
+    if !not.is_empty() {
+        lines.push(format!(
+            "{not}: no mmap_lock while nobody maps. That is not without locks: where the kernel takes the lock\n\
+             of a single mapping instead (no tracepoint shows it), whoever changes that mapping waits. How long,\n\
+             `vmaple repro` measures."
+        ));
+    }
+    lines
+}
+
+/// What an experiment may do here.
+fn allowances(cpus: &[usize], machine: &Machine) -> Vec<String> {
+    let placement = PlacementRequest::default().place(cpus);
+    let mut rows = vec![
+        row(
+            "CPUs",
+            placement.as_ref().map(|p| {
+                format!(
+                    "mapper and controller on {}, scanners and busy tasks on {:?}",
+                    p.mapper, p.busy
+                )
+            }),
+        ),
+        row("nice", nice()),
+        row("real-time class", real_time()),
+    ];
+    rows.extend(["weight=1", "quota=2ms/100ms", "cpuset"].map(|slice| {
+        let place = slice.parse().and_then(slice_place);
+        row(&format!("slice {slice}"), place)
+    }));
+    let talk = placement.and_then(|p| limits::check(&Plan::preset(Preset::Talk, p)));
+    rows.push(row("1000 busy tasks", talk.map(|()| "possible")));
+    rows.extend(["/dev/fuse", "/dev/kvm"].map(|device| {
+        let open = OpenOptions::new().read(true).write(true).open(device);
+        row(device, open.map(|_| "usable"))
+    }));
+    let autogroup = match machine.autogroup {
+        Some(true) => "on: nice values count within a session, where all roles are",
+        _ => "off",
+    };
+    rows.push(row::<_, String>("autogroup", Ok(autogroup)));
+    rows
+}
+
+fn row<T: Display, E: Display>(name: &str, value: Result<T, E>) -> String {
+    match value {
+        Ok(text) => format!("  {name:<22} {text}"),
+        Err(why) => format!("  {name:<22} no: {why}"),
+    }
+}
+
+fn nice() -> Result<String, String> {
+    let nice = getpriority_process(None).map_err(|e| e.to_string())?;
+    if nice > 0 && !geteuid().is_root() {
+        return Err(format!(
+            "this shell runs at {nice}, and only root may go back to 0 for the mapper and the busy tasks"
+        ));
+    }
+    Ok(format!("scanners can be niced; this shell runs at {nice}"))
+}
+
+fn real_time() -> Result<&'static str, &'static str> {
+    real_time_allowed()
+        .then_some("allowed: the controller is never starved")
+        .ok_or("needs CAP_SYS_NICE; the controller may see a hang late")
+}
+
+fn slice_place(slice: Slice) -> vmaple_repro::Result<String> {
+    Ok(cgroup::parent(slice)?.map_or(String::new(), |p| {
+        format!("in {} (cgroup v{})", p.dir.display(), if p.v2 { 2 } else { 1 })
+    }))
 }

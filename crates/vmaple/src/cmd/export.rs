@@ -1,12 +1,13 @@
 //! Where results go besides standard output: checked before the work, replaced whole after it.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::fs::{Access, access};
 use vmaple_repro::Error;
+
+use crate::cmd::print;
 
 /// A file, or standard output, that can be written.
 #[derive(Debug)]
@@ -17,9 +18,7 @@ pub(crate) struct Export {
 impl Export {
     /// Checks that `path` can be written, without touching what is there.
     pub(crate) fn check(path: &Path) -> anyhow::Result<Self> {
-        let export = Self {
-            path: path.to_owned(),
-        };
+        let export = Self { path: path.to_owned() };
         if export.is_stdout() {
             return Ok(export);
         }
@@ -50,7 +49,7 @@ impl Export {
     pub(crate) fn write(&self, text: &str) -> anyhow::Result<()> {
         let context = || format!("writing {}", self.path.display());
         if self.is_stdout() {
-            return std::io::stdout().write_all(text.as_bytes()).with_context(context);
+            return print(text).with_context(context);
         }
         // A pipe or device is written to, not replaced.
         if fs::metadata(&self.path).is_ok_and(|meta| !meta.is_file()) {

@@ -13,13 +13,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use vmaple_repro::experiment::{self, Progress};
 use vmaple_repro::machine::Machine;
 use vmaple_repro::place::allowed_cpus;
-use vmaple_repro::plan::{Cell, Plan, PlacementRequest};
+use vmaple_repro::plan::{Cell, PlacementRequest, Plan};
 use vmaple_repro::report::{self, Report};
 use vmaple_repro::warning::warnings;
 use vmaple_repro::{Error, stats};
 
 use crate::cli::ReproOptions;
 use crate::cmd::export::Export;
+use crate::cmd::print;
 use crate::exit::Exit;
 
 /// Above this many busy tasks a machine that is not a guest is asked about first.
@@ -33,7 +34,10 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
     if options.dry_run {
         return Ok(Exit::Done);
     }
-    let most = plan.busy.last().map_or(0, |&n| u64::from(n) * plan.placement.busy.len() as u64);
+    let most = plan
+        .busy
+        .last()
+        .map_or(0, |&n| u64::from(n) * plan.placement.busy.len() as u64);
     if most > MUCH_LOAD && !options.yes_load && !Machine::this().virtual_machine {
         Err(Error::Usage(format!(
             "{most} busy tasks on a machine that is not a guest: whatever else runs on its CPU {:?} stops for seconds; add --yes-load if that is what you want",
@@ -92,7 +96,12 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
 fn describe(plan: &Plan) {
     let files: Vec<_> = plan.files.iter().map(|f| f.name()).collect();
     let levels: Vec<_> = plan.busy.iter().map(ToString::to_string).collect();
-    let busiest = plan.cells().into_iter().map(|c| plan.processes(c) - 1).max().unwrap_or(0);
+    let busiest = plan
+        .cells()
+        .into_iter()
+        .map(|c| plan.processes(c) - 1)
+        .max()
+        .unwrap_or(0);
     eprintln!(
         "Plan: {} runs of {} (files {}; levels {}; {} samples), about {}.",
         plan.cells().len() * plan.samples as usize,
@@ -161,7 +170,7 @@ impl Exports {
     fn write(&self, report: &Report) -> anyhow::Result<()> {
         let files = [&self.json, &self.csv, &self.markdown, &self.svg];
         if !files.into_iter().flatten().any(Export::is_stdout) {
-            print_tables(report);
+            print(&tables(report))?;
         }
         if let Some(export) = &self.json {
             export.write(&report.to_json()?)?;
@@ -187,16 +196,21 @@ impl Exports {
     }
 }
 
-fn print_tables(report: &Report) {
+fn tables(report: &Report) -> String {
+    let mut text = String::new();
     for series in stats::series(report) {
-        println!("{}\n", report::heading(report, series.file));
-        println!("{}", report::talk_table(&series));
-        println!("{}", report::details(&series));
+        let heading = report::heading(report, series.file);
+        text += &format!(
+            "{heading}\n\n{}\n{}\n",
+            report::talk_table(&series),
+            report::details(&series)
+        );
     }
-    println!("{}", report::noise_line(report));
+    text += &format!("{}\n", report::noise_line(report));
     if report.interrupted {
-        println!("Interrupted: the tables show the runs that were done.");
+        text += "Interrupted: the tables show the runs that were done.\n";
     }
+    text
 }
 
 fn verdict(report: &Report, options: &ReproOptions) -> Exit {

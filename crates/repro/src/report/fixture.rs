@@ -1,0 +1,98 @@
+//! A small report that no machine made, for the tests of everything that reads one.
+
+use std::collections::BTreeMap;
+
+use super::{Noise, Report, SCHEMA};
+use crate::latency::{Latencies, Recorder};
+use crate::machine::Machine;
+use crate::noise::Gap;
+use crate::plan::{Placement, Plan, Preset, ProcFile};
+use crate::sample::{Faults, Sample, Target, Timeline};
+
+pub(crate) fn latencies(ms: &[f64]) -> Latencies {
+    let mut recorder = Recorder::new();
+    ms.iter().for_each(|ms| recorder.record((ms * 1e6).round() as u64));
+    recorder.finish()
+}
+
+/// A run whose calls took `ms`, with `scans` scans.
+pub(crate) fn sample(file: Option<ProcFile>, busy: u32, ms: &[f64], scans: u64) -> Sample {
+    let calls = latencies(ms);
+    Sample {
+        target: Target::Kernel,
+        file,
+        busy,
+        sample: 0,
+        seed: 1,
+        hang: false,
+        worst_ns: (calls.count > 0).then_some(calls.max_ns),
+        cut_short: false,
+        operations: calls.count,
+        maps: calls.count / 2,
+        unmaps: calls.count - calls.count / 2,
+        timeline: Timeline::default(),
+        elapsed_ns: 3_000_000_000,
+        calls,
+        faults: Some(Faults {
+            mapped: latencies(&[0.25]),
+            fresh: latencies(&[0.5]),
+            cut_short: false,
+        }),
+        scans,
+        longest_scan_ns: scans * 1_000_000,
+        preemptions: scans,
+        steal_ns: BTreeMap::from([(1, 1_000_000)]),
+    }
+}
+
+/// The same run, ended as a hang in the middle of its last call.
+pub(crate) fn hung(sample: Sample) -> Sample {
+    Sample {
+        hang: true,
+        cut_short: true,
+        ..sample
+    }
+}
+
+pub(crate) fn report(samples: Vec<Sample>) -> Report {
+    let placement = Placement {
+        mapper: 0,
+        controller: 0,
+        busy: vec![1],
+    };
+    let plan = Plan {
+        samples: 5,
+        files: vec![ProcFile::Maps, ProcFile::None],
+        ..Plan::preset(Preset::Talk, placement)
+    };
+    let gap = |longest_ns| Gap { cpu: 0, longest_ns };
+    Report {
+        schema: SCHEMA.to_owned(),
+        version: "0.0.0".to_owned(),
+        argv: vec!["vmaple".to_owned()],
+        start: "2021-09-23T00:00:00Z".to_owned(),
+        end: "2021-09-23T00:01:00Z".to_owned(),
+        interrupted: false,
+        machine: Machine {
+            sysname: "Linux".to_owned(),
+            release: "5.4.0".to_owned(),
+            version: "#1 SMP".to_owned(),
+            arch: "x86_64".to_owned(),
+            cpu: Some("A CPU".to_owned()),
+            cpus: 4,
+            memory_bytes: Some(1 << 30),
+            virtual_machine: false,
+            autogroup: Some(false),
+            autogroup_nice: None,
+            transparent_hugepages: None,
+            load: Some(0.0),
+        },
+        real_time_controller: true,
+        plan,
+        noise: Noise {
+            before: vec![gap(100_000)],
+            after: vec![gap(200_000)],
+        },
+        samples,
+    }
+}

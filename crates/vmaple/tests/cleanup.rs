@@ -1,0 +1,132 @@
+//! Nothing survives the end of an experiment, however it comes.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod running;
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use running::{VMAPLE, outcome, roles_of, start_and_wait_for_roles, vmaple, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use vmaple_repro::cgroup;
+use vmaple_repro::experiment::{self, Progress};
+use vmaple_repro::place::allowed_cpus;
+use vmaple_repro::plan::{PlacementRequest, Plan, Preset, Slice};
+
+fn signal(controller: u32, signal: Signal) {
+    kill_process(Pid::from_raw(controller.cast_signed()).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn an_interrupted_experiment_prints_what_it_has_and_leaves_no_process() {
+    for how in [Signal::INT, Signal::TERM] {
+        let child = start_and_wait_for_roles("repro --busy 0,20 --samples 1 --duration 1s --file maps", 40);
+        let controller = child.id();
+        signal(controller, how);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130));
+        assert_eq!(roles_of(controller), []);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("\n    0 "), "no row of the run that was done: {text}");
+        assert!(text.contains("Interrupted"), "{text}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut child = start_and_wait_for_roles("repro --busy 5 --samples 1 --duration 20s --file maps", 11);
+    let controller = child.id();
+    signal(controller, Signal::INT);
+    // It may have ended by the first already.
+    let _ = kill_process(Pid::from_raw(controller.cast_signed()).unwrap(), Signal::INT);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    wait_until("the roles to die", || roles_of(controller).is_empty());
+}
+
+#[test]
+fn no_process_survives_a_killed_controller() {
+    let mut child = start_and_wait_for_roles("repro --busy 20 --samples 1 --duration 20s --file smaps", 41);
+    let controller = child.id();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("the roles to die", || roles_of(controller).is_empty());
+}
+
+#[test]
+fn no_process_survives_a_panic() {
+    let panicked = std::thread::spawn(|| {
+        let placement = PlacementRequest::default().place(&allowed_cpus().unwrap()).unwrap();
+        let plan = Plan {
+            busy: vec![0, 2],
+            samples: 1,
+            duration_ns: 100_000_000,
+            ..Plan::preset(Preset::Check, placement)
+        };
+        let (stop, _never) = std::io::pipe().unwrap();
+        let panic_at_the_end = |progress: Progress<'_>| {
+            if let Progress::Done(sample) = progress
+                && sample.busy > 0
+            {
+                panic!("on purpose");
+            }
+        };
+        experiment::run(&plan, Path::new(VMAPLE), vec![], stop.as_fd(), panic_at_the_end)
+    })
+    .join();
+    assert!(panicked.is_err());
+    wait_until("the roles to die", || roles_of(std::process::id()).is_empty());
+}
+
+/// Where a run with this slice would make its cgroup, if this machine lets it.
+fn cgroup_parent(slice: Slice) -> Option<PathBuf> {
+    let dir = cgroup::parent(slice).ok()??.dir;
+    rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK).ok()?;
+    Some(dir)
+}
+
+#[test]
+fn the_cgroup_of_a_slice_is_gone_after_the_run_and_after_a_kill() {
+    for slice in ["weight=1", "quota=5ms/100ms", "cpuset"] {
+        let Some(parent) = cgroup_parent(slice.parse().unwrap()) else {
+            println!("skipped: no cgroup for {slice} here");
+            continue;
+        };
+        let cgroup = |controller: u32| parent.join(format!("vmaple-{controller}"));
+        let args = format!("repro --busy 2 --samples 1 --file maps --slice {slice} --duration");
+        let (code, _, err) = outcome(vmaple(&format!("{args} 200ms")));
+        assert_eq!(code, 0, "{err}");
+
+        // Mapper, janitor, two scanners, two busy tasks.
+        let mut child = start_and_wait_for_roles(&format!("{args} 20s"), 6);
+        let controller = child.id();
+        wait_until("the scanners to join", || {
+            let members = fs::read_to_string(cgroup(controller).join("cgroup.procs")).unwrap_or_default();
+            members.lines().count() == 2
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        wait_until("the roles to die", || roles_of(controller).is_empty());
+        assert!(!cgroup(controller).exists(), "{slice}: the cgroup was left behind");
+        let left: Vec<_> = fs::read_dir(&parent)
+            .unwrap()
+            .flatten()
+            .filter(|e| {
+                e.file_name()
+                    .to_string_lossy()
+                    .starts_with(&format!("vmaple-{controller}"))
+            })
+            .collect();
+        assert!(left.is_empty());
+    }
+}
+
+#[test]
+fn a_thousand_roles_start_and_stop() {
+    let args = "repro --busy 500 --samples 1 --duration 300ms --file none --yes-load";
+    let mut child = start_and_wait_for_roles(args, 1001);
+    let controller = child.id();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(roles_of(controller), []);
+}

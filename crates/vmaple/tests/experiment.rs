@@ -1,0 +1,195 @@
+//! Real, short experiments: the order of the start, the hang rule, what is printed and saved.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod running;
+
+use std::fs;
+
+use running::{outcome, roles_of, start_and_wait_for_roles, vmaple, vmaple_with, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use vmaple_repro::plan::{HANG_GRACE_NS, ProcFile, SETTLE_NS};
+use vmaple_repro::report::Report;
+
+fn load(path: &std::path::Path) -> Report {
+    Report::from_json(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn mapper_then_scanners_then_a_second_later_busy_tasks_then_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("order.json");
+    let args = "repro --busy 0,3 --samples 1 --duration 200ms --file maps --export-json {}";
+    let (code, _, err) = outcome(vmaple_with(args, &json));
+    assert_eq!(code, 0, "{err}");
+    let report = load(&json);
+    let [alone, loaded] = report.samples.as_slice() else {
+        panic!("{} samples", report.samples.len());
+    };
+    assert_eq!((alone.file, alone.busy, alone.scans), (None, 0, 0));
+    assert!(alone.operations > 0);
+    assert_eq!((loaded.file, loaded.busy), (Some(ProcFile::Maps), 3));
+    let t = loaded.timeline;
+    // All times are after the mapper mapped its region.
+    assert!(t.scanners_go_ns > 0, "{t:?}");
+    assert!(t.first_scan_ns >= t.scanners_go_ns, "{t:?}");
+    assert!(t.busy_go_ns >= t.scanners_go_ns + SETTLE_NS, "{t:?}");
+    assert!(t.busy_up_ns >= t.busy_go_ns, "{t:?}");
+    assert!(t.first_call_ns >= t.busy_up_ns, "{t:?}");
+    // And so the figures of a run are those of its calls.
+    for sample in &report.samples {
+        assert_eq!(sample.calls.count, sample.operations);
+        assert_eq!(sample.maps + sample.unmaps, sample.operations);
+        assert_eq!(sample.worst_ns, Some(sample.calls.max_ns));
+        let faults = sample.faults.as_ref().unwrap();
+        assert!(faults.mapped.count > 0 && faults.fresh.count > 0);
+    }
+}
+
+#[test]
+fn a_mapper_that_is_not_done_five_seconds_late_is_a_hang_and_its_interferers_are_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("hang.json");
+    let args = format!(
+        "repro --busy 1 --samples 1 --duration 300ms --file none --fail-on-hang --export-json {}",
+        json.display()
+    );
+    let child = start_and_wait_for_roles(&args, 3);
+    let role = |name: &str| roles_of(child.id()).into_iter().find(|(_, spec)| spec.contains(name));
+    let (mapper, _) = role("\"mapper\":{").unwrap();
+    let mapper = Pid::from_raw(mapper).unwrap();
+    // A stopped mapper stands for one that waits for a lock.
+    kill_process(mapper, Signal::STOP).unwrap();
+    wait_until("the interferers to be killed", || {
+        role("\"busy\":{").is_none() && role("\"scanner\":{").is_none()
+    });
+    assert!(role("\"mapper\":{").is_some(), "the mapper was killed too");
+    kill_process(mapper, Signal::CONT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "--fail-on-hang");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("    *1\n") && text.contains("  hangs\n"), "{text}");
+    let report = load(&json);
+    assert!(report.samples[0].hang);
+    // It was stopped before the go, and went on after the kill.
+    let t = report.samples[0].timeline;
+    assert!(t.first_call_ns >= t.busy_up_ns + HANG_GRACE_NS, "{t:?}");
+}
+
+#[test]
+fn a_mapper_that_dies_fails_the_run_and_takes_the_others_with_it() {
+    let child = start_and_wait_for_roles("repro --busy 2 --samples 1 --duration 20s --file maps", 5);
+    let controller = child.id();
+    let (mapper, _) = roles_of(controller)
+        .into_iter()
+        .find(|(_, spec)| spec.contains("\"mapper\":{"))
+        .unwrap();
+    // Scanners see their target vanish; the controller says whose death it was.
+    kill_process(Pid::from_raw(mapper).unwrap(), Signal::KILL).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains(&format!("the mapper (PID {mapper}): it was killed by signal 9")),
+        "{text}"
+    );
+    assert_eq!(roles_of(controller), []);
+}
+
+#[test]
+fn results_go_to_standard_output_or_to_the_files_and_nothing_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = "repro --busy 0,1 --samples 2 --duration 150ms --file none,maps \
+                --export-csv {}/a.csv --export-markdown {}/a.md --export-svg {}/a.svg --export-json {}/a.json";
+    let (code, out, err) = outcome(vmaple_with(args, dir.path()));
+    assert_eq!(code, 0, "{err}");
+    for part in [
+        "/proc/PID/maps | mapper CPU",
+        "#Busy    Median   Minimum   Maximum #Hangs\n    0 ",
+        "Noise floor: longest gap",
+    ] {
+        assert!(out.contains(part), "no '{part}' in {out}");
+    }
+    assert!(
+        err.contains("Plan: 6 runs") && err.contains("warning: 2 samples"),
+        "{err}"
+    );
+    let read = |name| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!(read("a.csv").lines().count(), 7);
+    assert!(read("a.md").contains("| #busy |") && read("a.svg").ends_with("</svg>\n"));
+    let report = load(&dir.path().join("a.json"));
+    assert_eq!(report.samples.len(), 6);
+    // Samples of all kinds are interleaved, the seeds go with the sample.
+    let order: Vec<_> = report.samples.iter().map(|s| (s.sample, s.busy, s.seed)).collect();
+    assert_eq!(
+        order,
+        [(0, 0, 1), (0, 1, 1), (0, 1, 1), (1, 0, 2), (1, 1, 2), (1, 1, 2)]
+    );
+
+    // The saved run can be compared with itself, and drawn.
+    let args = "compare {}/a.json {}/a.json --export-svg {}/b.svg --export-markdown {}/b.md";
+    let (code, out, err) = outcome(vmaple_with(args, dir.path()));
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out.matches("a maps").count(), 2, "{out}");
+    assert!(read("b.svg").contains("a none") && read("b.md").contains("| 1 |"));
+
+    // Only whole files, under their own names.
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6);
+}
+
+#[test]
+fn json_on_standard_output_is_alone_there() {
+    let (code, out, err) = outcome(vmaple("repro --busy 0 --samples 1 --duration 100ms --export-json -"));
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(Report::from_json(&out).unwrap().samples.len(), 1);
+}
+
+#[test]
+fn a_worst_case_above_the_limit_exits_with_3() {
+    let args = "repro --busy 0 --samples 1 --duration 100ms --fail-above";
+    assert_eq!(outcome(vmaple(&format!("{args} 1ns"))).0, 3);
+    assert_eq!(outcome(vmaple(&format!("{args} 1h"))).0, 0);
+}
+
+#[test]
+fn every_file_of_this_kernel_can_be_scanned() {
+    for file in ProcFile::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let json = dir.path().join("a.json");
+        let args =
+            format!("repro --busy 1 --samples 1 --duration 200ms --fragment 100 --file {file} --export-json {{}}");
+        let (code, _, err) = outcome(vmaple_with(&args, &json));
+        if code == 77 {
+            println!("skipped: {err}");
+            continue;
+        }
+        assert_eq!(code, 0, "{file}: {err}");
+        let sample = &load(&json).samples[0];
+        assert!(sample.longest_scan_ns > 0, "{file}: nothing was scanned");
+        // Fragments are not counted as operations of the run.
+        assert!(
+            sample.operations > 0 && sample.operations == sample.calls.count,
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn busy_tasks_sleep_by_turns_when_they_are_told_to() {
+    let args = "repro --busy 1 --samples 1 --duration 1s --file none --busy-duration 1ms";
+    let mut child = start_and_wait_for_roles(args, 3);
+    let (busy, _) = roles_of(child.id())
+        .into_iter()
+        .find(|(_, spec)| spec.contains("\"busy\":{"))
+        .unwrap();
+    let mut sleeps = 0;
+    wait_until("the busy task to have slept", || {
+        let status = fs::read_to_string(format!("/proc/{busy}/status")).unwrap_or_default();
+        let line = status.lines().find(|l| l.starts_with("voluntary_ctxt_switches"));
+        sleeps = line
+            .and_then(|l| l.split_once(':')?.1.trim().parse().ok())
+            .unwrap_or(sleeps);
+        sleeps > 100
+    });
+    assert!(child.wait().unwrap().success());
+}

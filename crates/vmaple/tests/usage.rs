@@ -1,0 +1,176 @@
+//! Help, bad input and exit codes: nothing here makes any load.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod running;
+
+use running::{outcome, vmaple, vmaple_with};
+
+/// Expects an exit code and a part of what is said on standard error, and nothing on standard output.
+fn refused(args: &str, code: i32, part: &str) {
+    let (got, out, err) = outcome(vmaple(args));
+    assert_eq!(got, code, "vmaple {args}: {err}");
+    assert!(err.contains(part), "vmaple {args}: no '{part}' in: {err}");
+    assert_eq!(out, "", "vmaple {args}");
+}
+
+#[test]
+fn values_out_of_range_are_usage_errors_that_say_what_would_do() {
+    refused("repro --file smap", 2, "use one of maps, smaps");
+    refused("repro --busy -1", 2, "-1");
+    refused("repro --busy 1,x", 2, "invalid digit");
+    refused("repro --busy 20000", 2, "at most 10000");
+    refused("repro --samples 0", 2, "--samples 0: 1 to 10000");
+    refused("repro --duration 1ms", 2, "100ms to 1h");
+    refused("repro --duration 3", 2, "--duration");
+    refused("repro --region 5", 2, "whole pages");
+    refused("repro --region 1TiB", 2, "vm.max_map_count");
+    refused("repro --slice nice=77", 2, "outside -20..19");
+    refused("repro --slice quota=2ms", 2, "needs a period");
+    refused("repro --preset long", 2, "check, test, talk");
+    refused("repro --fail-above fast", 2, "--fail-above");
+    refused("frobnicate", 2, "frobnicate");
+}
+
+#[test]
+fn cpus_that_do_not_exist_or_would_show_nothing_are_usage_errors() {
+    refused("repro --cpu-mapper 4095", 2, "no such CPU here");
+    refused("repro --cpu-busy 4095", 2, "no such CPU here");
+    refused("repro --cpu-controller 4095", 2, "no such CPU here");
+    refused("repro --busy-cpus 4095", 2, "can be busy");
+    refused("repro --cpu-mapper 0 --cpu-busy 0", 2, "not for the lock");
+}
+
+#[test]
+fn one_cpu_is_told_and_counts_as_not_possible() {
+    // The affinity of this thread passes on to what it starts.
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(rustix::thread::sched_getcpu());
+    rustix::thread::sched_setaffinity(None, &one).unwrap();
+    refused("repro", 77, "this process may use 1 CPU");
+}
+
+#[test]
+fn a_limit_that_forbids_the_processes_is_told_before_any_starts() {
+    let (code, out, err) = outcome(vmaple("repro --busy 10000 --dry-run"));
+    // A machine that could run 20000 processes says its plan instead.
+    if code == 0 {
+        assert!(err.contains("10000 scanners"), "{err}");
+    } else {
+        assert_eq!((code, out.as_str()), (77, ""));
+        assert!(err.contains("level 10000 needs"), "{err}");
+    }
+}
+
+#[test]
+fn an_export_that_cannot_be_written_is_refused_before_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    for option in ["--export-json", "--export-csv", "--export-markdown", "--export-svg"] {
+        for path in ["{}", "{}/missing/file"] {
+            let (code, out, err) = outcome(vmaple_with(&format!("repro {option} {path}"), dir.path()));
+            assert_eq!((code, out.as_str()), (2, ""), "{err}");
+            assert!(err.contains("cannot write to"), "{err}");
+            assert!(!err.contains("Plan:"), "the run was planned already: {err}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out, err) = outcome(vmaple_with("repro --dry-run --export-json {}/a.json", dir.path()));
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(
+        err.contains("15 runs of 3s (files maps, none; levels 0, 1, 10; 3 samples)"),
+        "{err}"
+    );
+    assert!(err.contains("at most 10 scanners (nice=15)"), "{err}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn reports_that_are_missing_cut_short_or_foreign_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.json");
+    let compare = |text: &str, part: &str| {
+        std::fs::write(&file, text).unwrap();
+        let (code, out, err) = outcome(vmaple_with("compare {}", &file));
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains(part) && err.contains("a.json"), "{err}");
+    };
+    compare("", "cut short");
+    compare("{\"schema\":\"vmaple-repro/1\",\"ver", "cut short");
+    compare("{\"results\": []}", "no report of vmaple repro");
+    compare("{\"schema\":\"vmaple-repro/2\"}", "vmaple-repro/2");
+    compare("{\"schema\":\"vmaple-repro/1\"}", "missing field");
+    compare("<html>", "expected value");
+    refused("compare /nonexistent.json", 1, "No such file");
+    refused("compare", 2, "FILE.json");
+}
+
+#[test]
+fn a_role_without_a_specification_is_a_usage_error() {
+    refused("__role", 2, "vmaple starts its own processes");
+    refused("__role {}", 2, "vmaple starts its own processes");
+}
+
+#[test]
+fn short_help_fits_a_screen_and_long_help_has_groups_defaults_and_examples() {
+    for args in ["-h", "repro -h", "compare -h", "doctor -h"] {
+        let mut command = vmaple(args);
+        command.env("COLUMNS", "100");
+        let (code, out, _) = outcome(command);
+        assert_eq!(code, 0);
+        assert!(
+            out.lines().count() <= 40,
+            "vmaple {args}: {} lines",
+            out.lines().count()
+        );
+        assert!(out.lines().all(|l| l.chars().count() <= 100), "{out}");
+    }
+    let (_, out, _) = outcome(vmaple("repro --help"));
+    for part in [
+        "Workload:",
+        "Placement:",
+        "Output:",
+        "Limits:",
+        "[default: 128MiB]",
+        "Examples:",
+        "Exit codes:",
+    ] {
+        assert!(out.contains(part), "no {part}");
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_come_from_the_same_definitions() {
+    let (code, out, _) = outcome(vmaple("completions bash"));
+    assert!(code == 0 && out.contains("--export-svg") && !out.contains("__role"));
+    let (code, out, _) = outcome(vmaple("man"));
+    assert!(code == 0 && out.starts_with(".ie") && out.contains("vmaple"));
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(outcome(vmaple_with("man {}", dir.path())).0, 0);
+    assert!(dir.path().join("vmaple-repro.1").exists());
+}
+
+#[test]
+fn doctor_answers_without_load() {
+    let (code, out, err) = outcome(vmaple("doctor"));
+    assert_eq!(code, 0, "{err}");
+    for part in [
+        "Linux",
+        "This machine",
+        "real-time class",
+        "slice quota=2ms/100ms",
+        "/dev/fuse",
+        "Noise floor",
+    ] {
+        assert!(out.contains(part), "no {part} in {out}");
+    }
+    // Where the tracepoint is to be had, smaps_rollup takes the lock once on every kernel so far, and statm never.
+    if !out.contains("not measured") {
+        assert!(out.contains("none (statm)        0 in   1 calls"), "{out}");
+        assert!(out.contains("smaps_rollup        1 in   1 calls"), "{out}");
+    }
+}

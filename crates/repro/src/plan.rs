@@ -302,9 +302,9 @@ pub struct Cell {
 pub enum Preset {
     /// About a minute.
     Check,
-    /// About twenty minutes.
+    /// About ten minutes.
     Test,
-    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000; about half an hour a file.
+    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000; about half an hour for each file.
     Talk,
 }
 

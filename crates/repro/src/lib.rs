@@ -2,7 +2,8 @@
 //! Linux Plumbers Conference 2021): a low-priority reader of `/proc/PID/maps` or `smaps` that loses its CPU while it holds
 //! a lock of the address space stalls `mmap()`, `munmap()` and page faults of the process it reads.
 //!
-//! - [`plan`]: what to run, and on which CPUs. [`experiment`]: runs it in real processes of the running kernel.
+//! - [`plan`], [`proc_file`], [`slice`], [`placement`]: what to run, on what, how confined and where. [`experiment`]: runs it
+//!   in real processes of the running kernel.
 //! - [`role`]: what those processes do: mapper, scanners, busy tasks.
 //! - [`sample`], [`report`]: every run as it is saved; the talk's table and other forms.
 //! - [`stats`], [`warning`]: what the runs add up to, and what may have spoilt it.
@@ -11,14 +12,14 @@
 //! The program that calls [`experiment::run`] is executed again for each role and must let it take over:
 //!
 //! ```no_run
-//! use vmaple_repro::{experiment, place, plan, role, stats, report};
+//! use vmaple_repro::{experiment, place, placement, plan, report, role, stats};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let args: Vec<String> = std::env::args().collect();
 //!     if args.get(1).map(String::as_str) == Some(role::COMMAND) {
 //!         return Ok(role::run(&args[2])?);
 //!     }
-//!     let placement = plan::PlacementRequest::default().place(&place::allowed_cpus()?)?;
+//!     let placement = placement::PlacementRequest::default().place(&place::allowed_cpus()?)?;
 //!     let plan = plan::Plan::preset(plan::Preset::Check, placement).checked()?;
 //!     let (stop, _never) = std::io::pipe()?; // readable or closed: stop
 //!     let report = experiment::run(
@@ -48,11 +49,14 @@ pub mod machine;
 pub mod mmap_lock;
 pub mod noise;
 pub mod place;
+pub mod placement;
 pub mod plan;
+pub mod proc_file;
 pub mod report;
 pub mod role;
 mod run;
 pub mod sample;
+pub mod slice;
 pub mod stats;
 pub mod warning;
 

@@ -136,7 +136,8 @@ fn cgroup_limits(controller: &str, files: &[(&str, &str)]) -> Vec<(PathBuf, u64,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Placement, Preset};
+    use crate::placement::Placement;
+    use crate::plan::Preset;
 
     fn plan(busy: Vec<u32>) -> Plan {
         let placement = Placement {

@@ -18,7 +18,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::place::allowed_cpus;
-use crate::plan::{Placement, Plan, Preset, ProcFile};
+use crate::placement::Placement;
+use crate::plan::{Plan, Preset};
+use crate::proc_file::ProcFile;
 use crate::role::Scan;
 use crate::run::Runner;
 

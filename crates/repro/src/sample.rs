@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::Latencies;
-use crate::plan::ProcFile;
+use crate::proc_file::ProcFile;
 
 /// Whose address space was mapped and scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

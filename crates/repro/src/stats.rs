@@ -1,7 +1,8 @@
 //! The talk's statistics: median, minimum and maximum of the runs' worst cases, and what these alone do not show.
 
 use crate::latency::Latencies;
-use crate::plan::{Plan, ProcFile};
+use crate::plan::Plan;
+use crate::proc_file::ProcFile;
 use crate::report::Report;
 use crate::sample::{Sample, Target};
 

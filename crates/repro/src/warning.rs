@@ -3,9 +3,10 @@
 use std::fmt;
 
 use crate::clock::NS_PER_MS;
-use crate::plan::{ProcFile, Slice};
+use crate::proc_file::ProcFile;
 use crate::report::Report;
 use crate::sample::Sample;
+use crate::slice::Slice;
 use crate::stats::{ENOUGH_SCANS, LONG_CALL_NS, series};
 
 /// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.

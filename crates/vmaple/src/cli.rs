@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use vmaple_repro::plan::{Preset, ProcFile, Slice};
+use vmaple_repro::plan::Preset;
+use vmaple_repro::proc_file::ProcFile;
+use vmaple_repro::slice::Slice;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang), \
 77 not possible here, 130 interrupted";

@@ -13,7 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use vmaple_repro::cgroup;
 use vmaple_repro::experiment::{self, Progress};
 use vmaple_repro::place::allowed_cpus;
-use vmaple_repro::plan::{PlacementRequest, Plan, Preset, Slice};
+use vmaple_repro::placement::PlacementRequest;
+use vmaple_repro::plan::{Plan, Preset};
+use vmaple_repro::slice::Slice;
 
 fn signal(controller: u32, signal: Signal) {
     kill_process(Pid::from_raw(controller.cast_signed()).unwrap(), signal).unwrap();

@@ -53,7 +53,7 @@ pub fn compare(series: &[(String, Series)]) -> String {
 mod tests {
     use super::super::fixture::{report, sample};
     use super::*;
-    use crate::plan::ProcFile;
+    use crate::proc_file::ProcFile;
 
     #[test]
     fn levels_that_one_series_lacks_stay_empty() {

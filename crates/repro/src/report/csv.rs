@@ -52,7 +52,7 @@ pub fn csv(report: &Report) -> String {
 mod tests {
     use super::super::fixture::{report, sample};
     use super::*;
-    use crate::plan::ProcFile;
+    use crate::proc_file::ProcFile;
 
     #[test]
     fn every_line_has_as_many_fields_as_the_header() {

@@ -6,7 +6,9 @@ use super::{Noise, Report, SCHEMA};
 use crate::latency::{Latencies, Recorder};
 use crate::machine::Machine;
 use crate::noise::Gap;
-use crate::plan::{Placement, Plan, Preset, ProcFile};
+use crate::placement::Placement;
+use crate::plan::{Plan, Preset};
+use crate::proc_file::ProcFile;
 use crate::sample::{Faults, Sample, Target, Timeline};
 
 pub(crate) fn latencies(ms: &[f64]) -> Latencies {

@@ -186,7 +186,7 @@ fn ms_cell(ns: Option<f64>) -> String {
 mod tests {
     use super::fixture::{hung, report, sample};
     use super::*;
-    use crate::plan::ProcFile;
+    use crate::proc_file::ProcFile;
 
     fn small() -> Report {
         report(vec![

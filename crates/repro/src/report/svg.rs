@@ -137,7 +137,7 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
 mod tests {
     use super::super::fixture::{hung, report, sample};
     use super::*;
-    use crate::plan::ProcFile;
+    use crate::proc_file::ProcFile;
 
     #[test]
     fn the_plot_names_series_levels_and_hangs_and_follows_the_pages_colours() {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Report, hangs_cell, spread_cells};
 use crate::clock::NS_PER_MS;
-use crate::plan::ProcFile;
+use crate::proc_file::ProcFile;
 use crate::stats::Series;
 
 /// One line that says what the table below it is of: kernel, machine, file, placement.
@@ -41,7 +41,8 @@ pub fn noise_line(report: &Report) -> String {
         .into_iter()
         .map(|(cpu, ns)| format!("{:.3} ms on CPU {cpu}", ns as f64 / NS_PER_MS))
         .collect();
-    let steal: f64 = report.steal_ns().into_values().map(|ns| ns as f64).sum();
+    // An empty sum of floats would be -0.
+    let steal = report.steal_ns().into_values().fold(0.0, |sum, ns| sum + ns as f64);
     format!(
         "Noise floor: longest gap of a pinned spinner {}; {:.0} ms stolen by the hypervisor during the runs.",
         gaps.join(", "),

@@ -20,7 +20,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Phase};
 use crate::place;
-use crate::plan::ProcFile;
+use crate::proc_file::ProcFile;
 
 pub(crate) use mapper::MapperResult;
 pub(crate) use scanner::Scan;

@@ -14,7 +14,7 @@ use rustix::ioctl::{Updater, opcode};
 use crate::clock::now_ns;
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Phase};
-use crate::plan::ProcFile;
+use crate::proc_file::ProcFile;
 
 use super::{Task, get_ready, take_place};
 

@@ -11,7 +11,10 @@ use vmaple_repro::machine::Machine;
 use vmaple_repro::mmap_lock::{self, LockUse};
 use vmaple_repro::noise;
 use vmaple_repro::place::{allowed_cpus, real_time_allowed};
-use vmaple_repro::plan::{PlacementRequest, Plan, Preset, ProcFile, Slice};
+use vmaple_repro::placement::PlacementRequest;
+use vmaple_repro::plan::{Plan, Preset};
+use vmaple_repro::proc_file::ProcFile;
+use vmaple_repro::slice::Slice;
 
 use crate::cmd::print;
 use crate::exit::Exit;

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Formatting and lints; warnings are errors.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo fmt --all --check
+cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# A short real run of the README's main command, as a user would start it, and the check that it left no process.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+cargo run --release --locked -- repro --busy 0,1 --samples 1 --duration 1s --file maps,none --export-json "$out/run.json" | tee "$out/table"
+grep -q '#Busy    Median   Minimum   Maximum #Hangs' "$out/table"
+cargo run --release --locked -- compare "$out/run.json"
+cargo run --release --locked -- doctor
+if grep -lsz __role /proc/[0-9]*/cmdline; then
+    echo "processes were left behind" >&2
+    exit 1
+fi

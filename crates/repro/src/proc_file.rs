@@ -1,0 +1,109 @@
+//! What is read of a process: the files of /proc/PID, by one name on the command line and in reports.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What the scanners read of the mapper's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ProcFile {
+    /// `/proc/PID/maps`.
+    Maps,
+    /// `/proc/PID/smaps`.
+    Smaps,
+    /// `/proc/PID/smaps_rollup`.
+    SmapsRollup,
+    /// `/proc/PID/numa_maps`.
+    NumaMaps,
+    /// The part of `/proc/PID/pagemap` that describes the mapper's region (the whole file has no practical end).
+    Pagemap,
+    /// All VMAs by the `PROCMAP_QUERY` ioctl of `/proc/PID/maps` (Linux 6.11 and later).
+    ProcmapQuery,
+    /// `/proc/PID/statm`, which takes no lock of the address space: the control that shows the noise floor.
+    None,
+}
+
+impl ProcFile {
+    /// Every variant, in the order in which help texts list them.
+    pub const ALL: [Self; 7] = [
+        Self::Maps,
+        Self::Smaps,
+        Self::SmapsRollup,
+        Self::NumaMaps,
+        Self::Pagemap,
+        Self::ProcmapQuery,
+        Self::None,
+    ];
+
+    /// The name on the command line and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Maps => "maps",
+            Self::Smaps => "smaps",
+            Self::SmapsRollup => "smaps_rollup",
+            Self::NumaMaps => "numa_maps",
+            Self::Pagemap => "pagemap",
+            Self::ProcmapQuery => "procmap-query",
+            Self::None => "none",
+        }
+    }
+
+    /// The file below `/proc/PID` that is opened.
+    #[must_use]
+    pub fn proc_name(self) -> &'static str {
+        match self {
+            Self::ProcmapQuery => "maps",
+            Self::None => "statm",
+            other => other.name(),
+        }
+    }
+}
+
+impl fmt::Display for ProcFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for ProcFile {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|f| f.name() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::Usage(format!("unknown file '{text}': use one of {names}"))
+        })
+    }
+}
+
+impl TryFrom<String> for ProcFile {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<ProcFile> for String {
+    fn from(value: ProcFile) -> Self {
+        value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_written_as_they_are_read() {
+        for file in ProcFile::ALL {
+            assert_eq!(file.name().parse::<ProcFile>().unwrap(), file);
+        }
+        assert!("smap".parse::<ProcFile>().is_err());
+    }
+}

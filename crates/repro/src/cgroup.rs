@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -88,7 +89,7 @@ impl Drop for ScannerCgroup {
 /// Where the cgroup for `slice` would be made; `None` where a nice value is all.
 ///
 /// # Errors
-/// [`Error::NotPossible`] if no hierarchy offers the controller.
+/// [`Error::NotPossible`] if no hierarchy offers the controller, or this process may not make a cgroup there.
 pub fn parent(slice: Slice) -> Result<Option<Parent>> {
     let controller = match slice {
         Slice::Nice(_) => return Ok(None),
@@ -101,11 +102,18 @@ pub fn parent(slice: Slice) -> Result<Option<Parent>> {
         controller,
         |dir| fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default(),
     );
-    found.map(Some).ok_or_else(|| {
+    let found = found.ok_or_else(|| {
         Error::NotPossible(format!(
             "--slice {slice}: no cgroup hierarchy here offers the {controller} controller; mount one, or write +{controller} to a cgroup.subtree_control above this process, or use --slice nice=15"
         ))
-    })
+    })?;
+    access(&found.dir, Access::WRITE_OK).map_err(|e| {
+        Error::NotPossible(format!(
+            "--slice {slice}: may not make a cgroup in {} ({e}); run as root or use --slice nice=15",
+            found.dir.display()
+        ))
+    })?;
+    Ok(Some(found))
 }
 
 fn read(path: impl AsRef<Path>) -> Result<String> {

@@ -4,9 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustix::fs::{Access, access};
-
-use crate::cgroup::ScannerCgroup;
+use crate::cgroup::{self, ScannerCgroup};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::machine::Machine;
@@ -19,11 +17,13 @@ use crate::role::procmap_query_supported;
 use crate::run::Runner;
 use crate::sample::Sample;
 
-/// What an experiment tells while it runs; always between runs, never during one.
+/// What an experiment tells while it runs; never between a mapper's first call and its last.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// A run starts.
     Starts(Cell, u32),
+    /// All roles of the run are up, and the mapper is about to begin.
+    Up,
     /// A run is over.
     Done(&'a Sample),
 }
@@ -33,29 +33,35 @@ pub enum Progress<'a> {
 /// # Errors
 /// [`Error::NotPossible`] names what is missing.
 pub fn check(plan: &Plan) -> Result<()> {
-    for &file in &plan.files {
-        if !Path::new("/proc/self").join(file.proc_name()).exists() {
-            return Err(Error::NotPossible(format!(
-                "this kernel has no /proc/PID/{}: choose another --file",
-                file.proc_name()
-            )));
-        }
-        if file == ProcFile::ProcmapQuery && !procmap_query_supported() {
-            return Err(Error::NotPossible(
-                "this kernel has no PROCMAP_QUERY (Linux 6.11 and later have): choose another --file".into(),
-            ));
-        }
-    }
-    if let Some(parent) = crate::cgroup::parent(plan.slice)? {
-        access(&parent.dir, Access::WRITE_OK).map_err(|e| {
+    plan.files.iter().copied().try_for_each(check_file)?;
+    cgroup::parent(plan.slice)?;
+    for nice in [0, plan.slice.nice()] {
+        place::check_nice(nice).map_err(|e| {
             Error::NotPossible(format!(
-                "--slice {}: may not make a cgroup in {} ({e}); run as root or use --slice nice=15",
-                plan.slice,
-                parent.dir.display()
+                "{e}; run as root, or from a shell whose nice value is 0, with --slice nice=0 or above"
             ))
         })?;
     }
     limits::check(plan)
+}
+
+/// Checks that this kernel has `file`.
+///
+/// # Errors
+/// [`Error::NotPossible`] if not.
+pub fn check_file(file: ProcFile) -> Result<()> {
+    if !Path::new("/proc/self").join(file.proc_name()).exists() {
+        return Err(Error::NotPossible(format!(
+            "this kernel has no /proc/PID/{}: choose another --file",
+            file.proc_name()
+        )));
+    }
+    if file == ProcFile::ProcmapQuery && !procmap_query_supported() {
+        return Err(Error::NotPossible(
+            "this kernel has no PROCMAP_QUERY (Linux 6.11 and later have): choose another --file".into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Runs `plan` with the roles in processes of the program `exe`, until it is done or `stop` becomes readable.
@@ -63,8 +69,10 @@ pub fn check(plan: &Plan) -> Result<()> {
 /// `exe` must hand its second argument to [`crate::role::run`] when its first is [`crate::role::COMMAND`]. Roles are
 /// killed when the calling thread ends. The thread is bound to the controller's CPU, and may be left there.
 ///
+/// A run that fails ends the experiment; the report has its error and all runs before it.
+///
 /// # Errors
-/// Fails if the machine does not allow the plan (see [`check`]) or a role fails; no process is left then either.
+/// Fails if the machine does not allow the plan (see [`check`]) or the first run fails. No process is left in any case.
 pub fn run(
     plan: &Plan,
     exe: &Path,
@@ -80,18 +88,23 @@ pub fn run(
     cpus.sort_unstable();
     let before = noise::measure(&cpus)?;
     place::pin(plan.placement.controller)?;
-    let cgroup = ScannerCgroup::new(plan.slice, &plan.placement.busy, exe)?;
+    let slice = ScannerCgroup::new(plan.slice, &plan.placement.busy, exe)?;
     let runner = Runner {
         plan,
         exe,
-        cgroup: cgroup.as_ref(),
+        cgroup: slice.as_ref(),
         stop,
     };
     let real_time_controller = place::go_real_time();
-    let samples = all_runs(&runner, &mut progress);
+    let mut samples = Vec::new();
+    let ended = all_runs(&runner, &mut samples, &mut progress);
     place::go_normal();
-    let samples = samples?;
-    let interrupted = samples.len() < plan.cells().len() * plan.samples as usize;
+    let error = match ended {
+        // Without a single run there is nothing to report but the error.
+        Err(error) if samples.is_empty() => return Err(error),
+        ended => ended.err(),
+    };
+    let complete = samples.len() == plan.cells().len() * plan.samples as usize;
     let time = |t| humantime::format_rfc3339_seconds(t).to_string();
     Ok(Report {
         schema: SCHEMA.to_owned(),
@@ -99,30 +112,30 @@ pub fn run(
         argv,
         start: time(start),
         end: time(SystemTime::now()),
-        interrupted,
+        interrupted: !complete && error.is_none(),
+        error: error.map(|e| e.to_string()),
         machine,
         real_time_controller,
         plan: plan.clone(),
         noise: Noise {
             before,
-            after: if interrupted { vec![] } else { noise::measure(&cpus)? },
+            after: if complete { noise::measure(&cpus)? } else { vec![] },
         },
         samples,
     })
 }
 
-/// One sample of each kind after the other; fewer if the user stops it.
-fn all_runs(runner: &Runner<'_>, progress: &mut impl FnMut(Progress<'_>)) -> Result<Vec<Sample>, Error> {
-    let mut samples = Vec::new();
+/// Adds one sample of each kind after the other, until all are there, the user stops it, or a run fails.
+fn all_runs(runner: &Runner<'_>, samples: &mut Vec<Sample>, progress: &mut impl FnMut(Progress<'_>)) -> Result<()> {
     for sample in 0..runner.plan.samples {
         for cell in runner.plan.cells() {
             progress(Progress::Starts(cell, sample));
-            let Some(done) = runner.run(cell, sample)? else {
-                return Ok(samples);
+            let Some(done) = runner.run(cell, sample, || progress(Progress::Up))? else {
+                return Ok(());
             };
             progress(Progress::Done(&done));
             samples.push(done);
         }
     }
-    Ok(samples)
+    Ok(())
 }

@@ -6,8 +6,9 @@
 //! # Ordering
 //! `phase` is stored with Release by [`Ledger::enter`] and loaded with Acquire by [`Ledger::wait_for`]; `ready` and
 //! `started` are incremented with Release by the roles and loaded with Acquire by [`Ledger::wait_until`]. Everything
-//! else is a counter that the controller samples while its writer runs: each has one writer and no relation to other
-//! words, so Relaxed is enough. What the controller reads after a role has been reaped is ordered by the kernel.
+//! else is a counter that the controller samples while its writer runs, with no relation to other words, so Relaxed is
+//! enough. Each has one writer, but `longest_ns`, which the controller also resets at the go: a maximum that meets the
+//! reset belongs to either side of it. What the controller reads after a role has been reaped is ordered by the kernel.
 
 #![allow(unsafe_code)] // one shared mapping
 
@@ -32,6 +33,8 @@ pub(crate) enum Phase {
     Busy = 2,
     /// The mapper maps.
     Map = 3,
+    /// The interferers are gone: the mapper may report.
+    Over = 4,
 }
 
 /// What the mapper has done so far, and the words that all roles share.
@@ -53,8 +56,10 @@ pub(crate) struct Header {
     pub(crate) operations: AtomicU64,
     /// When the operation in flight began; 0 between operations.
     pub(crate) call_since_ns: AtomicU64,
-    /// When the page fault in flight in thread B began; 0 between faults.
-    pub(crate) fault_since_ns: AtomicU64,
+    /// When thread B's fault in flight in a mapping in use began; 0 between these.
+    pub(crate) mapped_fault_since_ns: AtomicU64,
+    /// The same of a first fault in a mapping.
+    pub(crate) fresh_fault_since_ns: AtomicU64,
 }
 
 /// What one scanner or busy task has done so far.

@@ -60,7 +60,7 @@ fn process_limits(needed: u64) -> Vec<Limit> {
     }
     // The kernel does not apply RLIMIT_NPROC to root (CAP_SYS_ADMIN, CAP_SYS_RESOURCE).
     if let (Some(max), false) = (getrlimit(Resource::Nproc).current, geteuid().is_root()) {
-        let left = max.saturating_sub(own_processes());
+        let left = max.saturating_sub(own_tasks());
         limits.push(limit("RLIMIT_NPROC", left, "raise it with ulimit -u"));
     }
     for (dir, max, current) in cgroup_limits("pids", &[("pids.max", "pids.current")]) {
@@ -71,7 +71,12 @@ fn process_limits(needed: u64) -> Vec<Limit> {
 }
 
 fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {
-    let needed = plan.processes(cell) * ROLE_BYTES + plan.region_bytes;
+    let faults = if plan.faults {
+        plan.duration_ns / 1_000_000 * 4096
+    } else {
+        0
+    };
+    let needed = plan.processes(cell) * ROLE_BYTES + plan.region_bytes + faults;
     let limit = |name: String, left: u64| Limit {
         name: format!("{name} (bytes of memory)"),
         left,
@@ -84,21 +89,38 @@ fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {
     ];
     let available = meminfo_bytes("MemAvailable").map(|left| limit("MemAvailable".into(), left));
     let cgroups = cgroup_limits("memory", &files).into_iter().map(|(dir, max, current)| {
+        // The page cache gives way.
+        let used = current.saturating_sub(page_cache(&dir));
         limit(
             format!("the memory limit of {}", dir.display()),
-            max.saturating_sub(current),
+            max.saturating_sub(used),
         )
     });
     available.into_iter().chain(cgroups).collect()
 }
 
-/// Processes of this user.
-fn own_processes() -> u64 {
+/// Page cache that is charged to a memory cgroup and its children, in bytes.
+fn page_cache(dir: &Path) -> u64 {
+    let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+    let of = |name: &str| -> Option<u64> {
+        stat.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    };
+    // v1 counts the children in other lines than v2.
+    ["active_file", "inactive_file"]
+        .into_iter()
+        .filter_map(|name| of(&format!("total_{name}")).or_else(|| of(name)))
+        .sum()
+}
+
+/// Tasks (threads of all processes) of this user, which is what RLIMIT_NPROC counts.
+fn own_tasks() -> u64 {
     let uid = geteuid().as_raw();
     let mine = |entry: &fs::DirEntry| {
         entry.file_name().as_encoded_bytes()[0].is_ascii_digit() && entry.metadata().is_ok_and(|m| m.uid() == uid)
     };
-    fs::read_dir("/proc").map_or(0, |dir| dir.flatten().filter(mine).count() as u64)
+    let tasks = |entry: fs::DirEntry| fs::read_dir(entry.path().join("task")).map_or(0, |dir| dir.count() as u64);
+    fs::read_dir("/proc").map_or(0, |dir| dir.flatten().filter(mine).map(tasks).sum())
 }
 
 /// Limit and use of `controller` in this process's cgroup and all above it, where there is a limit.

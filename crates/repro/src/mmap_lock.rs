@@ -65,18 +65,10 @@ pub fn measure(exe: &Path) -> Result<Vec<LockUse>> {
         cgroup: None,
         stop: stop.as_fd(),
     };
-    let here = |file: &ProcFile| {
-        let plan = Plan {
-            files: vec![*file],
-            busy: vec![0],
-            ..plan.clone()
-        };
-        experiment::check(&plan).is_ok()
-    };
     runner.with_waiting_mapper(|pid, region| {
         ProcFile::ALL
             .into_iter()
-            .filter(here)
+            .filter(|&file| experiment::check_file(file).is_ok())
             .map(|file| {
                 let mut scan = Scan::new(pid, file, (region, plan.region_bytes));
                 scan.once()?; // whatever happens only the first time

@@ -2,6 +2,8 @@
 //!
 //! What a pinned spinner is kept waiting, any call can be kept waiting: a worst case below it shows nothing.
 
+use std::sync::Barrier;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::now_ns;
@@ -25,7 +27,9 @@ pub struct Gap {
 /// # Errors
 /// Fails if a CPU can not be used.
 pub fn measure(cpus: &[usize]) -> Result<Vec<Gap>> {
+    let all_placed = Barrier::new(cpus.len());
     std::thread::scope(|scope| {
+        let spin = |cpu| spin(cpu, &all_placed);
         let spinners: Vec<_> = cpus.iter().map(|&cpu| scope.spawn(move || spin(cpu))).collect();
         spinners
             .into_iter()
@@ -37,8 +41,11 @@ pub fn measure(cpus: &[usize]) -> Result<Vec<Gap>> {
     })
 }
 
-fn spin(cpu: usize) -> Result<Gap> {
-    place::pin(cpu)?;
+fn spin(cpu: usize, all_placed: &Barrier) -> Result<Gap> {
+    let placed = place::pin(cpu);
+    // The start of another spinner is no noise of the machine.
+    all_placed.wait();
+    placed?;
     let begin = now_ns();
     let (mut last, mut longest_ns) = (begin, 0);
     while last - begin < SPIN_NS {

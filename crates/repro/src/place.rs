@@ -1,4 +1,4 @@
-//! Where and how a process runs: CPU, nice value, scheduling class, each read back after it was set.
+//! Where and how a process runs: CPU and nice value, read back after they were set, and scheduling class.
 
 #![allow(unsafe_code)] // sched_setscheduler(2), which rustix does not have
 
@@ -43,6 +43,17 @@ pub(crate) fn renice(nice: i32) -> Result<()> {
     Ok(())
 }
 
+/// Whether a role of this process may have this nice value.
+///
+/// # Errors
+/// Says which value the kernel refuses.
+pub fn check_nice(nice: i32) -> Result<()> {
+    // The nice value is a thread's own, so it can be tried in one.
+    std::thread::spawn(move || renice(nice))
+        .join()
+        .unwrap_or_else(|_| Err(Error::failed("trying a nice value", "the thread panicked")))
+}
+
 /// Asks for the lowest real-time priority for the calling thread, but not for its children, so that it is never starved
 /// by the load that it starts. Returns whether the kernel granted it.
 pub(crate) fn go_real_time() -> bool {
@@ -60,6 +71,7 @@ pub fn real_time_allowed() -> bool {
 /// Gives up what [`go_real_time`] got.
 pub(crate) fn go_normal() {
     let param = libc::sched_param { sched_priority: 0 };
-    // SAFETY: as above. Lowering one's own class needs no right; a failure leaves the class as it was.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const param) };
+    // The flag stays: clearing it takes a right that lowering one's own class does not.
+    // SAFETY: as above; a failure leaves the class as it was.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, &raw const param) };
 }

@@ -5,18 +5,19 @@
 //! thousand of each start as reliably as one. A mapper that is not done [`HANG_GRACE_NS`] after its time has hung: the
 //! interferers are killed, and the run's figure is what it then reports.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io::{ErrorKind, Read, Seek};
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cgroup::ScannerCgroup;
 use crate::clock::{now_ns, timespec};
@@ -24,8 +25,9 @@ use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Phase, Slot};
 use crate::machine::steal_ns;
 use crate::plan::{Cell, HANG_GRACE_NS, Plan, SETTLE_NS};
-use crate::role::{COMMAND, MapperResult, RoleSpec, Task};
+use crate::role::{COMMAND, DONE, MapperResult, RoleSpec, Task};
 use crate::sample::{Faults, Sample, Target, Timeline};
+use crate::stats::STALL_NS;
 
 /// Longest time for the roles to start, a moment of CPU time each.
 const START_NS: u64 = 120_000_000_000;
@@ -90,55 +92,80 @@ impl From<Error> for End {
     }
 }
 
+/// What the mapper has told by a deadline.
+#[derive(PartialEq)]
+enum Told {
+    /// Its last call has ended.
+    Done,
+    /// Nothing, and it has ended.
+    Gone,
+    /// Nothing yet.
+    Nothing,
+}
+
 impl Runner<'_> {
-    /// Makes one run; `None` if the user stopped it.
-    pub(crate) fn run(&self, cell: Cell, sample: u32) -> Result<Option<Sample>> {
-        match self.attempt(cell, sample) {
+    /// Makes one run and calls `up` when all roles are up and the mapper is about to begin; `None` if the user stopped it.
+    pub(crate) fn run(&self, cell: Cell, sample: u32, up: impl FnOnce()) -> Result<Option<Sample>> {
+        match self.attempt(cell, sample, up) {
             Ok(sample) => Ok(Some(sample)),
             Err(End::Stopped) => Ok(None),
             Err(End::Failed(error)) => Err(error),
         }
     }
 
-    fn attempt(&self, cell: Cell, sample: u32) -> Result<Sample, End> {
+    fn attempt(&self, cell: Cell, sample: u32, up: impl FnOnce()) -> Result<Sample, End> {
         let seed = self.plan.seed.wrapping_add(u64::from(sample));
-        let steal = steal_ns();
         let scanners = self.plan.placement.busy.len() * cell.busy as usize;
         let mut run = self.new_run(2 * scanners)?;
-        let output = run.start(cell, seed)?;
-        let mapper = run.mapper_pidfd()?;
+        let mut output = run.start(cell, seed)?;
         let (scanners_go, busy_go) = run.begin(scanners)?;
+        run.check_alive()?;
+        up();
         let scans_before = run.scans();
         let preemptions_before = run.preemptions(scanners);
+        let steal_before = steal_ns();
         for slot in run.ledger.slots() {
             slot.longest_ns.store(0, Relaxed);
         }
         run.ledger.enter(Phase::Map);
 
-        let mut done = run.mapper_ends(&mapper, self.plan.duration_ns + HANG_GRACE_NS)?;
+        let mut told = run.mapper_tells(&mut output, self.plan.duration_ns + HANG_GRACE_NS)?;
+        let hang = told == Told::Nothing;
         let now = now_ns();
-        let hang = !done;
-        let since = |word: &std::sync::atomic::AtomicU64| Some(word.load(Relaxed)).filter(|&ns| ns != 0);
         let header = run.ledger.header();
-        let call = since(&header.call_since_ns).filter(|_| hang);
-        let fault = since(&header.fault_since_ns).filter(|_| hang);
+        let waiting = |since: &AtomicU64| match since.load(Relaxed) {
+            0 => None,
+            since => Some(now.saturating_sub(since)),
+        };
+        let cut_short = hang && waiting(&header.call_since_ns).is_some();
+        // A fault that has just begun is not waiting.
+        let cut = |since| waiting(since).is_some_and(|ns| ns >= STALL_NS);
+        let mapped_cut_short = cut(&header.mapped_fault_since_ns);
+        let fresh_cut_short = cut(&header.fresh_fault_since_ns);
         let scans = run.scans() - scans_before;
-        let preemptions = run.preemptions(scanners).saturating_sub(preemptions_before);
         let longest_scan_ns = run.longest_scan_ns(now);
+        let preemptions = run.preemptions(scanners).saturating_sub(preemptions_before);
+        let steal_ns = self.stolen_since(&steal_before);
+        if told != Told::Gone {
+            run.check_alive()?;
+        }
         run.interferers.end();
         if hang {
-            done = run.mapper_ends(&mapper, RECOVERY_NS)?;
+            told = run.mapper_tells(&mut output, RECOVERY_NS)?;
         }
-        let result = if done {
-            Some(run.mapper_result(output)?)
-        } else {
+        let result = match told {
+            Told::Done => Some(run.mapper_result(output)?),
+            Told::Gone => return Err(run.mapper_failed().into()),
             // Still stuck with nobody in its way: what the ledger says is all there is.
-            run.mapper.end();
-            None
+            Told::Nothing => None,
         };
         let header = run.ledger.header();
+        let now = now_ns();
+        let stuck_ns = match (&result, header.call_since_ns.load(Relaxed)) {
+            (None, since @ 1..) => Some(now.saturating_sub(since)),
+            _ => None,
+        };
         let calls = result.as_ref().map(|r| r.calls.clone()).unwrap_or_default();
-        let in_flight = call.filter(|_| !done).map(|since| now_ns() - since);
         Ok(Sample {
             target: Target::Kernel,
             file: cell.file,
@@ -146,30 +173,37 @@ impl Runner<'_> {
             sample,
             seed,
             hang,
-            worst_ns: (calls.count > 0).then_some(calls.max_ns).max(in_flight),
-            cut_short: call.is_some(),
+            worst_ns: (calls.count > 0).then_some(calls.max_ns).max(stuck_ns),
+            cut_short: cut_short || stuck_ns.is_some(),
             operations: header.operations.load(Relaxed),
             maps: result.as_ref().map_or(0, |r| r.maps),
             unmaps: result.as_ref().map_or(0, |r| r.unmaps),
             timeline: run.timeline(scanners, scanners_go, busy_go),
-            elapsed_ns: result.as_ref().map_or_else(
-                || now_ns().saturating_sub(header.begun_ns.load(Relaxed)),
-                |r| r.elapsed_ns,
-            ),
+            elapsed_ns: result
+                .as_ref()
+                .map_or_else(|| now.saturating_sub(header.begun_ns.load(Relaxed)), |r| r.elapsed_ns),
             calls,
             faults: result.and_then(|r| r.faults).map(|seen| Faults {
-                cut_short: fault.is_some(),
+                mapped_cut_short,
+                fresh_cut_short,
                 ..seen
             }),
             scans,
             longest_scan_ns,
             preemptions,
-            steal_ns: steal_ns()
-                .into_iter()
-                .map(|(cpu, ns)| (cpu, ns.saturating_sub(steal.get(&cpu).copied().unwrap_or(0))))
-                .filter(|&(_, ns)| ns > 0)
-                .collect(),
+            steal_ns,
         })
+    }
+
+    /// Time that the hypervisor has withheld from the roles' CPUs since `before`.
+    fn stolen_since(&self, before: &BTreeMap<usize, u64>) -> BTreeMap<usize, u64> {
+        let placement = &self.plan.placement;
+        let mut stolen = steal_ns();
+        stolen.retain(|cpu, ns| {
+            *ns = ns.saturating_sub(before.get(cpu).copied().unwrap_or(0));
+            *ns > 0 && (*cpu == placement.mapper || placement.busy.contains(cpu))
+        });
+        stolen
     }
 
     /// Calls `work` with the PID and the region's address of a mapper that is set up and sleeps, then ends it.
@@ -215,27 +249,22 @@ impl Runner<'_> {
 }
 
 impl Run<'_> {
-    /// Starts all roles and waits until each is placed; returns where the mapper writes its result.
-    fn start(&mut self, cell: Cell, seed: u64) -> Result<File, End> {
+    /// Starts all roles and waits until each is placed; returns where the mapper tells.
+    fn start(&mut self, cell: Cell, seed: u64) -> Result<ChildStdout, End> {
         let plan = self.runner.plan;
-        let output = memory_file()?;
-        let mapper = self.runner.spawn(
-            Task::Mapper {
-                cpu: plan.placement.mapper,
-                region_bytes: plan.region_bytes,
-                fragment: plan.fragment,
-                seed,
-                duration_ns: plan.duration_ns,
-                faults: plan.faults,
-            },
-            self,
-            output
-                .try_clone()
-                .map_err(|e| Error::failed("starting the mapper", e))?
-                .into(),
-        )?;
+        let task = Task::Mapper {
+            cpu: plan.placement.mapper,
+            region_bytes: plan.region_bytes,
+            fragment: plan.fragment,
+            seed,
+            duration_ns: plan.duration_ns,
+            faults: plan.faults,
+        };
+        let mut mapper = self.runner.spawn(task, self, Stdio::piped())?;
         let pid = mapper.id().cast_signed();
+        let output = mapper.stdout.take();
         self.mapper.0.push(mapper);
+        let output = output.ok_or_else(|| Error::failed("starting the mapper", "it has no standard output"))?;
         self.wait_for_count(|ledger| &ledger.header().ready, 1)?;
         let places = || {
             let busy = &plan.placement.busy;
@@ -270,6 +299,7 @@ impl Run<'_> {
     }
 
     fn start_interferer(&mut self, task: Task) -> Result<(), End> {
+        self.pause(0)?;
         let child = self.runner.spawn(task, self, Stdio::null())?;
         self.interferers.0.push(child);
         Ok(())
@@ -291,11 +321,7 @@ impl Run<'_> {
     }
 
     /// Waits until as many roles as `target` have counted themselves.
-    fn wait_for_count(
-        &mut self,
-        counter: impl Fn(&Ledger) -> &std::sync::atomic::AtomicU32,
-        target: u32,
-    ) -> Result<(), End> {
+    fn wait_for_count(&mut self, counter: impl Fn(&Ledger) -> &AtomicU32, target: u32) -> Result<(), End> {
         let deadline = now_ns() + START_NS;
         while !self.ledger.wait_until(counter(&self.ledger), target, LOOK_NS) {
             self.pause(0)?;
@@ -328,7 +354,8 @@ impl Run<'_> {
         let mut text = String::new();
         let _ = self.errors.rewind();
         let _ = self.errors.read_to_string(&mut text);
-        let said: Vec<_> = text.lines().take(3).collect();
+        let own = format!("[{pid}] ");
+        let said: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(&own)).collect();
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("ended with status {code}"),
             (_, Some(signal)) => format!("was killed by signal {signal}"),
@@ -360,19 +387,46 @@ impl Run<'_> {
         }
     }
 
-    fn mapper_pidfd(&self) -> Result<OwnedFd> {
-        let failed = |e: &dyn std::fmt::Display| Error::failed("watching the mapper", e);
-        let mapper = self.mapper.0.first().ok_or_else(|| failed(&"there is none"))?;
-        pidfd_open(Pid::from_child(mapper), PidfdFlags::empty()).map_err(|e| failed(&e))
+    /// Waits at most `ns` for the mapper to tell that it is done.
+    fn mapper_tells(&self, output: &mut ChildStdout, ns: u64) -> Result<Told, End> {
+        let failed = |e: &dyn std::fmt::Display| Error::failed("waiting for the mapper", e);
+        if !self.readable(output, now_ns() + ns)? {
+            return Ok(Told::Nothing);
+        }
+        let mut done = [0; DONE.len()];
+        match output.read_exact(&mut done) {
+            Ok(()) if done == DONE => Ok(Told::Done),
+            Ok(()) => Err(failed(&"it told something else").into()),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(Told::Gone),
+            Err(e) => Err(failed(&e).into()),
+        }
     }
 
-    /// Waits at most `ns` for the mapper to end; says whether it did.
-    fn mapper_ends(&self, mapper: &OwnedFd, ns: u64) -> Result<bool, End> {
-        let deadline = now_ns() + ns;
+    /// Lets the mapper report, reads what it reports and reaps it.
+    fn mapper_result(&mut self, mut output: ChildStdout) -> Result<MapperResult, End> {
+        let reading = "reading the mapper's result";
+        self.ledger.enter(Phase::Over);
+        let deadline = now_ns() + RECOVERY_NS;
+        let mut json = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            if !self.readable(&output, deadline)? {
+                return Err(Error::failed(reading, "it does not come, with nobody in the mapper's way").into());
+            }
+            match output.read(&mut piece).map_err(|e| Error::failed(reading, e))? {
+                0 => break,
+                n => json.extend_from_slice(&piece[..n]),
+            }
+        }
+        serde_json::from_slice(&json).map_err(|_| self.mapper_failed().into())
+    }
+
+    /// Waits until there is something to read, or its end; says whether there is by `deadline`.
+    fn readable(&self, output: &ChildStdout, deadline: u64) -> Result<bool, End> {
         loop {
             let left = deadline.saturating_sub(now_ns());
             let mut fds = [
-                PollFd::new(mapper, PollFlags::IN),
+                PollFd::new(output, PollFlags::IN),
                 PollFd::new(&self.runner.stop, PollFlags::IN),
             ];
             match poll(&mut fds, Some(&timespec(left))) {
@@ -385,22 +439,16 @@ impl Run<'_> {
         }
     }
 
-    /// Reaps the mapper and reads what it wrote.
-    fn mapper_result(&mut self, mut output: File) -> Result<MapperResult> {
-        let reading = "reading the mapper's result";
-        let child = self.mapper.0.first_mut();
-        let child = child.ok_or_else(|| Error::failed(reading, "there is no mapper"))?;
+    /// The error of a mapper that has ended without a result.
+    fn mapper_failed(&mut self) -> Error {
+        let Some(child) = self.mapper.0.first_mut() else {
+            return Error::failed("running the mapper", "it was never started");
+        };
         let pid = child.id();
-        let status = child.wait().map_err(|e| Error::failed(reading, e))?;
-        if !status.success() {
-            return Err(self.role_failed(pid, status));
+        match child.wait() {
+            Ok(status) => self.role_failed(pid, status),
+            Err(e) => Error::failed(format!("waiting for the mapper (PID {pid})"), e),
         }
-        let mut text = String::new();
-        output.rewind().map_err(|e| Error::failed(reading, e))?;
-        output
-            .read_to_string(&mut text)
-            .map_err(|e| Error::failed(reading, e))?;
-        serde_json::from_str(&text).map_err(|e| Error::failed(reading, e))
     }
 
     fn timeline(&self, scanners: usize, scanners_go: u64, busy_go: u64) -> Timeline {

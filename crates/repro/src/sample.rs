@@ -32,8 +32,10 @@ pub struct Faults {
     pub mapped: Latencies,
     /// First writes to mappings that nobody had touched.
     pub fresh: Latencies,
-    /// Whether a fault was waiting when the interferers were killed, so that the worst of them is a lower bound.
-    pub cut_short: bool,
+    /// Whether one of `mapped` was waiting when the interferers were killed, so that its longest is a lower bound.
+    pub mapped_cut_short: bool,
+    /// The same of `fresh`.
+    pub fresh_cut_short: bool,
 }
 
 /// When the steps of a run were taken, in nanoseconds after the mapper had mapped its region.
@@ -86,7 +88,7 @@ pub struct Sample {
     pub faults: Option<Faults>,
     /// Scans completed while the mapper ran, of all scanners together.
     pub scans: u64,
-    /// The longest scan, one in flight at the end included, in nanoseconds.
+    /// The longest scan that ended after the mapper had begun, or was in flight when it was done, in nanoseconds.
     pub longest_scan_ns: u64,
     /// How often the kernel took the CPU from a scanner while the mapper ran.
     pub preemptions: u64,

@@ -4,7 +4,7 @@ use crate::latency::Latencies;
 use crate::plan::Plan;
 use crate::proc_file::ProcFile;
 use crate::report::Report;
-use crate::sample::{Sample, Target};
+use crate::sample::{Faults, Sample, Target};
 
 /// A call this long counts as long, in nanoseconds: no healthy call comes near, every preempted lock holder costs more.
 pub const LONG_CALL_NS: u64 = 20_000_000;
@@ -165,18 +165,13 @@ impl Row {
         let scans = samples.iter().fold(0, |sum: u64, s| sum.saturating_add(s.scans));
         let hangs = samples.iter().filter(|s| s.hang).count();
         let without_calls = samples.iter().filter(|s| s.operations == 0).count();
-        let fault = |of: fn(&crate::sample::Faults) -> &Latencies| {
-            let seen: Vec<_> = samples.iter().filter_map(|s| s.faults.as_ref()).collect();
-            Spread::of(
-                seen.iter()
-                    .filter(|f| of(f).count > 0)
-                    .map(|f| Worst {
-                        ns: of(f).max_ns as f64,
-                        at_least: f.cut_short,
-                    })
-                    .collect(),
-            )
-            .map(|spread| spread.max)
+        let fault = |of: fn(&Faults) -> (&Latencies, bool)| {
+            let worst = samples.iter().filter_map(|s| {
+                let (seen, at_least) = of(s.faults.as_ref()?);
+                let ns = seen.max_ns as f64;
+                (seen.count > 0).then_some(Worst { ns, at_least })
+            });
+            Spread::of(worst.collect()).map(|spread| spread.max)
         };
         let verdict = match (first.file, worst) {
             _ if without_calls == samples.len() => Verdict::NoCalls,
@@ -199,8 +194,8 @@ impl Row {
             scans,
             longest_scan_ns: samples.iter().map(|s| s.longest_scan_ns).max().unwrap_or(0),
             stall_per_scan_ns: (scans > 0).then(|| calls.total_at_least_ns(STALL_NS) as f64 / scans as f64),
-            fault_mapped: fault(|f| &f.mapped),
-            fault_fresh: fault(|f| &f.fresh),
+            fault_mapped: fault(|f| (&f.mapped, f.mapped_cut_short)),
+            fault_fresh: fault(|f| (&f.fresh, f.fresh_cut_short)),
             preemptions: samples.iter().fold(0, |sum, s| sum.saturating_add(s.preemptions)),
             calls,
             verdict,

@@ -10,7 +10,7 @@ use crate::slice::Slice;
 use crate::stats::{ENOUGH_SCANS, LONG_CALL_NS, series};
 
 /// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
-const ENOUGH_SAMPLES: u32 = 5;
+const ENOUGH_SAMPLES: usize = 5;
 
 /// Part of a CPU's time that a hypervisor may withhold unremarked.
 const MUCH_STEAL: f64 = 0.01;
@@ -20,7 +20,7 @@ const MUCH_STEAL: f64 = 0.01;
 #[non_exhaustive]
 pub enum Warning {
     /// Fewer samples than a median wants.
-    FewSamples(u32),
+    FewSamples(usize),
     /// No scanner ever lost its CPU, so nothing could be shown.
     NoPreemption,
     /// A spinner was kept waiting as long as the mapper.
@@ -36,8 +36,10 @@ pub enum Warning {
     },
     /// The session's own group has a nice value, which counts for all roles alike.
     Autogroup(i32),
-    /// Mapper and controller share a CPU.
-    FewCpus(u64),
+    /// Mapper and controller share this CPU.
+    SharedCpu(usize),
+    /// Neither level 0 nor the control was run.
+    NoReference,
     /// The hypervisor withheld this part of a CPU.
     Steal {
         /// The CPU.
@@ -88,9 +90,12 @@ impl fmt::Display for Warning {
                 f,
                 "autogroup: this session's group has nice value {nice}, which weighs all roles alike; write 0 to /proc/self/autogroup"
             ),
-            Self::FewCpus(n) => write!(
+            Self::SharedCpu(cpu) => write!(
                 f,
-                "{n} CPUs: mapper and controller share one; with three or more give --cpu-controller its own"
+                "mapper and controller share CPU {cpu}; with three CPUs or more give --cpu-controller its own"
+            ),
+            Self::NoReference => f.write_str(
+                "neither level 0 nor the file none was run: nothing shows what this machine does by itself; add one",
             ),
             Self::Steal { cpu, part } => write!(
                 f,
@@ -113,11 +118,21 @@ impl fmt::Display for Warning {
 #[must_use]
 pub fn warnings(report: &Report) -> Vec<Warning> {
     let mut found = Vec::new();
-    if report.plan.samples < ENOUGH_SAMPLES {
-        found.push(Warning::FewSamples(report.plan.samples));
+    let all = series(report);
+    let fewest = all.iter().flat_map(|s| &s.rows).map(|row| row.runs).min().unwrap_or(0);
+    if fewest < ENOUGH_SAMPLES {
+        found.push(Warning::FewSamples(fewest));
     }
-    if report.machine.cpus < 3 {
-        found.push(Warning::FewCpus(report.machine.cpus));
+    let placement = &report.plan.placement;
+    if placement.controller == placement.mapper {
+        found.push(Warning::SharedCpu(placement.mapper));
+    }
+    if !report
+        .samples
+        .iter()
+        .any(|s| matches!(s.file, None | Some(ProcFile::None)))
+    {
+        found.push(Warning::NoReference);
     }
     // Nice values of tasks in a cgroup count against its own members only, with or without autogroup.
     if let (Slice::Nice(_), Some(true), Some(nice @ (..=-1 | 1..))) = (
@@ -141,7 +156,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
         }
     }
     let gap_ms = report.noise.longest_gap_ns() as f64 / NS_PER_MS;
-    for series in series(report) {
+    for series in all {
         let file = series.file;
         for row in series.rows.iter().filter(|r| r.busy > 0) {
             let busy = row.busy;
@@ -177,17 +192,21 @@ mod tests {
 
     const MAPS: Option<ProcFile> = Some(ProcFile::Maps);
 
+    /// Five of this run, each beside one that nobody disturbs.
+    fn quiet(run: Sample) -> Report {
+        let both = [sample(None, 0, &[0.1], 0), run];
+        report(both.into_iter().cycle().take(10).collect())
+    }
+
     #[test]
     fn a_clean_report_has_no_warnings() {
-        let runs = vec![sample(None, 0, &[0.1], 0), sample(MAPS, 10, &[50.0], 40)];
-        assert_eq!(warnings(&report(runs)), []);
+        assert_eq!(warnings(&quiet(sample(MAPS, 10, &[50.0], 40))), []);
     }
 
     #[test]
     fn each_doubt_is_raised_where_it_belongs() {
         let mut few = report(vec![sample(MAPS, 10, &[50.0], 29)]);
-        few.plan.samples = 2;
-        few.machine.cpus = 2;
+        few.plan.placement.controller = 0;
         few.machine.autogroup = Some(true);
         few.machine.autogroup_nice = Some(5);
         few.samples[0].steal_ns.insert(1, 300_000_000);
@@ -195,8 +214,9 @@ mod tests {
         assert_eq!(
             warnings(&few),
             [
-                Warning::FewSamples(2),
-                Warning::FewCpus(2),
+                Warning::FewSamples(1),
+                Warning::SharedCpu(0),
+                Warning::NoReference,
                 Warning::Autogroup(5),
                 Warning::Steal { cpu: 1, part: 0.1 },
                 Warning::FewScans { file, busy, scans: 29 },
@@ -204,7 +224,7 @@ mod tests {
         );
         let median_ms = 0.15;
         assert_eq!(
-            warnings(&report(vec![sample(MAPS, 10, &[median_ms], 40)])),
+            warnings(&quiet(sample(MAPS, 10, &[median_ms], 40))),
             [Warning::NoiseAboveResult {
                 file,
                 busy,

@@ -7,14 +7,16 @@ mod exit;
 use std::process::ExitCode;
 
 use clap::Parser;
+use vmaple_repro::role;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-    let done = if args.get(1).map(String::as_str) == Some(vmaple_repro::role::COMMAND) {
-        vmaple_repro::role::run(args.get(2).map_or("", String::as_str))
+    let is_role = args.get(1).is_some_and(|arg| arg == role::COMMAND);
+    let done = if is_role {
+        role::run(args.get(2).map_or("", String::as_str))
             .map(|()| Exit::Done)
             .map_err(Into::into)
     } else {
@@ -29,7 +31,13 @@ fn main() -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("vmaple: {error:#}");
+            // The controller finds what a role said by its PID.
+            let pid = if is_role {
+                format!("[{}] ", std::process::id())
+            } else {
+                String::new()
+            };
+            eprintln!("{pid}vmaple: {error:#}");
             Exit::of(&error).into()
         }
     }

@@ -77,24 +77,37 @@ fn a_mapper_that_is_not_done_five_seconds_late_is_a_hang_and_its_interferers_are
     assert!(t.first_call_ns >= t.busy_up_ns + HANG_GRACE_NS, "{t:?}");
 }
 
-#[test]
-fn a_mapper_that_dies_fails_the_run_and_takes_the_others_with_it() {
-    let child = start_and_wait_for_roles("repro --busy 2 --samples 1 --duration 20s --file maps", 5);
+/// Kills a role while the first of two runs at level 2 goes on: exit code 1, the run before it is reported.
+fn killed(role: &str, expected: &str) {
+    let child = start_and_wait_for_roles("repro --busy 0,2 --samples 1 --duration 2s --file maps", 5);
     let controller = child.id();
-    let (mapper, _) = roles_of(controller)
-        .into_iter()
-        .find(|(_, spec)| spec.contains("\"mapper\":{"))
-        .unwrap();
-    // Scanners see their target vanish; the controller says whose death it was.
-    kill_process(Pid::from_raw(mapper).unwrap(), Signal::KILL).unwrap();
+    let roles = roles_of(controller);
+    let (pid, _) = roles.iter().find(|(_, spec)| spec.contains(role)).unwrap();
+    kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, err) = (text(output.stdout), text(output.stderr));
     assert!(
-        text.contains(&format!("the mapper (PID {mapper}): it was killed by signal 9")),
-        "{text}"
+        err.contains(&format!("{expected} (PID {pid}): it was killed by signal 9")),
+        "{err}"
+    );
+    assert!(
+        err.contains("those of the 1 runs before") && out.contains("\n    0 "),
+        "{out}{err}"
     );
     assert_eq!(roles_of(controller), []);
+}
+
+#[test]
+fn a_mapper_that_dies_fails_its_run_but_not_the_ones_before() {
+    killed("\"mapper\":{", "the mapper");
+}
+
+#[test]
+fn a_scanner_or_busy_task_that_dies_fails_its_run_rather_than_look_starved() {
+    killed("\"scanner\":{", "a scanner or busy task");
+    killed("\"busy\":{", "a scanner or busy task");
 }
 
 #[test]
@@ -131,8 +144,9 @@ fn results_go_to_standard_output_or_to_the_files_and_nothing_else_does() {
     let args = "compare {}/a.json {}/a.json --export-svg {}/b.svg --export-markdown {}/b.md";
     let (code, out, err) = outcome(vmaple_with(args, dir.path()));
     assert_eq!(code, 0, "{err}");
-    assert_eq!(out.matches("a maps").count(), 2, "{out}");
-    assert!(read("b.svg").contains("a none") && read("b.md").contains("| 1 |"));
+    assert!(out.contains("maps #1 a") && out.contains("none #2 a"), "{out}");
+    assert_eq!(out.matches("Noise floor").count(), 2, "{out}");
+    assert!(read("b.svg").contains("none #1 a") && read("b.md").contains("| 1 |"));
 
     // Only whole files, under their own names.
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6);

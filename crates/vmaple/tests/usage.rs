@@ -74,6 +74,10 @@ fn an_export_that_cannot_be_written_is_refused_before_the_run() {
         }
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    refused("repro --export-json - --export-csv -", 2, "two exports to -");
+    std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+    let (code, _, err) = outcome(vmaple_with("repro --export-svg {}/link", dir.path()));
+    assert!(code == 2 && err.contains("a link to nothing"), "{err}");
 }
 
 #[test]

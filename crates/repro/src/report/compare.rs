@@ -54,13 +54,13 @@ mod tests {
     use super::super::fixture::{report, sample};
     use super::*;
     use crate::proc_file::ProcFile;
+    use crate::stats::series;
 
     #[test]
     fn levels_that_one_series_lacks_stay_empty() {
         let of = |busy| {
-            report(vec![sample(Some(ProcFile::Maps), busy, &[2.0], 40)])
-                .labelled_series()
-                .remove(0)
+            let report = report(vec![sample(Some(ProcFile::Maps), busy, &[2.0], 40)]);
+            ("maps 5.4.0".to_owned(), series(&report).remove(0))
         };
         let text = compare(&[of(1), of(10)]);
         let lines: Vec<_> = text.lines().skip(3).collect();
@@ -68,6 +68,6 @@ mod tests {
         assert_eq!(lines[0].matches("2.000").count(), 3);
         assert!(lines[0].starts_with("    1 |    2.000"));
         assert!(lines[1].trim_end().ends_with("2.000"));
-        assert!(text.contains("5.4.0 maps"));
+        assert!(text.contains("maps 5.4.0"));
     }
 }

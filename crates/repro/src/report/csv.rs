@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::Report;
 
 const HEADER: &str = "target,file,busy,sample,seed,hang,worst_ns,cut_short,operations,maps,unmaps,elapsed_ns,in_calls_ns,\
-mean_ns,p50_ns,p99_ns,p999_ns,scans,longest_scan_ns,preemptions,worst_fault_mapped_ns,worst_fault_fresh_ns,fault_cut_short,steal_ns\n";
+mean_ns,p50_ns,p99_ns,p999_ns,scans,longest_scan_ns,preemptions,worst_fault_mapped_ns,fault_mapped_cut_short,worst_fault_fresh_ns,fault_fresh_cut_short,steal_ns\n";
 
 /// The runs in the order in which they were made. A field is empty where there is no value.
 #[must_use]
@@ -18,7 +18,7 @@ pub fn csv(report: &Report) -> String {
         // Writing to a String can not fail.
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             s.target.name(),
             s.file.map_or("", |f| f.name()),
             s.busy,
@@ -40,8 +40,9 @@ pub fn csv(report: &Report) -> String {
             s.longest_scan_ns,
             s.preemptions,
             or_empty(faults.map(|f| f.mapped.max_ns)),
+            faults.map_or(String::new(), |f| f.mapped_cut_short.to_string()),
             or_empty(faults.map(|f| f.fresh.max_ns)),
-            faults.map_or(String::new(), |f| f.cut_short.to_string()),
+            faults.map_or(String::new(), |f| f.fresh_cut_short.to_string()),
             s.steal_ns.values().sum::<u64>(),
         );
     }

@@ -38,7 +38,8 @@ pub(crate) fn sample(file: Option<ProcFile>, busy: u32, ms: &[f64], scans: u64) 
         faults: Some(Faults {
             mapped: latencies(&[0.25]),
             fresh: latencies(&[0.5]),
-            cut_short: false,
+            mapped_cut_short: false,
+            fresh_cut_short: false,
         }),
         scans,
         longest_scan_ns: scans * 1_000_000,
@@ -59,7 +60,7 @@ pub(crate) fn hung(sample: Sample) -> Sample {
 pub(crate) fn report(samples: Vec<Sample>) -> Report {
     let placement = Placement {
         mapper: 0,
-        controller: 0,
+        controller: 2,
         busy: vec![1],
     };
     let plan = Plan {
@@ -75,6 +76,7 @@ pub(crate) fn report(samples: Vec<Sample>) -> Report {
         start: "2021-09-23T00:00:00Z".to_owned(),
         end: "2021-09-23T00:01:00Z".to_owned(),
         interrupted: false,
+        error: None,
         machine: Machine {
             sysname: "Linux".to_owned(),
             release: "5.4.0".to_owned(),

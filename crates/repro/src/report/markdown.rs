@@ -39,9 +39,14 @@ pub fn markdown(report: &Report) -> String {
         }
         text.push('\n');
     }
+    let ended = match &report.error {
+        Some(error) => format!(" Ended early: {error}."),
+        None if report.interrupted => " Interrupted before it was done.".to_owned(),
+        None => String::new(),
+    };
     let _ = writeln!(
         text,
-        "Times in milliseconds. {} {} samples of {:.1} s a row, {} to {}.",
+        "Times in milliseconds. {} {} samples of {:.1} s a row, {} to {}.{ended}",
         noise_line(report),
         report.plan.samples,
         report.plan.duration_ns as f64 / 1e9,

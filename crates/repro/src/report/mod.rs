@@ -25,7 +25,7 @@ use crate::machine::Machine;
 use crate::noise::Gap;
 use crate::plan::Plan;
 use crate::sample::Sample;
-use crate::stats::{Series, Spread, Worst, series};
+use crate::stats::{Spread, Worst};
 
 /// Name and version of the JSON form. A change that a reader could stumble over raises the number.
 pub const SCHEMA: &str = "vmaple-repro/1";
@@ -35,7 +35,7 @@ pub const SCHEMA: &str = "vmaple-repro/1";
 pub struct Noise {
     /// Gaps of pinned spinners before the first run.
     pub before: Vec<Gap>,
-    /// The same after the last; empty if the experiment was interrupted.
+    /// The same after the last; empty if the experiment ended before it was done.
     pub after: Vec<Gap>,
 }
 
@@ -73,6 +73,8 @@ pub struct Report {
     pub end: String,
     /// Whether the user stopped it before it was done.
     pub interrupted: bool,
+    /// Why a run failed, which ended the experiment before it was done.
+    pub error: Option<String>,
     /// Machine and kernel.
     pub machine: Machine,
     /// Whether the controller had real-time priority, so that it was never starved by its own load.
@@ -138,15 +140,6 @@ impl Report {
             *sum = sum.saturating_add(*ns);
         }
         all
-    }
-
-    /// The report's series with a label each that tells them apart in a comparison.
-    #[must_use]
-    pub fn labelled_series(&self) -> Vec<(String, Series)> {
-        series(self)
-            .into_iter()
-            .map(|s| (format!("{} {}", self.machine.release, s.file), s))
-            .collect()
     }
 }
 

@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(
             heading(&report(vec![]), ProcFile::Smaps),
             "Linux 5.4.0 x86_64, A CPU, 4 CPUs | /proc/PID/smaps | mapper CPU 0, scanners (nice=15) and busy tasks CPU 1, \
-             controller CPU 0 (real-time)"
+             controller CPU 2 (real-time)"
         );
         assert_eq!(
             noise_line(&report(vec![])),

@@ -8,6 +8,8 @@
 
 use std::ffi::c_void;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Barrier};
+use std::thread::JoinHandle;
 
 use rustix::mm::{MapFlags, ProtFlags};
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,10 @@ use super::{Task, get_ready, take_place};
 
 const SLEEP_NS: u64 = 10_000;
 
-/// What a mapper prints when it is done.
+/// What a mapper prints when its last call has ended; its result follows when the run is over.
+pub(crate) const DONE: &[u8] = b"\n";
+
+/// What a mapper has to tell.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MapperResult {
     /// How long it took, sleeps included.
@@ -34,7 +39,7 @@ pub(crate) struct MapperResult {
     pub(crate) faults: Option<Faults>,
 }
 
-pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
+pub(super) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
     let &Task::Mapper {
         cpu,
         region_bytes,
@@ -46,59 +51,81 @@ pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
     else {
         unreachable!("dispatched by task");
     };
+    let header = ledger.header();
     let mut region = Region::map(region_bytes, seed)?;
+    let mut calls = Recorder::new();
+    take_place(c"vmaple-mapper", cpu, 0)?;
+    // A new thread maps its stacks, for which it needs the lock that the scanners hold, and which the kernel could put into
+    // the holes of a fragmented region: so it is up before either is there.
+    let thread_b = faults.then(|| start_thread_b(ledger, duration_ns)).transpose()?;
     for _ in 0..fragment {
         region.operate()?;
     }
-    let header = ledger.header();
+    (region.maps, region.unmaps) = (0, 0);
     header.region.store(region.base.addr() as u64, Relaxed);
     header.mapped_ns.store(now_ns(), Relaxed);
-    (region.maps, region.unmaps) = (0, 0);
-    let mut calls = Recorder::new();
-    take_place(c"vmaple-mapper", cpu, 0)?;
-    let thread_b = faults.then(|| Faulter::new(duration_ns)).transpose()?;
+    get_ready(ledger, Phase::Map);
 
-    let (elapsed_ns, faults) = std::thread::scope(|scope| {
-        // A new thread needs the lock that the scanners hold (its stack is an mmap), so it starts before them.
-        let thread_b = thread_b.map(|faulter| {
-            scope.spawn(move || {
-                ledger.wait_for(Phase::Map);
-                faulter.run(duration_ns, header)
-            })
-        });
-        get_ready(ledger, Phase::Map);
-        let begin = now_ns();
-        header.begun_ns.store(begin, Relaxed);
-        let elapsed_ns = loop {
-            let since = now_ns();
-            if since >= begin + duration_ns {
-                break Ok(since - begin);
-            }
-            header.call_since_ns.store(since, Relaxed);
-            match region.operate() {
-                Ok(took) => calls.record(took),
-                Err(error) => break Err(error),
-            }
-            header.call_since_ns.store(0, Relaxed);
-            header.operations.fetch_add(1, Relaxed);
-            // A signal that ends the sleep early is of no matter.
-            let _ = rustix::thread::nanosleep(&timespec(SLEEP_NS));
-        };
-        let faults = thread_b.map(|t| {
-            t.join()
-                .unwrap_or_else(|_| Err(Error::failed("taking page faults", "the thread panicked")))
-        });
-        (elapsed_ns, faults)
+    let begin = now_ns();
+    header.begun_ns.store(begin, Relaxed);
+    let elapsed_ns = loop {
+        let since = now_ns();
+        if since >= begin + duration_ns {
+            break since - begin;
+        }
+        header.call_since_ns.store(since, Relaxed);
+        calls.record(region.operate()?);
+        header.call_since_ns.store(0, Relaxed);
+        header.operations.fetch_add(1, Relaxed);
+        // A signal that ends the sleep early is of no matter.
+        let _ = rustix::thread::nanosleep(&timespec(SLEEP_NS));
+    };
+    // From here on the process needs the lock for reasons of its own; that is no part of the run.
+    tell(DONE)?;
+    ledger.wait_for(Phase::Over);
+    let faults = thread_b.map(|thread| {
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::failed("taking page faults", "the thread panicked")))
     });
     let result = MapperResult {
-        elapsed_ns: elapsed_ns?,
+        elapsed_ns,
         maps: region.maps,
         unmaps: region.unmaps,
         calls: calls.finish(),
-        faults: faults.transpose()?,
+        faults: faults.transpose()?.map(Faulter::finish),
     };
-    let line = serde_json::to_string(&result).map_err(|e| Error::failed("writing the mapper's result", e))?;
-    println!("{line}");
+    let json = serde_json::to_vec(&result).map_err(|e| Error::failed("writing the mapper's result", e))?;
+    tell(&json)
+}
+
+/// Starts thread B and waits until it is up; it ends when the run is over.
+fn start_thread_b(ledger: &Arc<Ledger>, duration_ns: u64) -> Result<JoinHandle<Result<Faulter>>> {
+    let mut faulter = Faulter::new(duration_ns)?;
+    let up = Arc::new(Barrier::new(2));
+    let thread = std::thread::Builder::new().name("vmaple-faults".into()).spawn({
+        let (ledger, up) = (Arc::clone(ledger), Arc::clone(&up));
+        move || {
+            up.wait();
+            ledger.wait_for(Phase::Map);
+            let done = faulter.run(duration_ns, ledger.header());
+            ledger.wait_for(Phase::Over); // the end of a thread unmaps its stacks
+            done.map(|()| faulter)
+        }
+    });
+    let thread = thread.map_err(|e| Error::failed("starting the thread that takes page faults", e))?;
+    up.wait();
+    Ok(thread)
+}
+
+/// Writes to the controller.
+fn tell(bytes: &[u8]) -> Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written =
+            rustix::io::write(rustix::stdio::stdout(), rest).map_err(|e| Error::failed("telling the controller", e))?;
+        rest = &rest[written..];
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! The processes of a run. The program executes itself once for each, with [`COMMAND`] and a specification.
 //!
 //! Standard input of a role is the run's ledger. Roles tell the controller what they have done through it alone, but for
-//! the mapper, whose result is one line of JSON on its standard output. Errors go to standard error, which the controller
-//! shows when a run fails.
+//! the mapper, which writes a line end to its standard output when its last call has ended, and its result as JSON when
+//! the run is over. Errors go to standard error, which the controller shows when a run fails.
 
 mod busy;
 mod janitor;
@@ -12,6 +12,7 @@ mod thread_b;
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use crate::ledger::{Ledger, Phase};
 use crate::place;
 use crate::proc_file::ProcFile;
 
-pub(crate) use mapper::MapperResult;
+pub(crate) use mapper::{DONE, MapperResult};
 pub(crate) use scanner::Scan;
 pub(crate) use scanner::procmap_query_supported;
 
@@ -80,7 +81,9 @@ pub fn run(spec: &str) -> Result<()> {
     end_with(spec.controller)?;
     let stdin = std::io::stdin();
     let fd = stdin.as_fd().try_clone_to_owned();
-    let ledger = Ledger::map(fd.map_err(|e| Error::failed("opening the shared memory of a run", e))?)?;
+    let ledger = Arc::new(Ledger::map(
+        fd.map_err(|e| Error::failed("opening the shared memory of a run", e))?,
+    )?);
     match spec.task {
         Task::Mapper { .. } => mapper::run(&spec.task, &ledger),
         Task::Scanner { .. } => scanner::run(&spec.task, &ledger),

@@ -34,11 +34,12 @@ pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
     else {
         unreachable!("dispatched by task");
     };
+    let region = (ledger.header().region.load(Relaxed), *region_bytes);
+    let mut scan = Scan::new(*mapper, *file, region);
+    // The work is done: a cgroup may leave next to no time for it. Before the binding, since joining a cpuset undoes that.
     if let Some(cgroup) = cgroup {
         cgroup.join()?;
     }
-    let region = (ledger.header().region.load(Relaxed), *region_bytes);
-    let mut scan = Scan::new(*mapper, *file, region);
     take_place(c"vmaple-scanner", *cpu, *nice)?;
     get_ready(ledger, Phase::Scan);
     let slot = &ledger.slots()[*slot];

@@ -2,11 +2,12 @@
 //!
 //! Every millisecond it first writes to a page of a mapping that has been in use since before the run ("mapped"); sixteen
 //! times in a run, evenly spread, to the only page of a mapping that nobody has touched ("fresh"), which needs more of the
-//! kernel's locks. All mappings are made before the run: thread B itself never calls mmap() in it, so nothing but a fault
-//! can keep it.
+//! kernel's locks. All mappings are made before the run and stay until it is over: thread B itself never calls mmap() or
+//! munmap() in it. In a run of over a minute it discards the old mapping once a minute, which is not timed.
 
 #![allow(unsafe_code)] // mapping memory and touching it
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
@@ -24,13 +25,13 @@ const FRESH: u64 = 16;
 ///
 /// # Safety
 /// `at` is mapped, writable, and no reference to it exists.
-unsafe fn touch(at: *mut u8, header: &Header) -> u64 {
+unsafe fn touch(at: *mut u8, since: &AtomicU64) -> u64 {
     let begin = now_ns();
-    header.fault_since_ns.store(begin, Relaxed);
+    since.store(begin, Relaxed);
     // SAFETY: by this function's contract.
     unsafe { at.write_volatile(1) };
     let took = now_ns() - begin;
-    header.fault_since_ns.store(0, Relaxed);
+    since.store(0, Relaxed);
     took
 }
 
@@ -85,7 +86,7 @@ impl Mapped {
         Ok(Self { area, next: 0 })
     }
 
-    fn fault(&mut self, header: &Header) -> Result<u64> {
+    fn fault(&mut self, since: &AtomicU64) -> Result<u64> {
         if self.next == self.area.bytes {
             self.next = 0;
             // SAFETY: the area is this value's alone, and what was written into it is of no matter.
@@ -96,7 +97,7 @@ impl Mapped {
         let at = unsafe { self.area.base.add(self.next) };
         self.next += rustix::param::page_size();
         // SAFETY: inside of the area, which is writable by the type's invariant.
-        Ok(unsafe { touch(at, header) })
+        Ok(unsafe { touch(at, since) })
     }
 }
 
@@ -123,11 +124,11 @@ impl Fresh {
     }
 
     /// The first write to the `i`th mapping.
-    fn fault(&self, i: u64, header: &Header) -> u64 {
+    fn fault(&self, i: u64, since: &AtomicU64) -> u64 {
         let odd = 2 * (i % FRESH) as usize + 1;
         let at = self.area.base.wrapping_add(odd * rustix::param::page_size());
         // SAFETY: an odd page inside of the area, which is writable by the type's invariant.
-        unsafe { touch(at, header) }
+        unsafe { touch(at, since) }
     }
 }
 
@@ -147,30 +148,36 @@ impl Faulter {
         })
     }
 
-    /// Takes faults for `duration_ns`.
-    pub(super) fn run(self, duration_ns: u64, header: &Header) -> Result<Faults> {
-        let (mut mapped, mut mapped_faults) = self.mapped;
-        let (fresh, mut fresh_faults) = self.fresh;
+    /// Takes faults for `duration_ns`, without allocating or unmapping.
+    pub(super) fn run(&mut self, duration_ns: u64, header: &Header) -> Result<()> {
+        let (mapped, mapped_faults) = &mut self.mapped;
+        let (fresh, fresh_faults) = &mut self.fresh;
         let begin = now_ns();
         let mut used = 0;
         loop {
             let passed = now_ns() - begin;
             if passed >= duration_ns {
-                break;
+                return Ok(());
             }
-            mapped_faults.record(mapped.fault(header)?);
+            mapped_faults.record(mapped.fault(&header.mapped_fault_since_ns)?);
             // The first half a step after the begin, the last half a step before the end.
             if used < FRESH && passed >= (2 * used + 1) * duration_ns / (2 * FRESH) {
-                fresh_faults.record(fresh.fault(used, header));
+                fresh_faults.record(fresh.fault(used, &header.fresh_fault_since_ns));
                 used += 1;
             }
             // A signal that ends the sleep early is of no matter.
             let _ = rustix::thread::nanosleep(&timespec(PERIOD_NS));
         }
-        Ok(Faults {
-            mapped: mapped_faults.finish(),
-            fresh: fresh_faults.finish(),
-            cut_short: false, // the controller's to say
-        })
+    }
+
+    /// What it saw.
+    pub(super) fn finish(self) -> Faults {
+        Faults {
+            mapped: self.mapped.1.finish(),
+            fresh: self.fresh.1.finish(),
+            // The controller's to say.
+            mapped_cut_short: false,
+            fresh_cut_short: false,
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! `vmaple compare`: saved runs side by side.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use vmaple_repro::report::{self, Report};
+use vmaple_repro::stats::{self, Series};
 
 use crate::cli::CompareOptions;
 use crate::cmd::export::Export;
@@ -9,9 +12,10 @@ use crate::cmd::print;
 use crate::exit::Exit;
 
 pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
-    let check = |path: &Option<std::path::PathBuf>| path.as_deref().map(Export::check).transpose();
+    let check = |path: &Option<PathBuf>| path.as_deref().map(Export::check).transpose();
     let markdown = check(&options.export.export_markdown)?;
     let svg = check(&options.export.export_svg)?;
+    Export::check_distinct(&[&markdown, &svg])?;
 
     let mut reports = Vec::new();
     for path in &options.reports {
@@ -19,23 +23,20 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
         let text = std::fs::read_to_string(path).with_context(context)?;
         reports.push(Report::from_json(&text).with_context(context)?);
     }
-    let mut series: Vec<_> = reports.iter().flat_map(Report::labelled_series).collect();
-    // Two runs of one file on one kernel are told apart by their file names.
-    if (1..series.len()).any(|i| series[..i].iter().any(|(label, _)| *label == series[i].0)) {
-        let stems = options
-            .reports
-            .iter()
-            .map(|p| p.file_stem().unwrap_or_default().to_string_lossy());
-        let counts = reports.iter().map(|r| r.plan.files.len());
-        let names = stems.zip(counts).flat_map(|(stem, n)| std::iter::repeat_n(stem, n));
-        for ((label, series), stem) in series.iter_mut().zip(names) {
-            *label = format!("{stem} {}", series.file);
-        }
-    }
+    let series = labelled(&reports, &options.reports);
     warn_of_differences(&reports);
-    let to_stdout = [&markdown, &svg].into_iter().flatten().any(Export::is_stdout);
-    if !to_stdout {
-        print(&report::compare(&series))?;
+    if ![&markdown, &svg].into_iter().flatten().any(Export::is_stdout) {
+        let mut text = report::compare(&series);
+        for (report, path) in reports.iter().zip(&options.reports) {
+            let (machine, noise) = (&report.machine, report::noise_line(report));
+            let cut = if report.interrupted || report.error.is_some() {
+                " Ended early."
+            } else {
+                ""
+            };
+            text += &format!("{}: {machine}. {noise}{cut}\n", path.display());
+        }
+        print(&text)?;
     }
     if let Some(export) = markdown {
         export.write(&report::markdown_compare(&series))?;
@@ -49,6 +50,34 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// All series, each under a name that no other has: kernel and file, or else the report's file name, or else its number.
+fn labelled(reports: &[Report], paths: &[PathBuf]) -> Vec<(String, Series)> {
+    let all = || reports.iter().zip(paths).enumerate();
+    let with = |name: &dyn Fn(usize, &Report, &PathBuf) -> String| -> Vec<(String, Series)> {
+        all()
+            .flat_map(|(i, (report, path))| {
+                let name = name(i, report, path);
+                stats::series(report)
+                    .into_iter()
+                    .map(move |series| (format!("{} {name}", series.file), series))
+            })
+            .collect()
+    };
+    let distinct = |series: &[(String, Series)]| {
+        let mut labels: Vec<_> = series.iter().map(|(label, _)| label).collect();
+        labels.sort_unstable();
+        labels.windows(2).all(|pair| pair[0] != pair[1])
+    };
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    [
+        with(&|_, report, _| report.machine.release.clone()),
+        with(&|_, _, path| stem(path)),
+    ]
+    .into_iter()
+    .find(|series| distinct(series))
+    .unwrap_or_else(|| with(&|i, _, path| format!("#{} {}", i + 1, stem(path))))
+}
+
 /// Says where the reports differ in more than the kernel.
 fn warn_of_differences(reports: &[Report]) {
     let Some((first, rest)) = reports.split_first() else {
@@ -57,6 +86,10 @@ fn warn_of_differences(reports: &[Report]) {
     for other in rest {
         let differs = [
             (first.machine.cpu != other.machine.cpu, "processors"),
+            (
+                first.plan.placement.busy.len() != other.plan.placement.busy.len(),
+                "numbers of busy CPUs",
+            ),
             (first.plan.duration_ns != other.plan.duration_ns, "run lengths"),
             (first.plan.slice != other.plan.slice, "slices"),
             (first.plan.region_bytes != other.plan.region_bytes, "region sizes"),

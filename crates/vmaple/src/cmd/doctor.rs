@@ -3,15 +3,15 @@
 use std::fmt::Display;
 use std::fs::OpenOptions;
 
-use rustix::process::{geteuid, getpriority_process};
 use vmaple_repro::cgroup;
 use vmaple_repro::clock::NS_PER_MS;
+use vmaple_repro::experiment::check_file;
 use vmaple_repro::limits;
 use vmaple_repro::machine::Machine;
 use vmaple_repro::mmap_lock::{self, LockUse};
 use vmaple_repro::noise;
-use vmaple_repro::place::{allowed_cpus, real_time_allowed};
-use vmaple_repro::placement::PlacementRequest;
+use vmaple_repro::place::{allowed_cpus, check_nice, real_time_allowed};
+use vmaple_repro::placement::{Placement, PlacementRequest};
 use vmaple_repro::plan::{Plan, Preset};
 use vmaple_repro::proc_file::ProcFile;
 use vmaple_repro::slice::Slice;
@@ -28,8 +28,10 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     }
     lines.extend([String::new(), "This machine".to_owned()]);
     let cpus = allowed_cpus()?;
-    lines.extend(allowances(&cpus, &machine));
-    let gaps: Vec<_> = noise::measure(&cpus)?
+    let placement = PlacementRequest::default().place(&cpus);
+    lines.extend(allowances(&placement, &machine));
+    let used = placement.map_or(cpus, |p| [&[p.mapper], &p.busy[..]].concat());
+    let gaps: Vec<_> = noise::measure(&used)?
         .into_iter()
         .map(|gap| format!("{:.3} ms on CPU {}", gap.longest_ns as f64 / NS_PER_MS, gap.cpu))
         .collect();
@@ -58,9 +60,6 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
             format!("  {name:<16} {acquisitions:>4} in {calls:>3} calls")
         },
     ));
-    if !uses.iter().any(|u| u.file == ProcFile::ProcmapQuery) {
-        lines.push("  procmap-query    not on this kernel (Linux 6.11 and later have it)".to_owned());
-    }
     lines.push(String::new());
     let names = |takes: bool| {
         let names = uses
@@ -86,9 +85,13 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
 }
 
 /// What an experiment may do here.
-fn allowances(cpus: &[usize], machine: &Machine) -> Vec<String> {
-    let placement = PlacementRequest::default().place(cpus);
+fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) -> Vec<String> {
+    let files = ProcFile::ALL.map(|file| match check_file(file) {
+        Ok(()) => file.name().to_owned(),
+        Err(_) => format!("no {file}"),
+    });
     let mut rows = vec![
+        row::<_, String>("files", Ok(files.join(", "))),
         row(
             "CPUs",
             placement.as_ref().map(|p| {
@@ -98,15 +101,20 @@ fn allowances(cpus: &[usize], machine: &Machine) -> Vec<String> {
                 )
             }),
         ),
-        row("nice", nice()),
+        row(
+            "nice",
+            check_nice(0).and(check_nice(15)).map(|()| "0 and 15 are allowed"),
+        ),
         row("real-time class", real_time()),
     ];
     rows.extend(["weight=1", "quota=2ms/100ms", "cpuset"].map(|slice| {
         let place = slice.parse().and_then(slice_place);
         row(&format!("slice {slice}"), place)
     }));
-    let talk = placement.and_then(|p| limits::check(&Plan::preset(Preset::Talk, p)));
-    rows.push(row("1000 busy tasks", talk.map(|()| "possible")));
+    if let Ok(placement) = placement {
+        let talk = limits::check(&Plan::preset(Preset::Talk, placement.clone()));
+        rows.push(row("1000 busy tasks", talk.map(|()| "possible")));
+    }
     rows.extend(["/dev/fuse", "/dev/kvm"].map(|device| {
         let open = OpenOptions::new().read(true).write(true).open(device);
         row(device, open.map(|_| "usable"))
@@ -124,16 +132,6 @@ fn row<T: Display, E: Display>(name: &str, value: Result<T, E>) -> String {
         Ok(text) => format!("  {name:<22} {text}"),
         Err(why) => format!("  {name:<22} no: {why}"),
     }
-}
-
-fn nice() -> Result<String, String> {
-    let nice = getpriority_process(None).map_err(|e| e.to_string())?;
-    if nice > 0 && !geteuid().is_root() {
-        return Err(format!(
-            "this shell runs at {nice}, and only root may go back to 0 for the mapper and the busy tasks"
-        ));
-    }
-    Ok(format!("scanners can be niced; this shell runs at {nice}"))
 }
 
 fn real_time() -> Result<&'static str, &'static str> {

@@ -22,27 +22,37 @@ impl Export {
         if export.is_stdout() {
             return Ok(export);
         }
-        let bad = |why: &dyn std::fmt::Display| Error::Usage(format!("cannot write to {}: {why}", path.display()));
+        let bad = |why: String| Error::Usage(format!("cannot write to {}: {why}", path.display()));
+        let writable = |path: &Path, how| access(path, how).map_err(|e| bad(format!("{}: {e}", path.display())));
         match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => Err(bad(&"it is a directory"))?,
-            Ok(_) => {
-                fs::OpenOptions::new().write(true).open(path).map_err(|e| bad(&e))?;
+            Ok(meta) if meta.is_dir() => Err(bad("it is a directory".to_owned()))?,
+            Ok(meta) => {
+                writable(path, Access::WRITE_OK)?;
+                if meta.is_file() {
+                    // It will be replaced by a new file beside it.
+                    writable(dir_of(&fs::canonicalize(path)?), Access::WRITE_OK | Access::EXEC_OK)?;
+                }
             }
-            Err(_) => access(export.dir(), Access::WRITE_OK | Access::EXEC_OK)
-                .map_err(|e| bad(&format!("{}: {}", export.dir().display(), std::io::Error::from(e))))?,
+            Err(_) if path.is_symlink() => Err(bad("it is a link to nothing".to_owned()))?,
+            Err(_) => writable(dir_of(path), Access::WRITE_OK | Access::EXEC_OK)?,
         }
         Ok(export)
     }
 
-    pub(crate) fn is_stdout(&self) -> bool {
-        self.path.as_os_str() == "-"
+    /// Checks that no two of `exports` are the same: one would overwrite the other, or both mix on standard output.
+    pub(crate) fn check_distinct(exports: &[&Option<Self>]) -> anyhow::Result<()> {
+        let paths: Vec<_> = exports.iter().copied().flatten().map(|e| &e.path).collect();
+        match (1..paths.len()).find(|&i| paths[..i].contains(&paths[i])) {
+            Some(i) => Err(Error::Usage(format!(
+                "two exports to {}: give each its own file",
+                paths[i].display()
+            )))?,
+            None => Ok(()),
+        }
     }
 
-    fn dir(&self) -> &Path {
-        match self.path.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        }
+    pub(crate) fn is_stdout(&self) -> bool {
+        self.path.as_os_str() == "-"
     }
 
     /// Writes `text`; a regular file appears or changes as a whole or not at all.
@@ -65,5 +75,13 @@ impl Export {
                 let _ = fs::remove_file(&new);
             })
             .with_context(context)
+    }
+}
+
+/// The directory that holds `path`.
+fn dir_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
     }
 }

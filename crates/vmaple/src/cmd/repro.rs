@@ -3,13 +3,14 @@
 use std::io::{IsTerminal, stderr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use vmaple_repro::experiment::{self, Progress};
 use vmaple_repro::machine::Machine;
 use vmaple_repro::place::allowed_cpus;
@@ -50,6 +51,7 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
     let bar = progress_bar(&plan);
     let report = experiment::run(&plan, &exe, argv, stop.as_fd(), |progress| match progress {
         Progress::Starts(cell, sample) => bar.set_message(describe_run(cell, sample, &plan)),
+        Progress::Up => {}
         Progress::Done(sample) => {
             let cell = Cell {
                 file: sample.file,
@@ -59,11 +61,25 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
         }
     })?;
     bar.finish_and_clear();
-    exports.write(&report)?;
+    let written = exports.write(&report);
     for warning in warnings(&report) {
         eprintln!("warning: {warning}");
     }
-    Ok(verdict(&report, options))
+    if let Some(error) = &report.error {
+        eprintln!(
+            "vmaple: {error}; the results are those of the {} runs before",
+            report.samples.len()
+        );
+    }
+    match (verdict(&report, options), written) {
+        (Exit::Done | Exit::LimitExceeded, Err(error)) => Err(error),
+        (exit, written) => {
+            if let Err(error) = written {
+                eprintln!("vmaple: {error:#}");
+            }
+            Ok(exit)
+        }
+    }
 }
 
 /// The plan that the options ask for.
@@ -139,7 +155,8 @@ fn progress_bar(plan: &Plan) -> ProgressBar {
 fn on_signals() -> std::io::Result<OwnedFd> {
     let (stop, tell) = UnixStream::pair()?;
     let asked = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+    // A controller that is stopped while its load runs on would be no use either.
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP] {
         // In this order: the first signal arms the flag after it has been looked at.
         signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, Arc::clone(&asked))?;
         signal_hook::flag::register(signal, Arc::clone(&asked))?;
@@ -158,43 +175,50 @@ struct Exports {
 
 impl Exports {
     fn check(options: &ReproOptions) -> anyhow::Result<Self> {
-        let check = |path: &Option<std::path::PathBuf>| path.as_deref().map(Export::check).transpose();
-        Ok(Self {
+        let check = |path: &Option<PathBuf>| path.as_deref().map(Export::check).transpose();
+        let exports = Self {
             json: check(&options.export_json)?,
             csv: check(&options.export_csv)?,
             markdown: check(&options.export.export_markdown)?,
             svg: check(&options.export.export_svg)?,
-        })
+        };
+        Export::check_distinct(&[&exports.json, &exports.csv, &exports.markdown, &exports.svg])?;
+        Ok(exports)
     }
 
-    /// Writes all of them; the tables go to standard output unless one of the files does.
+    /// Writes all of them, whatever becomes of one; the tables go to standard output unless one of the files does.
     fn write(&self, report: &Report) -> anyhow::Result<()> {
         let files = [&self.json, &self.csv, &self.markdown, &self.svg];
-        if !files.into_iter().flatten().any(Export::is_stdout) {
-            print(&tables(report))?;
-        }
-        if let Some(export) = &self.json {
-            export.write(&report.to_json()?)?;
-        }
-        if let Some(export) = &self.csv {
-            export.write(&report::csv(report))?;
-        }
-        if let Some(export) = &self.markdown {
-            export.write(&report::markdown(report))?;
-        }
-        if let Some(export) = &self.svg {
-            let title = format!(
-                "Worst case of mmap() and munmap() while others read the process's memory map, Linux {}",
-                report.machine.release
-            );
-            let series: Vec<_> = stats::series(report)
-                .into_iter()
-                .map(|s| (s.file.to_string(), s))
-                .collect();
-            export.write(&report::svg(&title, &series)?)?;
-        }
-        Ok(())
+        let tables = if files.into_iter().flatten().any(Export::is_stdout) {
+            Ok(())
+        } else {
+            print(&tables(report))
+        };
+        let write = |export: &Option<Export>, form: &dyn Fn() -> vmaple_repro::Result<String>| match export {
+            Some(export) => form().map_err(Into::into).and_then(|text| export.write(&text)),
+            None => Ok(()),
+        };
+        let done = [
+            tables,
+            write(&self.json, &|| report.to_json()),
+            write(&self.csv, &|| Ok(report::csv(report))),
+            write(&self.markdown, &|| Ok(report::markdown(report))),
+            write(&self.svg, &|| plot(report)),
+        ];
+        done.into_iter().collect()
     }
+}
+
+fn plot(report: &Report) -> vmaple_repro::Result<String> {
+    let title = format!(
+        "Worst case of mmap() and munmap() while others read the process's memory map, Linux {}",
+        report.machine.release
+    );
+    let series: Vec<_> = stats::series(report)
+        .into_iter()
+        .map(|s| (s.file.to_string(), s))
+        .collect();
+    report::svg(&title, &series)
 }
 
 fn tables(report: &Report) -> String {
@@ -219,7 +243,9 @@ fn verdict(report: &Report, options: &ReproOptions) -> Exit {
         let worst = report.samples.iter().filter_map(|s| s.worst_ns).max().unwrap_or(0);
         Duration::from_nanos(worst) > limit
     };
-    if report.interrupted {
+    if report.error.is_some() {
+        Exit::Failed
+    } else if report.interrupted {
         Exit::Interrupted
     } else if options.fail_above.is_some_and(above) || options.fail_on_hang && report.samples.iter().any(|s| s.hang) {
         Exit::LimitExceeded

@@ -107,7 +107,8 @@ fn end_with(controller: i32) -> Result<()> {
 fn take_place(name: &std::ffi::CStr, cpu: usize, nice: i32) -> Result<()> {
     rustix::thread::set_name(name).map_err(|e| Error::failed("naming a role", e))?;
     place::pin(cpu)?;
-    place::renice(nice)
+    place::renice(nice)?;
+    place::usual_timer_slack()
 }
 
 /// Reports that a role is set up, then waits for its phase.

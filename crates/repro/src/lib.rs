@@ -2,7 +2,7 @@
 //! Linux Plumbers Conference 2021): a low-priority reader of `/proc/PID/maps` or `smaps` that loses its CPU while it holds
 //! a lock of the address space stalls `mmap()`, `munmap()` and page faults of the process it reads.
 //!
-//! - [`plan`], [`proc_file`], [`slice`], [`placement`]: what to run, on what, how confined and where. [`experiment`]: runs it
+//! - [`plan`], [`proc_file`], [`mod@slice`], [`placement`]: what to run, on what, how confined and where. [`experiment`]: runs it
 //!   in real processes of the running kernel.
 //! - [`role`]: what those processes do: mapper, scanners, busy tasks.
 //! - [`sample`], [`report`]: every run as it is saved; the talk's table and other forms.

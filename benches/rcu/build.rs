@@ -1,0 +1,21 @@
+//! Compiles the loops over liburcu where its headers are installed (ci/bench-rcu.sh installs them).
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(liburcu)");
+    println!("cargo::rerun-if-changed=liburcu.c");
+    if !std::path::Path::new("/usr/include/urcu.h").exists() {
+        println!("cargo::warning=liburcu is not installed: its rows are left out");
+        return;
+    }
+    println!("cargo::rustc-cfg=liburcu");
+    for flavour in ["memb", "bp", "qsbr"] {
+        cc::Build::new()
+            .file("liburcu.c")
+            .define("FLAVOUR", flavour)
+            .define(&format!("FLAVOUR_{flavour}"), None)
+            .opt_level(3)
+            .compile(&format!("loops_{flavour}"));
+        println!("cargo::rustc-link-lib=urcu-{flavour}");
+    }
+    println!("cargo::rustc-link-lib=urcu-common");
+}

@@ -1,0 +1,177 @@
+//! vmaple-rcu beside its peers: the same work, in turns, in one run. Prints median (minimum, maximum) of the rounds.
+//!
+//!     ci/bench-rcu.sh [ROUNDS]
+//!
+//! - read: enter a section, load a pointer, read a word behind it, leave. nested: the same inside of another section.
+//! - replace: allocate 256 bytes, swap them in, retire the old ones, whatever freeing comes due included.
+//! - the same two while the other thread does the other.
+//! - frozen: a reader stops inside of a section for a second; the writer goes on. How much its memory grows, the longest
+//!   single replace, and what is still held 0.1 s after the reader has gone on.
+
+mod peers;
+#[cfg(liburcu)]
+mod liburcu;
+
+use std::fs;
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use peers::Peer;
+
+const READS: u32 = 1_000_000;
+const REPLACES: u32 = 200_000;
+const BATCH: u32 = 1_000;
+
+#[derive(Default)]
+struct Figures {
+    name: &'static str,
+    read: Vec<f64>,
+    nested: Vec<f64>,
+    read_beside: Vec<f64>,
+    replace: Vec<f64>,
+    replace_beside: Vec<f64>,
+    frozen_rate: Vec<f64>,
+    frozen_growth: Vec<f64>,
+    frozen_worst: Vec<f64>,
+    thaw: Vec<f64>,
+    held_after: Vec<f64>,
+}
+
+/// Nanoseconds of one of `n` in `work`.
+fn per(n: u32, work: impl FnOnce()) -> f64 {
+    let begin = Instant::now();
+    work();
+    begin.elapsed().as_nanos() as f64 / f64::from(n)
+}
+
+fn resident_mib() -> f64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: f64 = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0.0);
+    pages * 4096.0 / f64::from(1 << 20)
+}
+
+fn measure<P: Peer>(figures: &mut Figures) {
+    figures.name = P::NAME;
+    let peer = P::new();
+    let mut writer = peer.writer();
+    P::replace(&mut writer, REPLACES / 10);
+    figures.replace.push(per(REPLACES, || P::replace(&mut writer, REPLACES)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let reader = peer.reader();
+            P::read(&reader, READS / 10);
+            figures.read.push(per(READS, || {
+                black_box(P::read(&reader, READS));
+            }));
+            figures.nested.push(per(READS, || {
+                black_box(P::nested(&reader, READS));
+            }));
+        });
+    });
+
+    // Each beside the other.
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            let reader = peer.reader();
+            let mut rounds = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                rounds.push(per(BATCH, || {
+                    black_box(P::read(&reader, BATCH));
+                }));
+            }
+            rounds
+        });
+        figures.replace_beside.push(per(REPLACES, || P::replace(&mut writer, REPLACES)));
+        stop.store(true, Ordering::Relaxed);
+        let mut rounds = beside.join().expect("the reader");
+        rounds.sort_by(f64::total_cmp);
+        figures.read_beside.push(rounds[rounds.len() / 2]);
+    });
+
+    // A reader that stops.
+    P::settle(&mut writer);
+    let (frozen, thawed) = (Barrier::new(2), Barrier::new(2));
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let reader = peer.reader();
+            P::freeze(&reader, || {
+                frozen.wait();
+                thawed.wait();
+            })
+        });
+        frozen.wait();
+        let before = resident_mib();
+        let (begin, mut worst, mut done) = (Instant::now(), 0.0_f64, 0.0);
+        while begin.elapsed() < Duration::from_secs(1) {
+            worst = worst.max(per(1, || P::replace(&mut writer, 1)));
+            P::replace(&mut writer, BATCH);
+            done += f64::from(BATCH + 1);
+        }
+        figures.frozen_rate.push(done / begin.elapsed().as_secs_f64() / 1e6);
+        figures.frozen_growth.push(resident_mib() - before);
+        figures.frozen_worst.push(worst / 1e3);
+        thawed.wait();
+        figures.thaw.push(reader.join().expect("the reader").as_nanos() as f64 / 1e3);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(100) {
+            P::replace(&mut writer, BATCH);
+        }
+        // SAFETY: no argument; gives free memory back to the kernel, so that what is left is held.
+        unsafe { malloc_trim(0) };
+        figures.held_after.push(resident_mib() - before);
+    });
+    P::settle(&mut writer);
+}
+
+unsafe extern "C" {
+    fn malloc_trim(pad: usize) -> i32;
+}
+
+fn cell(values: &[f64]) -> String {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let Some((&first, &last)) = sorted.first().zip(sorted.last()) else {
+        return "-".to_owned();
+    };
+    let median = sorted[sorted.len() / 2];
+    let digits = if median.abs() < 100.0 { 2 } else { 0 };
+    format!("{median:.digits$} ({first:.digits$}, {last:.digits$})")
+}
+
+fn main() {
+    let rounds: usize = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(5);
+    let schemes: Vec<fn(&mut Figures)> = vec![
+        measure::<peers::Nothing>,
+        measure::<peers::Ours>,
+        measure::<peers::OursSymmetric>,
+        measure::<peers::Kovan>,
+        measure::<peers::Crossbeam>,
+        measure::<peers::Seize>,
+        measure::<peers::Haphazard>,
+        #[cfg(liburcu)]
+        measure::<liburcu::Memb>,
+        #[cfg(liburcu)]
+        measure::<liburcu::Bp>,
+        #[cfg(liburcu)]
+        measure::<liburcu::Qsbr>,
+    ];
+    let mut all: Vec<Figures> = schemes.iter().map(|_| Figures::default()).collect();
+    for _ in 0..rounds {
+        for (measure, figures) in schemes.iter().zip(&mut all) {
+            measure(figures);
+        }
+    }
+    println!("| ns | read | nested | read beside a writer | replace | replace beside a reader |\n|---|--:|--:|--:|--:|--:|");
+    for f in &all {
+        let cells = [&f.read, &f.nested, &f.read_beside, &f.replace, &f.replace_beside].map(|v| cell(v));
+        println!("| {} | {} |", f.name, cells.join(" | "));
+    }
+    println!("\n| one reader frozen for 1 s | M replaces/s | growth, MiB | longest replace, us | reader's exit, us | still held 0.1 s later, MiB |\n|---|--:|--:|--:|--:|--:|");
+    for f in &all {
+        let cells = [&f.frozen_rate, &f.frozen_growth, &f.frozen_worst, &f.thaw, &f.held_after].map(|v| cell(v));
+        println!("| {} | {} |", f.name, cells.join(" | "));
+    }
+}

@@ -1,0 +1,85 @@
+//! A kernel's own RCU behind the traits, whole: per-CPU epochs, sections with preemption off.
+#![allow(clippy::undocumented_unsafe_blocks)] // the contracts stand at the traits
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use vmaple_rcu::{AllocError, Reclaim, Retired, Section, Update};
+
+static EPOCH: AtomicU64 = AtomicU64::new(1);
+/// The epoch in which each CPU entered its section, 0 outside.
+static CPUS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
+struct PreemptOff(&'static AtomicU64);
+
+unsafe impl Section for PreemptOff {
+    fn protect<P>(&self, mut load: impl FnMut() -> P) -> P {
+        load() // all that is found in a section is kept until its end
+    }
+}
+
+impl Drop for PreemptOff {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release); // then preempt_enable()
+    }
+}
+
+struct Callbacks(Vec<(u64, Retired)>);
+
+unsafe impl Send for Callbacks {}
+
+unsafe impl Update for Callbacks {
+    fn reserve(&mut self, objects: usize) -> Result<(), AllocError> {
+        self.0.try_reserve(objects).map_err(|_| AllocError)
+    }
+
+    unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
+        self.reserve(1).map_err(|_| retired)?;
+        self.0.push((EPOCH.fetch_add(1, Ordering::SeqCst), retired));
+        fence(Ordering::SeqCst); // pairs with the one in `read_lock`
+        let open = CPUS.iter().map(|cpu| cpu.load(Ordering::Acquire));
+        let oldest = open.filter(|&epoch| epoch > 0).min().unwrap_or(u64::MAX);
+        self.0.retain(|(epoch, retired)| {
+            if *epoch < oldest {
+                unsafe { (retired.free)(retired.object) };
+            }
+            *epoch >= oldest
+        });
+        Ok(())
+    }
+}
+
+struct KernelRcu;
+
+unsafe impl Reclaim for KernelRcu {
+    type Reader = usize; // smp_processor_id()
+    type Section<'r> = PreemptOff;
+    type Update = Callbacks;
+
+    fn reader(&self) -> Result<usize, AllocError> {
+        Ok(0)
+    }
+
+    #[rustfmt::skip]
+    fn read_lock<'r>(cpu: &'r usize) -> PreemptOff where Self: 'r {
+        let cpu = &CPUS[*cpu]; // after preempt_disable()
+        cpu.store(EPOCH.load(Ordering::SeqCst), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        PreemptOff(cpu)
+    }
+}
+
+fn main() -> Result<(), AllocError> {
+    let retired = |name| Retired {
+        object: name,
+        free: |_| println!("freed"),
+        birth: 0,
+        bytes: 0,
+    };
+    let (mut callbacks, cpu) = (Callbacks(Vec::new()), KernelRcu.reader()?);
+    let section = KernelRcu::read_lock(&cpu);
+    let _ = unsafe { callbacks.retire(retired(std::ptr::null_mut())) };
+    println!("{} waits for the section", callbacks.0.len());
+    drop(section);
+    let _ = unsafe { callbacks.retire(retired(std::ptr::null_mut())) };
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! Records of retired objects, in blocks that travel whole from the writer to the reaper and back.
+
+use core::mem::MaybeUninit;
+use core::ptr::{self, NonNull};
+
+use crate::error::AllocError;
+use crate::memory;
+use crate::primitive::{AtomicPtr, Ordering};
+
+/// An object that readers may still hold, and how to free it.
+#[derive(Clone, Copy, Debug)]
+pub struct Retired {
+    /// The object; what `free` is called with.
+    pub object: *mut (),
+    /// Frees the object; called once, by whichever thread reaps, never inside of a section of its domain's readers.
+    pub free: unsafe fn(*mut ()),
+    /// The era of its publication, from [`Updater::birth`](crate::Updater::birth).
+    pub birth: u64,
+    /// Its size in bytes, for the counters and the bound.
+    pub bytes: usize,
+}
+
+/// A [`Retired`] with the era in which it was unlinked at the latest.
+#[derive(Clone, Copy)]
+pub(crate) struct Record {
+    pub(crate) retired: Retired,
+    pub(crate) retire: u64,
+}
+
+/// Records of a block; with the two words before them the block fills 40 cache lines.
+#[cfg(not(loom))]
+pub(crate) const BLOCK: usize = 63;
+#[cfg(loom)]
+pub(crate) const BLOCK: usize = 1;
+
+/// Some records.
+///
+/// # Invariants
+/// The first `len` records are initialised.
+pub(crate) struct Block {
+    next: *mut Block,
+    len: usize,
+    records: [MaybeUninit<Record>; BLOCK],
+}
+
+impl Block {
+    pub(crate) fn new() -> Result<NonNull<Self>, AllocError> {
+        memory::try_box(Self {
+            next: ptr::null_mut(),
+            len: 0,
+            records: [const { MaybeUninit::uninit() }; BLOCK],
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == BLOCK
+    }
+
+    pub(crate) fn push(&mut self, record: Record) {
+        // INVARIANT: one more is initialised. A full block panics here before anything is written.
+        self.records[self.len].write(record);
+        self.len += 1;
+    }
+
+    pub(crate) fn get(&self, i: usize) -> Record {
+        assert!(i < self.len);
+        // SAFETY: by the type's invariant.
+        unsafe { self.records[i].assume_init() }
+    }
+
+    /// Takes the `i`th record out; the last takes its place.
+    pub(crate) fn swap_remove(&mut self, i: usize) -> Record {
+        let record = self.get(i);
+        self.len -= 1;
+        self.records[i] = self.records[self.len];
+        record
+    }
+}
+
+/// A list of blocks that it owns.
+///
+/// # Invariants
+/// Blocks are from [`Block::new`] and in no other list; `tail` is the last one if there is one.
+pub(crate) struct BlockList {
+    head: *mut Block,
+    tail: *mut Block,
+}
+
+impl BlockList {
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: ptr::null_mut(),
+            tail: ptr::null_mut(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_null()
+    }
+
+    /// The first block, which stays the list's.
+    pub(crate) fn front(&self) -> Option<NonNull<Block>> {
+        NonNull::new(self.head)
+    }
+
+    pub(crate) fn first(&mut self) -> Option<&mut Block> {
+        // SAFETY: by the type's invariant the block is this list's alone.
+        unsafe { self.head.as_mut() }
+    }
+
+    /// Puts a block, owned by the caller, in front.
+    pub(crate) fn push(&mut self, block: NonNull<Block>) {
+        // SAFETY: the caller owns the block.
+        unsafe { (*block.as_ptr()).next = self.head };
+        self.head = block.as_ptr();
+        if self.tail.is_null() {
+            self.tail = self.head;
+        }
+    }
+
+    /// Takes the first block out; it is the caller's.
+    pub(crate) fn pop(&mut self) -> Option<NonNull<Block>> {
+        let block = NonNull::new(self.head)?;
+        // SAFETY: by the type's invariant.
+        self.head = unsafe { (*block.as_ptr()).next };
+        if self.head.is_null() {
+            self.tail = ptr::null_mut();
+        }
+        Some(block)
+    }
+
+    /// Moves all of `other` to the front, in constant time.
+    pub(crate) fn take(&mut self, other: &mut Self) {
+        if other.is_empty() {
+            return;
+        }
+        // SAFETY: by the type's invariant the tail of a list that is not empty is its last block.
+        unsafe { (*other.tail).next = self.head };
+        if self.tail.is_null() {
+            self.tail = other.tail;
+        }
+        self.head = other.head;
+        // Emptied field by field: an assignment would drop the old value and, with it, the blocks.
+        (other.head, other.tail) = (ptr::null_mut(), ptr::null_mut());
+    }
+}
+
+impl Drop for BlockList {
+    /// Frees the blocks; their records have been dealt with.
+    fn drop(&mut self) {
+        while let Some(block) = self.pop() {
+            // SAFETY: by the type's invariant the block is from `Block::new`, and now the caller's.
+            drop(unsafe { memory::from_try_box(block) });
+        }
+    }
+}
+
+/// A list of blocks that it owns, without a tail: to be taken apart from the front.
+///
+/// # Invariants
+/// Blocks are from [`Block::new`] and in no other list.
+pub(crate) struct Chain {
+    head: *mut Block,
+}
+
+impl Chain {
+    pub(crate) const fn new() -> Self {
+        Self { head: ptr::null_mut() }
+    }
+
+    pub(crate) fn push(&mut self, block: NonNull<Block>) {
+        // SAFETY: the caller owns the block and gives it away.
+        unsafe { (*block.as_ptr()).next = self.head };
+        self.head = block.as_ptr();
+    }
+
+    /// Takes the first block out; it is the caller's.
+    pub(crate) fn pop(&mut self) -> Option<NonNull<Block>> {
+        let block = NonNull::new(self.head)?;
+        // SAFETY: by the type's invariant.
+        self.head = unsafe { (*block.as_ptr()).next };
+        Some(block)
+    }
+
+    /// How many blocks there are, counted up to `most`.
+    pub(crate) fn count(&self, most: usize) -> usize {
+        let mut block = self.head;
+        (0..most)
+            .take_while(|_| {
+                // SAFETY: by the type's invariant; the list ends with null.
+                let here = unsafe { block.as_ref() };
+                block = here.map_or(ptr::null_mut(), |b| b.next);
+                here.is_some()
+            })
+            .count()
+    }
+
+    /// Puts the blocks of `other` in place of none, or this list's few in front of them.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        while let Some(block) = self.pop() {
+            other.push(block);
+        }
+        core::mem::swap(self, &mut other);
+    }
+}
+
+impl Drop for Chain {
+    /// Frees the blocks; their records have been dealt with.
+    fn drop(&mut self) {
+        while let Some(block) = self.pop() {
+            // SAFETY: by the type's invariant the block is from `Block::new`, and now the caller's.
+            drop(unsafe { memory::from_try_box(block) });
+        }
+    }
+}
+
+/// Blocks on their way from one thread to another. Whoever takes, takes all, so that no block can come back between a look
+/// at the head and its exchange.
+pub(crate) struct BlockStack {
+    head: AtomicPtr<Block>,
+}
+
+impl BlockStack {
+    pub(crate) fn new() -> Self {
+        Self {
+            head: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.load(Ordering::Relaxed).is_null()
+    }
+
+    pub(crate) fn push(&self, block: NonNull<Block>) {
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: the caller gives the block away; until the exchange it is this thread's alone.
+            unsafe { (*block.as_ptr()).next = head };
+            // Release pairs with the Acquire in `take_all`: the block's records, and for sealed blocks the unlinking
+            // stores before them, come with it.
+            match self
+                .head
+                .compare_exchange_weak(head, block.as_ptr(), Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    pub(crate) fn take_all(&self) -> Chain {
+        // Acquire pairs with the Release in `push`. What is taken was pushed in a chain of exchanges, each of which
+        // continues the release sequence of those before, so all of it is visible.
+        // INVARIANT: the blocks were in this stack only.
+        Chain {
+            head: self.head.swap(ptr::null_mut(), Ordering::Acquire),
+        }
+    }
+}
+
+impl Drop for BlockStack {
+    fn drop(&mut self) {
+        drop(self.take_all());
+    }
+}

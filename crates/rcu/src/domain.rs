@@ -1,0 +1,176 @@
+//! The domain: one set of readers, one writer at a time, one reaper at a time.
+
+use core::ptr::NonNull;
+
+use crate::block::BlockStack;
+use crate::error::AllocError;
+use crate::fences::Fences;
+use crate::memory;
+use crate::primitive::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::read::Reader;
+use crate::reap::Reaper;
+use crate::slot::{IDLE, Registry};
+use crate::stats::{Counters, Stats};
+use crate::update::Updater;
+
+/// The first era. Nothing is born before it.
+const FIRST_ERA: u64 = 1;
+
+/// What all handles of a domain share.
+#[repr(align(128))]
+pub(crate) struct Shared {
+    /// The current era. Advanced by the [`Updater`] alone; read by readers in every section, so in a line of its own.
+    pub(crate) era: AtomicU64,
+    pub(crate) fences: Fences,
+    pub(crate) registry: Registry,
+    /// Retired objects on their way from the updater to the reaper.
+    pub(crate) sealed: BlockStack,
+    /// Empty blocks on their way back.
+    pub(crate) empty: BlockStack,
+    pub(crate) counters: Counters,
+    pub(crate) reaper: Reaper,
+    handles: AtomicUsize,
+}
+
+/// A counted handle of a [`Shared`], like an `Arc` whose making can fail.
+///
+/// # Invariants
+/// `shared` is from [`memory::try_box`] and lives as long as any handle.
+pub(crate) struct Handle {
+    shared: NonNull<Shared>,
+}
+
+// SAFETY: Shared is made to be used by all threads at once; the count is atomic.
+unsafe impl Send for Handle {}
+// SAFETY: as for Send.
+unsafe impl Sync for Handle {}
+
+impl Handle {
+    fn new(fences: Fences) -> Result<Self, AllocError> {
+        let shared = memory::try_box(Shared {
+            era: AtomicU64::new(FIRST_ERA),
+            fences,
+            registry: Registry::new(),
+            sealed: BlockStack::new(),
+            empty: BlockStack::new(),
+            counters: Counters::new(),
+            reaper: Reaper::new(),
+            handles: AtomicUsize::new(1),
+        })?;
+        // INVARIANT: from `try_box`, and counted.
+        Ok(Self { shared })
+    }
+
+    pub(crate) fn is(&self, other: *const Shared) -> bool {
+        core::ptr::eq(self.shared.as_ptr(), other)
+    }
+
+    /// Whether this is the last handle.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.handles.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        // A handle at hand keeps the count above zero: nothing to order.
+        self.handles.fetch_add(1, Ordering::Relaxed);
+        // INVARIANT: counted above.
+        Self { shared: self.shared }
+    }
+}
+
+impl core::ops::Deref for Handle {
+    type Target = Shared;
+
+    #[inline]
+    fn deref(&self) -> &Shared {
+        // SAFETY: by the type's invariant.
+        unsafe { self.shared.as_ref() }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Release pairs with the Acquire below, in whichever handle is the last: all is done that this one did.
+        if self.handles.fetch_sub(1, Ordering::Release) > 1 {
+            return;
+        }
+        fence(Ordering::Acquire);
+        // SAFETY: this was the last handle; by the type's invariant the memory is from `try_box`.
+        let shared = unsafe { memory::from_try_box(self.shared) };
+        // No reader is left, so nothing is held. Readers, too, are handles: this is never under one.
+        shared.reaper.free_everything(&shared);
+    }
+}
+
+/// One structure's readers and its deferred freeing.
+///
+/// A clone is another handle of the same domain. What is still deferred is freed when the [`Updater`] is dropped, as far
+/// as no reader holds it, and the rest when the last handle, [`Reader`]s included, is gone: never under a reader.
+#[derive(Clone)]
+pub struct RcuDomain {
+    pub(crate) handle: Handle,
+}
+
+impl RcuDomain {
+    /// A domain and its only writer's handle, with [`Fences::cheapest_for_readers`].
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    pub fn new() -> Result<(Self, Updater), AllocError> {
+        Self::with_fences(Fences::cheapest_for_readers())
+    }
+
+    /// The same with a choice of fences.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    pub fn with_fences(fences: Fences) -> Result<(Self, Updater), AllocError> {
+        // An asymmetric domain needs the process to be registered with membarrier(2).
+        #[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+        let fences = match fences {
+            Fences::Asymmetric => Fences::cheapest_for_readers(),
+            Fences::Symmetric => Fences::Symmetric,
+        };
+        let handle = Handle::new(fences)?;
+        let updater = Updater::new(handle.clone());
+        Ok((Self { handle }, updater))
+    }
+
+    /// Registers a reader: one for each thread or open file that reads.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory for one more; the writer never notices.
+    pub fn reader(&self) -> Result<Reader, AllocError> {
+        Reader::new(self.handle.clone())
+    }
+
+    /// Frees a bounded number of retired objects that no reader holds any more; says whether there is more to do.
+    ///
+    /// To be called by the writer after it has left its structure's lock, when [`Updater::reap_due`] says so, or by an
+    /// idle thread until it answers `false`. If another thread is at it, this returns at once. Objects' `free` functions
+    /// run in the calling thread; they must not unwind.
+    pub fn reap(&self) -> bool {
+        self.handle.reaper.reap(&self.handle)
+    }
+
+    /// What the domain holds, and who keeps it.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let shared = &*self.handle;
+        let era = shared.era.load(Ordering::Relaxed);
+        let mut stats = shared.counters.read();
+        stats.era = era;
+        for slot in shared.registry.iter().filter(|slot| slot.is_claimed()) {
+            stats.readers += 1;
+            let lo = slot.lo.load(Ordering::Relaxed);
+            if lo != IDLE {
+                stats.readers_inside += 1;
+                stats.oldest_section_eras = stats.oldest_section_eras.max(era.saturating_sub(lo));
+            }
+        }
+        stats
+    }
+}

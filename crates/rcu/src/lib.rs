@@ -1,0 +1,119 @@
+//! Read-copy-update whose memory stays bounded when a reader stops.
+//!
+//! Readers of a shared structure hold nothing that a writer waits for; writers replace objects and defer the freeing of the
+//! old ones until no reader can hold them. With epochs, or the grace periods of classical RCU, one reader that is preempted
+//! inside of its section holds back *everything* that is retired from then on, a gigabyte a second. Here it holds back what
+//! was live when it stopped, and a constant: each object knows the eras in which it was reachable, each reader announces
+//! the eras from which it may hold pointers, and an object is freed when no announced interval meets its life.
+//!
+//! - [`RcuDomain`]: one structure's readers and deferred freeing. [`Updater`]: the right to change it; there is one.
+//! - [`Reader`], [`Guard`]: sections. [`RcuPtr`], [`RcuBox`]: owned objects that are replaced; or [`Guard::protect`],
+//!   [`Updater::birth`] and [`Updater::retire`] for words of any other form.
+//! - [`Reclaim`]: what a structure needs of this crate, so that a kernel can put its own RCU there.
+//!
+//! `no_std` with `alloc`; the feature `std` (default) adds thread-local readers and membarrier(2).
+//!
+//! ```
+//! use vmaple_rcu::{RcuBox, RcuDomain, RcuPtr};
+//!
+//! let (domain, mut updater) = RcuDomain::new()?;
+//! let config = RcuPtr::null(&domain);
+//! config.assign(&mut updater, Some(RcuBox::new(String::from("old"))?)).map_err(|(e, _)| e)?;
+//!
+//! let reader = domain.reader()?;
+//! let guard = reader.read_lock();
+//! let held = config.dereference(&guard).unwrap();
+//! config.assign(&mut updater, Some(RcuBox::new(String::from("new"))?)).map_err(|(e, _)| e)?;
+//! assert_eq!(held, "old"); // stays while the guard lives
+//! assert_eq!(config.dereference(&guard).unwrap(), "new");
+//! drop(guard);
+//!
+//! updater.rcu_barrier(); // waits until all that was retired is freed
+//! assert_eq!(domain.stats().deferred_objects, 0);
+//! # Ok::<(), vmaple_rcu::AllocError>(())
+//! ```
+//!
+//! # Two kinds of structure
+//!
+//! **Immutable versions** (a tree whose writers copy the path and replace the root): everything reachable from a root was
+//! stamped before that root was published, so at most the era that covers the root's load covers all below it. Load the root
+//! with [`Guard::protect`] or [`RcuPtr::dereference`] and follow plain pointers from there. The load is the only step that
+//! may be repeated, at most 64 times.
+//!
+//! **Structures changed in place** (page tables): every pointer is loaded with [`Guard::protect`], which extends the
+//! announced interval when the era has moved. That alone is not enough where objects are unlinked together:
+//!
+//! > **Rule C.** An object is retired only when no word that a reader may still load holds it, words of unlinked objects
+//! > included.
+//!
+//! Else: a reader is inside of table T. A younger table C is linked into T, then T is unlinked with C in it and both are
+//! retired. The reader's interval keeps T but not C, which is freed; then the reader loads C's address from T, extends its
+//! interval, loads again, still finds C, and uses it. Re-loading validates only words that are cleared or reachable. So:
+//! unlink top-down, clear the words of what was unlinked, then retire. `tests/loom.rs` has both versions.
+//!
+//! # The bound
+//!
+//! A reader that stops inside of a section holds the objects whose life meets its interval. If it never extended it, these
+//! are: what was live when it entered, and what was born in that era: 64 objects or 64 KiB more. In flight besides,
+//! whoever reads: at most four blocks of 63 records of a writer that asks [`Updater::reap_due`] after each change, and what
+//! [`RcuDomain::reap`] has not come to yet. Nothing that is born later is held, however long it sleeps.
+//!
+//! Each extension adds what is live then and what is in flight: a reader that is woken now and then, and extends each time,
+//! holds (k + 1) times that after k wakes. Leave the section instead, and find the place again.
+//!
+//! # Progress
+//!
+//! | operation | loops | promise |
+//! |---|---|---|
+//! | [`Reader::read_lock`], dropping a guard | none | wait-free |
+//! | [`Guard::protect`], [`RcuPtr::dereference`] | at most 64 rounds | wait-free |
+//! | [`Updater::birth`], [`Updater::retire`] | over blocks reserved (at most a walk of what is asked), and a push to a stack that only the reaper takes from | lock-free; never waits for a reader |
+//! | [`RcuDomain::reap`] | over readers' slots and at most 64 blocks | never waits: another reaper at work is left to it |
+//! | [`RcuDomain::reader`] | over slots | lock-free |
+//! | [`Updater::synchronize_rcu`], [`Updater::rcu_barrier`] | until readers leave | waits; for those who want that |
+//!
+//! # Atomics
+//!
+//! | word | written by | ordering | partner |
+//! |---|---|---|---|
+//! | an object's word | updater's publishing store | Release | the Acquire load in `protect`: object and stamp are initialised |
+//! | `era` | `Updater::advance` | Release | Acquire in `enter` and `protect`: who reads an era does not find what was unlinked before it |
+//! | `lo` | `enter`, `exit`, `extend` | Release | Acquire in the reaper's look: a section's accesses come before the free |
+//! | `lo`, `hi` then the object's word | reader: stores, light fence, load | fence | unlinking store, heavy fence, look: the look sees the announcement or the load sees the unlinking |
+//! | `hi` | `enter`, `extend` | Relaxed | ordered by the fences alone |
+//! | slot `claimed` | `claim`, `release` | Acquire, Release | each other |
+//! | slot chunks | `claim` | Release | Acquire in `iter` |
+//! | `sealed`, `empty` | `push` | Release | Acquire in `take_all` |
+//! | reaper's `locked` | `try_lock`, `Held::drop` | Acquire, Release | each other |
+//! | `handles` | `Handle::drop` | Release, Acquire fence | each other |
+//! | `backlog`, counters | | Relaxed | none: hints and statistics |
+
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod block;
+mod domain;
+mod error;
+mod fences;
+#[cfg(feature = "std")]
+mod local;
+mod memory;
+mod primitive;
+mod ptr;
+mod read;
+mod reap;
+mod reclaim;
+mod slot;
+mod stats;
+mod update;
+
+pub use block::Retired;
+pub use domain::RcuDomain;
+pub use error::AllocError;
+pub use fences::Fences;
+pub use ptr::{RcuBox, RcuPtr};
+pub use read::{Guard, Reader};
+pub use reclaim::{Reclaim, Section, Update};
+pub use stats::Stats;
+pub use update::Updater;

@@ -1,0 +1,178 @@
+//! Pointers that readers follow while a writer replaces them.
+
+use alloc::boxed::Box;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+
+use crate::block::Retired;
+use crate::domain::{RcuDomain, Shared};
+use crate::error::AllocError;
+use crate::memory;
+use crate::primitive::{AtomicPtr, Ordering};
+use crate::read::Guard;
+use crate::update::Updater;
+
+/// A value on the heap with the era of its publication.
+struct Stamped<T> {
+    birth: u64,
+    value: T,
+}
+
+/// An owned value on its way into an [`RcuPtr`].
+pub struct RcuBox<T> {
+    memory: NonNull<Stamped<T>>,
+    owns: PhantomData<T>,
+}
+
+// SAFETY: it owns a T.
+unsafe impl<T: Send> Send for RcuBox<T> {}
+// SAFETY: it owns a T, and gives out `&T` only.
+unsafe impl<T: Sync> Sync for RcuBox<T> {}
+
+impl<T> RcuBox<T> {
+    /// Puts `value` on the heap.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory; `value` is dropped then.
+    pub fn new(value: T) -> Result<Self, AllocError> {
+        let memory = memory::try_box(Stamped { birth: 0, value })?;
+        Ok(Self {
+            memory,
+            owns: PhantomData,
+        })
+    }
+
+    fn into_raw(self) -> NonNull<Stamped<T>> {
+        ManuallyDrop::new(self).memory
+    }
+}
+
+impl<T> Deref for RcuBox<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the box owns its memory.
+        unsafe { &self.memory.as_ref().value }
+    }
+}
+
+impl<T> Drop for RcuBox<T> {
+    fn drop(&mut self) {
+        // SAFETY: the box owns its memory, which is from `try_box`.
+        drop(unsafe { memory::from_try_box(self.memory) });
+    }
+}
+
+/// Frees what [`RcuPtr::assign`] has retired.
+///
+/// # Safety
+/// `object` is a `Stamped<T>` from `try_box` that nobody else refers to.
+unsafe fn free<T>(object: *mut ()) {
+    if let Some(memory) = NonNull::new(object.cast::<Stamped<T>>()) {
+        // SAFETY: by this function's contract.
+        drop(unsafe { memory::from_try_box(memory) });
+    }
+}
+
+/// A pointer, perhaps null, that owns its object and belongs to a domain.
+///
+/// The writer replaces the object with [`assign`](Self::assign), which retires the old one; readers find one or the other
+/// with [`dereference`](Self::dereference), never neither. Pointers may be inside of objects: these go with the object
+/// that holds them, which is what rule C wants.
+///
+/// # Invariants
+/// `object` is null or a `Stamped<T>` from `try_box` that this pointer owns, stamped not later than it was stored.
+pub struct RcuPtr<T> {
+    object: AtomicPtr<Stamped<T>>,
+    domain: *const Shared,
+    owns: PhantomData<T>,
+}
+
+// SAFETY: it owns a T; `domain` is compared, never followed.
+unsafe impl<T: Send> Send for RcuPtr<T> {}
+// SAFETY: shared, it gives out `&T` to readers (Sync), and hands T to whoever reaps (Send).
+unsafe impl<T: Send + Sync> Sync for RcuPtr<T> {}
+
+impl<T: Send + Sync + 'static> RcuPtr<T> {
+    /// A null pointer of `domain`.
+    #[must_use]
+    pub fn null(domain: &RcuDomain) -> Self {
+        Self {
+            object: AtomicPtr::new(ptr::null_mut()),
+            domain: &raw const *domain.handle,
+            owns: PhantomData,
+        }
+    }
+
+    /// The object now, which stays while the guard lives.
+    ///
+    /// # Panics
+    /// If the guard is of another domain, which protects nothing here.
+    #[doc(alias = "rcu_dereference")]
+    #[inline]
+    pub fn dereference<'g>(&'g self, guard: &'g Guard<'_>) -> Option<&'g T> {
+        assert!(guard.domain().is(self.domain), "a guard of another domain");
+        // Acquire pairs with the Release in `assign`: the object and its stamp are initialised.
+        let object = guard.protect(|| self.object.load(Ordering::Acquire));
+        // SAFETY: `protect` makes sure that the object stays while the guard lives, unless this pointer itself is dropped,
+        // which the borrow of `self` excludes.
+        unsafe { object.as_ref() }.map(|o| &o.value)
+    }
+
+    /// Puts `new` in the place of the object and retires that; it is dropped when no reader can hold it any more.
+    ///
+    /// # Errors
+    /// [`AllocError`], with `new` given back, if there is no memory to note what to free; nothing has changed then. After
+    /// [`Updater::reserve`] that does not happen.
+    ///
+    /// # Panics
+    /// If the updater is of another domain.
+    #[doc(alias = "rcu_assign_pointer")]
+    pub fn assign(&self, updater: &mut Updater, new: Option<RcuBox<T>>) -> Result<(), (AllocError, Option<RcuBox<T>>)> {
+        assert!(updater.domain().is(self.domain), "an updater of another domain");
+        if let Err(error) = updater.reserve(1) {
+            return Err((error, new));
+        }
+        let new = new.map_or(ptr::null_mut(), |new| {
+            let memory = new.into_raw();
+            let birth = updater.birth(size_of::<Stamped<T>>());
+            // SAFETY: the box was owned and is not published yet.
+            unsafe { (*memory.as_ptr()).birth = birth };
+            memory.as_ptr()
+        });
+        // Release pairs with the Acquire in `dereference`. Relaxed is enough to load the old object: only holders of the
+        // one updater store here.
+        // INVARIANT: `new` is from a box, stamped above.
+        let old = self.object.swap(new, Ordering::Release);
+        if old.is_null() {
+            return Ok(());
+        }
+        let retired = Retired {
+            object: old.cast(),
+            free: free::<T>,
+            // SAFETY: by the type's invariant the old object is initialised, and it was this pointer's own.
+            birth: unsafe { (*old).birth },
+            bytes: size_of::<Stamped<T>>(),
+        };
+        // SAFETY: the only word that held the object was this one, and it has been overwritten: readers that come later do
+        // not find it. `free` is right for it, T is Send, and it is retired once, as `old` was taken out by a swap.
+        match unsafe { updater.retire(retired) } {
+            Ok(()) => Ok(()),
+            Err(_) => unreachable!("reserved above"),
+        }
+    }
+}
+
+impl<T> Drop for RcuPtr<T> {
+    fn drop(&mut self) {
+        // Readers that hold the object borrow this pointer, so there are none.
+        let object = self.object.load(Ordering::Relaxed);
+        if let Some(memory) = NonNull::new(object) {
+            // SAFETY: by the type's invariant this pointer owns the object.
+            let owned: Box<Stamped<T>> = unsafe { memory::from_try_box(memory) };
+            drop(owned);
+        }
+    }
+}

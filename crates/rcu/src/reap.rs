@@ -1,0 +1,285 @@
+//! The reaper: finds out which retired objects nobody holds, frees them, and parks the others on whom they wait for.
+//!
+//! One thread at a time, whichever comes; the others go on. A record is looked at when it comes, and again only when the
+//! reader on whom it is parked has moved, so a frozen reader's objects cost nothing while it sleeps.
+
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+
+use alloc::vec::Vec;
+
+use crate::block::{Block, BlockList, Chain, Record};
+use crate::domain::Shared;
+use crate::primitive::{AtomicBool, Ordering};
+use crate::slot::{IDLE, Parked, Slot};
+
+/// Blocks looked at in one call, besides those that came since the last: so that the backlog of a reader that woke up
+/// shrinks while the writer goes on, and no call takes long.
+const BACKLOG_BLOCKS: usize = 8;
+/// Blocks looked at in one call at most.
+const MOST_BLOCKS: usize = 64;
+
+/// Empty blocks that the reaper keeps.
+const SPARE_BLOCKS: usize = 4;
+
+/// The lock of the reaper and what it protects.
+pub(crate) struct Reaper {
+    locked: AtomicBool,
+    /// Whether anything waits in `state` or is parked: lets a call with nothing to do return without the lock.
+    backlog: AtomicBool,
+    state: UnsafeCell<State>,
+}
+
+struct State {
+    /// Blocks to be looked at.
+    ready: BlockList,
+    /// The sections that the current call has found open; kept for its memory.
+    sections: Vec<Section>,
+    /// Some empty blocks for parting records that wait for different readers.
+    spare: Chain,
+}
+
+/// What a slot announced when it was looked at.
+#[derive(Clone, Copy)]
+struct Section {
+    lo: u64,
+    hi: u64,
+    slot: NonNull<Slot>,
+}
+
+// SAFETY: `state` and the slots' `parked` are touched by the holder of `locked` only; retired objects may be freed by any
+// thread, by the contract of `Updater::retire`.
+unsafe impl Send for Reaper {}
+// SAFETY: as for Send.
+unsafe impl Sync for Reaper {}
+
+/// The reaper's lock, held.
+struct Held<'a>(&'a Reaper);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // Pairs with the Acquire in `try_lock`.
+        self.0.locked.store(false, Ordering::Release);
+    }
+}
+
+impl Reaper {
+    pub(crate) fn new() -> Self {
+        Self {
+            locked: AtomicBool::new(false),
+            backlog: AtomicBool::new(false),
+            state: UnsafeCell::new(State {
+                ready: BlockList::new(),
+                sections: Vec::new(),
+                spare: Chain::new(),
+            }),
+        }
+    }
+
+    fn try_lock(&self) -> Option<Held<'_>> {
+        // Acquire pairs with the Release in `Held::drop`.
+        self.locked
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then(|| Held(self))
+    }
+
+    /// Looks at a bounded number of blocks; says whether more wait that could be freed now.
+    pub(crate) fn reap(&self, shared: &Shared) -> bool {
+        if shared.sealed.is_empty() && !self.backlog.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Some(_held) = self.try_lock() else {
+            return false;
+        };
+        // SAFETY: the lock is held.
+        let state = unsafe { &mut *self.state.get() };
+        let mut come = shared.sealed.take_all();
+        let mut budget = BACKLOG_BLOCKS;
+        while let Some(block) = come.pop() {
+            state.ready.push(block);
+            budget += 1;
+        }
+        let mut parked = unpark(shared, &mut state.ready);
+        // Before any `free` runs: were one to unwind, the rest is still to be found.
+        self.backlog.store(true, Ordering::Relaxed);
+        if !state.ready.is_empty() && state.look(shared) {
+            for _ in 0..budget.min(MOST_BLOCKS) {
+                let Some(block) = state.ready.front() else { break };
+                parked |= state.sift(shared, block);
+            }
+        }
+        let more = !state.ready.is_empty();
+        self.backlog.store(more || parked, Ordering::Relaxed);
+        more
+    }
+
+    /// Frees all that is left, when the last handle of the domain is gone.
+    pub(crate) fn free_everything(&self, shared: &Shared) {
+        // SAFETY: nobody else is left to hold the lock.
+        let state = unsafe { &mut *self.state.get() };
+        let mut sealed = shared.sealed.take_all();
+        while let Some(block) = sealed.pop() {
+            state.ready.push(block);
+        }
+        for slot in shared.registry.iter() {
+            // SAFETY: as above.
+            let parked = unsafe { &mut *slot.parked.get() };
+            state.ready.take(&mut parked.blocks);
+        }
+        state.sections.clear();
+        while let Some(block) = state.ready.front() {
+            state.sift(shared, block);
+        }
+    }
+}
+
+/// Moves what is parked on slots that have changed to `ready`; says whether anything stays parked. The caller holds the
+/// reaper's lock.
+fn unpark(shared: &Shared, ready: &mut BlockList) -> bool {
+    let mut stays = false;
+    for slot in shared.registry.iter() {
+        // SAFETY: the caller holds the lock.
+        let parked = unsafe { &mut *slot.parked.get() };
+        if parked.blocks.is_empty() {
+            continue;
+        }
+        // Relaxed: a look with its fences follows before anything is freed.
+        if slot.lo.load(Ordering::Relaxed) == parked.lo {
+            stays = true;
+        } else {
+            ready.take(&mut parked.blocks);
+        }
+    }
+    stays
+}
+
+impl State {
+    /// Notes which sections are open; says whether that could be found out.
+    ///
+    /// Everything in `ready` was unlinked before, so the heavy fence parts all readers in two: whose announcement is seen
+    /// below, and who sees the unlinking.
+    fn look(&mut self, shared: &Shared) -> bool {
+        if !shared.fences.heavy() {
+            return false;
+        }
+        self.sections.clear();
+        for slot in shared.registry.iter() {
+            // Acquire pairs with the Releases of `Reader`: what a section that is over has done comes before the free.
+            let lo = slot.lo.load(Ordering::Acquire);
+            let hi = slot.hi.load(Ordering::Acquire);
+            if lo == IDLE {
+                continue;
+            }
+            if self.sections.try_reserve(1).is_err() {
+                return false;
+            }
+            let slot = slot.into();
+            self.sections.push(Section { lo, hi, slot });
+        }
+        true
+    }
+
+    /// The section that may hold the object.
+    fn holder(&self, record: &Record) -> Option<Section> {
+        let meets = |s: &&Section| record.retired.birth <= s.hi && record.retire >= s.lo;
+        self.sections.iter().find(meets).copied()
+    }
+
+    /// Frees the objects of `block`, the first one in `ready`, that nobody holds, and parks the others; says whether it has
+    /// parked any.
+    fn sift(&mut self, shared: &Shared, mut block: NonNull<Block>) -> bool {
+        // SAFETY: the block is in this state's list, which the lock protects. It stays there meanwhile: were an object's
+        // `free` to unwind, the next call would go on with the next record.
+        let records = unsafe { block.as_mut() };
+        for i in (0..records.len()).rev() {
+            let record = records.get(i);
+            if self.holder(&record).is_none() {
+                records.swap_remove(i);
+                shared.counters.freed(1, record.retired.bytes as u64);
+                // SAFETY: the object was unlinked before it was retired; no open section's interval meets its life, and
+                // whoever enters later does not find it. The record is taken out, so this happens once.
+                unsafe { (record.retired.free)(record.retired.object) };
+            }
+        }
+        self.ready.pop();
+        if records.len() == 0 {
+            self.give_back(shared, block);
+            return false;
+        }
+        self.park(shared, block);
+        true
+    }
+
+    /// Parks the block's records, each on a section that may hold its object. The sections are those of the last look.
+    fn park(&mut self, shared: &Shared, mut block: NonNull<Block>) {
+        // SAFETY: the block is the caller's.
+        let records = unsafe { block.as_mut() };
+        let Some(first) = self.holder(&records.get(0)) else {
+            return self.ready.push(block);
+        };
+        for i in (1..records.len()).rev() {
+            let record = records.get(i);
+            match self.holder(&record) {
+                Some(other) if other.slot != first.slot => {
+                    if !self.park_one(other, record) {
+                        // No memory to part them: all are looked at again next time.
+                        return self.ready.push(block);
+                    }
+                    records.swap_remove(i);
+                }
+                _ => {}
+            }
+        }
+        let parked = self.parked_on(first);
+        // Few records of many blocks would keep the blocks: fill up the one in front.
+        if let Some(front) = parked.blocks.first() {
+            while !front.is_full() && records.len() > 0 {
+                front.push(records.swap_remove(records.len() - 1));
+            }
+        }
+        if records.len() == 0 {
+            self.give_back(shared, block);
+        } else {
+            parked.blocks.push(block);
+        }
+    }
+
+    /// Parks one record; says whether there was room.
+    fn park_one(&mut self, section: Section, record: Record) -> bool {
+        let parked = self.parked_on(section);
+        if parked.blocks.first().is_none_or(|front| front.is_full()) {
+            let Ok(block) = self.spare.pop().map_or_else(Block::new, Ok) else {
+                return false;
+            };
+            parked.blocks.push(block);
+        }
+        if let Some(front) = parked.blocks.first() {
+            front.push(record);
+        }
+        true
+    }
+
+    /// Where to park what waits for `section`. What waits there for an earlier section of the same reader, which has moved
+    /// since `unpark`, is to be looked at again: it may wait for nobody now.
+    fn parked_on<'a>(&mut self, section: Section) -> &'a mut Parked {
+        // SAFETY: slots live as long as the domain.
+        let parked = unsafe { section.slot.as_ref() }.parked.get();
+        // SAFETY: the reaper's lock is held, and no caller keeps two of these.
+        let parked = unsafe { &mut *parked };
+        if parked.lo != section.lo {
+            self.ready.take(&mut parked.blocks);
+            parked.lo = section.lo;
+        }
+        parked
+    }
+
+    /// Keeps an empty block for parting, gives it to the updater, or frees it when that has plenty.
+    fn give_back(&mut self, shared: &Shared, block: NonNull<Block>) {
+        if self.spare.count(SPARE_BLOCKS) < SPARE_BLOCKS {
+            self.spare.push(block);
+        } else {
+            shared.empty.push(block);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Bring your own RCU: what a structure needs of whoever frees for it.
+//!
+//! A kernel has its own RCU, and must use that. These three traits are the whole of what a concurrent structure asks for:
+//! a reader's section, loads inside of it, and deferred freeing. `examples/kernel_port.rs` implements them with per-CPU
+//! epochs in less than eighty lines.
+
+use crate::block::Retired;
+use crate::domain::RcuDomain;
+use crate::error::AllocError;
+use crate::read::{Guard, Reader};
+use crate::update::Updater;
+
+/// A read-side critical section.
+///
+/// # Safety
+/// What [`protect`](Self::protect) returns stays while the section is open, if its writer follows the contract of
+/// [`Update::retire`].
+pub unsafe trait Section {
+    /// Repeats `load`, which loads a word with Acquire, until what it finds is sure to stay, and returns that.
+    ///
+    /// Where entering the section protects everything, as in the kernel's RCU, this is a plain call.
+    fn protect<P>(&self, load: impl FnMut() -> P) -> P;
+}
+
+/// The writer's side; its holder is the only writer.
+///
+/// # Safety
+/// What is retired is freed once, after every section has ended that could have found it.
+pub unsafe trait Update {
+    /// Makes sure that so many calls of [`retire`](Self::retire) need no memory.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is none.
+    fn reserve(&mut self, objects: usize) -> Result<(), AllocError>;
+
+    /// The stamp of an object of so many bytes that is about to be published; 0 where there are no eras.
+    fn birth(&mut self, bytes: usize) -> u64 {
+        let _ = bytes;
+        0
+    }
+
+    /// Defers the freeing of an object; takes constant time and waits for nobody.
+    ///
+    /// # Errors
+    /// Gives the record back if there is no memory to note it.
+    ///
+    /// # Safety
+    /// As for [`Updater::retire`].
+    unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired>;
+
+    /// Whether [`Reclaim::reap`] is worth its price now; never where freeing is somebody else's task.
+    fn reap_due(&mut self) -> bool {
+        false
+    }
+}
+
+/// A way of deferred freeing.
+///
+/// # Safety
+/// Sections of its readers, and its updater, keep the contracts of [`Section`] and [`Update`] with each other.
+pub unsafe trait Reclaim: Send + Sync {
+    /// A reader's handle, for one thread at a time.
+    type Reader: Send;
+    /// A section of such a reader.
+    type Section<'r>: Section
+    where
+        Self: 'r;
+    /// The writer's handle.
+    type Update: Update + Send;
+
+    /// Registers a reader.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory for one more.
+    fn reader(&self) -> Result<Self::Reader, AllocError>;
+
+    /// Enters a section.
+    fn read_lock<'r>(reader: &'r Self::Reader) -> Self::Section<'r>
+    where
+        Self: 'r;
+
+    /// Frees some of what may be freed; says whether there is more. Nothing where freeing is somebody else's task.
+    fn reap(&self) -> bool {
+        false
+    }
+}
+
+// SAFETY: `Guard::protect` promises just this.
+unsafe impl Section for Guard<'_> {
+    #[inline]
+    fn protect<P>(&self, load: impl FnMut() -> P) -> P {
+        Guard::protect(self, load)
+    }
+}
+
+// SAFETY: the crate's protocol, see the crate documentation.
+unsafe impl Update for Updater {
+    fn reserve(&mut self, objects: usize) -> Result<(), AllocError> {
+        Updater::reserve(self, objects)
+    }
+
+    #[inline]
+    fn birth(&mut self, bytes: usize) -> u64 {
+        Updater::birth(self, bytes)
+    }
+
+    #[inline]
+    unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
+        // SAFETY: the same contract.
+        unsafe { Updater::retire(self, retired) }
+    }
+
+    #[inline]
+    fn reap_due(&mut self) -> bool {
+        Updater::reap_due(self)
+    }
+}
+
+// SAFETY: readers, sections and updater of one domain belong together.
+unsafe impl Reclaim for RcuDomain {
+    type Reader = Reader;
+    type Section<'r> = Guard<'r>;
+    type Update = Updater;
+
+    fn reader(&self) -> Result<Reader, AllocError> {
+        RcuDomain::reader(self)
+    }
+
+    #[inline]
+    fn read_lock<'r>(reader: &'r Reader) -> Guard<'r>
+    where
+        Self: 'r,
+    {
+        reader.read_lock()
+    }
+
+    fn reap(&self) -> bool {
+        RcuDomain::reap(self)
+    }
+}

@@ -1,0 +1,88 @@
+//! What a domain holds, in numbers.
+
+use crate::primitive::{AtomicU64, Ordering};
+
+/// A look at a domain; the numbers are read one by one while others change them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// The current era.
+    pub era: u64,
+    /// Registered readers.
+    pub readers: usize,
+    /// Those of them that are inside of a section.
+    pub readers_inside: usize,
+    /// Age of the oldest section: eras since it began, each of which is about 64 objects or 64 KiB born or retired. 0 if
+    /// nobody reads.
+    pub oldest_section_eras: u64,
+    /// Objects retired and not yet freed.
+    pub deferred_objects: u64,
+    /// Their bytes.
+    pub deferred_bytes: u64,
+    /// The most bytes that have ever been deferred, as seen when blocks were sealed.
+    pub peak_deferred_bytes: u64,
+    /// Objects freed.
+    pub freed_objects: u64,
+}
+
+/// The counters behind [`Stats`]. The updater alone writes the first three, the holder of the reaper's lock the others;
+/// all are Relaxed: they order nothing.
+pub(crate) struct Counters {
+    retired_objects: AtomicU64,
+    retired_bytes: AtomicU64,
+    peak_bytes: AtomicU64,
+    freed_objects: AtomicU64,
+    freed_bytes: AtomicU64,
+}
+
+/// Adds to a counter that this thread alone writes, without the cost of an atomic addition.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            retired_objects: zero(),
+            retired_bytes: zero(),
+            peak_bytes: zero(),
+            freed_objects: zero(),
+            freed_bytes: zero(),
+        }
+    }
+
+    /// By the updater.
+    pub(crate) fn retired(&self, objects: u64, bytes: u64) {
+        add(&self.retired_objects, objects);
+        add(&self.retired_bytes, bytes);
+        let deferred = self
+            .retired_bytes
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.freed_bytes.load(Ordering::Relaxed));
+        if deferred > self.peak_bytes.load(Ordering::Relaxed) {
+            self.peak_bytes.store(deferred, Ordering::Relaxed);
+        }
+    }
+
+    /// By the holder of the reaper's lock.
+    pub(crate) fn freed(&self, objects: u64, bytes: u64) {
+        add(&self.freed_objects, objects);
+        add(&self.freed_bytes, bytes);
+    }
+
+    pub(crate) fn read(&self) -> Stats {
+        // Freed before retired: what is freed between the two looks then counts as deferred, not as less than nothing.
+        let freed_objects = self.freed_objects.load(Ordering::Relaxed);
+        let freed_bytes = self.freed_bytes.load(Ordering::Relaxed);
+        Stats {
+            deferred_objects: self
+                .retired_objects
+                .load(Ordering::Relaxed)
+                .saturating_sub(freed_objects),
+            deferred_bytes: self.retired_bytes.load(Ordering::Relaxed).saturating_sub(freed_bytes),
+            peak_deferred_bytes: self.peak_bytes.load(Ordering::Relaxed),
+            freed_objects,
+            ..Stats::default()
+        }
+    }
+}

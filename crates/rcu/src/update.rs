@@ -1,0 +1,227 @@
+//! The writer's side: stamps, retires, advances the era. All of it in constant time, nothing of it waits for a reader.
+
+use core::ptr::NonNull;
+
+use crate::block::{BLOCK, Block, Chain, Record, Retired};
+use crate::domain::{Handle, RcuDomain};
+use crate::error::AllocError;
+use crate::primitive::{Ordering, relax};
+use crate::slot::IDLE;
+
+/// Objects, born or retired, after which the era advances.
+const ERA_OBJECTS: usize = if cfg!(loom) { 1 } else { 64 };
+/// Bytes, born or retired, after which the era advances.
+const ERA_BYTES: usize = 64 << 10;
+
+/// The right to change the domain's structures: there is one, so it belongs inside of the structure's lock.
+///
+/// That only one thread at a time stamps, retires and advances is what makes the era's order the order of the unlinking
+/// stores; `&mut` says it to the compiler.
+///
+/// # Invariants
+/// `open` has room; `spare` are empty blocks.
+pub struct Updater {
+    domain: Handle,
+    open: Option<NonNull<Block>>,
+    spare: Chain,
+    /// Born and retired since the era last advanced.
+    objects: usize,
+    bytes: usize,
+    /// Records and bytes in `open`.
+    open_bytes: u64,
+    /// Blocks sealed since the last time that `reap_due` said yes.
+    sealed: usize,
+}
+
+// SAFETY: it owns its blocks; the objects in them were retired as `Updater::retire` demands, so any thread may free them.
+unsafe impl Send for Updater {}
+
+impl Updater {
+    pub(crate) fn new(domain: Handle) -> Self {
+        Self {
+            domain,
+            open: None,
+            spare: Chain::new(),
+            objects: 0,
+            bytes: 0,
+            open_bytes: 0,
+            sealed: 0,
+        }
+    }
+
+    pub(crate) fn domain(&self) -> &Handle {
+        &self.domain
+    }
+
+    /// The domain.
+    #[must_use]
+    pub fn rcu_domain(&self) -> RcuDomain {
+        RcuDomain {
+            handle: self.domain.clone(),
+        }
+    }
+
+    /// Makes sure that the next `objects` calls of [`retire`](Self::retire) need no memory.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is none; what has been retired stays so.
+    pub fn reserve(&mut self, objects: usize) -> Result<(), AllocError> {
+        // SAFETY: the open block is this value's own.
+        let room = self.open.map_or(0, |open| BLOCK - unsafe { open.as_ref() }.len());
+        let wanted = objects.saturating_sub(room).div_ceil(BLOCK);
+        if self.spare.count(wanted) < wanted {
+            self.spare.append(self.domain.empty.take_all());
+        }
+        for _ in self.spare.count(wanted)..wanted {
+            self.spare.push(Block::new()?);
+        }
+        Ok(())
+    }
+
+    /// The stamp of an object of `bytes` that is about to be published: to be called after all that the object points to
+    /// has been stamped, and before the store that publishes it.
+    #[inline]
+    pub fn birth(&mut self, bytes: usize) -> u64 {
+        self.count(bytes);
+        // Relaxed: this value alone advances it.
+        self.domain.era.load(Ordering::Relaxed)
+    }
+
+    /// Defers the freeing of an object until no reader can hold it.
+    ///
+    /// # Errors
+    /// Gives the record back if there is no memory to note it; nothing has changed then, and the caller may try again
+    /// later. After [`reserve`](Self::reserve) that does not happen.
+    ///
+    /// # Safety
+    /// - `retired.birth` is from [`birth`](Self::birth) of this domain, for this object, before its publication.
+    /// - No word that a reader may still load holds the object: it has been unlinked by a store of this thread, or ordered
+    ///   before this call, and so has it from every word of unlinked objects (rule C).
+    /// - `retired.free` frees the object, in any thread, without unwinding, and this is the only time that it is retired.
+    #[doc(alias = "call_rcu")]
+    pub unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
+        let mut open = match self.open {
+            Some(open) => open,
+            None => {
+                if self.reserve(1).is_err() {
+                    return Err(retired);
+                }
+                let Some(block) = self.spare.pop() else {
+                    return Err(retired);
+                };
+                self.open = Some(block);
+                block
+            }
+        };
+        let record = Record {
+            retired,
+            // Relaxed: this value alone advances it. The unlinking store came before, and the store of the next era will
+            // come after, with Release: who reads that era does not find the object any more.
+            retire: self.domain.era.load(Ordering::Relaxed),
+        };
+        // SAFETY: the open block is this value's own; by the type's invariant it has room.
+        let block = unsafe { open.as_mut() };
+        block.push(record);
+        self.open_bytes += retired.bytes as u64;
+        if block.is_full() {
+            self.seal();
+        }
+        self.count(retired.bytes);
+        Ok(())
+    }
+
+    /// Whether so much has been retired since the last yes that [`RcuDomain::reap`] is worth its fence: to be asked, and
+    /// then done, by whoever has just left the structure's lock.
+    #[inline]
+    pub fn reap_due(&mut self) -> bool {
+        if self.sealed < self.domain.fences.blocks_for_a_fence() {
+            return false;
+        }
+        self.sealed = 0;
+        true
+    }
+
+    /// [`RcuDomain::reap`], for a writer that has no lock to leave first.
+    pub fn reap(&self) -> bool {
+        self.domain.reaper.reap(&self.domain)
+    }
+
+    /// Hands over what has been retired so far, so that [`RcuDomain::reap`] finds it: for a writer that goes idle.
+    pub fn flush(&mut self) {
+        self.seal();
+    }
+
+    /// Waits until every section that is open now has ended. Not from inside of one: it would wait for itself.
+    pub fn synchronize_rcu(&mut self) {
+        self.advance();
+        // Relaxed: this value alone advances it.
+        let era = self.domain.era.load(Ordering::Relaxed);
+        let mut round = 0;
+        while !self.domain.fences.heavy() {
+            relax(round);
+            round += 1;
+        }
+        for slot in self.domain.registry.iter() {
+            let mut round = 0;
+            // Acquire pairs with the Releases of `Reader`: the accesses of the section come before. A section with a
+            // later `lo` began after the advance, or holds nothing from before it. IDLE is later than any era.
+            while slot.lo.load(Ordering::Acquire) < era {
+                relax(round);
+                round += 1;
+            }
+        }
+        const { assert!(IDLE == u64::MAX) };
+    }
+
+    /// Waits until everything that has been retired so far is freed. Not from inside of a section.
+    pub fn rcu_barrier(&mut self) {
+        self.seal();
+        let retired_before = self.domain.counters.read();
+        let target = retired_before.freed_objects + retired_before.deferred_objects;
+        self.synchronize_rcu();
+        let mut round = 0;
+        while self.domain.counters.read().freed_objects < target {
+            self.reap();
+            relax(round);
+            round += 1;
+        }
+    }
+
+    /// Counts an object that was born or retired, and advances the era when there were enough.
+    #[inline]
+    fn count(&mut self, bytes: usize) {
+        self.objects += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.objects >= ERA_OBJECTS || self.bytes >= ERA_BYTES {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        (self.objects, self.bytes) = (0, 0);
+        let era = self.domain.era.load(Ordering::Relaxed);
+        // Release pairs with the Acquires in `Reader::enter` and `Reader::covered`: what was unlinked before is not seen
+        // by who reads this era. 2^64 eras do not pass.
+        self.domain.era.store(era + 1, Ordering::Release);
+    }
+
+    fn seal(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        // SAFETY: the open block is this value's own.
+        let objects = unsafe { open.as_ref() }.len();
+        self.domain.counters.retired(objects as u64, self.open_bytes);
+        self.open_bytes = 0;
+        self.domain.sealed.push(open);
+        self.sealed += 1;
+    }
+}
+
+impl Drop for Updater {
+    /// Hands over what is left and frees what nobody holds.
+    fn drop(&mut self) {
+        self.seal();
+        while self.reap() {}
+    }
+}

@@ -44,7 +44,6 @@ mutate "no loading again after an extension" read.rs 's/self\.extend\(era, slack
 mutate "re-base while something is held" read.rs 's/if !self\.holds\.get\(\)/if true/' loom $extends
 mutate "a section ends without Release" read.rs 's/(if nest == 0 \{.*?lo\.store\(IDLE, Ordering::)Release/$1Relaxed/s' loom $keeps
 mutate "the look without Acquire" reap.rs 's/let lo = slot\.lo\.load\(Ordering::Acquire\)/let lo = slot.lo.load(Ordering::Relaxed)/' loom $keeps
-mutate "the era read without Acquire at the entry" read.rs 's/(let era = self\.domain\.era\.load\(Ordering::)Acquire(\);\s*\/\/ Release pairs)/$1Relaxed$2/' loom $keeps
 mutate "births ignored" reap.rs 's/record\.retired\.birth <= s\.hi/true/' domain a_frozen_reader_holds_what_was_live_and_no_more
 mutate "births not counted" update.rs 's/self\.count\(bytes\);\s*\/\/ Relaxed: this value alone advances it\.\s*self\.domain/self.domain/' domain births_alone_advance_the_era
 mutate "no look again at what is parked" reap.rs 's/ready\.take\(&mut parked\.blocks\);\s*\}\s*\}\s*stays/}}stays/' domain an_object_stays_while_a_guard_holds_it_and_goes_after

@@ -69,7 +69,8 @@ impl Reader {
             return;
         }
         // Acquire pairs with the Release in `Updater::advance`: what was unlinked before this era is not seen any more, so
-        // everything this section can load was retired in this era or later.
+        // everything this section can load was retired in this era or later. A full fence below would do the same; where it is
+        // a compiler fence only, this is what does it.
         let era = self.domain.era.load(Ordering::Acquire);
         // Release pairs with the Acquire in `Reaper::look`: the accesses of earlier sections come before.
         self.slot().lo.store(era, Ordering::Release);

@@ -119,6 +119,25 @@ fn a_frozen_reader_holds_what_was_live_and_no_more() {
 }
 
 #[test]
+fn births_alone_advance_the_era() {
+    let (domain, mut updater) = RcuDomain::new().unwrap();
+    let ptrs: Vec<RcuPtr<u64>> = (0..100_000).map(|_| RcuPtr::null(&domain)).collect();
+    let reader = domain.reader().unwrap();
+    let guard = reader.read_lock();
+    ptrs[0].dereference(&guard);
+    for ptr in &ptrs {
+        assign(ptr, &mut updater, RcuBox::new(1).unwrap());
+    }
+    // None of them was there when the reader stopped, but for those born in the same era.
+    for ptr in &ptrs {
+        assert!(ptr.assign(&mut updater, None).is_ok());
+    }
+    updater.flush();
+    while domain.reap() {}
+    assert!(domain.stats().deferred_objects <= 64, "{:?}", domain.stats());
+}
+
+#[test]
 fn a_reader_that_wakes_and_extends_holds_one_more_live_set_each_time() {
     const LIVE: usize = 100;
     let (domain, mut updater) = RcuDomain::new().unwrap();

@@ -42,7 +42,7 @@ mutate "no fence before the look" reap.rs 's/if !shared\.fences\.heavy\(\)/if fa
 mutate "no extension" read.rs 's/if era <= self\.hi\.get\(\)/if true/' loom $extends
 mutate "no loading again after an extension" read.rs 's/self\.extend\(era, slack\);/self.extend(era, slack); if slack == 0 { return pointer; }/' loom $extends
 mutate "re-base while something is held" read.rs 's/if !self\.holds\.get\(\)/if true/' loom $extends
-mutate "a section ends without Release" read.rs 's/(if nest == 0 \{.*?lo\.store\(IDLE, Ordering::)Release/$1Relaxed/s' loom $keeps
+mutate "a section ends without Release" read.rs 's/(self\.nest\.set\(0\);.*?lo\.store\(IDLE, Ordering::)Release/$1Relaxed/s' loom $keeps
 mutate "the look without Acquire" reap.rs 's/let lo = slot\.lo\.load\(Ordering::Acquire\)/let lo = slot.lo.load(Ordering::Relaxed)/' loom $keeps
 mutate "births ignored" reap.rs 's/record\.retired\.birth <= s\.hi/true/' domain a_frozen_reader_holds_what_was_live_and_no_more
 mutate "births not counted" update.rs 's/self\.count\(bytes\);\s*\/\/ Relaxed: this value alone advances it\.\s*self\.domain/self.domain/' domain births_alone_advance_the_era

@@ -16,12 +16,17 @@ use crate::update::Updater;
 /// The first era. Nothing is born before it.
 const FIRST_ERA: u64 = 1;
 
-/// What all handles of a domain share.
+/// What every section reads, away from what writers write more often.
 #[repr(align(128))]
-pub(crate) struct Shared {
-    /// The current era. Advanced by the [`Updater`] alone; read by readers in every section, so in a line of its own.
+pub(crate) struct ReadMostly {
+    /// The current era. Advanced by the [`Updater`] alone.
     pub(crate) era: AtomicU64,
     pub(crate) fences: Fences,
+}
+
+/// What all handles of a domain share.
+pub(crate) struct Shared {
+    read_mostly: ReadMostly,
     pub(crate) registry: Registry,
     /// Retired objects on their way from the updater to the reaper.
     pub(crate) sealed: BlockStack,
@@ -30,6 +35,15 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) reaper: Reaper,
     handles: AtomicUsize,
+}
+
+impl core::ops::Deref for Shared {
+    type Target = ReadMostly;
+
+    #[inline]
+    fn deref(&self) -> &ReadMostly {
+        &self.read_mostly
+    }
 }
 
 /// A counted handle of a [`Shared`], like an `Arc` whose making can fail.
@@ -48,8 +62,10 @@ unsafe impl Sync for Handle {}
 impl Handle {
     fn new(fences: Fences) -> Result<Self, AllocError> {
         let shared = memory::try_box(Shared {
-            era: AtomicU64::new(FIRST_ERA),
-            fences,
+            read_mostly: ReadMostly {
+                era: AtomicU64::new(FIRST_ERA),
+                fences,
+            },
             registry: Registry::new(),
             sealed: BlockStack::new(),
             empty: BlockStack::new(),

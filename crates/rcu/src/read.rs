@@ -64,15 +64,17 @@ impl Reader {
     #[inline]
     fn enter(&self) {
         let nest = self.nest.get();
-        self.nest.set(nest + 1);
         if nest > 0 {
+            self.nest.set(nest + 1);
             return;
         }
+        // A constant, as in `exit`: the count's way through memory from section to section would take longer than all else.
+        self.nest.set(1);
         // Acquire pairs with the Release in `Updater::advance`: what was unlinked before this era is not seen any more, so
         // everything this section can load was retired in this era or later. A full fence below would do the same; where it is
         // a compiler fence only, this is what does it.
         let era = self.domain.era.load(Ordering::Acquire);
-        // Release pairs with the Acquire in `Reaper::look`: the accesses of earlier sections come before.
+        // Release pairs with the Acquire in `State::look`: the accesses of earlier sections come before.
         self.slot().lo.store(era, Ordering::Release);
         // Relaxed: between the two stores a look finds an old `hi`, and decides as if the section had not begun; its light
         // fence below then lies after that look's heavy one, so the section sees every unlinking that the look is about.
@@ -84,12 +86,14 @@ impl Reader {
 
     #[inline]
     fn exit(&self) {
-        let nest = self.nest.get() - 1;
-        self.nest.set(nest);
-        if nest == 0 {
-            // Release pairs with the Acquire in `Reaper::look`: the accesses of this section come before.
-            self.slot().lo.store(IDLE, Ordering::Release);
+        let nest = self.nest.get();
+        if nest > 1 {
+            self.nest.set(nest - 1);
+            return;
         }
+        self.nest.set(0);
+        // Release pairs with the Acquire in `State::look`: the accesses of this section come before.
+        self.slot().lo.store(IDLE, Ordering::Release);
     }
 
     /// Repeats `load`, which loads a pointer with Acquire, until what it loads is covered.

@@ -36,13 +36,13 @@ mutate() {
 
 keeps=a_reader_keeps_what_a_writer_replaces
 extends=an_interval_is_extended_before_a_younger_object_is_used
-mutate "no fence at the entry" read.rs 's/self\.holds\.set\(false\);\s*self\.domain\.fences\.light\(\);/self.holds.set(false);/' loom $keeps
-mutate "no fence after an extension" read.rs 's/self\.hi\.set\(hi\);\s*self\.domain\.fences\.light\(\);/self.hi.set(hi);/' loom $extends
+mutate "no fence at the entry" read.rs 's/self\.domain\.fences\.light\(\);\s*true/true/' loom $keeps
+mutate "no fence after an extension" read.rs 's/(slack\), Ordering::Relaxed\);)\s*self\.domain\.fences\.light\(\);/$1/' loom $extends
 mutate "no fence before the look" reap.rs 's/if !shared\.fences\.heavy\(\)/if false/' loom $keeps
-mutate "no extension" read.rs 's/if era <= self\.hi\.get\(\)/if true/' loom $extends
-mutate "no loading again after an extension" read.rs 's/self\.extend\(era, slack\);/self.extend(era, slack); if slack == 0 { return pointer; }/' loom $extends
-mutate "re-base while something is held" read.rs 's/if !self\.holds\.get\(\)/if true/' loom $extends
-mutate "a section ends without Release" read.rs 's/(self\.nest\.set\(0\);.*?lo\.store\(IDLE, Ordering::)Release/$1Relaxed/s' loom $keeps
+mutate "no extension" read.rs 's/if era <= self\.slot\(\)\.hi\.load\(Ordering::Relaxed\)/if true/' loom $extends
+mutate "no loading again after an extension" read.rs 's/self\.extend\(anew, era, slack\);/self.extend(anew, era, slack); if slack == 0 { return pointer; }/' loom $extends
+mutate "re-base while something is held" read.rs 's/if anew \{/if true {/' loom $extends
+mutate "a section ends without Release" read.rs 's/(return;\s*\}\s*\/\/ Release pairs[^\n]*\n\s*self\.slot\(\)\.lo\.store\(IDLE, Ordering::)Release/$1Relaxed/' loom $keeps
 mutate "the look without Acquire" reap.rs 's/let lo = slot\.lo\.load\(Ordering::Acquire\)/let lo = slot.lo.load(Ordering::Relaxed)/' loom $keeps
 mutate "births ignored" reap.rs 's/record\.retired\.birth <= s\.hi/true/' domain a_frozen_reader_holds_what_was_live_and_no_more
 mutate "births not counted" update.rs 's/self\.count\(bytes\);\s*\/\/ Relaxed: this value alone advances it\.\s*self\.domain/self.domain/' domain births_alone_advance_the_era

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use peers::Peer;
 
 const READS: u32 = 1_000_000;
-const REPLACES: u32 = 200_000;
+const REPLACES: u32 = 500_000;
 const BATCH: u32 = 1_000;
 
 #[derive(Default)]
@@ -72,18 +72,20 @@ fn measure<P: Peer>(figures: &mut Figures) {
     });
 
     // Each beside the other.
-    let stop = AtomicBool::new(false);
+    let (stop, up) = (AtomicBool::new(false), Barrier::new(2));
     std::thread::scope(|scope| {
         let beside = scope.spawn(|| {
             let reader = peer.reader();
             let mut rounds = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
+            up.wait();
+            while rounds.is_empty() || !stop.load(Ordering::Relaxed) {
                 rounds.push(per(BATCH, || {
                     black_box(P::read(&reader, BATCH));
                 }));
             }
             rounds
         });
+        up.wait();
         figures.replace_beside.push(per(REPLACES, || P::replace(&mut writer, REPLACES)));
         stop.store(true, Ordering::Relaxed);
         let mut rounds = beside.join().expect("the reader");

@@ -36,9 +36,9 @@
 //! # Two kinds of structure
 //!
 //! **Immutable versions** (a tree whose writers copy the path and replace the root): everything reachable from a root was
-//! stamped before that root was published, so at most the era that covers the root's load covers all below it. Load the root
-//! with [`Guard::protect`] or [`RcuPtr::dereference`] and follow plain pointers from there. The load is the only step that
-//! may be repeated, at most 64 times.
+//! stamped before that root was published, and retired after it was replaced, so the era that covers the root's load covers all
+//! below it. Enter with [`Reader::read_lock_at`], which loads the root, and follow plain pointers from there. That load is the
+//! only step that may be repeated, at most 64 times, and nothing is extended.
 //!
 //! **Structures changed in place** (page tables): every pointer is loaded with [`Guard::protect`], which extends the
 //! announced interval when the era has moved. That alone is not enough where objects are unlinked together:
@@ -66,7 +66,7 @@
 //! | operation | loops | promise |
 //! |---|---|---|
 //! | [`Reader::read_lock`], dropping a guard | none | wait-free |
-//! | [`Guard::protect`], [`RcuPtr::dereference`] | at most 64 rounds | wait-free |
+//! | [`Reader::read_lock_at`], [`Guard::protect`], [`RcuPtr::dereference`] | at most 64 rounds | wait-free |
 //! | [`Updater::birth`], [`Updater::retire`] | over blocks reserved (at most a walk of what is asked), and a push to a stack that only the reaper takes from | lock-free; never waits for a reader |
 //! | [`RcuDomain::reap`] | over readers' slots and at most 64 blocks | never waits: another reaper at work is left to it |
 //! | [`RcuDomain::reader`] | over slots | lock-free |

@@ -15,15 +15,12 @@ use crate::slot::{IDLE, Slot};
 /// an entry and run unprotected. With a handle of its own it may read at any point.
 ///
 /// # Invariants
-/// `slot` is claimed for this value and lives as long as `domain`. `nest` counts the guards that have not been dropped;
-/// while it is not zero, the slot announces `lo..=hi`, and `hi` is the slot's.
+/// `slot` is claimed for this value and lives as long as `domain`. The slot is idle if and only if there is no guard;
+/// `inner` counts the guards but one.
 pub struct Reader {
     domain: Handle,
     slot: NonNull<Slot>,
-    nest: Cell<usize>,
-    hi: Cell<u64>,
-    /// Whether the section has loaded a pointer that it may still hold.
-    holds: Cell<bool>,
+    inner: Cell<usize>,
 }
 
 // SAFETY: a reader without guards can go to another thread; with one it cannot, as guards borrow it and are not Send. It
@@ -37,9 +34,7 @@ impl Reader {
         Ok(Self {
             domain,
             slot,
-            nest: Cell::new(0),
-            hi: Cell::new(0),
-            holds: Cell::new(false),
+            inner: Cell::new(0),
         })
     }
 
@@ -55,78 +50,92 @@ impl Reader {
         }
     }
 
+    /// Enters a section with the load of a root, below which all is immutable, as [`Guard::protect`] does.
+    ///
+    /// The section then covers one version, as it was in one era: should the era move between entry and load, it begins anew
+    /// instead of stretching over both, so a reader that is stopped there holds one version and not two.
+    #[inline]
+    pub fn read_lock_at<P>(&self, root: impl FnMut() -> P) -> (Guard<'_>, P) {
+        let outermost = self.enter();
+        let guard = Guard {
+            reader: self,
+            not_send: PhantomData,
+        };
+        // An outer section may hold anything.
+        let pointer = self.covered(outermost, root);
+        (guard, pointer)
+    }
+
     #[inline]
     fn slot(&self) -> &Slot {
         // SAFETY: by the type's invariant.
         unsafe { self.slot.as_ref() }
     }
 
+    /// Says whether the section is the outermost.
     #[inline]
-    fn enter(&self) {
-        let nest = self.nest.get();
-        if nest > 0 {
-            self.nest.set(nest + 1);
-            return;
+    fn enter(&self) -> bool {
+        let slot = self.slot();
+        // Relaxed: this thread's own store. The slot itself says whether this is the outermost section: a count would be two
+        // stores more, and stores are what a section costs.
+        if slot.lo.load(Ordering::Relaxed) != IDLE {
+            self.inner.set(self.inner.get() + 1);
+            return false;
         }
-        // A constant, as in `exit`: the count's way through memory from section to section would take longer than all else.
-        self.nest.set(1);
         // Acquire pairs with the Release in `Updater::advance`: what was unlinked before this era is not seen any more, so
-        // everything this section can load was retired in this era or later. A full fence below would do the same; where it is
-        // a compiler fence only, this is what does it.
+        // everything this section can load was retired in this era or later. A full fence below would do the same; where it
+        // is a compiler fence only, this is what does it.
         let era = self.domain.era.load(Ordering::Acquire);
         // Release pairs with the Acquire in `State::look`: the accesses of earlier sections come before.
-        self.slot().lo.store(era, Ordering::Release);
+        slot.lo.store(era, Ordering::Release);
         // Relaxed: between the two stores a look finds an old `hi`, and decides as if the section had not begun; its light
         // fence below then lies after that look's heavy one, so the section sees every unlinking that the look is about.
-        self.slot().hi.store(era, Ordering::Relaxed);
-        self.hi.set(era);
-        self.holds.set(false);
+        slot.hi.store(era, Ordering::Relaxed);
         self.domain.fences.light();
+        true
     }
 
     #[inline]
     fn exit(&self) {
-        let nest = self.nest.get();
-        if nest > 1 {
-            self.nest.set(nest - 1);
+        let inner = self.inner.get();
+        if inner > 0 {
+            self.inner.set(inner - 1);
             return;
         }
-        self.nest.set(0);
         // Release pairs with the Acquire in `State::look`: the accesses of this section come before.
         self.slot().lo.store(IDLE, Ordering::Release);
     }
 
-    /// Repeats `load`, which loads a pointer with Acquire, until what it loads is covered.
+    /// Repeats `load`, which loads a pointer with Acquire, until what it loads is covered; `anew` if nothing is held yet.
     ///
     /// Each round announces a later era, with a slack that doubles: after 64 rounds at most no era is left, so it is
     /// wait-free, and what a slow reader announces too much stays in proportion to what happened meanwhile.
     #[inline]
-    fn covered<P>(&self, mut load: impl FnMut() -> P) -> P {
+    fn covered<P>(&self, anew: bool, mut load: impl FnMut() -> P) -> P {
         let mut slack = 0_u64;
         loop {
             let pointer = load();
             // Acquire, and after the load: the object's birth era was the current one before the store that this load
             // reads from, so `era` is at least that.
             let era = self.domain.era.load(Ordering::Acquire);
-            if era <= self.hi.get() {
-                self.holds.set(true);
+            // Relaxed: this thread's own store.
+            if era <= self.slot().hi.load(Ordering::Relaxed) {
                 return pointer;
             }
-            self.extend(era, slack);
+            self.extend(anew, era, slack);
             slack = slack.saturating_mul(2).saturating_add(1);
         }
     }
 
     #[cold]
-    fn extend(&self, era: u64, slack: u64) {
-        if !self.holds.get() {
-            // Nothing is held yet: begin anew instead of stretching. Release as in `enter`.
-            self.slot().lo.store(era, Ordering::Release);
+    fn extend(&self, anew: bool, era: u64, slack: u64) {
+        let slot = self.slot();
+        if anew {
+            // Release as in `enter`.
+            slot.lo.store(era, Ordering::Release);
         }
-        let hi = era.saturating_add(slack);
         // Relaxed as in `enter`.
-        self.slot().hi.store(hi, Ordering::Relaxed);
-        self.hi.set(hi);
+        slot.hi.store(era.saturating_add(slack), Ordering::Relaxed);
         self.domain.fences.light();
     }
 
@@ -139,9 +148,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         // A guard that was forgotten borrows no more, so nothing that it protected is referred to.
-        if self.nest.get() > 0 {
-            self.slot().lo.store(IDLE, Ordering::Release);
-        }
+        self.slot().lo.store(IDLE, Ordering::Release);
         self.slot().release();
     }
 }
@@ -169,7 +176,7 @@ impl Guard<'_> {
     /// words of unlinked objects included (rule C in the crate's documentation).
     #[inline]
     pub fn protect<P>(&self, load: impl FnMut() -> P) -> P {
-        self.reader.covered(load)
+        self.reader.covered(false, load)
     }
 }
 

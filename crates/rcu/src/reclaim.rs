@@ -79,6 +79,16 @@ pub unsafe trait Reclaim: Send + Sync {
     where
         Self: 'r;
 
+    /// Enters a section with the load of a root, below which all is immutable: see [`Reader::read_lock_at`].
+    fn read_lock_at<'r, P>(reader: &'r Self::Reader, root: impl FnMut() -> P) -> (Self::Section<'r>, P)
+    where
+        Self: 'r,
+    {
+        let section = Self::read_lock(reader);
+        let pointer = section.protect(root);
+        (section, pointer)
+    }
+
     /// Frees some of what may be freed; says whether there is more. Nothing where freeing is somebody else's task.
     fn reap(&self) -> bool {
         false
@@ -132,6 +142,14 @@ unsafe impl Reclaim for RcuDomain {
         Self: 'r,
     {
         reader.read_lock()
+    }
+
+    #[inline]
+    fn read_lock_at<'r, P>(reader: &'r Reader, root: impl FnMut() -> P) -> (Guard<'r>, P)
+    where
+        Self: 'r,
+    {
+        reader.read_lock_at(root)
     }
 
     fn reap(&self) -> bool {

@@ -85,6 +85,39 @@ fn clean(objects: &[*mut Object]) {
 
 struct Words([AtomicPtr<Object>; 2]);
 
+/// A version that points to a part of it, and the version that replaces both: only the root's load is covered.
+#[test]
+fn one_covered_root_covers_all_of_its_version() {
+    loom::model(|| {
+        let (domain, mut updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
+        let [root, part] = [object(), object()];
+        let part_born = updater.birth(8);
+        // SAFETY: objects live until the end of the model.
+        unsafe { &(*root).child }.store(part, Ordering::Relaxed);
+        let root_born = updater.birth(8);
+        let word = Arc::new(AtomicPtr::new(root));
+        let thread = {
+            let (reader, word) = (domain.reader().unwrap(), Arc::clone(&word));
+            thread::spawn(move || {
+                let (_guard, root) = reader.read_lock_at(|| word.load(Ordering::Acquire));
+                if root.is_null() {
+                    return;
+                }
+                read(root);
+                // SAFETY: objects live until the end of the model.
+                read(unsafe { &(*root).child }.load(Ordering::Relaxed));
+            })
+        };
+        word.store(std::ptr::null_mut(), Ordering::Release);
+        retire(&mut updater, root, root_born);
+        retire(&mut updater, part, part_born);
+        reap(&mut updater, &domain);
+        thread.join().unwrap();
+        drop((updater, domain));
+        clean(&[root, part]);
+    });
+}
+
 #[test]
 fn a_reader_keeps_what_a_writer_replaces() {
     loom::model(|| {

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 use peers::Peer;
 
 const READS: u32 = 1_000_000;
-const REPLACES: u32 = 500_000;
+const REPLACES: u32 = 200_000;
+/// Short measurements for each long one.
+const SHORT: usize = 5;
 const BATCH: u32 = 1_000;
 
 #[derive(Default)]
@@ -52,7 +54,8 @@ fn resident_mib() -> f64 {
     pages * 4096.0 / f64::from(1 << 20)
 }
 
-fn measure<P: Peer>(figures: &mut Figures) {
+/// What takes milliseconds.
+fn short<P: Peer>(figures: &mut Figures) {
     figures.name = P::NAME;
     let peer = P::new();
     let mut writer = peer.writer();
@@ -93,7 +96,14 @@ fn measure<P: Peer>(figures: &mut Figures) {
         figures.read_beside.push(rounds[rounds.len() / 2]);
     });
 
-    // A reader that stops.
+    P::settle(&mut writer);
+}
+
+/// A reader that stops.
+fn frozen<P: Peer>(figures: &mut Figures) {
+    let peer = P::new();
+    let mut writer = peer.writer();
+    P::replace(&mut writer, REPLACES / 10);
     P::settle(&mut writer);
     let (frozen, thawed) = (Barrier::new(2), Barrier::new(2));
     std::thread::scope(|scope| {
@@ -145,25 +155,31 @@ fn cell(values: &[f64]) -> String {
 
 fn main() {
     let rounds: usize = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(5);
-    let schemes: Vec<fn(&mut Figures)> = vec![
-        measure::<peers::Nothing>,
-        measure::<peers::Ours>,
-        measure::<peers::OursSymmetric>,
-        measure::<peers::Kovan>,
-        measure::<peers::Crossbeam>,
-        measure::<peers::Seize>,
-        measure::<peers::Haphazard>,
+    type Measure = fn(&mut Figures);
+    let schemes: Vec<(Measure, Measure)> = vec![
+        (short::<peers::Nothing>, frozen::<peers::Nothing>),
+        (short::<peers::Ours>, frozen::<peers::Ours>),
+        (short::<peers::OursSymmetric>, frozen::<peers::OursSymmetric>),
+        (short::<peers::Kovan>, frozen::<peers::Kovan>),
+        (short::<peers::Crossbeam>, frozen::<peers::Crossbeam>),
+        (short::<peers::Seize>, frozen::<peers::Seize>),
+        (short::<peers::Haphazard>, frozen::<peers::Haphazard>),
         #[cfg(liburcu)]
-        measure::<liburcu::Memb>,
+        (short::<liburcu::Memb>, frozen::<liburcu::Memb>),
         #[cfg(liburcu)]
-        measure::<liburcu::Bp>,
+        (short::<liburcu::Bp>, frozen::<liburcu::Bp>),
         #[cfg(liburcu)]
-        measure::<liburcu::Qsbr>,
+        (short::<liburcu::Qsbr>, frozen::<liburcu::Qsbr>),
     ];
     let mut all: Vec<Figures> = schemes.iter().map(|_| Figures::default()).collect();
     for _ in 0..rounds {
-        for (measure, figures) in schemes.iter().zip(&mut all) {
-            measure(figures);
+        for _ in 0..SHORT {
+            for ((short, _), figures) in schemes.iter().zip(&mut all) {
+                short(figures);
+            }
+        }
+        for ((_, frozen), figures) in schemes.iter().zip(&mut all) {
+            frozen(figures);
         }
     }
     println!("| ns | read | nested | read beside a writer | replace | replace beside a reader |\n|---|--:|--:|--:|--:|--:|");

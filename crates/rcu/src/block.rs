@@ -76,7 +76,9 @@ impl Block {
     pub(crate) fn swap_remove(&mut self, i: usize) -> Record {
         let record = self.get(i);
         self.len -= 1;
-        self.records[i] = self.records[self.len];
+        if i < self.len {
+            self.records[i] = self.records[self.len];
+        }
         record
     }
 }

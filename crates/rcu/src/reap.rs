@@ -12,6 +12,7 @@ use crate::block::{Block, BlockList, Chain, Record};
 use crate::domain::Shared;
 use crate::primitive::{AtomicBool, Ordering};
 use crate::slot::{IDLE, Parked, Slot};
+use crate::stats::Counters;
 
 /// Blocks looked at in one call, besides those that came since the last: so that the backlog of a reader that woke up
 /// shrinks while the writer goes on, and no call takes long.
@@ -52,6 +53,19 @@ struct Section {
 unsafe impl Send for Reaper {}
 // SAFETY: as for Send.
 unsafe impl Sync for Reaper {}
+
+/// Counts what a block has freed, also if one of the objects unwinds.
+struct Freed<'a> {
+    counters: &'a Counters,
+    objects: u64,
+    bytes: u64,
+}
+
+impl Drop for Freed<'_> {
+    fn drop(&mut self) {
+        self.counters.freed(self.objects, self.bytes);
+    }
+}
 
 /// The reaper's lock, held.
 struct Held<'a>(&'a Reaper);
@@ -192,16 +206,24 @@ impl State {
         // SAFETY: the block is in this state's list, which the lock protects. It stays there meanwhile: were an object's
         // `free` to unwind, the next call would go on with the next record.
         let records = unsafe { block.as_mut() };
+        let mut freed = Freed {
+            counters: &shared.counters,
+            objects: 0,
+            bytes: 0,
+        };
+        // From the last: what was retired most recently is most likely in the cache.
         for i in (0..records.len()).rev() {
             let record = records.get(i);
             if self.holder(&record).is_none() {
                 records.swap_remove(i);
-                shared.counters.freed(1, record.retired.bytes as u64);
+                freed.objects += 1;
+                freed.bytes += record.retired.bytes as u64;
                 // SAFETY: the object was unlinked before it was retired; no open section's interval meets its life, and
                 // whoever enters later does not find it. The record is taken out, so this happens once.
                 unsafe { (record.retired.free)(record.retired.object) };
             }
         }
+        drop(freed);
         self.ready.pop();
         if records.len() == 0 {
             self.give_back(shared, block);

@@ -8,7 +8,7 @@ ci/install.sh || exit 1
 passed=0 failed=0 skipped=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-for check in fmt-lint test docs run; do
+for check in fmt-lint test loom docs run; do
     echo "== ci/$check.sh"
     ci/$check.sh 2>&1 | tee "$log"
     if [ "${PIPESTATUS[0]}" -eq 0 ]; then

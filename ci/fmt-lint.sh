@@ -4,3 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
+# Without std, as a kernel builds it.
+cargo clippy -p vmaple-rcu --no-default-features --locked -- -D warnings

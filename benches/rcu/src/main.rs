@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use peers::Peer;
+use vmaple_rcu::{Fences, RcuBox, RcuDomain, RcuPtr};
 
 const READS: u32 = 1_000_000;
 const REPLACES: u32 = 200_000;
@@ -142,6 +143,35 @@ unsafe extern "C" {
     fn malloc_trim(pad: usize) -> i32;
 }
 
+/// Objects that a frozen reader holds all of.
+const LIVE: usize = 500_000;
+
+/// How long the backlog of a reader that goes on takes to be freed while the writer goes on, in ms, and how large it was.
+fn thaw(fences: Fences) -> (f64, f64) {
+    let (domain, mut updater) = RcuDomain::with_fences(fences).expect("memory");
+    let ptrs: Vec<RcuPtr<peers::Object>> = (0..LIVE).map(|_| RcuPtr::null(&domain)).collect();
+    let mut replace = |i: usize| {
+        let new = RcuBox::new([7; 30]).expect("memory");
+        assert!(ptrs[i % LIVE].assign(&mut updater, Some(new)).is_ok());
+        if updater.reap_due() {
+            updater.reap();
+        }
+    };
+    (0..LIVE).for_each(&mut replace);
+    let reader = domain.reader().expect("memory");
+    let guard = reader.read_lock();
+    (0..LIVE).for_each(&mut replace);
+    let held = domain.stats().deferred_bytes as f64 / f64::from(1 << 20);
+    drop(guard);
+    let begin = Instant::now();
+    let mut i = 0;
+    while domain.stats().deferred_bytes > 1 << 20 {
+        (i..i + 100).for_each(&mut replace);
+        i += 100;
+    }
+    (begin.elapsed().as_secs_f64() * 1e3, held)
+}
+
 fn cell(values: &[f64]) -> String {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -191,5 +221,14 @@ fn main() {
     for f in &all {
         let cells = [&f.frozen_rate, &f.frozen_growth, &f.frozen_worst, &f.thaw, &f.held_after].map(|v| cell(v));
         println!("| {} | {} |", f.name, cells.join(" | "));
+    }
+    println!();
+    for fences in [Fences::cheapest_for_readers(), Fences::Symmetric] {
+        let (ms, held): (Vec<f64>, Vec<f64>) = (0..rounds).map(|_| thaw(fences)).unzip();
+        println!(
+            "{fences:?}: a reader that held {} MiB goes on; all but 1 MiB is free after {} ms, while the writer goes on.",
+            cell(&held),
+            cell(&ms)
+        );
     }
 }

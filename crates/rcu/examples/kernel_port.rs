@@ -69,12 +69,8 @@ unsafe impl Reclaim for KernelRcu {
 }
 
 fn main() -> Result<(), AllocError> {
-    let retired = |name| Retired {
-        object: name,
-        free: |_| println!("freed"),
-        birth: 0,
-        bytes: 0,
-    };
+    #[rustfmt::skip]
+    let retired = |object| Retired { object, free: |_| println!("freed"), birth: 0, bytes: 0 };
     let (mut callbacks, cpu) = (Callbacks(Vec::new()), KernelRcu.reader()?);
     let section = KernelRcu::read_lock(&cpu);
     let _ = unsafe { callbacks.retire(retired(std::ptr::null_mut())) };

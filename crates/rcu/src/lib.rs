@@ -88,6 +88,21 @@
 //! | `handles` | `Handle::drop` | Release, Acquire fence | each other |
 //! | `backlog`, counters | | Relaxed | none: hints and statistics |
 
+//!
+//! # What notices when a rule is broken
+//!
+//! `ci/mutate-rcu.sh` takes the rules out one by one and expects a test to fail:
+//!
+//! | taken out | noticed by |
+//! |---|---|
+//! | the fence at the entry; the fence before the look; Release at the end of a section; Acquire in the look | loom: `a_reader_keeps_what_a_writer_replaces` |
+//! | the extension; the fence after it; loading again after it; keeping `lo` while something is held | loom: `an_interval_is_extended_before_a_younger_object_is_used` |
+//! | rule C | loom: `without_rule_c_a_young_child_in_an_unlinked_parent_is_used_after_it_was_freed` |
+//! | the wait in `synchronize_rcu` | loom: `synchronize_rcu_waits_for_sections_that_are_open` |
+//! | birth eras | `a_frozen_reader_holds_what_was_live_and_no_more` |
+//! | counting births | `births_alone_advance_the_era` |
+//! | looking again at what is parked | `an_object_stays_while_a_guard_holds_it_and_goes_after` |
+
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

@@ -18,17 +18,20 @@ pub struct Stats {
     pub deferred_objects: u64,
     /// Their bytes.
     pub deferred_bytes: u64,
+    /// The most objects that have ever been deferred, as seen when blocks were sealed.
+    pub peak_deferred_objects: u64,
     /// The most bytes that have ever been deferred, as seen when blocks were sealed.
     pub peak_deferred_bytes: u64,
     /// Objects freed.
     pub freed_objects: u64,
 }
 
-/// The counters behind [`Stats`]. The updater alone writes the first three, the holder of the reaper's lock the others;
+/// The counters behind [`Stats`]. The updater alone writes the first four, the holder of the reaper's lock the others;
 /// all are Relaxed: they order nothing.
 pub(crate) struct Counters {
     retired_objects: AtomicU64,
     retired_bytes: AtomicU64,
+    peak_objects: AtomicU64,
     peak_bytes: AtomicU64,
     freed_objects: AtomicU64,
     freed_bytes: AtomicU64,
@@ -45,6 +48,7 @@ impl Counters {
         Self {
             retired_objects: zero(),
             retired_bytes: zero(),
+            peak_objects: zero(),
             peak_bytes: zero(),
             freed_objects: zero(),
             freed_bytes: zero(),
@@ -55,12 +59,14 @@ impl Counters {
     pub(crate) fn retired(&self, objects: u64, bytes: u64) {
         add(&self.retired_objects, objects);
         add(&self.retired_bytes, bytes);
-        let deferred = self
-            .retired_bytes
-            .load(Ordering::Relaxed)
-            .saturating_sub(self.freed_bytes.load(Ordering::Relaxed));
-        if deferred > self.peak_bytes.load(Ordering::Relaxed) {
-            self.peak_bytes.store(deferred, Ordering::Relaxed);
+        let now = self.read();
+        for (peak, deferred) in [
+            (&self.peak_objects, now.deferred_objects),
+            (&self.peak_bytes, now.deferred_bytes),
+        ] {
+            if deferred > peak.load(Ordering::Relaxed) {
+                peak.store(deferred, Ordering::Relaxed);
+            }
         }
     }
 
@@ -80,6 +86,7 @@ impl Counters {
                 .load(Ordering::Relaxed)
                 .saturating_sub(freed_objects),
             deferred_bytes: self.retired_bytes.load(Ordering::Relaxed).saturating_sub(freed_bytes),
+            peak_deferred_objects: self.peak_objects.load(Ordering::Relaxed),
             peak_deferred_bytes: self.peak_bytes.load(Ordering::Relaxed),
             freed_objects,
             ..Stats::default()

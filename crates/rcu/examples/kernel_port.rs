@@ -1,4 +1,4 @@
-//! A kernel's own RCU behind the traits, whole: per-CPU epochs, sections with preemption off.
+//! A kernel's own RCU behind the traits, whole: per-CPU epochs (0: in no section), sections with preemption off.
 #![allow(clippy::undocumented_unsafe_blocks)] // the contracts stand at the traits
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use vmaple_rcu::{AllocError, Reclaim, Retired, Section, Update};
 
 static EPOCH: AtomicU64 = AtomicU64::new(1);
-/// The epoch in which each CPU entered its section, 0 outside.
 static CPUS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 struct PreemptOff(&'static AtomicU64);
@@ -24,7 +23,6 @@ impl Drop for PreemptOff {
 }
 
 struct Callbacks(Vec<(u64, Retired)>);
-
 unsafe impl Send for Callbacks {}
 
 unsafe impl Update for Callbacks {

@@ -12,7 +12,7 @@ use crate::primitive::{AtomicPtr, Ordering};
 pub struct Retired {
     /// The object; what `free` is called with.
     pub object: *mut (),
-    /// Frees the object; called once, by whichever thread reaps, never inside of a section of its domain's readers.
+    /// Frees the object; called once, by whichever thread reaps. It must not wait for a section to end.
     pub free: unsafe fn(*mut ()),
     /// The era of its publication, from [`Updater::birth`](crate::Updater::birth).
     pub birth: u64,

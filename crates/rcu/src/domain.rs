@@ -6,7 +6,7 @@ use crate::block::BlockStack;
 use crate::error::AllocError;
 use crate::fences::Fences;
 use crate::memory;
-use crate::primitive::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::primitive::{AtomicU64, AtomicUsize, Ordering, fence, unique_id};
 use crate::read::Reader;
 use crate::reap::Reaper;
 use crate::slot::{IDLE, Registry};
@@ -22,6 +22,8 @@ pub(crate) struct ReadMostly {
     /// The current era. Advanced by the [`Updater`] alone.
     pub(crate) era: AtomicU64,
     pub(crate) fences: Fences,
+    /// Of this domain alone in the life of the process: an address could be another domain's later.
+    pub(crate) id: u64,
 }
 
 /// What all handles of a domain share.
@@ -34,7 +36,13 @@ pub(crate) struct Shared {
     pub(crate) empty: BlockStack,
     pub(crate) counters: Counters,
     pub(crate) reaper: Reaper,
-    handles: AtomicUsize,
+    /// Empty blocks in `empty`, roughly: what is taken while another is put may be counted.
+    pub(crate) empties: AtomicUsize,
+    /// 64 bits on every machine, so that forgotten handles do not wrap it.
+    handles: AtomicU64,
+    /// Handles of threads' own readers, among `handles`.
+    #[cfg(feature = "std")]
+    pub(crate) locals: AtomicU64,
 }
 
 impl core::ops::Deref for Shared {
@@ -65,26 +73,26 @@ impl Handle {
             read_mostly: ReadMostly {
                 era: AtomicU64::new(FIRST_ERA),
                 fences,
+                id: unique_id(),
             },
             registry: Registry::new(),
             sealed: BlockStack::new(),
             empty: BlockStack::new(),
             counters: Counters::new(),
             reaper: Reaper::new(),
-            handles: AtomicUsize::new(1),
+            empties: AtomicUsize::new(0),
+            handles: AtomicU64::new(1),
+            #[cfg(feature = "std")]
+            locals: AtomicU64::new(0),
         })?;
         // INVARIANT: from `try_box`, and counted.
         Ok(Self { shared })
     }
 
-    pub(crate) fn is(&self, other: *const Shared) -> bool {
-        core::ptr::eq(self.shared.as_ptr(), other)
-    }
-
-    /// Whether this is the last handle.
+    /// Whether only threads' own readers are left.
     #[cfg(feature = "std")]
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.handles.load(Ordering::Relaxed) == 1
+        self.handles.load(Ordering::Relaxed) == self.locals.load(Ordering::Relaxed)
     }
 }
 
@@ -124,7 +132,8 @@ impl Drop for Handle {
 /// One structure's readers and its deferred freeing.
 ///
 /// A clone is another handle of the same domain. What is still deferred is freed when the [`Updater`] is dropped, as far
-/// as no reader holds it, and the rest when the last handle, [`Reader`]s included, is gone: never under a reader.
+/// as no reader holds it, and the rest when the last handle, [`Reader`]s included, is gone: never under a reader. If a
+/// value's drop unwinds there, what is left is leaked.
 #[derive(Clone)]
 pub struct RcuDomain {
     pub(crate) handle: Handle,
@@ -166,8 +175,12 @@ impl RcuDomain {
     /// Frees a bounded number of retired objects that no reader holds any more; says whether there is more to do.
     ///
     /// To be called by the writer after it has left its structure's lock, when [`Updater::reap_due`] says so, or by an
-    /// idle thread until it answers `false`. If another thread is at it, this returns at once. Objects' `free` functions
-    /// run in the calling thread; they must not unwind.
+    /// idle thread until it answers `false`, which also means that another thread is at it, or that nothing can be done for
+    /// want of memory. Objects' `free` functions run in the calling thread, which may be inside of a section of its own; they
+    /// must not wait for a section to end, nor for somebody who does.
+    ///
+    /// While a thread is stopped in here nobody else frees: the bound is one on stopped *readers*. Let the writer reap, not a
+    /// monitor that may be preempted for seconds.
     pub fn reap(&self) -> bool {
         self.handle.reaper.reap(&self.handle)
     }

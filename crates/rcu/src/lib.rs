@@ -54,11 +54,12 @@
 //! # The bound
 //!
 //! A reader that stops inside of a section holds the objects whose life meets its interval. If it never extended it, these
-//! are: what was live when it entered, and what was born in that era: 64 objects or 64 KiB more. In flight besides,
-//! whoever reads: at most four blocks of 63 records of a writer that asks [`Updater::reap_due`] after each change, and what
-//! [`RcuDomain::reap`] has not come to yet. Nothing that is born later is held, however long it sleeps.
+//! are: what was live when it entered, and what was born in that era: 64 objects or 64 KiB more, and one object of any size. In
+//! flight besides, whoever reads: at most four blocks of 63 records of a writer that asks [`Updater::reap_due`] after each change, and what
+//! [`RcuDomain::reap`] has not come to yet. Nothing that is born later is held, however long it sleeps. The bound is one on
+//! stopped *readers*: while a thread is stopped inside of [`RcuDomain::reap`], nobody else frees, so let the writer do it.
 //!
-//! Each extension adds what is live then and what is in flight: a reader that is woken now and then, and extends each time,
+//! Each extension adds what is live then, what is in flight, and what is born in the eras of its slack (none in the first round): a reader that is woken now and then, and extends each time,
 //! holds (k + 1) times that after k wakes. Leave the section instead, and find the place again.
 //!
 //! # Progress
@@ -86,7 +87,7 @@
 //! | `sealed`, `empty` | `push` | Release | Acquire in `take_all` |
 //! | reaper's `locked` | `try_lock`, `Held::drop` | Acquire, Release | each other |
 //! | `handles` | `Handle::drop` | Release, Acquire fence | each other |
-//! | `backlog`, counters | | Relaxed | none: hints and statistics |
+//! | `backlog`, `empties`, `locals`, counters | | Relaxed | none: hints and statistics |
 
 //!
 //! # What notices when a rule is broken

@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 use crate::domain::RcuDomain;
 use crate::error::AllocError;
 use crate::memory;
+use crate::primitive::Ordering;
 use crate::read::{Guard, Reader};
 
 /// A reader that stays where it is.
@@ -24,6 +25,8 @@ impl Placed {
 
 impl Drop for Placed {
     fn drop(&mut self) {
+        // Relaxed: a hint for `is_abandoned`, of which each thread decides about its own readers only.
+        self.reader().domain().locals.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: by the type's invariant.
         drop(unsafe { memory::from_try_box(self.0) });
     }
@@ -38,29 +41,57 @@ impl RcuDomain {
     /// call and released when the thread ends. The search for it costs some nanoseconds that a [`Reader`] of one's own
     /// saves.
     ///
+    /// Not from a signal handler, which could come amid the search.
+    ///
     /// A closure and not a guard: a guard that is forgotten would leave the section of a thread open that has ended.
     ///
     /// # Errors
     /// [`AllocError`] if the reader can not be registered, or if the thread is ending and its readers are gone.
     pub fn read<T>(&self, work: impl FnOnce(&Guard<'_>) -> T) -> Result<T, AllocError> {
-        let reader = READERS.try_with(|readers| {
-            let mut readers = readers.borrow_mut();
-            let of_this = |placed: &&Placed| placed.reader().domain().is(&raw const *self.handle);
-            if let Some(placed) = readers.iter().find(of_this) {
-                return Ok(placed.0);
+        let reader = loop {
+            match READERS.try_with(|readers| self.find(&mut readers.borrow_mut())) {
+                Ok(Found::Reader(reader)) => break reader,
+                // Outside of the borrow: the last handle of a domain frees its objects, whose drop may come here again.
+                Ok(Found::Abandoned(placed)) => drop(placed),
+                Ok(Found::Nothing) | Err(_) => return Err(AllocError),
             }
-            // Readers of domains that are otherwise gone would keep these. None of them is in use: who reads has a handle.
-            readers.retain(|placed| !placed.reader().domain().is_abandoned());
-            readers.try_reserve(1).map_err(|_| AllocError)?;
-            let placed = memory::try_box(self.reader()?)?;
-            // INVARIANT: just placed.
-            readers.push(Placed(placed));
-            Ok(placed)
-        });
-        let reader = reader.map_err(|_| AllocError)??;
+        };
         // SAFETY: the thread's readers go when it ends, or their domain is otherwise gone; neither happens before this
         // returns, in this thread, with `self` a handle of the domain.
         let guard = unsafe { reader.as_ref() }.read_lock();
         Ok(work(&guard))
     }
+
+    /// This domain's reader, registered if need be; or first one of a domain that is otherwise gone, which it would keep.
+    fn find(&self, readers: &mut Vec<Placed>) -> Found {
+        let of_this = |placed: &&Placed| placed.reader().domain().id == self.handle.id;
+        if let Some(placed) = readers.iter().find(of_this) {
+            return Found::Reader(placed.0);
+        }
+        // None of these is in use: who reads has a handle.
+        if let Some(i) = readers
+            .iter()
+            .position(|placed| placed.reader().domain().is_abandoned())
+        {
+            return Found::Abandoned(readers.swap_remove(i));
+        }
+        let placed = readers
+            .try_reserve(1)
+            .map_err(|_| AllocError)
+            .and_then(|()| self.reader())
+            .and_then(memory::try_box);
+        let Ok(placed) = placed else {
+            return Found::Nothing;
+        };
+        self.handle.locals.fetch_add(1, Ordering::Relaxed);
+        // INVARIANT: just placed.
+        readers.push(Placed(placed));
+        Found::Reader(placed)
+    }
+}
+
+enum Found {
+    Reader(NonNull<Reader>),
+    Abandoned(Placed),
+    Nothing,
 }

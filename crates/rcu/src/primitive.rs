@@ -26,3 +26,10 @@ pub(crate) fn relax(round: u32) {
         core::hint::spin_loop();
     }
 }
+
+/// A number that no other call gets. A plain counter, of no order with anything, so loom need not know of it.
+pub(crate) fn unique_id() -> u64 {
+    use core::sync::atomic;
+    static NEXT: atomic::AtomicU64 = atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, atomic::Ordering::Relaxed)
+}

@@ -7,7 +7,7 @@ use core::ops::Deref;
 use core::ptr::{self, NonNull};
 
 use crate::block::Retired;
-use crate::domain::{RcuDomain, Shared};
+use crate::domain::RcuDomain;
 use crate::error::AllocError;
 use crate::memory;
 use crate::primitive::{AtomicPtr, Ordering};
@@ -86,11 +86,12 @@ unsafe fn free<T>(object: *mut ()) {
 /// `object` is null or a `Stamped<T>` from `try_box` that this pointer owns, stamped not later than it was stored.
 pub struct RcuPtr<T> {
     object: AtomicPtr<Stamped<T>>,
-    domain: *const Shared,
+    /// The id of the domain.
+    domain: u64,
     owns: PhantomData<T>,
 }
 
-// SAFETY: it owns a T; `domain` is compared, never followed.
+// SAFETY: it owns a T.
 unsafe impl<T: Send> Send for RcuPtr<T> {}
 // SAFETY: shared, it gives out `&T` to readers (Sync), and hands T to whoever reaps (Send).
 unsafe impl<T: Send + Sync> Sync for RcuPtr<T> {}
@@ -101,7 +102,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
     pub fn null(domain: &RcuDomain) -> Self {
         Self {
             object: AtomicPtr::new(ptr::null_mut()),
-            domain: &raw const *domain.handle,
+            domain: domain.handle.id,
             owns: PhantomData,
         }
     }
@@ -113,7 +114,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
     #[doc(alias = "rcu_dereference")]
     #[inline]
     pub fn dereference<'g>(&'g self, guard: &'g Guard<'_>) -> Option<&'g T> {
-        assert!(guard.domain().is(self.domain), "a guard of another domain");
+        assert!(guard.domain().id == self.domain, "a guard of another domain");
         // Acquire pairs with the Release in `assign`: the object and its stamp are initialised.
         let object = guard.protect(|| self.object.load(Ordering::Acquire));
         // SAFETY: `protect` makes sure that the object stays while the guard lives, unless this pointer itself is dropped,
@@ -131,7 +132,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
     /// If the updater is of another domain.
     #[doc(alias = "rcu_assign_pointer")]
     pub fn assign(&self, updater: &mut Updater, new: Option<RcuBox<T>>) -> Result<(), (AllocError, Option<RcuBox<T>>)> {
-        assert!(updater.domain().is(self.domain), "an updater of another domain");
+        assert!(updater.domain().id == self.domain, "an updater of another domain");
         if let Err(error) = updater.reserve(1) {
             return Err((error, new));
         }

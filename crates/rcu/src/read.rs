@@ -20,7 +20,8 @@ use crate::slot::{IDLE, Slot};
 pub struct Reader {
     domain: Handle,
     slot: NonNull<Slot>,
-    inner: Cell<usize>,
+    /// 64 bits on every machine, so that forgotten guards do not wrap it.
+    inner: Cell<u64>,
 }
 
 // SAFETY: a reader without guards can go to another thread; with one it cannot, as guards borrow it and are not Send. It
@@ -130,7 +131,8 @@ impl Reader {
     #[cold]
     fn extend(&self, anew: bool, era: u64, slack: u64) {
         let slot = self.slot();
-        if anew {
+        // `load` may have entered inner sections, and kept their guards.
+        if anew && self.inner.get() == 0 {
             // Release as in `enter`.
             slot.lo.store(era, Ordering::Release);
         }

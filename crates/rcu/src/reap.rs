@@ -8,8 +8,9 @@ use core::ptr::NonNull;
 
 use alloc::vec::Vec;
 
-use crate::block::{Block, BlockList, Chain, Record};
+use crate::block::{BLOCK, Block, BlockList, Chain, Record};
 use crate::domain::Shared;
+use crate::memory;
 use crate::primitive::{AtomicBool, Ordering};
 use crate::slot::{IDLE, Parked, Slot};
 use crate::stats::Counters;
@@ -20,8 +21,21 @@ const BACKLOG_BLOCKS: usize = 8;
 /// Blocks looked at in one call at most.
 const MOST_BLOCKS: usize = 64;
 
-/// Empty blocks that the reaper keeps.
+/// Empty blocks that the reaper keeps for itself.
 const SPARE_BLOCKS: usize = 4;
+/// Empty blocks that are kept for the updater; what a backlog leaves above that is freed.
+const MOST_EMPTIES: usize = 256;
+
+/// What became of a block.
+#[derive(PartialEq)]
+enum Sifted {
+    /// All its objects are freed.
+    Freed,
+    /// Some are parked.
+    Parked,
+    /// There is no memory to park them; it is to be looked at again.
+    Stuck,
+}
 
 /// The lock of the reaper and what it protects.
 pub(crate) struct Reaper {
@@ -98,7 +112,7 @@ impl Reaper {
             .then(|| Held(self))
     }
 
-    /// Looks at a bounded number of blocks; says whether more wait that could be freed now.
+    /// Looks at a bounded number of blocks; says whether there is more to do now.
     pub(crate) fn reap(&self, shared: &Shared) -> bool {
         if shared.sealed.is_empty() && !self.backlog.load(Ordering::Relaxed) {
             return false;
@@ -109,23 +123,31 @@ impl Reaper {
         // SAFETY: the lock is held.
         let state = unsafe { &mut *self.state.get() };
         let mut come = shared.sealed.take_all();
-        let mut budget = BACKLOG_BLOCKS;
+        let mut blocks = BACKLOG_BLOCKS;
         while let Some(block) = come.pop() {
             state.ready.push(block);
-            budget += 1;
+            blocks += 1;
         }
         let mut parked = unpark(shared, &mut state.ready);
         // Before any `free` runs: were one to unwind, the rest is still to be found.
         self.backlog.store(true, Ordering::Relaxed);
-        if !state.ready.is_empty() && state.look(shared) {
-            for _ in 0..budget.min(MOST_BLOCKS) {
-                let Some(block) = state.ready.front() else { break };
-                parked |= state.sift(shared, block);
+        // In records: what was parked on many readers comes back in many blocks that are nearly empty.
+        let mut budget = blocks.min(MOST_BLOCKS) * BLOCK;
+        let mut able = state.ready.is_empty() || state.look(shared);
+        while able && budget > 0 {
+            let Some(block) = state.ready.front() else { break };
+            // SAFETY: the block is in this state's list.
+            budget = budget.saturating_sub(unsafe { block.as_ref() }.len().max(1));
+            match state.sift(shared, block) {
+                Sifted::Freed => {}
+                Sifted::Parked => parked = true,
+                Sifted::Stuck => able = false,
             }
         }
         let more = !state.ready.is_empty();
         self.backlog.store(more || parked, Ordering::Relaxed);
-        more
+        // Who could not go on now can not by trying again at once.
+        more && able
     }
 
     /// Frees all that is left, when the last handle of the domain is gone.
@@ -200,9 +222,9 @@ impl State {
         self.sections.iter().find(meets).copied()
     }
 
-    /// Frees the objects of `block`, the first one in `ready`, that nobody holds, and parks the others; says whether it has
-    /// parked any.
-    fn sift(&mut self, shared: &Shared, mut block: NonNull<Block>) -> bool {
+    /// Frees the objects of `block`, the first one in `ready`, that nobody holds, and parks the others; says what became
+    /// of it.
+    fn sift(&mut self, shared: &Shared, mut block: NonNull<Block>) -> Sifted {
         // SAFETY: the block is in this state's list, which the lock protects. It stays there meanwhile: were an object's
         // `free` to unwind, the next call would go on with the next record.
         let records = unsafe { block.as_mut() };
@@ -224,29 +246,30 @@ impl State {
             }
         }
         drop(freed);
+        let left = records.len();
         self.ready.pop();
-        if records.len() == 0 {
+        if left == 0 {
             self.give_back(shared, block);
-            return false;
+            return Sifted::Freed;
         }
-        self.park(shared, block);
-        true
+        self.park(shared, block)
     }
 
     /// Parks the block's records, each on a section that may hold its object. The sections are those of the last look.
-    fn park(&mut self, shared: &Shared, mut block: NonNull<Block>) {
+    fn park(&mut self, shared: &Shared, mut block: NonNull<Block>) -> Sifted {
         // SAFETY: the block is the caller's.
         let records = unsafe { block.as_mut() };
         let Some(first) = self.holder(&records.get(0)) else {
-            return self.ready.push(block);
+            self.ready.push(block);
+            return Sifted::Stuck;
         };
         for i in (1..records.len()).rev() {
             let record = records.get(i);
             match self.holder(&record) {
                 Some(other) if other.slot != first.slot => {
-                    if !self.park_one(other, record) {
-                        // No memory to part them: all are looked at again next time.
-                        return self.ready.push(block);
+                    if !self.park_one(shared, other, record) {
+                        self.ready.push(block);
+                        return Sifted::Stuck;
                     }
                     records.swap_remove(i);
                 }
@@ -265,12 +288,17 @@ impl State {
         } else {
             parked.blocks.push(block);
         }
+        Sifted::Parked
     }
 
     /// Parks one record; says whether there was room.
-    fn park_one(&mut self, section: Section, record: Record) -> bool {
+    fn park_one(&mut self, shared: &Shared, section: Section, record: Record) -> bool {
         let parked = self.parked_on(section);
         if parked.blocks.first().is_none_or(|front| front.is_full()) {
+            if self.spare.count(1) == 0 {
+                shared.empties.store(0, Ordering::Relaxed);
+                self.spare = shared.empty.take_all();
+            }
             let Ok(block) = self.spare.pop().map_or_else(Block::new, Ok) else {
                 return false;
             };
@@ -300,8 +328,12 @@ impl State {
     fn give_back(&mut self, shared: &Shared, block: NonNull<Block>) {
         if self.spare.count(SPARE_BLOCKS) < SPARE_BLOCKS {
             self.spare.push(block);
-        } else {
+        } else if shared.empties.load(Ordering::Relaxed) < MOST_EMPTIES {
+            shared.empties.fetch_add(1, Ordering::Relaxed);
             shared.empty.push(block);
+        } else {
+            // SAFETY: the block is the caller's, from `Block::new`, and empty.
+            drop(unsafe { memory::from_try_box(block) });
         }
     }
 }

@@ -61,7 +61,8 @@ impl Updater {
         }
     }
 
-    /// Makes sure that the next `objects` calls of [`retire`](Self::retire) need no memory.
+    /// Makes sure that the next `objects` calls of [`retire`](Self::retire) need no memory, if no [`flush`](Self::flush) or
+    /// [`rcu_barrier`](Self::rcu_barrier) comes between.
     ///
     /// # Errors
     /// [`AllocError`] if there is none; what has been retired stays so.
@@ -70,6 +71,7 @@ impl Updater {
         let room = self.open.map_or(0, |open| BLOCK - unsafe { open.as_ref() }.len());
         let wanted = objects.saturating_sub(room).div_ceil(BLOCK);
         if self.spare.count(wanted) < wanted {
+            self.domain.empties.store(0, Ordering::Relaxed);
             self.spare.append(self.domain.empty.take_all());
         }
         for _ in self.spare.count(wanted)..wanted {
@@ -149,9 +151,13 @@ impl Updater {
     /// Hands over what has been retired so far, so that [`RcuDomain::reap`] finds it: for a writer that goes idle.
     pub fn flush(&mut self) {
         self.seal();
+        // Else sections that are yet to begin would announce the era in which the last objects were retired.
+        self.advance();
     }
 
-    /// Waits until every section that is open now has ended. Not from inside of one: it would wait for itself.
+    /// Waits until every section that is open now has ended. Not from inside of one, nor from a `free` or drop that the
+    /// reaper runs: it would wait for itself. Nor does it end where the kernel has begun to refuse membarrier(2) to a process
+    /// that it had allowed it.
     pub fn synchronize_rcu(&mut self) {
         self.advance();
         // Relaxed: this value alone advances it.
@@ -173,7 +179,8 @@ impl Updater {
         const { assert!(IDLE == u64::MAX) };
     }
 
-    /// Waits until everything that has been retired so far is freed. Not from inside of a section.
+    /// Waits until everything that has been retired so far is freed. Not from where [`synchronize_rcu`](Self::synchronize_rcu)
+    /// must not be called.
     pub fn rcu_barrier(&mut self) {
         self.seal();
         let retired_before = self.domain.counters.read();
@@ -221,7 +228,7 @@ impl Updater {
 impl Drop for Updater {
     /// Hands over what is left and frees what nobody holds.
     fn drop(&mut self) {
-        self.seal();
+        self.flush();
         while self.reap() {}
     }
 }

@@ -286,6 +286,75 @@ fn a_guard_of_another_domain_is_refused() {
 }
 
 #[test]
+#[should_panic(expected = "a guard of another domain")]
+fn a_domain_in_the_place_of_a_dropped_one_is_another() {
+    let (domain, updater) = RcuDomain::new().unwrap();
+    let ptr: RcuPtr<u32> = RcuPtr::null(&domain);
+    drop((domain, updater));
+    // Most likely at the same address.
+    let (other, _other_updater) = RcuDomain::new().unwrap();
+    let reader = other.reader().unwrap();
+    ptr.dereference(&reader.read_lock());
+}
+
+#[test]
+fn a_root_that_is_loaded_again_keeps_what_inner_sections_hold() {
+    let (domain, mut updater) = RcuDomain::new().unwrap();
+    let ptr = RcuPtr::null(&domain);
+    let dropped = Arc::new(AtomicUsize::new(0));
+    assign(&ptr, &mut updater, counted(&dropped));
+    let reader = domain.reader().unwrap();
+    let mut inner = Vec::new();
+    let (guard, ()) = reader.read_lock_at(|| {
+        if inner.is_empty() {
+            inner.push(reader.read_lock());
+            assert!(ptr.dereference(&inner[0]).is_some());
+            assert!(ptr.assign(&mut updater, None).is_ok());
+            updater.birth(64 << 10); // the era moves, so this load is done again
+        }
+    });
+    updater.flush();
+    while domain.reap() {}
+    assert_eq!(dropped.load(Ordering::Relaxed), 0, "freed under the inner section");
+    drop((inner, guard));
+    updater.rcu_barrier();
+    assert_eq!(dropped.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_an_idle_writer_has_flushed_is_not_held_by_readers_that_come_later() {
+    let (domain, mut updater) = RcuDomain::new().unwrap();
+    let ptr = RcuPtr::null(&domain);
+    assign(&ptr, &mut updater, RcuBox::new(1).unwrap());
+    assert!(ptr.assign(&mut updater, None).is_ok());
+    updater.flush();
+    let reader = domain.reader().unwrap();
+    let _guard = reader.read_lock();
+    while domain.reap() {}
+    assert_eq!(domain.stats().deferred_objects, 0);
+}
+
+#[test]
+fn a_domain_that_only_threads_readers_keep_is_let_go() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let (domain, mut updater) = RcuDomain::new().unwrap();
+    let ptr = RcuPtr::null(&domain);
+    assign(&ptr, &mut updater, counted(&dropped));
+    domain
+        .read(|guard| {
+            ptr.dereference(guard);
+            assert!(ptr.assign(&mut updater, None).is_ok());
+            drop(updater);
+        })
+        .unwrap();
+    drop(domain);
+    assert_eq!(dropped.load(Ordering::Relaxed), 0, "there is no other occasion yet");
+    let (other, _updater) = RcuDomain::new().unwrap();
+    other.read(|_| ()).unwrap();
+    assert_eq!(dropped.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn a_value_whose_drop_panics_keeps_no_other_from_being_freed() {
     struct Panics(bool);
     impl Drop for Panics {

@@ -41,7 +41,8 @@ mutate "no fence after an extension" read.rs 's/(slack\), Ordering::Relaxed\);)\
 mutate "no fence before the look" reap.rs 's/if !shared\.fences\.heavy\(\)/if false/' loom $keeps
 mutate "no extension" read.rs 's/if era <= self\.slot\(\)\.hi\.load\(Ordering::Relaxed\)/if true/' loom $extends
 mutate "no loading again after an extension" read.rs 's/self\.extend\(anew, era, slack\);/self.extend(anew, era, slack); if slack == 0 { return pointer; }/' loom $extends
-mutate "re-base while something is held" read.rs 's/if anew \{/if true {/' loom $extends
+mutate "re-base while something is held" read.rs 's/if anew && self\.inner\.get\(\) == 0/if true/' loom $extends
+mutate "re-base under an inner section" read.rs 's/ && self\.inner\.get\(\) == 0//' domain a_root_that_is_loaded_again_keeps_what_inner_sections_hold
 mutate "a section ends without Release" read.rs 's/(return;\s*\}\s*\/\/ Release pairs[^\n]*\n\s*self\.slot\(\)\.lo\.store\(IDLE, Ordering::)Release/$1Relaxed/' loom $keeps
 mutate "the look without Acquire" reap.rs 's/let lo = slot\.lo\.load\(Ordering::Acquire\)/let lo = slot.lo.load(Ordering::Relaxed)/' loom $keeps
 mutate "births ignored" reap.rs 's/record\.retired\.birth <= s\.hi/true/' domain a_frozen_reader_holds_what_was_live_and_no_more

@@ -101,6 +101,7 @@
 //! | rule C | loom: `without_rule_c_a_young_child_in_an_unlinked_parent_is_used_after_it_was_freed` |
 //! | the wait in `synchronize_rcu` | loom: `synchronize_rcu_waits_for_sections_that_are_open` |
 //! | birth eras | `a_frozen_reader_holds_what_was_live_and_no_more` |
+//! | keeping `lo` while an inner section is open | `a_root_that_is_loaded_again_keeps_what_inner_sections_hold` |
 //! | counting births | `births_alone_advance_the_era` |
 //! | looking again at what is parked | `an_object_stays_while_a_guard_holds_it_and_goes_after` |
 

@@ -29,7 +29,7 @@ pub(crate) fn relax(round: u32) {
 
 /// A number that no other call gets. A plain counter, of no order with anything, so loom need not know of it.
 pub(crate) fn unique_id() -> u64 {
-    use core::sync::atomic;
-    static NEXT: atomic::AtomicU64 = atomic::AtomicU64::new(0);
-    NEXT.fetch_add(1, atomic::Ordering::Relaxed)
+    use core::sync::atomic::{AtomicU64 as Counter, Ordering as Order};
+    static NEXT: Counter = Counter::new(0);
+    NEXT.fetch_add(1, Order::Relaxed)
 }

@@ -118,16 +118,19 @@ fn one_covered_root_covers_all_of_its_version() {
     });
 }
 
-#[test]
-fn a_reader_keeps_what_a_writer_replaces() {
-    loom::model(|| {
+/// A writer replaces the one object that a thread reads; `reading` is called in the writer's thread, what it returns in the
+/// reader's.
+fn replaced_while_read<R: FnOnce(&AtomicPtr<Object>) + 'static>(
+    reading: impl Fn(&RcuDomain) -> R + Send + Sync + 'static,
+) {
+    loom::model(move || {
         let (domain, mut updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
         let objects = [object(), object()];
         let born = updater.birth(8);
         let root = Arc::new(AtomicPtr::new(objects[0]));
         let thread = {
-            let (reader, root) = (domain.reader().unwrap(), Arc::clone(&root));
-            thread::spawn(move || load(&reader, &root))
+            let (read, root) = (reading(&domain), Arc::clone(&root));
+            thread::spawn(move || read(&root))
         };
         updater.birth(8);
         root.store(objects[1], Ordering::Release);
@@ -136,6 +139,14 @@ fn a_reader_keeps_what_a_writer_replaces() {
         thread.join().unwrap();
         drop((updater, domain));
         clean(&objects);
+    });
+}
+
+#[test]
+fn a_reader_keeps_what_a_writer_replaces() {
+    replaced_while_read(|domain| {
+        let reader = domain.reader().unwrap();
+        move |root: &AtomicPtr<Object>| load(&reader, root)
     });
 }
 
@@ -177,25 +188,12 @@ fn an_interval_is_extended_before_a_younger_object_is_used() {
 
 #[test]
 fn a_slot_that_is_reused_protects_its_new_reader() {
-    loom::model(|| {
-        let (domain, mut updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
-        let objects = [object(), object()];
-        let born = updater.birth(8);
-        let root = Arc::new(AtomicPtr::new(objects[0]));
-        let thread = {
-            let (domain, root) = (domain.clone(), Arc::clone(&root));
-            thread::spawn(move || {
-                drop(domain.reader().unwrap());
-                load(&domain.reader().unwrap(), &root);
-            })
-        };
-        updater.birth(8);
-        root.store(objects[1], Ordering::Release);
-        retire(&mut updater, objects[0], born);
-        reap(&mut updater, &domain);
-        thread.join().unwrap();
-        drop((updater, domain));
-        clean(&objects);
+    replaced_while_read(|domain| {
+        let domain = domain.clone();
+        move |root: &AtomicPtr<Object>| {
+            drop(domain.reader().unwrap());
+            load(&domain.reader().unwrap(), root);
+        }
     });
 }
 

@@ -10,7 +10,7 @@ use crate::primitive::{AtomicU64, AtomicUsize, Ordering, fence, unique_id};
 use crate::read::Reader;
 use crate::reap::Reaper;
 use crate::slot::{IDLE, Registry};
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, ReaderStats, Stats};
 use crate::update::Updater;
 
 /// The first era. Nothing is born before it.
@@ -192,14 +192,24 @@ impl RcuDomain {
         let era = shared.era.load(Ordering::Relaxed);
         let mut stats = shared.counters.read();
         stats.era = era;
-        for slot in shared.registry.iter().filter(|slot| slot.is_claimed()) {
+        for reader in self.reader_stats() {
             stats.readers += 1;
-            let lo = slot.lo.load(Ordering::Relaxed);
-            if lo != IDLE {
+            if let Some(since) = reader.since_era {
                 stats.readers_inside += 1;
-                stats.oldest_section_eras = stats.oldest_section_eras.max(era.saturating_sub(lo));
+                stats.oldest_section_eras = stats.oldest_section_eras.max(era.saturating_sub(since));
             }
         }
         stats
+    }
+
+    /// The registered readers, and what waits for each.
+    pub fn reader_stats(&self) -> impl Iterator<Item = ReaderStats> {
+        let claimed = self.handle.registry.iter().filter(|slot| slot.is_claimed());
+        claimed.map(|slot| ReaderStats {
+            id: slot.reader.load(Ordering::Relaxed),
+            since_era: Some(slot.lo.load(Ordering::Relaxed)).filter(|&lo| lo != IDLE),
+            pinned_objects: slot.pinned_objects.load(Ordering::Relaxed),
+            pinned_bytes: slot.pinned_bytes.load(Ordering::Relaxed),
+        })
     }
 }

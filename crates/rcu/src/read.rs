@@ -39,6 +39,12 @@ impl Reader {
         })
     }
 
+    /// This reader among all of the process, as in [`ReaderStats`](crate::ReaderStats).
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.slot().reader.load(Ordering::Relaxed)
+    }
+
     /// Enters a read-side critical section, which ends when the guard is dropped; sections nest.
     ///
     /// Two stores and, in a symmetric domain, a fence; no loop: wait-free. Inner sections only count.
@@ -65,6 +71,14 @@ impl Reader {
         // An outer section may hold anything.
         let pointer = self.covered(outermost, root);
         (guard, pointer)
+    }
+
+    /// Turns the reader into a section that another thread may go on with, and end: a snapshot. Otherwise as
+    /// [`read_lock_at`](Self::read_lock_at).
+    pub fn read_lock_owned<P>(self, root: impl FnMut() -> P) -> (OwnedGuard, P) {
+        let outermost = self.enter();
+        let pointer = self.covered(outermost, root);
+        (OwnedGuard { reader: self }, pointer)
     }
 
     #[inline]
@@ -179,6 +193,27 @@ impl Guard<'_> {
     #[inline]
     pub fn protect<P>(&self, load: impl FnMut() -> P) -> P {
         self.reader.covered(false, load)
+    }
+}
+
+/// A section that owns its reader, so that it may outlive the place where it began, and move to another thread. What was
+/// reachable from the root with which it began stays until it is dropped.
+///
+/// # Invariants
+/// The reader's slot is not idle.
+#[must_use = "the section ends when the guard is dropped"]
+pub struct OwnedGuard {
+    reader: Reader,
+}
+
+// SAFETY: `&OwnedGuard` gives access to nothing but the reader's number, an atomic.
+unsafe impl Sync for OwnedGuard {}
+
+impl OwnedGuard {
+    /// [`Reader::id`] of the reader that it was.
+    #[must_use]
+    pub fn reader_id(&self) -> u64 {
+        self.reader.id()
     }
 }
 

@@ -185,6 +185,7 @@ fn unpark(shared: &Shared, ready: &mut BlockList) -> bool {
             stays = true;
         } else {
             ready.take(&mut parked.blocks);
+            slot.count_parked(None);
         }
     }
     stays
@@ -277,6 +278,9 @@ impl State {
             }
         }
         let parked = self.parked_on(first);
+        // SAFETY: slots live as long as the domain.
+        let slot = unsafe { first.slot.as_ref() };
+        (0..records.len()).for_each(|i| slot.count_parked(Some(records.get(i).retired.bytes)));
         // Few records of many blocks would keep the blocks: fill up the one in front.
         if let Some(front) = parked.blocks.first() {
             while !front.is_full() && records.len() > 0 {
@@ -306,6 +310,8 @@ impl State {
         }
         if let Some(front) = parked.blocks.first() {
             front.push(record);
+            // SAFETY: slots live as long as the domain.
+            unsafe { section.slot.as_ref() }.count_parked(Some(record.retired.bytes));
         }
         true
     }
@@ -314,11 +320,12 @@ impl State {
     /// since `unpark`, is to be looked at again: it may wait for nobody now.
     fn parked_on<'a>(&mut self, section: Section) -> &'a mut Parked {
         // SAFETY: slots live as long as the domain.
-        let parked = unsafe { section.slot.as_ref() }.parked.get();
+        let slot = unsafe { section.slot.as_ref() };
         // SAFETY: the reaper's lock is held, and no caller keeps two of these.
-        let parked = unsafe { &mut *parked };
+        let parked = unsafe { &mut *slot.parked.get() };
         if parked.lo != section.lo {
             self.ready.take(&mut parked.blocks);
+            slot.count_parked(None);
             parked.lo = section.lo;
         }
         parked

@@ -7,7 +7,7 @@
 use crate::block::Retired;
 use crate::domain::RcuDomain;
 use crate::error::AllocError;
-use crate::read::{Guard, Reader};
+use crate::read::{Guard, OwnedGuard, Reader};
 use crate::update::Updater;
 
 /// A read-side critical section.
@@ -95,6 +95,19 @@ pub unsafe trait Reclaim: Send + Sync {
     }
 }
 
+/// An RCU whose sections may outlive the place where they began: for snapshots. Not where a section means that preemption is
+/// off.
+///
+/// # Safety
+/// What `root` returned, and is reachable from it without change, stays until the owned section is dropped.
+pub unsafe trait OwnedSections: Reclaim {
+    /// A section with its reader.
+    type OwnedSection: Send + Sync + 'static;
+
+    /// Enters a section with the load of a root, as [`Reclaim::read_lock_at`], that any thread may end.
+    fn read_lock_owned<P>(reader: Self::Reader, root: impl FnMut() -> P) -> (Self::OwnedSection, P);
+}
+
 // SAFETY: `Guard::protect` promises just this.
 unsafe impl Section for Guard<'_> {
     #[inline]
@@ -154,5 +167,14 @@ unsafe impl Reclaim for RcuDomain {
 
     fn reap(&self) -> bool {
         RcuDomain::reap(self)
+    }
+}
+
+// SAFETY: `Reader::read_lock_owned` promises just this.
+unsafe impl OwnedSections for RcuDomain {
+    type OwnedSection = OwnedGuard;
+
+    fn read_lock_owned<P>(reader: Reader, root: impl FnMut() -> P) -> (OwnedGuard, P) {
+        reader.read_lock_owned(root)
     }
 }

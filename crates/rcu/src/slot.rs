@@ -6,7 +6,7 @@ use core::ptr::{self, NonNull};
 use crate::block::BlockList;
 use crate::error::AllocError;
 use crate::memory;
-use crate::primitive::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use crate::primitive::{AtomicBool, AtomicPtr, AtomicU64, Ordering, unique_id};
 
 /// The value of `lo` outside of a section: no era reaches it.
 pub(crate) const IDLE: u64 = u64::MAX;
@@ -22,6 +22,11 @@ pub(crate) struct Slot {
     pub(crate) hi: AtomicU64,
     /// Whether a reader owns the slot.
     claimed: AtomicBool,
+    /// Which registration owns it, or owned it last.
+    pub(crate) reader: AtomicU64,
+    /// What is in `parked`, for who asks. Written by the holder of the reaper's lock.
+    pub(crate) pinned_objects: AtomicU64,
+    pub(crate) pinned_bytes: AtomicU64,
     /// Retired objects that this reader keeps from being freed, and the `lo` with which it did. For the holder of the
     /// reaper's lock only.
     pub(crate) parked: UnsafeCell<Parked>,
@@ -39,6 +44,9 @@ impl Slot {
             lo: AtomicU64::new(IDLE),
             hi: AtomicU64::new(0),
             claimed: AtomicBool::new(false),
+            reader: AtomicU64::new(0),
+            pinned_objects: AtomicU64::new(0),
+            pinned_bytes: AtomicU64::new(0),
             parked: UnsafeCell::new(Parked {
                 blocks: BlockList::new(),
                 lo: IDLE,
@@ -48,11 +56,26 @@ impl Slot {
 
     fn claim(&self) -> bool {
         // Acquire pairs with the Release in `release`: the last owner is done with the slot.
-        !self.claimed.load(Ordering::Relaxed)
+        let claimed = !self.claimed.load(Ordering::Relaxed)
             && self
                 .claimed
                 .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
+                .is_ok();
+        if claimed {
+            self.reader.store(unique_id(), Ordering::Relaxed);
+        }
+        claimed
+    }
+
+    /// Notes that one more object is parked here, or, for `None`, that nothing is. By the holder of the reaper's lock.
+    pub(crate) fn count_parked(&self, bytes: Option<usize>) {
+        for (counter, more) in [
+            (&self.pinned_objects, bytes.map(|_| 1)),
+            (&self.pinned_bytes, bytes.map(|b| b as u64)),
+        ] {
+            let sum = more.map_or(0, |more| counter.load(Ordering::Relaxed).wrapping_add(more));
+            counter.store(sum, Ordering::Relaxed);
+        }
     }
 
     /// Gives the slot back; the reader is outside of any section.

@@ -26,6 +26,20 @@ pub struct Stats {
     pub freed_objects: u64,
 }
 
+/// A look at one registered reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReaderStats {
+    /// Which: what [`Reader::id`](crate::Reader::id) says.
+    pub id: u64,
+    /// The era in which its section began, if it is inside of one. Who looks twice and finds the same knows how long, in
+    /// seconds, it has been there at least: a clock read at each entry would cost more than the entry.
+    pub since_era: Option<u64>,
+    /// Retired objects that wait for this reader. One that waits for several is counted for one of them.
+    pub pinned_objects: u64,
+    /// Their bytes.
+    pub pinned_bytes: u64,
+}
+
 /// The counters behind [`Stats`]. The updater alone writes the first four, the holder of the reaper's lock the others;
 /// all are Relaxed: they order nothing.
 pub(crate) struct Counters {

@@ -119,6 +119,51 @@ fn a_frozen_reader_holds_what_was_live_and_no_more() {
 }
 
 #[test]
+fn what_is_pinned_is_told_by_the_reader_that_pins_it() {
+    let (domain, mut updater) = RcuDomain::new().unwrap();
+    let ptrs: Vec<RcuPtr<u64>> = (0..200).map(|_| RcuPtr::null(&domain)).collect();
+    for ptr in &ptrs {
+        assign(ptr, &mut updater, RcuBox::new(1).unwrap());
+    }
+    let (idle, inside) = (domain.reader().unwrap(), domain.reader().unwrap());
+    let guard = inside.read_lock();
+    let since = domain.stats().era;
+    for ptr in &ptrs {
+        assert!(ptr.assign(&mut updater, None).is_ok());
+    }
+    updater.flush();
+    domain.reap();
+    let of = |id| domain.reader_stats().find(|reader| reader.id == id).unwrap();
+    let (pinning, not) = (of(inside.id()), of(idle.id()));
+    assert_eq!((pinning.pinned_objects, pinning.since_era), (200, Some(since)));
+    assert_eq!(pinning.pinned_bytes, domain.stats().deferred_bytes);
+    assert_eq!((not.pinned_objects, not.since_era), (0, None));
+    drop(guard);
+    domain.reap();
+    assert_eq!((of(inside.id()).pinned_objects, of(inside.id()).pinned_bytes), (0, 0));
+    assert_eq!(domain.stats().deferred_objects, 0);
+}
+
+#[test]
+fn an_owned_section_keeps_what_was_there_wherever_it_goes() {
+    let (domain, mut updater) = RcuDomain::new().unwrap();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let ptr = RcuPtr::null(&domain);
+    assign(&ptr, &mut updater, counted(&dropped));
+    let reader = domain.reader().unwrap();
+    let id = reader.id();
+    let (section, ()) = reader.read_lock_owned(|| ());
+    assert_eq!(section.reader_id(), id);
+    assert!(ptr.assign(&mut updater, None).is_ok());
+    updater.flush();
+    domain.reap();
+    assert_eq!((dropped.load(Ordering::Relaxed), domain.stats().readers_inside), (0, 1));
+    std::thread::spawn(move || drop(section)).join().unwrap();
+    domain.reap();
+    assert_eq!((dropped.load(Ordering::Relaxed), domain.stats().readers), (1, 0));
+}
+
+#[test]
 fn births_alone_advance_the_era() {
     let (domain, mut updater) = RcuDomain::new().unwrap();
     let ptrs: Vec<RcuPtr<u64>> = (0..100_000).map(|_| RcuPtr::null(&domain)).collect();

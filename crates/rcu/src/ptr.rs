@@ -44,8 +44,55 @@ impl<T> RcuBox<T> {
         })
     }
 
-    fn into_raw(self) -> NonNull<Stamped<T>> {
+    fn into_memory(self) -> NonNull<Stamped<T>> {
         ManuallyDrop::new(self).memory
+    }
+
+    /// The box as a word, for structures that hold words: to be taken back with [`from_raw`](Self::from_raw).
+    #[must_use]
+    pub fn into_raw(self) -> NonNull<()> {
+        self.into_memory().cast()
+    }
+
+    /// Takes the box back.
+    ///
+    /// # Safety
+    /// `raw` is from [`into_raw`](Self::into_raw), is taken back once, and nobody borrows it any more.
+    #[must_use]
+    pub unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        Self {
+            memory: raw.cast(),
+            owns: PhantomData,
+        }
+    }
+
+    /// Lends the value.
+    ///
+    /// # Safety
+    /// `raw` is from [`into_raw`](Self::into_raw), and is not taken back while `'a` lasts.
+    #[must_use]
+    pub unsafe fn borrow<'a>(raw: NonNull<()>) -> &'a T {
+        // SAFETY: by this function's contract.
+        unsafe { &raw.cast::<Stamped<T>>().as_ref().value }
+    }
+
+    /// Notes the era of birth, from [`Updater::birth`].
+    ///
+    /// # Safety
+    /// `raw` is from [`into_raw`](Self::into_raw), and not published yet.
+    pub unsafe fn set_birth(raw: NonNull<()>, birth: u64) {
+        // SAFETY: by this function's contract nobody else uses it.
+        unsafe { (*raw.cast::<Stamped<T>>().as_ptr()).birth = birth };
+    }
+
+    /// The era of birth.
+    ///
+    /// # Safety
+    /// `raw` is from [`into_raw`](Self::into_raw), and has not been taken back.
+    #[must_use]
+    pub unsafe fn birth(raw: NonNull<()>) -> u64 {
+        // SAFETY: by this function's contract.
+        unsafe { raw.cast::<Stamped<T>>().as_ref().birth }
     }
 }
 
@@ -137,7 +184,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
             return Err((error, new));
         }
         let new = new.map_or(ptr::null_mut(), |new| {
-            let memory = new.into_raw();
+            let memory = new.into_memory();
             let birth = updater.birth(size_of::<Stamped<T>>());
             // SAFETY: the box was owned and is not published yet.
             unsafe { (*memory.as_ptr()).birth = birth };

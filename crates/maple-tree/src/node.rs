@@ -1,0 +1,271 @@
+//! The node: up to fifteen slots in ascending order, in whole cache lines.
+//!
+//! Leaves and inner nodes have one form. In a leaf a slot is an entry: its last index, its first index, the entry. In an
+//! inner node a slot is a child: the last index that it answers for, the largest gap there, the child. How far below the
+//! root a node is says which it is.
+//!
+//! # Invariants of a tree
+//! - Slots ascend and do not overlap; a leaf holds no empty slots for what is not there.
+//! - An inner node's slot answers for the indexes above the slot before it, up to its own last index, both for the largest
+//!   gap and for where an index is looked for. That last index is the last one of the last entry below ("tight"), but for the
+//!   slots at the right edge of the tree, where it is `u64::MAX`. So a gap between two entries lies whole in the leaf of
+//!   the second one, and the gap after all entries in the last leaf.
+//! - Every node but the root and those at the right edge has at least [`fewest`] slots; the root, if it is an inner node,
+//!   has two.
+//!
+//! # What is shared
+//! A published node is never written again, but for `link` and `made_by`, which readers do not look at. What was not
+//! published yet is its writer's alone.
+
+use core::ptr;
+
+use crate::primitive::{AtomicPtr, AtomicU64, Ordering};
+use crate::search::{Portable, Search};
+
+/// The most slots that a node has room for.
+pub(crate) const MOST: usize = 15;
+
+/// No tree gets higher: with the fewest slots everywhere it would have 2^24 nodes, with the usual ones 5^24.
+pub(crate) const HEIGHT: usize = 24;
+
+/// The fewest slots of a node that is neither the root nor at the right edge.
+pub(crate) const fn fewest(fanout: usize) -> usize {
+    if fanout / 3 > 2 { fanout / 3 } else { 2 }
+}
+
+/// Where the era of an entry's birth is noted: beside it in the leaf (`u64`), or by the entry itself (`()`).
+pub trait Stamp: Copy + Default + Send + Sync + sealed::Sealed + 'static {
+    #[doc(hidden)]
+    fn note(birth: u64) -> Self;
+    #[doc(hidden)]
+    fn birth(self) -> u64;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl Sealed for u64 {}
+}
+
+impl Stamp for () {
+    fn note(_: u64) -> Self {}
+    fn birth(self) -> u64 {
+        0
+    }
+}
+
+impl Stamp for u64 {
+    fn note(birth: u64) -> Self {
+        birth
+    }
+    fn birth(self) -> u64 {
+        self
+    }
+}
+
+/// What a slot holds beside its last index.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot {
+    /// Leaf: the entry's first index. Inner: the largest gap below, in indexes.
+    pub(crate) word: u64,
+    /// Leaf: the entry. Inner: the child, a `Node`.
+    pub(crate) ptr: *mut (),
+}
+
+/// A slot with all that belongs to it, on its way between nodes.
+#[derive(Clone, Copy)]
+pub(crate) struct Item<S> {
+    pub(crate) last: u64,
+    pub(crate) slot: Slot,
+    pub(crate) stamp: S,
+}
+
+impl<S: Stamp> Item<S> {
+    pub(crate) const fn blank(stamp: S) -> Self {
+        Self {
+            last: u64::MAX,
+            slot: Slot {
+                word: 0,
+                ptr: ptr::null_mut(),
+            },
+            stamp,
+        }
+    }
+}
+
+/// A node.
+///
+/// # Invariants
+/// At most [`MOST`] slots; beyond them the last indexes are `u64::MAX`, so that a search needs no count.
+#[repr(C, align(128))]
+pub(crate) struct Node<S> {
+    /// The last indexes, ascending, and in the sixteenth word the birth era (56 bits) and the number of slots.
+    pub(crate) keys: [u64; MOST + 1],
+    slots: [Slot; MOST],
+    stamps: [S; MOST],
+    /// The next in the list that the node is in: free ones, those a transaction has made or replaced. Writers only.
+    link: AtomicPtr<Node<S>>,
+    /// The transaction that made it. Writers only.
+    made_by: AtomicU64,
+}
+
+impl<S> Node<S> {
+    /// The child in slot `i` of an inner node.
+    ///
+    /// # Safety
+    /// The node is there, and has such a slot.
+    #[inline(always)]
+    pub(crate) unsafe fn child_of(node: *const Self, i: usize) -> *const Self {
+        // SAFETY: by this function's contract.
+        unsafe { (*node).slots.get_unchecked(i) }.ptr.cast()
+    }
+}
+
+impl<S: Stamp> Node<S> {
+    pub(crate) fn len(&self) -> usize {
+        (self.keys[MOST] & 0xff) as usize
+    }
+
+    pub(crate) fn birth(&self) -> u64 {
+        self.keys[MOST] >> 8
+    }
+
+    pub(crate) fn set_birth(&mut self, birth: u64) {
+        self.keys[MOST] = birth << 8 | self.keys[MOST] & 0xff;
+    }
+
+    fn set_len(&mut self, len: usize) {
+        self.keys[MOST] = self.keys[MOST] & !0xff | len as u64;
+    }
+
+    /// The last index of the `i`th slot.
+    pub(crate) fn last(&self, i: usize) -> u64 {
+        debug_assert!(i < self.len());
+        self.keys[i]
+    }
+
+    pub(crate) fn set_last(&mut self, i: usize, last: u64) {
+        debug_assert!(i < self.len());
+        self.keys[i] = last;
+    }
+
+    /// The last index of the last slot.
+    pub(crate) fn end(&self) -> u64 {
+        self.last(self.len() - 1)
+    }
+
+    /// The first slot whose last index is `index` or above; the number of slots if there is none.
+    #[inline]
+    pub(crate) fn position(&self, index: u64) -> usize {
+        // SAFETY: this search needs nothing.
+        unsafe { Portable::position(&self.keys, index) }
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self, i: usize) -> Slot {
+        self.slots[i]
+    }
+
+    #[inline]
+    pub(crate) fn child(&self, i: usize) -> *mut Node<S> {
+        self.slots[i].ptr.cast()
+    }
+
+    pub(crate) fn set_child(&mut self, i: usize, child: *mut Node<S>) {
+        self.slots[i].ptr = child.cast();
+    }
+
+    pub(crate) fn set_word(&mut self, i: usize, word: u64) {
+        self.slots[i].word = word;
+    }
+
+    pub(crate) fn item(&self, i: usize) -> Item<S> {
+        Item {
+            last: self.last(i),
+            slot: self.slots[i],
+            stamp: self.stamps[i],
+        }
+    }
+
+    fn put(&mut self, i: usize, item: &Item<S>) {
+        self.keys[i] = item.last;
+        self.slots[i] = item.slot;
+        self.stamps[i] = item.stamp;
+    }
+
+    /// Copies the slots and the count; what is for writers stays the copy's own.
+    ///
+    /// # Safety
+    /// Both are nodes; nobody writes `from`, and nobody else uses `to`.
+    pub(crate) unsafe fn copy(from: *const Self, to: *mut Self) {
+        const { assert!(core::mem::offset_of!(Self, keys) == 0) };
+        // SAFETY: the fields before `link` are plain data.
+        unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), core::mem::offset_of!(Self, link)) };
+    }
+
+    /// Replaces the slots from `from` up to, not including, `to` by `items`, which must fit.
+    pub(crate) fn splice(&mut self, from: usize, to: usize, items: &[Item<S>]) {
+        let len = self.len();
+        let end = from + items.len();
+        self.keys.copy_within(to..len, end);
+        self.slots.copy_within(to..len, end);
+        self.stamps.copy_within(to..len, end);
+        for (i, item) in items.iter().enumerate() {
+            self.put(from + i, item);
+        }
+        let now = len - (to - from) + items.len();
+        // INVARIANT: padded where there were slots and are none now.
+        self.keys[now..len.max(now)].fill(u64::MAX);
+        self.set_len(now);
+    }
+
+    /// Fills the node with `items` and nothing else.
+    pub(crate) fn fill(&mut self, items: &[Item<S>]) {
+        for (i, item) in items.iter().enumerate() {
+            self.put(i, item);
+        }
+        // INVARIANT: padded.
+        self.keys[items.len()..MOST].fill(u64::MAX);
+        self.set_len(items.len());
+    }
+
+    /// As a leaf that answers for the indexes from `lower` on: the largest gap before, between and, where it answers for
+    /// `upper` = `u64::MAX`, after its entries.
+    pub(crate) fn leaf_gap(&self, lower: u64, upper: u64) -> u64 {
+        let mut largest = 0;
+        let mut next = lower;
+        for i in 0..self.len() {
+            largest = largest.max(self.slots[i].word.wrapping_sub(next));
+            next = self.keys[i].wrapping_add(1);
+        }
+        if upper == u64::MAX {
+            largest = largest.max(u64::MAX - self.end());
+        }
+        largest
+    }
+
+    /// As an inner node: the largest gap below.
+    pub(crate) fn inner_gap(&self) -> u64 {
+        self.slots[..self.len()].iter().map(|slot| slot.word).max().unwrap_or(0)
+    }
+
+    pub(crate) fn link(&self) -> *mut Node<S> {
+        // Relaxed: writers only, ordered by their lock, or by the exchange that hands a list over.
+        self.link.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_link(&self, next: *mut Node<S>) {
+        // Relaxed as in `link`.
+        self.link.store(next, Ordering::Relaxed);
+    }
+
+    pub(crate) fn made_by(&self) -> u64 {
+        // Relaxed as in `link`.
+        self.made_by.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_made_by(&self, transaction: u64) {
+        // Relaxed as in `link`.
+        self.made_by.store(transaction, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,115 @@
+//! Readers: sections that take the root's version of that moment, and snapshots that outlive them.
+
+use alloc::sync::Arc;
+use core::marker::PhantomData;
+use core::ops::Deref;
+
+use vmaple_rcu::{AllocError, OwnedSections, RcuDomain, Reclaim};
+
+use crate::entry::Entry;
+use crate::root::Root;
+use crate::tree::MapleTree;
+use crate::view::View;
+
+/// A reader's handle of a tree: one for each thread or open file that reads.
+pub struct Reader<'t, E: Entry, R: Reclaim = RcuDomain, T = ()> {
+    /// Of the tree, which `'t` or `tree` keeps.
+    pub(crate) root: *const Root<E>,
+    pub(crate) keeps: PhantomData<&'t Root<E>>,
+    #[expect(dead_code, reason = "keeps the tree")]
+    pub(crate) tree: Option<Arc<T>>,
+    pub(crate) reader: R::Reader,
+}
+
+// SAFETY: the root is shared by design, and the handle may go to another thread.
+unsafe impl<E: Entry, R: Reclaim, T: Send + Sync> Send for Reader<'_, E, R, T> {}
+
+impl<E: Entry, R: Reclaim, T> Reader<'_, E, R, T> {
+    fn root(&self) -> &Root<E> {
+        // SAFETY: the tree is kept.
+        unsafe { &*self.root }
+    }
+
+    /// Enters a read-side section with the version of now. Two stores and a load, in a domain with symmetric fences a fence;
+    /// the load is repeated at most 64 times, and only if a writer advances the era between. Writers never wait for it.
+    #[doc(alias = "rcu_read_lock")]
+    #[inline]
+    pub fn read_lock(&self) -> ReadGuard<'_, E, R> {
+        let (section, word) = R::read_lock_at(&self.reader, || self.root().load());
+        ReadGuard {
+            // SAFETY: the section protects the version.
+            view: unsafe { View::new(Root::<E>::version(word)) },
+            _section: section,
+        }
+    }
+
+    /// Turns the handle into a snapshot of now.
+    pub fn snapshot(self) -> Snapshot<E, R>
+    where
+        R: OwnedSections,
+    {
+        let root = self.root;
+        // SAFETY: the tree is kept while the root is loaded; what it leads to is kept by the section.
+        let (section, word) = R::read_lock_owned(self.reader, || unsafe { &*root }.load());
+        Snapshot {
+            // SAFETY: the section protects the version.
+            view: unsafe { View::new(Root::<E>::version(word)) },
+            _section: section,
+        }
+    }
+}
+
+/// A read-side section with one version of the tree. All that is read through it is of that version.
+///
+/// While it lives, what was in the tree when it began is not freed, whatever writers do; what they add and take out later is.
+#[must_use = "the section ends when the guard is dropped"]
+pub struct ReadGuard<'r, E: Entry, R: Reclaim + 'r = RcuDomain> {
+    view: View<E>,
+    _section: R::Section<'r>,
+}
+
+impl<'r, E: Entry, R: Reclaim + 'r> Deref for ReadGuard<'r, E, R> {
+    type Target = View<E>;
+
+    #[inline]
+    fn deref(&self) -> &View<E> {
+        &self.view
+    }
+}
+
+/// A version of the tree to keep: may go to another thread, and outlive guard, reader and tree.
+///
+/// It keeps what was in the tree when it was taken, no more: drop it when it is not needed.
+#[must_use = "a snapshot keeps memory until it is dropped"]
+pub struct Snapshot<E: Entry, R: OwnedSections = RcuDomain> {
+    view: View<E>,
+    _section: R::OwnedSection,
+}
+
+impl<E: Entry, R: OwnedSections> Deref for Snapshot<E, R> {
+    type Target = View<E>;
+
+    fn deref(&self) -> &View<E> {
+        &self.view
+    }
+}
+
+impl<E: Entry, R: OwnedSections, L: lock_api::RawMutex, const FANOUT: usize> MapleTree<E, R, L, FANOUT> {
+    /// A snapshot of now, in O(1).
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory for one more reader.
+    ///
+    /// ```
+    /// let tree = maple_tree::MapleTree::<u32>::new()?;
+    /// tree.insert(1, 10).map_err(|e| e.cause)?;
+    /// let snapshot = tree.snapshot()?;
+    /// tree.erase(1)?;
+    /// drop(tree);
+    /// std::thread::spawn(move || assert_eq!(snapshot.load(1), Some(10))).join().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot(&self) -> Result<Snapshot<E, R>, AllocError> {
+        Ok(self.reader()?.snapshot())
+    }
+}

@@ -1,0 +1,185 @@
+//! The root: the one word that readers load and writers store. No other file publishes or retires.
+//!
+//! The word is the root node's address with the tree's height in its lowest bits: null and zero for an empty tree. Readers
+//! load it with Acquire, the writer stores it with Release: all nodes below were initialised, and stamped, before. The nodes
+//! that it replaced are retired after the store, each with the era in which it was published.
+
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use vmaple_rcu::{Retired, Update};
+
+use crate::entry::Entry;
+use crate::node::{HEIGHT, Node};
+use crate::pool::Pool;
+use crate::primitive::{AtomicPtr, Ordering};
+
+/// A version of the tree: its root node and height.
+pub(crate) struct Version<S> {
+    /// Null if and only if the height is zero.
+    pub(crate) node: *mut Node<S>,
+    /// Levels of nodes, the leaves' included.
+    pub(crate) height: usize,
+}
+
+impl<S> Clone for Version<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Version<S> {}
+
+impl<S> Version<S> {
+    pub(crate) const EMPTY: Self = Self {
+        node: core::ptr::null_mut(),
+        height: 0,
+    };
+
+    fn to_word(self) -> *mut () {
+        const { assert!(HEIGHT < align_of::<Node<S>>()) };
+        self.node.cast::<()>().map_addr(|address| address | self.height)
+    }
+
+    fn from_word(word: *mut ()) -> Self {
+        let mask = align_of::<Node<S>>() - 1;
+        Self {
+            node: word.map_addr(|address| address & !mask).cast(),
+            height: word.addr() & mask,
+        }
+    }
+}
+
+/// The word that is published.
+pub(crate) struct Root<E: Entry> {
+    word: AtomicPtr<()>,
+    owns: PhantomData<E>,
+}
+
+impl<E: Entry> Root<E> {
+    pub(crate) fn new() -> Self {
+        Self {
+            word: AtomicPtr::new(core::ptr::null_mut()),
+            owns: PhantomData,
+        }
+    }
+
+    /// For readers, inside of a section that protects it.
+    #[inline]
+    pub(crate) fn load(&self) -> *mut () {
+        // Pairs with the Release in `publish`.
+        self.word.load(Ordering::Acquire)
+    }
+
+    /// What `load` has loaded.
+    #[inline]
+    pub(crate) fn version(word: *mut ()) -> Version<E::Stamp> {
+        Version::from_word(word)
+    }
+
+    /// For the writer, who knows what it stored.
+    pub(crate) fn current(&self) -> Version<E::Stamp> {
+        Version::from_word(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Makes a version the one that readers find.
+    pub(crate) fn publish(&self, version: Version<E::Stamp>) {
+        // Pairs with the Acquire in `load`: nodes and entries are initialised and stamped.
+        self.word.store(version.to_word(), Ordering::Release);
+    }
+}
+
+/// Retires a node that the published version does not reach any more.
+///
+/// # Safety
+/// It is from a pool, was published, is unlinked by `publish` before this call, and is retired once. `update` has room.
+pub(crate) unsafe fn retire_node<S: crate::node::Stamp>(update: &mut impl Update, node: *mut Node<S>) {
+    let retired = Retired {
+        object: node.cast(),
+        // SAFETY: called once, when nobody holds the node any more.
+        free: |node| unsafe { Pool::<S>::give_back(node.cast()) },
+        // SAFETY: the node stays until it is freed.
+        birth: unsafe { &*node }.birth(),
+        bytes: size_of::<Node<S>>(),
+    };
+    // SAFETY: versions are immutable: no word of the published version holds the node, and words of unlinked nodes that do
+    // are read only by sections that began with such a version, which the interval of this node's life covers.
+    let done = unsafe { update.retire(retired) };
+    debug_assert!(done.is_ok(), "reserved");
+}
+
+/// Retires an entry that the published version does not hold any more.
+///
+/// # Safety
+/// As for [`retire_node`]; `stamp` is what was noted for it.
+pub(crate) unsafe fn retire_entry<E: Entry>(update: &mut impl Update, raw: NonNull<()>, stamp: E::Stamp) {
+    if !E::OWNS {
+        return;
+    }
+    let retired = Retired {
+        object: raw.as_ptr(),
+        free: free_entry::<E>,
+        // SAFETY: the entry stays until it is freed.
+        birth: unsafe { E::birth(raw, stamp) },
+        bytes: E::BYTES,
+    };
+    // SAFETY: as in `retire_node`.
+    let done = unsafe { update.retire(retired) };
+    debug_assert!(done.is_ok(), "reserved");
+}
+
+/// Drops an entry. A drop that panics ends the process: half of a tree can not be left behind.
+///
+/// # Safety
+/// `raw` is from [`Entry::into_raw`], is freed once, and nobody borrows it.
+unsafe fn free_entry<E: Entry>(raw: *mut ()) {
+    if let Some(raw) = NonNull::new(raw) {
+        // SAFETY: by this function's contract.
+        drop(unsafe { E::from_raw(raw) });
+    }
+}
+
+/// Retires a whole tree, as one object: who frees it frees all that it holds. Everything in it was born in era 0, so to say,
+/// so it waits for every section that is open.
+///
+/// # Safety
+/// `version` was published and is so no more, no node or entry of it was retired or is in another version. `update` has room.
+pub(crate) unsafe fn retire_tree<E: Entry>(update: &mut impl Update, version: Version<E::Stamp>) {
+    if version.height == 0 {
+        return;
+    }
+    let retired = Retired {
+        object: version.to_word(),
+        // SAFETY: called once, when nobody holds the tree any more.
+        free: |word| unsafe { free_tree::<E>(Version::from_word(word)) },
+        birth: 0,
+        bytes: size_of::<Node<E::Stamp>>(),
+    };
+    // SAFETY: by this function's contract.
+    let done = unsafe { update.retire(retired) };
+    debug_assert!(done.is_ok(), "reserved");
+}
+
+/// Frees a tree's entries and nodes.
+///
+/// # Safety
+/// Nobody holds them; they are freed once.
+pub(crate) unsafe fn free_tree<E: Entry>(version: Version<E::Stamp>) {
+    if version.height == 0 {
+        return;
+    }
+    // SAFETY: the node is in the tree.
+    let node = unsafe { &*version.node };
+    for i in 0..node.len() {
+        if version.height > 1 {
+            let (node, height) = (node.child(i), version.height - 1);
+            // SAFETY: the child goes with its parent.
+            unsafe { free_tree::<E>(Version { node, height }) };
+        } else if E::OWNS {
+            // SAFETY: the entry goes with its leaf.
+            unsafe { free_entry::<E>(node.slot(i).ptr) };
+        }
+    }
+    // SAFETY: the node is in no tree now.
+    unsafe { Pool::give_back(version.node) };
+}

@@ -1,0 +1,210 @@
+//! A view: one version of the tree, as readers see it. All its methods only read, and none of their loops depends on what
+//! writers do: a walk takes as many steps as the version is high.
+
+use core::marker::PhantomData;
+use core::ops::{RangeBounds, RangeInclusive};
+use core::ptr::NonNull;
+
+use crate::cursor::Cursor;
+use crate::entry::Entry;
+use crate::iter::Iter;
+use crate::node::Node;
+use crate::range::first_last;
+use crate::root::Version;
+use crate::search::{Search, search};
+
+/// A range and the entry that holds it.
+pub type RangeEntry<'v, E> = (RangeInclusive<u64>, <E as Entry>::Borrowed<'v>);
+
+/// One version of a tree, for as long as it is borrowed from what keeps it: a [`ReadGuard`](crate::ReadGuard), a
+/// [`Snapshot`](crate::Snapshot), or a [`Write`](crate::Write) with its own changes in it.
+///
+/// What a concurrent reader may see: exactly one state that the tree was in, between two transactions, all the time that the
+/// view is borrowed. It sees no part of a transaction without the rest, and no later one.
+///
+/// # Invariants
+/// All nodes and entries that the version reaches stay while the view does.
+pub struct View<E: Entry> {
+    pub(crate) version: Version<E::Stamp>,
+    lends: PhantomData<E>,
+}
+
+// SAFETY: a view only reads nodes, which nobody writes, and gives out what entries lend, which are Send and Sync.
+unsafe impl<E: Entry> Send for View<E> {}
+// SAFETY: as for Send.
+unsafe impl<E: Entry> Sync for View<E> {}
+
+/// Follows the path to the leaf that answers for `index`, and there to the first entry that ends at `index` or above.
+///
+/// # Safety
+/// The version is not empty, and its nodes stay meanwhile; the processor has what `K` needs.
+#[inline(always)]
+unsafe fn walk<K: Search, S>(version: Version<S>, index: u64) -> (*const Node<S>, usize) {
+    let mut node = version.node.cast_const();
+    for _ in 1..version.height {
+        // SAFETY: by this function's contract the node is there, and the processor has what it takes.
+        let position = unsafe { K::position(&(*node).keys, index) };
+        // SAFETY: an inner node's last key is at least as large as any index that it answers for, so the position is one of
+        // its slots.
+        node = unsafe { Node::child_of(node, position) };
+    }
+    // SAFETY: as above.
+    let position = unsafe { K::position(&(*node).keys, index) };
+    (node, position)
+}
+
+#[inline(always)]
+fn load<K: Search, E: Entry>(version: Version<E::Stamp>, index: u64) -> Option<NonNull<()>> {
+    // SAFETY: `View::load` has looked that the version is not empty; a view keeps its nodes.
+    let (leaf, position) = unsafe { walk::<K, _>(version, index) };
+    // SAFETY: a view keeps its nodes.
+    let leaf = unsafe { &*leaf };
+    if position >= leaf.len() {
+        return None;
+    }
+    let slot = leaf.slot(position);
+    NonNull::new(slot.ptr).filter(|_| slot.word <= index)
+}
+
+#[inline(always)]
+fn leaf<K: Search, E: Entry>(version: Version<E::Stamp>, index: u64) -> (*const Node<E::Stamp>, usize) {
+    // SAFETY: as in `load`.
+    unsafe { walk::<K, _>(version, index) }
+}
+
+impl<E: Entry> View<E> {
+    /// # Safety
+    /// The version's nodes and entries stay while the view does.
+    pub(crate) unsafe fn new(version: Version<E::Stamp>) -> Self {
+        Self {
+            version,
+            lends: PhantomData,
+        }
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.version.height == 0
+    }
+
+    /// Levels of nodes: what a lookup takes.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.version.height
+    }
+
+    /// The entry whose range holds `index`. O(log n), without a loop that a writer could prolong.
+    ///
+    /// ```
+    /// let tree = maple_tree::MapleTree::<u32>::new()?;
+    /// tree.insert_range(10..=19, 1).map_err(|e| e.cause)?;
+    /// let reader = tree.reader()?;
+    /// let view = reader.read_lock();
+    /// assert_eq!(view.load(15), Some(1));
+    /// assert_eq!(view.load(20), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "mtree_load")]
+    #[doc(alias = "mas_walk")]
+    #[inline]
+    #[must_use]
+    pub fn load(&self, index: u64) -> Option<E::Borrowed<'_>> {
+        if self.is_empty() {
+            return None;
+        }
+        let raw = search!(load::<E>(self.version, index))?;
+        // SAFETY: by the type's invariant the entry stays while `self` is borrowed.
+        Some(unsafe { E::borrow(raw) })
+    }
+
+    /// The entry whose range holds `index`, and that range.
+    #[must_use]
+    pub fn load_range(&self, index: u64) -> Option<RangeEntry<'_, E>> {
+        self.find(index).filter(|(range, _)| range.contains(&index))
+    }
+
+    /// The first entry that holds `index` or lies above it, and its range.
+    #[doc(alias = "find_vma")]
+    #[doc(alias = "mt_find")]
+    #[inline]
+    #[must_use]
+    pub fn find(&self, index: u64) -> Option<RangeEntry<'_, E>> {
+        let (leaf, position) = self.leaf(index)?;
+        // Only the last leaf of the tree may hold nothing at or above the index.
+        (position < leaf.len()).then(|| self.entry(leaf, position))
+    }
+
+    /// The last entry that holds `index` or lies below it, and its range.
+    #[doc(alias = "mas_find_rev")]
+    #[must_use]
+    pub fn find_rev(&self, index: u64) -> Option<RangeEntry<'_, E>> {
+        let (leaf, position) = self.leaf(index)?;
+        if position < leaf.len() && leaf.slot(position).word <= index {
+            Some(self.entry(leaf, position))
+        } else if position > 0 {
+            Some(self.entry(leaf, position - 1))
+        } else {
+            self.range(..=index).next_back()
+        }
+    }
+
+    /// All entries, ascending; from the other end with [`rev`](Iterator::rev).
+    #[doc(alias = "mas_for_each")]
+    #[doc(alias = "for_each_vma")]
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, E> {
+        Iter::new(self, 0, u64::MAX)
+    }
+
+    /// The entries that have an index in `range`, with their whole ranges, ascending or from the other end.
+    ///
+    /// ```
+    /// let tree = maple_tree::MapleTree::<u32>::new()?;
+    /// for i in 0..10 {
+    ///     tree.insert_range(i * 10..i * 10 + 5, i as u32).map_err(|e| e.cause)?;
+    /// }
+    /// let reader = tree.reader()?;
+    /// let view = reader.read_lock();
+    /// let found: Vec<u32> = view.range(24..=40).map(|(_, number)| number).collect();
+    /// assert_eq!(found, [2, 3, 4]);
+    /// assert_eq!(view.range(..20).next_back(), Some((10..=14, 1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn range(&self, range: impl RangeBounds<u64>) -> Iter<'_, E> {
+        match first_last(&range) {
+            Some((first, last)) => Iter::new(self, first, last),
+            None => Iter::none(self),
+        }
+    }
+
+    /// A cursor at `index`, which goes over entries and gaps in both directions.
+    #[doc(alias = "MA_STATE")]
+    #[doc(alias = "ma_state")]
+    #[must_use]
+    pub fn cursor(&self, index: u64) -> Cursor<'_, E> {
+        Cursor::new(self, index)
+    }
+
+    /// The leaf that answers for `index`, and the first position there that ends at `index` or above.
+    #[inline]
+    pub(crate) fn leaf(&self, index: u64) -> Option<(&Node<E::Stamp>, usize)> {
+        if self.is_empty() {
+            return None;
+        }
+        let (leaf, position) = search!(leaf::<E>(self.version, index));
+        // SAFETY: by the type's invariant the node stays while `self` is borrowed.
+        Some((unsafe { &*leaf }, position))
+    }
+
+    /// An entry of a leaf of this version, and its range.
+    #[inline]
+    pub(crate) fn entry<'v>(&'v self, leaf: &'v Node<E::Stamp>, position: usize) -> RangeEntry<'v, E> {
+        let slot = leaf.slot(position);
+        // SAFETY: slots of a leaf are not null.
+        let raw = unsafe { NonNull::new_unchecked(slot.ptr) };
+        // SAFETY: by the type's invariant the entry stays while `self` is borrowed.
+        (slot.word..=leaf.last(position), unsafe { E::borrow(raw) })
+    }
+}

@@ -1,0 +1,408 @@
+//! Transactions: many edits, one publication.
+
+use core::ops::{Deref, RangeBounds};
+use core::ptr::NonNull;
+
+use lock_api::{MutexGuard, RawMutex};
+use vmaple_rcu::{AllocError, RcuDomain, Reclaim, Update};
+
+use crate::edit::{Displaced as Taken, Edit, Way};
+use crate::entry::{Divide, Entry};
+use crate::error::{BuildError, InsertError, InsertErrorKind};
+use crate::node::{Item, MOST};
+use crate::primitive::Ordering;
+use crate::range::first_last;
+use crate::tree::{DefaultLock, MapleTree, State};
+use crate::view::{RangeEntry, View};
+
+/// Fewer nodes than this in the pool, and the next writer brings a chunk.
+const LOW: usize = 64;
+
+/// The writers' lock of a tree, held, with a transaction: edits that nobody sees until [`commit`](Self::commit) publishes all
+/// of them with one store. Dropping it undoes what was not published, and gives up the lock.
+///
+/// It reads ([`View`]) as the tree with its edits. An edit that fails changes nothing, and the transaction may go on: memory
+/// is taken before anything is changed, so `commit` cannot fail.
+///
+/// ```
+/// let tree = maple_tree::MapleTree::<u32>::new()?;
+/// let mut write = tree.write();
+/// write.store_range(0..100, 1).map_err(|e| e.cause)?;
+/// write.store_range(40..60, 2).map_err(|e| e.cause)?;
+/// assert_eq!(write.load(50), Some(2));
+/// assert!(tree.snapshot()?.is_empty()); // nobody else sees it
+/// write.commit();
+/// drop(write);
+/// assert_eq!(tree.snapshot()?.iter().count(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping it undoes the edits"]
+pub struct Write<'t, E: Entry, R: Reclaim = RcuDomain, L: RawMutex = DefaultLock, const FANOUT: usize = MOST> {
+    pub(crate) tree: &'t MapleTree<E, R, L, FANOUT>,
+    /// There until it is dropped.
+    pub(crate) state: Option<MutexGuard<'t, L, State<E, R::Update, FANOUT>>>,
+}
+
+/// The entries that an edit took out, ascending, with the ranges that they held. They stay readable while the transaction
+/// is not published.
+pub struct Displaced<'w, E: Entry> {
+    taken: core::slice::Iter<'w, Taken<E>>,
+}
+
+impl<'w, E: Entry> Iterator for Displaced<'w, E> {
+    type Item = RangeEntry<'w, E>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.taken.next().map(lend)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.taken.size_hint()
+    }
+}
+
+impl<E: Entry> ExactSizeIterator for Displaced<'_, E> {}
+
+fn lend<E: Entry>(taken: &Taken<E>) -> RangeEntry<'_, E> {
+    // SAFETY: what is displaced stays until the transaction is published, for which nothing may be borrowed of it.
+    (taken.first..=taken.last, unsafe { E::borrow(taken.raw) })
+}
+
+impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Deref for Write<'_, E, R, L, FANOUT> {
+    type Target = View<E>;
+
+    fn deref(&self) -> &View<E> {
+        match &self.state {
+            Some(state) => &state.edit.view,
+            None => unreachable!("there until it is dropped"),
+        }
+    }
+}
+
+impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, FANOUT> {
+    pub(crate) fn state(&mut self) -> &mut State<E, R::Update, FANOUT> {
+        match &mut self.state {
+            Some(state) => &mut *state,
+            None => unreachable!("there until it is dropped"),
+        }
+    }
+
+    fn edit(&mut self) -> &mut Edit<E, FANOUT> {
+        &mut self.state().edit
+    }
+
+    /// The writer's handle of the tree's RCU, for what else the lock protects.
+    pub fn updater(&mut self) -> &mut R::Update {
+        &mut self.state().update
+    }
+
+    /// Inserts an entry at one index.
+    ///
+    /// # Errors
+    /// As for [`insert_range`](Self::insert_range).
+    pub fn insert(&mut self, index: u64, entry: E) -> Result<(), InsertError<E>> {
+        self.insert_range(index..=index, entry)
+    }
+
+    /// Inserts an entry over a range of which nothing is held yet.
+    ///
+    /// # Errors
+    /// With the entry given back: [`Occupied`](InsertErrorKind::Occupied) if an entry is there,
+    /// [`InvalidRequest`](InsertErrorKind::InvalidRequest) if the range is empty,
+    /// [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
+    pub fn insert_range(&mut self, range: impl RangeBounds<u64>, entry: E) -> Result<(), InsertError<E>> {
+        match self.try_insert(first_last(&range)) {
+            Ok(((first, last), way)) => {
+                self.put((first, last), way, entry);
+                Ok(())
+            }
+            Err(cause) => Err(InsertError { value: entry, cause }),
+        }
+    }
+
+    /// All of an insertion that can fail.
+    #[expect(clippy::type_complexity)]
+    fn try_insert(
+        &mut self,
+        range: Option<(u64, u64)>,
+    ) -> Result<((u64, u64), Option<Way<E::Stamp>>), InsertErrorKind> {
+        let (first, last) = range.ok_or(InsertErrorKind::InvalidRequest)?;
+        let State { edit, update } = self.state();
+        let way = (!edit.view.is_empty()).then(|| edit.way(first));
+        if way
+            .as_ref()
+            .is_some_and(|way| Edit::<E, FANOUT>::is_occupied(way, last))
+        {
+            return Err(InsertErrorKind::Occupied);
+        }
+        edit.reserve(update, edit.nodes_for_a_leaf(), 0, 0)?;
+        Ok(((first, last), way))
+    }
+
+    fn put(&mut self, range: (u64, u64), way: Option<Way<E::Stamp>>, entry: E) {
+        let State { edit, update } = self.state();
+        let item = edit.new_item(update, range, entry.into_raw());
+        edit.put(way, item);
+    }
+
+    /// Puts an entry over a range, whatever is there: entries inside of the range are displaced, entries that stick out of it
+    /// are cut and keep the rest, in both parts if it is in the middle of one.
+    ///
+    /// # Errors
+    /// With the entry given back: [`InvalidRequest`](InsertErrorKind::InvalidRequest) if the range is empty,
+    /// [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
+    ///
+    /// ```
+    /// let tree = maple_tree::MapleTree::<u32>::new()?;
+    /// let mut write = tree.write();
+    /// write.store_range(0..=99, 1).map_err(|e| e.cause)?;
+    /// write.store_range(10..=19, 2).map_err(|e| e.cause)?;
+    /// let displaced = write.store_range(5..=50, 3).map_err(|e| e.cause)?;
+    /// assert_eq!(displaced.collect::<Vec<_>>(), [(10..=19, 2)]);
+    /// let now: Vec<_> = write.iter().collect();
+    /// assert_eq!(now, [(0..=4, 1), (5..=50, 3), (51..=99, 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn store_range(&mut self, range: impl RangeBounds<u64>, entry: E) -> Result<Displaced<'_, E>, InsertError<E>>
+    where
+        E: Divide,
+    {
+        let Some((first, last)) = first_last(&range) else {
+            let cause = InsertErrorKind::InvalidRequest;
+            return Err(InsertError { value: entry, cause });
+        };
+        let before = self.edit().displaced.len();
+        let Ok((way, divided)) = self.prepare(first, last) else {
+            let cause = InsertErrorKind::AllocError;
+            return Err(InsertError { value: entry, cause });
+        };
+        let State { edit, update } = self.state();
+        let item = edit.new_item(update, (first, last), entry.into_raw());
+        match way {
+            Some(way) if Edit::<E, FANOUT>::is_within_leaf(&way, last) => {
+                edit.replace(way, (first, last), Some(item), divided);
+            }
+            Some(_) => {
+                edit.clear(first, last, divided);
+                let way = (!edit.view.is_empty()).then(|| edit.way(first));
+                edit.put(way, item);
+            }
+            None => edit.put(None, item),
+        }
+        Ok(self.displaced(before))
+    }
+
+    /// Takes everything out of a range; entries that stick out of it are cut and keep the rest.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    #[doc(alias = "do_munmap")]
+    pub fn erase_range(&mut self, range: impl RangeBounds<u64>) -> Result<Displaced<'_, E>, AllocError>
+    where
+        E: Divide,
+    {
+        let before = self.edit().displaced.len();
+        if let Some((first, last)) = first_last(&range) {
+            let (way, divided) = self.prepare(first, last)?;
+            if way.is_some_and(|way| Edit::<E, FANOUT>::may_hold(&way, last)) {
+                self.edit().clear(first, last, divided);
+            }
+        }
+        Ok(self.displaced(before))
+    }
+
+    /// All of a store or an erasure that can fail: the way to `first`, if the tree is not empty, and what the upper part of an
+    /// entry that is cut in two is to hold.
+    #[expect(clippy::type_complexity)]
+    fn prepare(&mut self, first: u64, last: u64) -> Result<(Option<Way<E::Stamp>>, Option<Item<E::Stamp>>), AllocError>
+    where
+        E: Divide,
+    {
+        let State { edit, update } = self.state();
+        if edit.view.is_empty() {
+            edit.reserve(update, edit.nodes_for_a_leaf(), 0, 0)?;
+            return Ok((None, None));
+        }
+        let way = edit.way(first);
+        if Edit::<E, FANOUT>::is_within_leaf(&way, last) {
+            edit.reserve(update, edit.nodes_for_a_leaf(), MOST, 0)?;
+        } else {
+            let (entries, nodes) = edit.weigh(first, last);
+            edit.reserve(update, edit.nodes_for_a_range(), entries, nodes)?;
+        }
+        let divided = edit.cut_in_two(&way, first, last).map(E::divide).transpose()?;
+        let divided = divided.map(|entry| edit.new_item(update, (0, 0), entry.into_raw()));
+        Ok((Some(way), divided))
+    }
+
+    /// Takes the entry out that holds `index`, with its whole range, and lends it.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    #[doc(alias = "mas_erase")]
+    pub fn erase(&mut self, index: u64) -> Result<Option<RangeEntry<'_, E>>, AllocError> {
+        Ok(self.take(index, None)?.ok())
+    }
+
+    /// Puts an entry in the place of the one that holds `index`, over the same range, and lends the old one.
+    ///
+    /// # Errors
+    /// With the entry given back: [`InvalidRequest`](InsertErrorKind::InvalidRequest) if nothing holds the index,
+    /// [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
+    pub fn replace(&mut self, index: u64, entry: E) -> Result<RangeEntry<'_, E>, InsertError<E>> {
+        let raw = entry.into_raw();
+        let cause = match self.take(index, Some(raw)) {
+            Ok(Ok(taken)) => return Ok(taken),
+            Ok(Err(())) => InsertErrorKind::InvalidRequest,
+            Err(AllocError) => InsertErrorKind::AllocError,
+        };
+        // SAFETY: the entry was not taken.
+        let value = unsafe { E::from_raw(raw) };
+        Err(InsertError { value, cause })
+    }
+
+    /// Takes the entry at `index` out, and puts `new` in its place; `Err(())` if there is none.
+    #[expect(clippy::type_complexity)]
+    fn take(&mut self, index: u64, new: Option<NonNull<()>>) -> Result<Result<RangeEntry<'_, E>, ()>, AllocError> {
+        let State { edit, update } = self.state();
+        let way = (!edit.view.is_empty()).then(|| edit.way(index));
+        let held = |way: Way<_>| Edit::<E, FANOUT>::held(&way, index).map(|range| (way, range));
+        let Some((way, range)) = way.and_then(held) else {
+            return Ok(Err(()));
+        };
+        edit.reserve(update, edit.nodes_for_a_leaf(), 1, 0)?;
+        let new = new.map(|raw| edit.new_item(update, range, raw));
+        edit.replace(way, range, new, None);
+        let taken = edit.displaced.last();
+        Ok(taken.map(lend).ok_or(()))
+    }
+
+    /// Takes everything out.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    pub fn clear(&mut self) -> Result<(), AllocError> {
+        let State { edit, update } = self.state();
+        let (entries, nodes) = edit.weigh(0, u64::MAX);
+        edit.reserve(update, 0, entries, nodes)?;
+        edit.displace_all();
+        Ok(())
+    }
+
+    /// Finds the lowest gap of `size` indexes in `limits`, at a multiple of `align`, and puts an entry there. Returns its first
+    /// index.
+    ///
+    /// # Errors
+    /// With the entry given back: [`Full`](InsertErrorKind::Full) if there is no such gap,
+    /// [`InvalidRequest`](InsertErrorKind::InvalidRequest) for a size of zero, empty limits or an alignment that is not a power of
+    /// two, [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
+    ///
+    /// ```
+    /// let tree = maple_tree::MapleTree::<u32>::new()?;
+    /// assert_eq!(tree.alloc_range(0x3000, 0x1000.., 0x1000, 7).map_err(|e| e.cause)?, 0x1000);
+    /// assert_eq!(tree.alloc_range(0x1000, 0x1000.., 0x1000, 8).map_err(|e| e.cause)?, 0x4000);
+    /// assert_eq!(tree.alloc_range_rev(0x1000, ..0x10000, 0x1000, 9).map_err(|e| e.cause)?, 0xf000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn alloc_range(
+        &mut self,
+        size: u64,
+        limits: impl RangeBounds<u64>,
+        align: u64,
+        entry: E,
+    ) -> Result<u64, InsertError<E>> {
+        let first = self.empty_area(size, bounds(&limits), align);
+        self.alloc_at(first, size, &limits, align, entry)
+    }
+
+    /// The same with the highest gap.
+    ///
+    /// # Errors
+    /// As for [`alloc_range`](Self::alloc_range).
+    pub fn alloc_range_rev(
+        &mut self,
+        size: u64,
+        limits: impl RangeBounds<u64>,
+        align: u64,
+        entry: E,
+    ) -> Result<u64, InsertError<E>> {
+        let first = self.empty_area_rev(size, bounds(&limits), align);
+        self.alloc_at(first, size, &limits, align, entry)
+    }
+
+    fn alloc_at(
+        &mut self,
+        first: Option<u64>,
+        size: u64,
+        limits: &impl RangeBounds<u64>,
+        align: u64,
+        value: E,
+    ) -> Result<u64, InsertError<E>> {
+        if size == 0 || !align.is_power_of_two() || first_last(limits).is_none() {
+            let cause = InsertErrorKind::InvalidRequest;
+            return Err(InsertError { value, cause });
+        }
+        let Some(first) = first else {
+            let cause = InsertErrorKind::Full;
+            return Err(InsertError { value, cause });
+        };
+        self.insert_range(first..=first + (size - 1), value)?;
+        Ok(first)
+    }
+
+    /// Replaces the whole content by ranges that ascend and do not overlap. O(n).
+    ///
+    /// # Errors
+    /// [`BuildError`]; nothing has changed then, and the entries that came are dropped.
+    #[doc(alias = "mas_bulk_rebalance")]
+    pub fn build<B: RangeBounds<u64>>(&mut self, ranges: impl IntoIterator<Item = (B, E)>) -> Result<(), BuildError> {
+        self.try_build(ranges.into_iter().map(|(range, entry)| Ok((first_last(&range), entry))))
+    }
+
+    pub(crate) fn try_build(
+        &mut self,
+        ranges: impl Iterator<Item = Result<(Option<(u64, u64)>, E), BuildError>>,
+    ) -> Result<(), BuildError> {
+        let State { edit, update } = self.state();
+        edit.build(update, ranges)
+    }
+
+    /// Publishes the edits with one store: readers see all of them or none. The lock stays held, and another transaction may
+    /// follow.
+    pub fn commit(&mut self) {
+        let tree = self.tree;
+        let State { edit, update } = self.state();
+        if edit.is_changed(&tree.root) {
+            edit.commit(&tree.root, update);
+        }
+        // Relaxed: a hint.
+        tree.is_pool_low.store(edit.pool.is_below(LOW), Ordering::Relaxed);
+    }
+
+    fn displaced(&self, from: usize) -> Displaced<'_, E> {
+        let all = self.state.as_ref().map_or(&[][..], |state| &state.edit.displaced);
+        Displaced {
+            taken: all[from..].iter(),
+        }
+    }
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> (core::ops::Bound<u64>, core::ops::Bound<u64>) {
+    (range.start_bound().cloned(), range.end_bound().cloned())
+}
+
+impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Drop for Write<'_, E, R, L, FANOUT> {
+    /// Undoes what was not published, gives up the lock, and then frees some of what was retired, if it is time.
+    fn drop(&mut self) {
+        let tree = self.tree;
+        let State { edit, update } = self.state();
+        if edit.is_changed(&tree.root) {
+            edit.undo(&tree.root);
+        }
+        let due = update.reap_due();
+        self.state = None;
+        if due {
+            tree.rcu.reap();
+        }
+    }
+}

@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} CARGO_TARGET_DIR=target/loom
-cargo test --release --locked -p vmaple-rcu --test loom
+cargo test --release -p vmaple-rcu -p maple-tree --test loom

@@ -7,7 +7,7 @@ use vmaple_rcu::{AllocError, Update};
 use crate::edit::Edit;
 use crate::entry::Entry;
 use crate::error::BuildError;
-use crate::node::{HEIGHT, Item, Node, Slot, Stamp};
+use crate::node::{HEIGHT, Item, Node, Stamp};
 use crate::root::Version;
 
 /// The last node of a level, still being filled.
@@ -118,13 +118,6 @@ impl<S: Stamp> Open<S> {
         } else {
             node.inner_gap()
         };
-        Item {
-            last: node.end(),
-            slot: Slot {
-                word,
-                ptr: self.node.cast(),
-            },
-            stamp: S::default(),
-        }
+        Item::of(node.end(), word, self.node.cast(), S::default())
     }
 }

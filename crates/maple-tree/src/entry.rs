@@ -142,7 +142,14 @@ impl<T> Clone for ArcBorrow<'_, T> {
 
 impl<T> Copy for ArcBorrow<'_, T> {}
 
-impl<T> ArcBorrow<'_, T> {
+impl<'a, T> ArcBorrow<'a, T> {
+    /// The value, for as long as it is lent.
+    #[must_use]
+    pub fn get(self) -> &'a T {
+        // SAFETY: the lender keeps the Arc.
+        unsafe { self.value.as_ref() }
+    }
+
     /// Another handle, to keep.
     #[must_use]
     pub fn to_arc(self) -> Arc<T> {
@@ -156,8 +163,7 @@ impl<T> Deref for ArcBorrow<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the lender keeps the Arc.
-        unsafe { self.value.as_ref() }
+        self.get()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The search for gaps: wait-free on any version, as the largest gap below every slot is part of the version.
 
 use crate::entry::Entry;
-use crate::node::{Node, Stamp};
+use crate::node::{MOST, Node, Stamp};
 use crate::root::Version;
 use crate::view::View;
 use core::ops::RangeBounds;
@@ -32,19 +32,32 @@ impl Wanted {
     }
 }
 
-/// The gaps of a leaf that answers for `lower..=upper`, each by the slot that it lies before.
-fn gap_before<S: Stamp>(leaf: &Node<S>, i: usize, lower: u64, upper: u64) -> Option<(u64, u64)> {
-    let first = if i == 0 {
-        lower
-    } else {
-        leaf.last(i - 1).checked_add(1)?
-    };
-    let last = if i < leaf.len() {
-        leaf.slot(i).word.checked_sub(1)?
-    } else {
-        upper
-    };
-    (first <= last).then_some((first, last))
+/// Of a leaf that answers for `lower..=upper`: which of its gaps, told by the slots that they lie before, hold `size` indexes.
+/// Without branches: where a gap is wanted nobody can guess.
+#[inline]
+fn large_gaps<S: Stamp>(leaf: &Node<S>, lower: u64, upper: u64, size: u64) -> u32 {
+    let (mut large, mut next) = (0, lower);
+    for i in 0..MOST {
+        // Of no meaning beyond the last slot, where it is masked.
+        large |= u32::from(leaf.slot(i).word.wrapping_sub(next) >= size) << i;
+        next = leaf.keys[i].wrapping_add(1);
+    }
+    let len = leaf.len();
+    let tail = upper.checked_sub(leaf.end()).is_some_and(|tail| tail >= size);
+    large & ((1 << len) - 1) | u32::from(tail) << len
+}
+
+/// Of an inner node: which of its slots have so large a gap below.
+#[inline]
+fn large_slots<S: Stamp>(node: &Node<S>, size: u64) -> u32 {
+    let large = (0..MOST).fold(0, |large, i| large | u32::from(node.slot(i).word >= size) << i);
+    large & ((1 << node.len()) - 1)
+}
+
+/// The gap before the `i`th slot of a leaf, which has one.
+fn gap_before<S: Stamp>(leaf: &Node<S>, i: usize, lower: u64, upper: u64) -> (u64, u64) {
+    let last = if i < leaf.len() { leaf.slot(i).word - 1 } else { upper };
+    (lower_of(leaf, i, lower), last)
 }
 
 /// The last index of the slot before the `i`th, plus one.
@@ -55,54 +68,59 @@ fn lower_of<S: Stamp>(node: &Node<S>, i: usize, lower: u64) -> u64 {
 fn lowest<S: Stamp>(version: Version<S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
     // SAFETY: the view that searches keeps its nodes.
     let node = unsafe { &*version.node };
-    let from = node.position(wanted.min);
+    // All that lies below the limits is in the slots before, or at the beginning of the first gap.
+    let from = u32::MAX << node.position(wanted.min);
     if version.height == 1 {
-        return (from..=node.len())
-            .filter_map(|i| gap_before(node, i, lower, upper))
+        return ones(large_gaps(node, lower, upper, wanted.size) & from)
+            .map(|i| gap_before(node, i, lower, upper))
             .take_while(|gap| gap.0 <= wanted.max)
             .find_map(|(first, last)| wanted.lowest(first, last));
     }
-    for i in from..node.len() {
-        let lower = lower_of(node, i, lower);
-        if lower > wanted.max {
-            break;
-        }
-        if node.slot(i).word >= wanted.size {
+    ones(large_slots(node, wanted.size) & from)
+        .map(|i| (i, lower_of(node, i, lower)))
+        .take_while(|&(_, lower)| lower <= wanted.max)
+        .find_map(|(i, lower)| {
             let (node, height, upper) = (node.child(i), version.height - 1, node.last(i));
-            let found = lowest(Version { node, height }, lower, upper, wanted);
-            if found.is_some() {
-                return found;
-            }
-        }
-    }
-    None
+            lowest(Version { node, height }, lower, upper, wanted)
+        })
 }
 
 fn highest<S: Stamp>(version: Version<S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
     // SAFETY: the view that searches keeps its nodes.
     let node = unsafe { &*version.node };
-    let to = node.position(wanted.max);
+    // All that lies above the limits is in the slots behind, or at the end of the last gap.
+    let to = (2 << node.position(wanted.max)) - 1;
     if version.height == 1 {
-        return (0..=to)
-            .rev()
-            .filter_map(|i| gap_before(node, i, lower, upper))
+        return ones_down(large_gaps(node, lower, upper, wanted.size) & to)
+            .map(|i| gap_before(node, i, lower, upper))
             .take_while(|gap| gap.1 >= wanted.min)
             .find_map(|(first, last)| wanted.highest(first, last));
     }
-    for i in (0..=to.min(node.len() - 1)).rev() {
-        if node.last(i) < wanted.min {
-            break;
-        }
-        if node.slot(i).word >= wanted.size {
-            let (lower, upper) = (lower_of(node, i, lower), node.last(i));
-            let (node, height) = (node.child(i), version.height - 1);
-            let found = highest(Version { node, height }, lower, upper, wanted);
-            if found.is_some() {
-                return found;
-            }
-        }
-    }
-    None
+    ones_down(large_slots(node, wanted.size) & to)
+        .map(|i| (i, node.last(i)))
+        .take_while(|&(_, upper)| upper >= wanted.min)
+        .find_map(|(i, upper)| {
+            let (lower, node, height) = (lower_of(node, i, lower), node.child(i), version.height - 1);
+            highest(Version { node, height }, lower, upper, wanted)
+        })
+}
+
+/// The places of the ones in `mask`, ascending.
+fn ones(mut mask: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (place < 32).then_some(place as usize)
+    })
+}
+
+/// The places of the ones in `mask`, descending.
+fn ones_down(mut mask: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = mask.checked_ilog2()?;
+        mask &= !(1 << place);
+        Some(place as usize)
+    })
 }
 
 impl<E: Entry> View<E> {
@@ -141,8 +159,8 @@ impl<E: Entry> View<E> {
         size: u64,
         limits: &impl RangeBounds<u64>,
         align: u64,
-        in_gap: fn(&Wanted, u64, u64) -> Option<u64>,
-        in_tree: fn(Version<E::Stamp>, u64, u64, &Wanted) -> Option<u64>,
+        in_gap: impl Fn(&Wanted, u64, u64) -> Option<u64>,
+        in_tree: impl Fn(Version<E::Stamp>, u64, u64, &Wanted) -> Option<u64>,
     ) -> Option<u64> {
         let (min, max) = first_last(limits)?;
         if size == 0 || !align.is_power_of_two() {

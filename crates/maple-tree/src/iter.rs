@@ -3,46 +3,37 @@
 use core::iter::FusedIterator;
 
 use crate::entry::Entry;
+use crate::node::Node;
 use crate::path::Path;
 use crate::view::{RangeEntry, View};
 
 /// One end of an iteration.
 struct End<E: Entry> {
+    /// Unset until the first step.
     path: Path<E::Stamp>,
     /// The leaf, out of the path.
-    leaf: *const crate::node::Node<E::Stamp>,
+    leaf: *const Node<E::Stamp>,
     /// Front: the next slot. Back: the slot behind the next.
-    position: usize,
+    slot: usize,
     /// The leaf's slots.
     len: usize,
 }
 
 impl<E: Entry> End<E> {
-    fn new(path: Path<E::Stamp>) -> Self {
-        let leaf = path.leaf();
+    fn unset() -> Self {
         Self {
-            leaf,
-            position: path.position(),
-            // SAFETY: the nodes of a path are there while it is used.
-            len: unsafe { &*leaf }.len(),
-            path,
+            path: Path::unset(),
+            leaf: core::ptr::null(),
+            slot: 0,
+            len: 0,
         }
     }
 
-    /// The slot to go back from, if the next one back shall end at, or hold, an index of `..=last`.
-    fn back(mut path: Path<E::Stamp>, last: u64) -> Self {
-        // SAFETY: the nodes of a path are there while it is used.
-        let leaf = unsafe { &*path.leaf() };
-        let position = path.position();
-        let holds = position < leaf.len() && leaf.slot(position).word <= last;
-        if !holds && position == 0 {
-            path.prev_leaf();
-        }
-        let mut end = Self::new(path);
-        if holds {
-            end.position += 1;
-        }
-        end
+    /// Takes the leaf and the slot out of the path.
+    fn arrive(&mut self) {
+        let bottom = self.path.bottom();
+        let leaf = self.path.node(bottom);
+        (self.leaf, self.slot, self.len) = (leaf, self.path.at(bottom).slot, leaf.len());
     }
 }
 
@@ -51,12 +42,14 @@ impl<E: Entry> End<E> {
 /// The whole iteration is over one version. Each step is O(1) amortised, O(log n) at worst.
 pub struct Iter<'v, E: Entry> {
     view: &'v View<E>,
-    /// What has not been passed yet from either end. Nothing is left if `left` is false.
+    /// Entries that end below or begin above are not wanted. Where one end has come to, the other finds out by itself: a step
+    /// writes nothing but its own slot.
     first: u64,
     last: u64,
+    /// False if nothing is left.
     left: bool,
-    front: Option<End<E>>,
-    back: Option<End<E>>,
+    front: End<E>,
+    back: End<E>,
 }
 
 // SAFETY: the pointers are to nodes of the view, which is Sync.
@@ -65,14 +58,15 @@ unsafe impl<E: Entry> Send for Iter<'_, E> {}
 unsafe impl<E: Entry> Sync for Iter<'_, E> {}
 
 impl<'v, E: Entry> Iter<'v, E> {
+    #[inline]
     pub(crate) fn new(view: &'v View<E>, first: u64, last: u64) -> Self {
         Self {
             view,
             first,
             last,
             left: !view.is_empty(),
-            front: None,
-            back: None,
+            front: End::unset(),
+            back: End::unset(),
         }
     }
 
@@ -82,9 +76,60 @@ impl<'v, E: Entry> Iter<'v, E> {
         iter
     }
 
-    fn path(&self, index: u64) -> Path<E::Stamp> {
-        // SAFETY: there is something left, so the version is not empty; the view is borrowed.
-        unsafe { Path::to(self.view.version, index) }
+    /// Makes the front's slot one of its leaf; says whether there is one.
+    #[cold]
+    fn next_leaf(&mut self) -> bool {
+        if self.front.leaf.is_null() {
+            // SAFETY: there is something left, so the version is not empty; the view is borrowed.
+            unsafe { self.front.path.seek(self.view.version, self.first) };
+            self.front.arrive();
+            // Else behind all entries.
+            return self.front.slot < self.front.len;
+        }
+        let found = self.front.path.next_leaf();
+        self.front.arrive();
+        found
+    }
+
+    /// Makes the back's slot one behind a slot of its leaf; says whether there is one.
+    #[cold]
+    fn prev_leaf(&mut self) -> bool {
+        if self.back.leaf.is_null() {
+            // SAFETY: as in `next_leaf`.
+            unsafe { self.back.path.seek(self.view.version, self.last) };
+            self.back.arrive();
+            let (slot, len) = (self.back.slot, self.back.len);
+            // SAFETY: the view is borrowed.
+            if slot < len && unsafe { &*self.back.leaf }.slot(slot).word <= self.last {
+                self.back.slot += 1;
+            }
+            if self.back.slot > 0 {
+                return true;
+            }
+        }
+        let found = self.back.path.prev_leaf();
+        self.back.arrive();
+        found
+    }
+
+    /// Wants nothing from the entry on that the back came to last.
+    #[cold]
+    fn stop_at_back(&mut self) {
+        if self.left {
+            // SAFETY: the view is borrowed.
+            let start = unsafe { &*self.back.leaf }.slot(self.back.slot).word;
+            (self.left, self.last) = (start > 0, start.wrapping_sub(1));
+        }
+    }
+
+    /// Wants nothing up to the entry that the front came to last.
+    #[cold]
+    fn stop_at_front(&mut self) {
+        if self.left {
+            // SAFETY: the view is borrowed.
+            let end = unsafe { &*self.front.leaf }.last(self.front.slot - 1);
+            (self.left, self.first) = (end < u64::MAX, end.wrapping_add(1));
+        }
     }
 }
 
@@ -96,59 +141,64 @@ impl<'v, E: Entry> Iterator for Iter<'v, E> {
         if !self.left {
             return None;
         }
-        if self.front.is_none() {
-            self.front = Some(End::new(self.path(self.first)));
+        if !self.back.leaf.is_null() {
+            self.stop_at_back();
         }
-        let front = self.front.as_mut()?;
-        if front.position == front.len {
-            if !front.path.next_leaf() {
-                self.left = false;
-                return None;
-            }
-            front.leaf = front.path.leaf();
-            front.position = 0;
-            // SAFETY: the view is borrowed.
-            front.len = unsafe { &*front.leaf }.len();
+        if self.front.slot == self.front.len && !self.next_leaf() {
+            self.left = false;
+            return None;
         }
         // SAFETY: the view is borrowed.
-        let (range, entry) = self.view.entry(unsafe { &*front.leaf }, front.position);
-        front.position += 1;
+        let (range, entry) = self.view.entry(unsafe { &*self.front.leaf }, self.front.slot);
         if *range.start() > self.last {
             self.left = false;
             return None;
         }
-        self.left = *range.end() < self.last;
-        self.first = range.end().wrapping_add(1);
+        self.front.slot += 1;
         Some((range, entry))
+    }
+
+    /// Leaf by leaf.
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, mut sum: B, mut add: F) -> B {
+        if !self.back.leaf.is_null() {
+            self.stop_at_back();
+        }
+        while self.left && (self.front.slot < self.front.len || self.next_leaf()) {
+            // SAFETY: the view is borrowed.
+            let leaf = unsafe { &*self.front.leaf };
+            for slot in self.front.slot..self.front.len {
+                let item = self.view.entry(leaf, slot);
+                if *item.0.start() > self.last {
+                    return sum;
+                }
+                sum = add(sum, item);
+            }
+            self.front.slot = self.front.len;
+        }
+        sum
     }
 }
 
 impl<E: Entry> DoubleEndedIterator for Iter<'_, E> {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
         if !self.left {
             return None;
         }
-        if self.back.is_none() {
-            self.back = Some(End::back(self.path(self.last), self.last));
+        if !self.front.leaf.is_null() {
+            self.stop_at_front();
         }
-        let back = self.back.as_mut()?;
-        if back.position == 0 {
-            if !back.path.prev_leaf() {
-                self.left = false;
-                return None;
-            }
-            back.leaf = back.path.leaf();
-            back.position = back.path.position();
+        if self.back.slot == 0 && !self.prev_leaf() {
+            self.left = false;
+            return None;
         }
-        back.position -= 1;
         // SAFETY: the view is borrowed.
-        let (range, entry) = self.view.entry(unsafe { &*back.leaf }, back.position);
+        let (range, entry) = self.view.entry(unsafe { &*self.back.leaf }, self.back.slot - 1);
         if *range.end() < self.first {
             self.left = false;
             return None;
         }
-        self.left = *range.start() > self.first;
-        self.last = range.start().wrapping_sub(1);
+        self.back.slot -= 1;
         Some((range, entry))
     }
 }

@@ -20,6 +20,8 @@ mod range;
 mod read;
 mod root;
 mod search;
+mod splice;
+mod store;
 mod tree;
 mod validate;
 mod view;

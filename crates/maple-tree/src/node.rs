@@ -18,8 +18,9 @@
 //! published yet is its writer's alone.
 
 use core::ptr;
+// Not of `primitive`: they order nothing, and are valid if zeroed.
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use crate::primitive::{AtomicPtr, AtomicU64, Ordering};
 use crate::search::{Portable, Search};
 
 /// The most slots that a node has room for.
@@ -81,15 +82,15 @@ pub(crate) struct Item<S> {
 }
 
 impl<S: Stamp> Item<S> {
+    #[inline]
+    pub(crate) const fn of(last: u64, word: u64, ptr: *mut (), stamp: S) -> Self {
+        let slot = Slot { word, ptr };
+        Self { last, slot, stamp }
+    }
+
+    #[inline]
     pub(crate) const fn blank(stamp: S) -> Self {
-        Self {
-            last: u64::MAX,
-            slot: Slot {
-                word: 0,
-                ptr: ptr::null_mut(),
-            },
-            stamp,
-        }
+        Self::of(u64::MAX, 0, ptr::null_mut(), stamp)
     }
 }
 
@@ -110,6 +111,30 @@ pub(crate) struct Node<S> {
 }
 
 impl<S> Node<S> {
+    /// Asks for the lines behind the keys, one of which will be read when the keys are searched: the two waits become one.
+    #[inline(always)]
+    pub(crate) fn prefetch(node: *const Self) {
+        Self::prefetch_lines::<2>(node);
+    }
+
+    /// Asks for all of a node.
+    #[inline(always)]
+    pub(crate) fn prefetch_whole(node: *const Self) {
+        Self::prefetch_lines::<0>(node);
+    }
+
+    #[inline(always)]
+    fn prefetch_lines<const FROM: usize>(node: *const Self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in FROM..6 {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a hint; any address will do.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(node.cast::<i8>().wrapping_add(64 * line)) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = node;
+    }
+
     /// The child in slot `i` of an inner node.
     ///
     /// # Safety
@@ -117,7 +142,9 @@ impl<S> Node<S> {
     #[inline(always)]
     pub(crate) unsafe fn child_of(node: *const Self, i: usize) -> *const Self {
         // SAFETY: by this function's contract.
-        unsafe { (*node).slots.get_unchecked(i) }.ptr.cast()
+        let node = unsafe { &*node };
+        // SAFETY: as above.
+        unsafe { node.slots.get_unchecked(i) }.ptr.cast()
     }
 }
 
@@ -229,19 +256,30 @@ impl<S: Stamp> Node<S> {
         self.set_len(items.len());
     }
 
-    /// As a leaf that answers for the indexes from `lower` on: the largest gap before, between and, where it answers for
-    /// `upper` = `u64::MAX`, after its entries.
-    pub(crate) fn leaf_gap(&self, lower: u64, upper: u64) -> u64 {
+    /// As a leaf that answers for `lower..=upper`: the largest of the gaps before the slots `from..=to`, the one behind the
+    /// last slot among them if it answers for `u64::MAX`.
+    #[inline]
+    pub(crate) fn gaps(&self, from: usize, to: usize, lower: u64, upper: u64) -> u64 {
+        let len = self.len();
         let mut largest = 0;
-        let mut next = lower;
-        for i in 0..self.len() {
+        let mut next = if from > 0 {
+            self.keys[from - 1].wrapping_add(1)
+        } else {
+            lower
+        };
+        for i in from..len.min(to + 1) {
             largest = largest.max(self.slots[i].word.wrapping_sub(next));
             next = self.keys[i].wrapping_add(1);
         }
-        if upper == u64::MAX {
+        if to == len && upper == u64::MAX && len > 0 {
             largest = largest.max(u64::MAX - self.end());
         }
         largest
+    }
+
+    /// As a leaf that answers for `lower..=upper`: its largest gap.
+    pub(crate) fn leaf_gap(&self, lower: u64, upper: u64) -> u64 {
+        self.gaps(0, self.len(), lower, upper)
     }
 
     /// As an inner node: the largest gap below.

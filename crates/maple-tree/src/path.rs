@@ -1,95 +1,194 @@
 //! A path: the way from a version's root to one slot of a leaf, and steps from there to its neighbours.
 
-use core::ptr;
+use core::mem::MaybeUninit;
 
 use crate::node::{HEIGHT, Node, Stamp};
 use crate::root::Version;
+use crate::search::{Search, search};
+
+/// One node of a path.
+pub(crate) struct Level<S> {
+    pub(crate) node: *mut Node<S>,
+    /// The slot that the path goes through.
+    pub(crate) slot: usize,
+    /// The first index that the node answers for.
+    pub(crate) lower: u64,
+}
+
+impl<S> Clone for Level<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Level<S> {}
 
 /// A slot of a leaf, and the way there.
 ///
 /// # Invariants
-/// `nodes[..height]` are the nodes of one version from the root to a leaf, each the child in the slot before it; they stay
-/// while the path is used.
-#[derive(Clone)]
+/// The first `height` levels are set: the nodes of one version from the root to a leaf, each the child in the slot before it;
+/// they stay while the path is used.
 pub(crate) struct Path<S> {
-    nodes: [*const Node<S>; HEIGHT],
-    slots: [u8; HEIGHT],
-    height: usize,
+    levels: [MaybeUninit<Level<S>>; HEIGHT],
+    pub(crate) height: usize,
+}
+
+#[inline(always)]
+fn seek_by<K: Search, S: Stamp>(path: &mut Path<S>, version: Version<S>, index: u64) {
+    path.set(version, |node| {
+        Node::prefetch(node);
+        // SAFETY: the processor has what `search!` chose.
+        unsafe { K::position(&node.keys, index) }
+    });
 }
 
 impl<S: Stamp> Path<S> {
-    /// The way to the first slot of the leaf that answers for `index` which ends at `index` or above; behind the last slot of
-    /// the tree's last leaf if there is none.
+    /// A path to nowhere, to be set.
+    #[inline]
+    pub(crate) fn unset() -> Self {
+        Self {
+            levels: [const { MaybeUninit::uninit() }; HEIGHT],
+            height: 0,
+        }
+    }
+
+    /// Goes to the first slot of the leaf that answers for `index` which ends at `index` or above; behind the last slot of the
+    /// tree's last leaf if there is none.
     ///
     /// # Safety
     /// The version is not empty; its nodes stay while the path is used.
-    pub(crate) unsafe fn to(version: Version<S>, index: u64) -> Self {
-        let mut path = Self {
-            nodes: [ptr::null(); HEIGHT],
-            slots: [0; HEIGHT],
-            height: version.height,
-        };
-        let mut node = version.node.cast_const();
-        for level in 0..version.height {
-            // SAFETY: by this function's contract.
-            let this = unsafe { &*node };
-            let position = this.position(index);
-            // INVARIANT: `node` is the root, or the child in the slot before.
-            path.nodes[level] = node;
-            path.slots[level] = position as u8;
-            if level + 1 < version.height {
-                node = this.child(position);
+    #[inline]
+    pub(crate) unsafe fn seek(&mut self, version: Version<S>, index: u64) {
+        search!(seek_by::<S>(self, version, index));
+    }
+
+    /// Goes to the last slot of the last leaf.
+    ///
+    /// # Safety
+    /// As for [`seek`](Self::seek).
+    pub(crate) unsafe fn seek_last(&mut self, version: Version<S>) {
+        self.set(version, |node| node.len() - 1);
+    }
+
+    #[inline(always)]
+    fn set(&mut self, version: Version<S>, slot: impl Fn(&Node<S>) -> usize) {
+        self.levels[0].write(Level {
+            node: version.node,
+            slot: 0,
+            lower: 0,
+        });
+        // INVARIANT: the levels below are set by `descend`; the callers promise the nodes.
+        self.height = version.height;
+        self.descend(0, slot);
+    }
+
+    /// Sets the slot of `from`, and the levels below.
+    #[inline(always)]
+    fn descend(&mut self, from: usize, slot: impl Fn(&Node<S>) -> usize) {
+        for level in from..self.height {
+            // SAFETY: set before the loop, or by the round before.
+            let this = unsafe { self.levels[level].assume_init_mut() };
+            // SAFETY: by the type's invariant.
+            let node = unsafe { &*this.node };
+            this.slot = slot(node);
+            if level + 1 < self.height {
+                self.step_down(level);
             }
         }
-        path
     }
 
-    fn node(&self, level: usize) -> &Node<S> {
+    /// Sets the level below `level` to the child in its slot.
+    #[inline(always)]
+    fn step_down(&mut self, level: usize) {
+        let Level { slot, lower, .. } = *self.at(level);
+        let node = self.node(level);
+        let below = Level {
+            node: node.child(slot),
+            slot: 0,
+            lower: if slot > 0 { node.last(slot - 1) + 1 } else { lower },
+        };
+        // INVARIANT: the child in the slot.
+        self.levels[level + 1].write(below);
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, level: usize) -> &Level<S> {
+        debug_assert!(level < self.height);
         // SAFETY: by the type's invariant.
-        unsafe { &*self.nodes[level] }
+        unsafe { self.levels[level].assume_init_ref() }
+    }
+
+    /// Puts another node, with the same slots, in the place of one.
+    pub(crate) fn set_node(&mut self, level: usize, node: *mut Node<S>) {
+        debug_assert!(level < self.height);
+        // SAFETY: by the type's invariant.
+        unsafe { self.levels[level].assume_init_mut() }.node = node;
     }
 
     #[inline]
-    pub(crate) fn leaf(&self) -> *const Node<S> {
-        self.nodes[self.height - 1]
+    pub(crate) fn node<'a>(&self, level: usize) -> &'a Node<S> {
+        // SAFETY: by the type's invariant.
+        unsafe { &*self.at(level).node }
     }
 
+    /// The level of the leaf.
     #[inline]
-    pub(crate) fn position(&self) -> usize {
-        usize::from(self.slots[self.height - 1])
+    pub(crate) fn bottom(&self) -> usize {
+        self.height - 1
+    }
+
+    /// The last index that the node on `level` answers for: `u64::MAX` at the right edge only, or if it is held.
+    #[inline]
+    pub(crate) fn upper(&self, level: usize) -> u64 {
+        if level == 0 {
+            u64::MAX
+        } else {
+            self.node(level - 1).last(self.at(level - 1).slot)
+        }
     }
 
     /// Goes on to the first slot of the next leaf; says whether there is one.
     pub(crate) fn next_leaf(&mut self) -> bool {
-        let up = (0..self.height - 1).rev();
-        let Some(level) = up
-            .into_iter()
-            .find(|&level| usize::from(self.slots[level]) + 1 < self.node(level).len())
-        else {
+        let has_next = |&level: &usize| self.at(level).slot + 1 < self.node(level).len();
+        let Some(level) = (0..self.bottom()).rev().find(has_next) else {
             return false;
         };
-        self.slots[level] += 1;
-        self.descend(level, |_| 0);
+        let slot = self.at(level).slot + 1;
+        self.go_from(level, slot, |_| 0);
+        self.prefetch_ahead();
         true
+    }
+
+    /// Asks for leaves that a reader who goes on will come to: by then they are there.
+    fn prefetch_ahead(&self) {
+        const AHEAD: usize = 4;
+        let Some(above) = self.bottom().checked_sub(1) else {
+            return;
+        };
+        let (node, slot) = (self.node(above), self.at(above).slot);
+        let from = if slot == 0 { 1 } else { slot + AHEAD };
+        for i in from..node.len().min(slot + AHEAD + 1) {
+            Node::prefetch_whole(node.child(i));
+        }
     }
 
     /// Goes back behind the last slot of the leaf before; says whether there is one.
     pub(crate) fn prev_leaf(&mut self) -> bool {
-        let Some(level) = (0..self.height - 1).rev().find(|&level| self.slots[level] > 0) else {
+        let Some(level) = (0..self.bottom()).rev().find(|&level| self.at(level).slot > 0) else {
             return false;
         };
-        self.slots[level] -= 1;
-        self.descend(level, |node| node.len() as u8 - 1);
-        self.slots[self.height - 1] += 1;
+        let slot = self.at(level).slot - 1;
+        self.go_from(level, slot, |node| node.len() - 1);
+        let bottom = self.bottom();
+        // SAFETY: by the type's invariant.
+        unsafe { self.levels[bottom].assume_init_mut() }.slot += 1;
         true
     }
 
-    fn descend(&mut self, from: usize, slot: impl Fn(&Node<S>) -> u8) {
-        for level in from + 1..self.height {
-            let child = self.node(level - 1).child(usize::from(self.slots[level - 1]));
-            // INVARIANT: the child in the slot before.
-            self.nodes[level] = child;
-            self.slots[level] = slot(self.node(level));
-        }
+    fn go_from(&mut self, level: usize, slot: usize, below: impl Fn(&Node<S>) -> usize) {
+        // SAFETY: by the type's invariant.
+        unsafe { self.levels[level].assume_init_mut() }.slot = slot;
+        self.step_down(level);
+        self.descend(level + 1, below);
     }
 }

@@ -42,15 +42,25 @@ unsafe impl<E: Entry> Sync for View<E> {}
 unsafe fn walk<K: Search, S>(version: Version<S>, index: u64) -> (*const Node<S>, usize) {
     let mut node = version.node.cast_const();
     for _ in 1..version.height {
-        // SAFETY: by this function's contract the node is there, and the processor has what it takes.
-        let position = unsafe { K::position(&(*node).keys, index) };
+        // SAFETY: by this function's contract.
+        let position = unsafe { search_in::<K, S>(node, index) };
         // SAFETY: an inner node's last key is at least as large as any index that it answers for, so the position is one of
         // its slots.
         node = unsafe { Node::child_of(node, position) };
     }
+    // SAFETY: by this function's contract.
+    (node, unsafe { search_in::<K, S>(node, index) })
+}
+
+/// # Safety
+/// The node is there, and the processor has what `K` needs.
+#[inline(always)]
+unsafe fn search_in<K: Search, S>(node: *const Node<S>, index: u64) -> usize {
+    Node::prefetch(node);
+    // SAFETY: by this function's contract.
+    let node = unsafe { &*node };
     // SAFETY: as above.
-    let position = unsafe { K::position(&(*node).keys, index) };
-    (node, position)
+    unsafe { K::position(&node.keys, index) }
 }
 
 #[inline(always)]

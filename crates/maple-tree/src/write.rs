@@ -6,10 +6,11 @@ use core::ptr::NonNull;
 use lock_api::{MutexGuard, RawMutex};
 use vmaple_rcu::{AllocError, RcuDomain, Reclaim, Update};
 
-use crate::edit::{Displaced as Taken, Edit, Way};
+use crate::edit::{Displaced as Taken, Edit};
 use crate::entry::{Divide, Entry};
 use crate::error::{BuildError, InsertError, InsertErrorKind};
 use crate::node::{Item, MOST};
+use crate::path::Path;
 use crate::primitive::Ordering;
 use crate::range::first_last;
 use crate::tree::{DefaultLock, MapleTree, State};
@@ -111,38 +112,32 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     /// [`InvalidRequest`](InsertErrorKind::InvalidRequest) if the range is empty,
     /// [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
     pub fn insert_range(&mut self, range: impl RangeBounds<u64>, entry: E) -> Result<(), InsertError<E>> {
-        match self.try_insert(first_last(&range)) {
-            Ok(((first, last), way)) => {
-                self.put((first, last), way, entry);
+        let mut path = Path::unset();
+        match self.try_insert(first_last(&range), &mut path) {
+            Ok(range) => {
+                let State { edit, update } = self.state();
+                let item = edit.new_item(update, range, entry.into_raw());
+                edit.put(&mut path, item);
                 Ok(())
             }
             Err(cause) => Err(InsertError { value: entry, cause }),
         }
     }
 
-    /// All of an insertion that can fail.
-    #[expect(clippy::type_complexity)]
+    /// All of an insertion that can fail; sets the path to the place.
+    #[inline]
     fn try_insert(
         &mut self,
         range: Option<(u64, u64)>,
-    ) -> Result<((u64, u64), Option<Way<E::Stamp>>), InsertErrorKind> {
+        path: &mut Path<E::Stamp>,
+    ) -> Result<(u64, u64), InsertErrorKind> {
         let (first, last) = range.ok_or(InsertErrorKind::InvalidRequest)?;
         let State { edit, update } = self.state();
-        let way = (!edit.view.is_empty()).then(|| edit.way(first));
-        if way
-            .as_ref()
-            .is_some_and(|way| Edit::<E, FANOUT>::is_occupied(way, last))
-        {
+        if edit.seek(path, first) && path.is_occupied(last) {
             return Err(InsertErrorKind::Occupied);
         }
         edit.reserve(update, edit.nodes_for_a_leaf(), 0, 0)?;
-        Ok(((first, last), way))
-    }
-
-    fn put(&mut self, range: (u64, u64), way: Option<Way<E::Stamp>>, entry: E) {
-        let State { edit, update } = self.state();
-        let item = edit.new_item(update, range, entry.into_raw());
-        edit.put(way, item);
+        Ok((first, last))
     }
 
     /// Puts an entry over a range, whatever is there: entries inside of the range are displaced, entries that stick out of it
@@ -172,22 +167,22 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
             return Err(InsertError { value: entry, cause });
         };
         let before = self.edit().displaced.len();
-        let Ok((way, divided)) = self.prepare(first, last) else {
+        let mut path = Path::unset();
+        let Ok(divided) = self.prepare(first, last, &mut path) else {
             let cause = InsertErrorKind::AllocError;
             return Err(InsertError { value: entry, cause });
         };
         let State { edit, update } = self.state();
         let item = edit.new_item(update, (first, last), entry.into_raw());
-        match way {
-            Some(way) if Edit::<E, FANOUT>::is_within_leaf(&way, last) => {
-                edit.replace(way, (first, last), Some(item), divided);
-            }
-            Some(_) => {
-                edit.clear(first, last, divided);
-                let way = (!edit.view.is_empty()).then(|| edit.way(first));
-                edit.put(way, item);
-            }
-            None => edit.put(None, item),
+        if path.height == 0 {
+            edit.put(&mut path, item);
+        } else if path.is_within_leaf(last) {
+            edit.replace(&mut path, (first, last), Some(item), divided);
+        } else {
+            edit.clear(first, last, divided);
+            path = Path::unset();
+            edit.seek(&mut path, first);
+            edit.put(&mut path, item);
         }
         Ok(self.displaced(before))
     }
@@ -203,36 +198,41 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     {
         let before = self.edit().displaced.len();
         if let Some((first, last)) = first_last(&range) {
-            let (way, divided) = self.prepare(first, last)?;
-            if way.is_some_and(|way| Edit::<E, FANOUT>::may_hold(&way, last)) {
+            let mut path = Path::unset();
+            let divided = self.prepare(first, last, &mut path)?;
+            if path.height > 0 && (path.is_occupied(last) || !path.is_within_leaf(last)) {
                 self.edit().clear(first, last, divided);
             }
         }
         Ok(self.displaced(before))
     }
 
-    /// All of a store or an erasure that can fail: the way to `first`, if the tree is not empty, and what the upper part of an
-    /// entry that is cut in two is to hold.
-    #[expect(clippy::type_complexity)]
-    fn prepare(&mut self, first: u64, last: u64) -> Result<(Option<Way<E::Stamp>>, Option<Item<E::Stamp>>), AllocError>
+    /// All of a store or an erasure that can fail. Sets the path to `first`, if the tree is not empty; gives what the upper part
+    /// of an entry that is cut in two is to hold.
+    fn prepare(
+        &mut self,
+        first: u64,
+        last: u64,
+        path: &mut Path<E::Stamp>,
+    ) -> Result<Option<Item<E::Stamp>>, AllocError>
     where
         E: Divide,
     {
         let State { edit, update } = self.state();
-        if edit.view.is_empty() {
-            edit.reserve(update, edit.nodes_for_a_leaf(), 0, 0)?;
-            return Ok((None, None));
-        }
-        let way = edit.way(first);
-        if Edit::<E, FANOUT>::is_within_leaf(&way, last) {
+        if !edit.seek(path, first) || path.is_within_leaf(last) {
             edit.reserve(update, edit.nodes_for_a_leaf(), MOST, 0)?;
         } else {
             let (entries, nodes) = edit.weigh(first, last);
             edit.reserve(update, edit.nodes_for_a_range(), entries, nodes)?;
         }
-        let divided = edit.cut_in_two(&way, first, last).map(E::divide).transpose()?;
-        let divided = divided.map(|entry| edit.new_item(update, (0, 0), entry.into_raw()));
-        Ok((Some(way), divided))
+        let cut = if path.height > 0 {
+            path.cut_in_two(first, last)
+        } else {
+            None
+        };
+        // SAFETY: the entry is in the version, which stays until the end of this function.
+        let divided = cut.map(|raw| E::divide(unsafe { E::borrow(raw) })).transpose()?;
+        Ok(divided.map(|entry| edit.new_item(update, (0, 0), entry.into_raw())))
     }
 
     /// Takes the entry out that holds `index`, with its whole range, and lends it.
@@ -262,17 +262,16 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     }
 
     /// Takes the entry at `index` out, and puts `new` in its place; `Err(())` if there is none.
-    #[expect(clippy::type_complexity)]
     fn take(&mut self, index: u64, new: Option<NonNull<()>>) -> Result<Result<RangeEntry<'_, E>, ()>, AllocError> {
         let State { edit, update } = self.state();
-        let way = (!edit.view.is_empty()).then(|| edit.way(index));
-        let held = |way: Way<_>| Edit::<E, FANOUT>::held(&way, index).map(|range| (way, range));
-        let Some((way, range)) = way.and_then(held) else {
+        let mut path = Path::unset();
+        let found = edit.seek(&mut path, index);
+        let Some(range) = found.then(|| path.held(index)).flatten() else {
             return Ok(Err(()));
         };
         edit.reserve(update, edit.nodes_for_a_leaf(), 1, 0)?;
         let new = new.map(|raw| edit.new_item(update, range, raw));
-        edit.replace(way, range, new, None);
+        edit.replace(&mut path, range, new, None);
         let taken = edit.displaced.last();
         Ok(taken.map(lend).ok_or(()))
     }

@@ -3,67 +3,14 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod epochs;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use crossbeam_epoch::{Collector, Guard, LocalHandle};
-use vmaple_rcu::{AllocError, RcuDomain, Reclaim, Retired, Section, Update};
-
-/// Somebody else's reclamation.
-struct Epochs(Collector);
-struct EpochReader(LocalHandle);
-struct EpochSection(Guard);
-struct EpochUpdate(Collector);
-
-// SAFETY: a LocalHandle is not Send for its use, but this one is made where it is used: `reader` is called by the thread
-// that reads, in this test.
-unsafe impl Send for EpochReader {}
-
-// SAFETY: an epoch's guard protects whatever is loaded through it.
-unsafe impl Section for EpochSection {
-    fn protect<P>(&self, mut load: impl FnMut() -> P) -> P {
-        let _ = &self.0;
-        load()
-    }
-}
-
-// SAFETY: what is deferred runs once, after all guards of now are gone.
-unsafe impl Update for EpochUpdate {
-    fn reserve(&mut self, _objects: usize) -> Result<(), AllocError> {
-        Ok(())
-    }
-
-    unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
-        let (object, free) = (retired.object.expose_provenance(), retired.free);
-        let guard = self.0.register().pin();
-        let work = move || {
-            // SAFETY: the caller's contract.
-            unsafe { free(std::ptr::with_exposed_provenance_mut(object)) }
-        };
-        // SAFETY: the caller's contract, which is crossbeam's.
-        unsafe { guard.defer_unchecked(work) };
-        guard.flush();
-        Ok(())
-    }
-}
-
-// SAFETY: one collector's handles belong together.
-unsafe impl Reclaim for Epochs {
-    type Reader = EpochReader;
-    type Section<'r> = EpochSection;
-    type Update = EpochUpdate;
-
-    fn reader(&self) -> Result<EpochReader, AllocError> {
-        Ok(EpochReader(self.0.register()))
-    }
-
-    fn read_lock<'r>(reader: &'r EpochReader) -> EpochSection
-    where
-        Self: 'r,
-    {
-        EpochSection(reader.0.pin())
-    }
-}
+use crossbeam_epoch::Collector;
+use epochs::{EpochUpdate, Epochs};
+use vmaple_rcu::{RcuDomain, Reclaim, Retired, Section, Update};
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 

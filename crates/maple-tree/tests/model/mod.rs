@@ -1,32 +1,34 @@
 //! What a tree should do, done naively: a map from first indexes.
 
+#![allow(dead_code)] // each test uses some of it
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// Entries that ascend and do not overlap: first index to last index and value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Model(pub BTreeMap<u64, (u64, u32)>);
+pub(crate) struct Model(pub(crate) BTreeMap<u64, (u64, u32)>);
 
-pub type Entry = (RangeInclusive<u64>, u32);
+pub(crate) type Entry = (RangeInclusive<u64>, u32);
 
 impl Model {
-    pub fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         self.0
             .iter()
             .map(|(&first, &(last, value))| (first..=last, value))
             .collect()
     }
 
-    pub fn overlapping(&self, first: u64, last: u64) -> Vec<Entry> {
+    pub(crate) fn overlapping(&self, first: u64, last: u64) -> Vec<Entry> {
         let touches = |(range, _): &Entry| *range.start() <= last && *range.end() >= first;
         self.entries().into_iter().filter(touches).collect()
     }
 
-    pub fn load(&self, index: u64) -> Option<u32> {
+    pub(crate) fn load(&self, index: u64) -> Option<u32> {
         self.overlapping(index, index).first().map(|&(_, value)| value)
     }
 
-    pub fn insert(&mut self, first: u64, last: u64, value: u32) -> bool {
+    pub(crate) fn insert(&mut self, first: u64, last: u64, value: u32) -> bool {
         let free = self.overlapping(first, last).is_empty();
         if free {
             self.0.insert(first, (last, value));
@@ -35,7 +37,7 @@ impl Model {
     }
 
     /// Returns what was displaced: entries of which nothing is left.
-    pub fn erase_range(&mut self, first: u64, last: u64) -> Vec<Entry> {
+    pub(crate) fn erase_range(&mut self, first: u64, last: u64) -> Vec<Entry> {
         let mut displaced = Vec::new();
         for (range, value) in self.overlapping(first, last) {
             self.0.remove(range.start());
@@ -53,20 +55,20 @@ impl Model {
         displaced
     }
 
-    pub fn store(&mut self, first: u64, last: u64, value: u32) -> Vec<Entry> {
+    pub(crate) fn store(&mut self, first: u64, last: u64, value: u32) -> Vec<Entry> {
         let displaced = self.erase_range(first, last);
         self.0.insert(first, (last, value));
         displaced
     }
 
-    pub fn erase(&mut self, index: u64) -> Option<Entry> {
+    pub(crate) fn erase(&mut self, index: u64) -> Option<Entry> {
         let held = self.overlapping(index, index).pop()?;
         self.0.remove(held.0.start());
         Some(held)
     }
 
     /// Gaps as first and last index.
-    pub fn gaps(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn gaps(&self) -> Vec<(u64, u64)> {
         let mut gaps = Vec::new();
         let mut next = Some(0);
         for (&first, &(last, _)) in &self.0 {
@@ -79,7 +81,7 @@ impl Model {
         gaps
     }
 
-    pub fn empty_area(&self, size: u64, min: u64, max: u64, align: u64) -> Option<u64> {
+    pub(crate) fn empty_area(&self, size: u64, min: u64, max: u64, align: u64) -> Option<u64> {
         self.gaps().into_iter().find_map(|(first, last)| {
             let start = first.max(min).checked_next_multiple_of(align)?;
             let end = start.checked_add(size - 1)?;
@@ -87,7 +89,7 @@ impl Model {
         })
     }
 
-    pub fn empty_area_rev(&self, size: u64, min: u64, max: u64, align: u64) -> Option<u64> {
+    pub(crate) fn empty_area_rev(&self, size: u64, min: u64, max: u64, align: u64) -> Option<u64> {
         self.gaps().into_iter().rev().find_map(|(first, last)| {
             let start = last.min(max).checked_sub(size - 1)? / align * align;
             (start >= first.max(min)).then_some(start)

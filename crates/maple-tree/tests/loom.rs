@@ -1,0 +1,120 @@
+//! Publishing and reading under every interleaving and every reordering that the memory model allows. Run by `ci/loom.sh`.
+
+#![cfg(loom)]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::ptr::NonNull;
+
+use loom::cell::UnsafeCell;
+use loom::thread;
+use maple_tree::{DefaultLock, Entry, MapleTree};
+use vmaple_rcu::{Fences, RcuDomain};
+
+/// An entry's object, not freed but marked; the cell tells loom of every access.
+struct Object {
+    number: u32,
+    birth: std::sync::atomic::AtomicU64,
+    freed: UnsafeCell<bool>,
+}
+
+/// A pointer to one that the model keeps.
+struct Marked(&'static Object);
+
+// SAFETY: what is under test; loom watches the cell.
+unsafe impl Send for Marked {}
+// SAFETY: as above.
+unsafe impl Sync for Marked {}
+
+fn object(number: u32) -> &'static Object {
+    Box::leak(Box::new(Object {
+        number,
+        birth: std::sync::atomic::AtomicU64::new(0),
+        freed: UnsafeCell::new(false),
+    }))
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        self.0.freed.with_mut(|freed| {
+            // SAFETY: loom checks that nobody else is at it.
+            unsafe { *freed = true };
+        });
+    }
+}
+
+/// The number of an object that is not freed.
+fn read(object: &Object) -> u32 {
+    object.freed.with(|freed| {
+        // SAFETY: loom checks that nobody writes.
+        assert!(!unsafe { *freed }, "read after it was freed");
+    });
+    object.number
+}
+
+// SAFETY: a pointer to an object that is never freed.
+unsafe impl Entry for Marked {
+    type Stamp = ();
+    type Borrowed<'a> = &'static Object;
+    const BYTES: usize = 8;
+
+    fn into_raw(self) -> NonNull<()> {
+        let raw = NonNull::from(self.0).cast();
+        std::mem::forget(self);
+        raw
+    }
+
+    unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        // SAFETY: from `into_raw`.
+        Self(unsafe { raw.cast().as_ref() })
+    }
+
+    unsafe fn borrow<'a>(raw: NonNull<()>) -> Self::Borrowed<'a> {
+        // SAFETY: from `into_raw`.
+        unsafe { raw.cast().as_ref() }
+    }
+
+    unsafe fn note_birth(raw: NonNull<()>, birth: u64) {
+        // SAFETY: from `into_raw`.
+        unsafe { Self::borrow(raw) }
+            .birth
+            .store(birth, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    unsafe fn birth(raw: NonNull<()>, (): ()) -> u64 {
+        // SAFETY: from `into_raw`.
+        unsafe { Self::borrow(raw) }
+            .birth
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+type Tree = MapleTree<Marked, RcuDomain, DefaultLock, 3>;
+
+/// A writer moves an entry from one place to another in one transaction: a reader finds it at one of them.
+#[test]
+fn a_reader_finds_one_whole_version_and_nothing_that_is_freed() {
+    loom::model(|| {
+        let (domain, updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
+        let tree = Tree::with_rcu(domain, updater).unwrap();
+        tree.insert(10, Marked(object(0))).unwrap();
+        let tree = std::sync::Arc::new(tree);
+        let reading = {
+            let reader = tree.owned_reader().unwrap();
+            thread::spawn(move || {
+                let view = reader.read_lock();
+                let found = [view.load(10), view.load(20)].map(|held| held.map(read));
+                assert!(found[0].is_some() != found[1].is_some(), "{found:?}");
+                // Once more: it must stay, not only have been there.
+                assert_eq!([view.load(10), view.load(20)].map(|held| held.map(read)), found);
+            })
+        };
+        let mut write = tree.write();
+        write.erase(10).unwrap();
+        write.insert(20, Marked(object(1))).unwrap();
+        write.commit();
+        write.updater().flush();
+        drop(write);
+        tree.rcu().reap();
+        reading.join().unwrap();
+    });
+}

@@ -1,0 +1,173 @@
+//! Short of memory: whatever needs some says so and changes nothing; and where it has been taken before, none is asked for. The
+//! allocator of this test refuses the threads that ask for it.
+
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+
+use maple_tree::{DefaultLock, InsertErrorKind, MapleTree, View, Write};
+use vmaple_rcu::{Fences, RcuDomain};
+
+thread_local! {
+    /// Allocations of this thread that succeed before all others fail; negative: all succeed.
+    static LEFT: Cell<isize> = const { Cell::new(-1) };
+    /// Calls of the allocator by this thread.
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Bytes that are not freed.
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+struct Refusing;
+
+// SAFETY: the system's allocator, or null, which the trait allows.
+unsafe impl GlobalAlloc for Refusing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        match LEFT.get() {
+            0 => return std::ptr::null_mut(),
+            left => LEFT.set((left - 1).max(-1)),
+        }
+        LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        CALLS.set(CALLS.get() + 1);
+        LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's contract.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Refusing = Refusing;
+
+type Tree<E> = MapleTree<E, RcuDomain, DefaultLock, 3>;
+
+/// Runs `work` with so many allocations.
+fn with_allocations<T>(left: isize, work: impl FnOnce() -> T) -> T {
+    LEFT.set(left);
+    let result = work();
+    LEFT.set(-1);
+    result
+}
+
+fn tree() -> Tree<Arc<u32>> {
+    let (domain, updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
+    let tree = Tree::with_rcu(domain, updater).unwrap();
+    for i in 0..60 {
+        tree.insert_range(i * 10..i * 10 + 6, Arc::new(i as u32)).unwrap();
+    }
+    tree
+}
+
+type Transaction<'t> = Write<'t, Arc<u32>, RcuDomain, DefaultLock, 3>;
+
+fn content(view: &View<Arc<u32>>) -> Vec<(std::ops::RangeInclusive<u64>, u32)> {
+    view.validate(3).unwrap();
+    view.iter().map(|(range, value)| (range, *value)).collect()
+}
+
+/// Fails each allocation of `edit` in turn, until it succeeds, after any number of other edits of the same transaction, which
+/// leave more or fewer nodes in the pool.
+fn fail_each(edit: impl Fn(&mut Transaction<'_>, Arc<u32>) -> Result<(), InsertErrorKind>) {
+    let mut refused = 0;
+    for (before, left) in (0..60).flat_map(|before| (0..12).map(move |left| (before, left))) {
+        let tree = tree();
+        let mut write = tree.write();
+        for i in 0..before {
+            write.replace(i * 10, Arc::new(i as u32)).unwrap();
+        }
+        let (before, value) = (content(&write), Arc::new(7));
+        if let Err(cause) = with_allocations(left, || edit(&mut write, Arc::clone(&value))) {
+            assert_eq!(cause, InsertErrorKind::AllocError);
+            assert_eq!(content(&write), before, "changed by an edit that failed");
+            assert_eq!(Arc::strong_count(&value), 1, "kept by an edit that failed");
+            refused += 1;
+            // And now with memory.
+            edit(&mut write, value).unwrap();
+        }
+        write.commit();
+        content(&write);
+    }
+    println!("{refused} allocations refused");
+    assert!(refused > 0, "nothing was short");
+}
+
+#[test]
+fn an_edit_that_fails_for_want_of_memory_changes_nothing() {
+    let before = LIVE.load(Ordering::Relaxed);
+    fail_each(|write, value| write.store_range(3..=4, value).map(|_| ()).map_err(|e| e.cause));
+    fail_each(|write, value| write.store_range(13..=404, value).map(|_| ()).map_err(|e| e.cause));
+    fail_each(|write, value| write.erase_range(2..=3).map(|_| drop(value)).map_err(Into::into));
+    fail_each(|write, value| write.erase_range(2..=511).map(|_| drop(value)).map_err(Into::into));
+    fail_each(|write, value| write.erase_range(..).map(|_| drop(value)).map_err(Into::into));
+    fail_each(|write, value| write.clear().map(|()| drop(value)).map_err(Into::into));
+    fail_each(|write, value| write.erase(30).map(|_| drop(value)).map_err(Into::into));
+    fail_each(|write, value| write.insert(107, value).map_err(|e| e.cause));
+    fail_each(|write, value| write.replace(100, value).map(|_| ()).map_err(|e| e.cause));
+    fail_each(|write, value| write.alloc_range(3, .., 1, value).map(|_| ()).map_err(|e| e.cause));
+    fail_each(|write, value| {
+        let same = (0..100).map(|i| (i * 3..i * 3 + 2, Arc::clone(&value)));
+        write.build(same).map_err(|_| InsertErrorKind::AllocError)
+    });
+    // Tests run at the same time in this process: only roughly.
+    let lost = LIVE.load(Ordering::Relaxed) - before;
+    assert!(lost < 64 << 10, "{lost} bytes lost");
+}
+
+#[test]
+fn trees_readers_and_copies_that_do_not_fit_are_refused() {
+    for left in 0..3 {
+        assert!(with_allocations(left, || Tree::<u32>::new().is_err()), "{left}");
+    }
+    let tree = tree();
+    let snapshot = tree.snapshot().unwrap();
+    let mut copied = false;
+    for left in 0..200 {
+        copied |= with_allocations(left, || Tree::dup(&snapshot).is_ok());
+    }
+    assert!(copied);
+    drop(snapshot);
+    let mut readers: Vec<_> = (0..16).map(|_| tree.reader().unwrap()).collect();
+    assert!(with_allocations(0, || tree.reader().is_err() && tree.snapshot().is_err()));
+    readers.pop();
+    assert!(with_allocations(0, || tree.reader().is_ok()));
+}
+
+/// What a timed path does: edits of one range, reads, scans, gap searches, snapshots' worth of sections.
+#[test]
+fn once_warm_a_tree_neither_allocates_nor_frees() {
+    let tree = MapleTree::<u32>::new().unwrap();
+    for i in 0..10_000_u32 {
+        tree.insert_range(u64::from(i) * 10..u64::from(i) * 10 + 6, i).unwrap();
+    }
+    tree.reserve(2_000).unwrap();
+    let reader = tree.reader().unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut turn = |rounds: usize| {
+        for _ in 0..rounds {
+            let first = random.u64(..10_000) * 10;
+            tree.erase(first).unwrap();
+            tree.insert_range(first..first + 6, 1).unwrap();
+            tree.store_range(first + 2..first + 4, 2).unwrap();
+            tree.store_range(first..first + 6, 3).unwrap();
+            let view = reader.read_lock();
+            assert_eq!(view.load(first), Some(3));
+            assert!(view.find(first).is_some() && view.find_rev(first).is_some());
+            assert!(view.empty_area(3, first.., 1).is_some());
+            assert!(view.range(first..).take(20).count() > 0);
+        }
+    };
+    // The list of sections, the blocks of retired objects and the pool get what they need once.
+    turn(5_000);
+    let before = CALLS.get();
+    turn(20_000);
+    assert_eq!(CALLS.get() - before, 0, "calls of the allocator");
+}

@@ -49,5 +49,8 @@ mutate "births ignored" reap.rs 's/record\.retired\.birth <= s\.hi/true/' domain
 mutate "births not counted" update.rs 's/self\.count\(bytes\);\s*\/\/ Relaxed: this value alone advances it\.\s*self\.domain/self.domain/' domain births_alone_advance_the_era
 mutate "no look again at what is parked" reap.rs 's/ready\.take\(&mut parked\.blocks\);\s*slot\.count_parked\(None\);\s*\}\s*\}\s*stays/}}stays/' domain an_object_stays_while_a_guard_holds_it_and_goes_after
 mutate "synchronize_rcu does not wait" update.rs 's/while slot\.lo\.load\(Ordering::Acquire\) < era/while false/' loom synchronize_rcu_waits_for_sections_that_are_open
+unread=what_is_unread_may_be_freed_at_once
+mutate "no fence before it is called unread" update.rs 's/&& fences\.heavy\(\)//' loom $unread
+mutate "unread without Acquire" update.rs 's/slot\.lo\.load\(Ordering::Acquire\) == IDLE/slot.lo.load(Ordering::Relaxed) == IDLE/' loom $unread
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -190,12 +190,18 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             node = next;
         }
         root.publish(self.view.version);
+        // Nobody reads, most of the time: then these nodes are the next to be made.
+        let is_unread = update.is_unread();
         let mut node = core::mem::replace(&mut self.replaced, ptr::null_mut());
         while !node.is_null() {
             // SAFETY: a replaced node stays until it is retired, and freed.
             let next = unsafe { &*node }.link();
-            // SAFETY: by the type's invariant the version that has just been published does not reach it.
-            unsafe { retire_node(update, node) };
+            if is_unread {
+                self.pool.put(node);
+            } else {
+                // SAFETY: by the type's invariant the version that has just been published does not reach it.
+                unsafe { retire_node(update, node) };
+            }
             node = next;
         }
         self.replaced_len = 0;

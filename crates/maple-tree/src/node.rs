@@ -284,7 +284,14 @@ impl<S: Stamp> Node<S> {
 
     /// As an inner node: the largest gap below.
     pub(crate) fn inner_gap(&self) -> u64 {
-        self.slots[..self.len()].iter().map(|slot| slot.word).max().unwrap_or(0)
+        // Two at a time: each comparison waits for the one before.
+        let slots = &self.slots[..self.len()];
+        let (pairs, odd) = slots.as_chunks::<2>();
+        let start = odd.first().map_or(0, |slot| slot.word);
+        let largest = pairs
+            .iter()
+            .fold((start, 0), |(a, b), [x, y]| (x.word.max(a), y.word.max(b)));
+        largest.0.max(largest.1)
     }
 
     pub(crate) fn link(&self) -> *mut Node<S> {

@@ -157,17 +157,11 @@ impl<S: Stamp> Pool<S> {
         let returned = unsafe { &(*self.shared.as_ptr()).returned };
         // Acquire pairs with the Release in `give_back`: the node's last readers are done with it, and its link is there.
         let mut node = returned.swap(ptr::null_mut(), Ordering::Acquire);
-        // What came back last is to be taken first: it goes in front, the others in their order after it.
-        let rest = self.free;
-        self.free = if node.is_null() { rest } else { node };
         while !node.is_null() {
-            self.len += 1;
             // SAFETY: nodes in the list are this pool's, and nobody else's any more.
-            let this = unsafe { &*node };
-            node = this.link();
-            if node.is_null() {
-                this.set_link(rest);
-            }
+            let next = unsafe { &*node }.link();
+            self.put(node);
+            node = next;
         }
     }
 

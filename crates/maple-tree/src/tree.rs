@@ -6,7 +6,7 @@ use core::ops::RangeBounds;
 use core::ops::RangeInclusive;
 
 use lock_api::RawMutex;
-use vmaple_rcu::{AllocError, RcuDomain, Reclaim, Update};
+use vmaple_rcu::{AllocError, Fences, RcuDomain, Reclaim, Update};
 
 use crate::edit::Edit;
 use crate::entry::{Divide, Entry};
@@ -49,12 +49,14 @@ pub struct MapleTree<E: Entry, R: Reclaim = RcuDomain, L: RawMutex = DefaultLock
 }
 
 impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANOUT> {
-    /// An empty tree with an RCU domain of its own.
+    /// An empty tree with an RCU domain of its own, with [`Fences::Symmetric`]: writers then know for the price of a fence that
+    /// nobody reads, and use the nodes that they replace again at once. Readers pay a fence for each section; where sections
+    /// are as short as one lookup, [`with_rcu`](Self::with_rcu) takes a domain with the other fences.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
     pub fn new() -> Result<Self, AllocError> {
-        let (rcu, update) = RcuDomain::new()?;
+        let (rcu, update) = RcuDomain::with_fences(Fences::Symmetric)?;
         Self::with_rcu(rcu, update)
     }
 

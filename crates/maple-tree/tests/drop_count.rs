@@ -72,7 +72,7 @@ fn churn<E: Entry>(make: impl Fn(Value) -> E, check: impl Fn(E::Borrowed<'_>)) {
         }
         drop(write);
         let i = random.usize(..3);
-        for view in &guards[i].take() {
+        if let Some(view) = guards[i].take() {
             view.iter().for_each(|(_, value)| check(value));
         }
         guards[i] = Some(readers[i].read_lock());

@@ -61,6 +61,11 @@ impl Fences {
         }
     }
 
+    /// Whether the heavy fence costs no more than freeing a few objects.
+    pub(crate) fn is_heavy_cheap(self) -> bool {
+        self == Self::Symmetric
+    }
+
     /// Blocks of retired objects for which one heavy fence is worth its price.
     pub(crate) fn blocks_for_a_fence(self) -> usize {
         match self {

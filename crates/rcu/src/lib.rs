@@ -69,6 +69,7 @@
 //! | [`Reader::read_lock`], dropping a guard | none | wait-free |
 //! | [`Reader::read_lock_at`], [`Guard::protect`], [`RcuPtr::dereference`] | at most 64 rounds | wait-free |
 //! | [`Updater::birth`], [`Updater::retire`] | over blocks reserved (at most a walk of what is asked), and a push to a stack that only the reaper takes from | lock-free; never waits for a reader |
+//! | [`Updater::is_unread`] | over readers' slots | wait-free |
 //! | [`RcuDomain::reap`] | over readers' slots and at most 64 blocks | never waits: another reaper at work is left to it |
 //! | [`RcuDomain::reader`] | over slots | lock-free |
 //! | [`Updater::synchronize_rcu`], [`Updater::rcu_barrier`] | until readers leave | waits; for those who want that |
@@ -83,7 +84,8 @@
 //! | `lo`, `hi` then the object's word | reader: stores, light fence, load | fence | unlinking store, heavy fence, look: the look sees the announcement or the load sees the unlinking |
 //! | `hi` | `enter`, `extend` | Relaxed | ordered by the fences alone |
 //! | slot `claimed` | `claim`, `release` | Acquire, Release | each other |
-//! | slot chunks | `claim` | Release | Acquire in `iter` |
+//! | slot chunks | `claim` | Release | Acquire in `chunks` |
+//! | a chunk's `used` | `claim` | Relaxed | ordered by the fences, as `lo` is |
 //! | `sealed`, `empty` | `push` | Release | Acquire in `take_all` |
 //! | reaper's `locked` | `try_lock`, `Held::drop` | Acquire, Release | each other |
 //! | `handles` | `Handle::drop` | Release, Acquire fence | each other |
@@ -99,6 +101,7 @@
 //! | the fence at the entry; the fence before the look; Release at the end of a section; Acquire in the look | loom: `a_reader_keeps_what_a_writer_replaces` |
 //! | the extension; the fence after it; loading again after it; keeping `lo` while something is held | loom: `an_interval_is_extended_before_a_younger_object_is_used` |
 //! | rule C | loom: `without_rule_c_a_young_child_in_an_unlinked_parent_is_used_after_it_was_freed` |
+//! | the fence and the Acquire in `is_unread` | loom: `what_is_unread_may_be_freed_at_once` |
 //! | the wait in `synchronize_rcu` | loom: `synchronize_rcu_waits_for_sections_that_are_open` |
 //! | birth eras | `a_frozen_reader_holds_what_was_live_and_no_more` |
 //! | keeping `lo` while an inner section is open | `a_root_that_is_loaded_again_keeps_what_inner_sections_hold` |

@@ -25,7 +25,8 @@ pub unsafe trait Section {
 /// The writer's side; its holder is the only writer.
 ///
 /// # Safety
-/// What is retired is freed once, after every section has ended that could have found it.
+/// What is retired is freed once, after every section has ended that could have found it. [`is_unread`](Self::is_unread) is
+/// true only if every section has ended that could have found what was unlinked before.
 pub unsafe trait Update {
     /// Makes sure that so many calls of [`retire`](Self::retire) need no memory.
     ///
@@ -47,6 +48,12 @@ pub unsafe trait Update {
     /// # Safety
     /// As for [`Updater::retire`].
     unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired>;
+
+    /// Whether no section is open that began before now: what has been unlinked may then be freed at once. `false` where that
+    /// can not be told cheaply.
+    fn is_unread(&mut self) -> bool {
+        false
+    }
 
     /// Whether [`Reclaim::reap`] is worth its price now; never where freeing is somebody else's task.
     fn reap_due(&mut self) -> bool {
@@ -131,6 +138,11 @@ unsafe impl Update for Updater {
     unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
         // SAFETY: the same contract.
         unsafe { Updater::retire(self, retired) }
+    }
+
+    #[inline]
+    fn is_unread(&mut self) -> bool {
+        Updater::is_unread(self)
     }
 
     #[inline]

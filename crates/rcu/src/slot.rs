@@ -6,7 +6,7 @@ use core::ptr::{self, NonNull};
 use crate::block::BlockList;
 use crate::error::AllocError;
 use crate::memory;
-use crate::primitive::{AtomicBool, AtomicPtr, AtomicU64, Ordering, unique_id};
+use crate::primitive::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, unique_id};
 
 /// The value of `lo` outside of a section: no era reaches it.
 pub(crate) const IDLE: u64 = u64::MAX;
@@ -96,6 +96,8 @@ const CHUNK: usize = 2;
 
 struct Chunk {
     slots: [Slot; CHUNK],
+    /// Slots from the first on that have ever been claimed.
+    used: AtomicUsize,
     /// Written before the chunk is published, never after.
     next: *mut Chunk,
 }
@@ -122,11 +124,16 @@ impl Registry {
 
     /// Claims a slot; it lives as long as the registry.
     pub(crate) fn claim(&self) -> Result<NonNull<Slot>, AllocError> {
-        if let Some(slot) = self.iter().find(|slot| slot.claim()) {
-            return Ok(slot.into());
+        for chunk in self.chunks() {
+            if let Some(i) = chunk.slots.iter().position(Slot::claim) {
+                // Relaxed: before the reader's fence, as its announcements are.
+                chunk.used.fetch_max(i + 1, Ordering::Relaxed);
+                return Ok((&chunk.slots[i]).into());
+            }
         }
         let chunk = memory::try_box(Chunk {
             slots: core::array::from_fn(|_| Slot::new()),
+            used: AtomicUsize::new(1),
             next: ptr::null_mut(),
         })?;
         // SAFETY: the chunk is new and this thread's alone; slot 0 exists.
@@ -148,17 +155,22 @@ impl Registry {
         }
     }
 
-    /// All slots that are in the list now.
+    /// All slots that have ever been claimed.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.chunks()
+            .flat_map(|chunk| &chunk.slots[..chunk.used.load(Ordering::Relaxed)])
+    }
+
+    /// The chunks that are in the list now.
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         // Pairs with the Release in `claim`.
         let mut chunk = self.chunks.load(Ordering::Acquire);
         core::iter::from_fn(move || {
             // SAFETY: by the type's invariant a chunk in the list is initialised and lives as long as `self`.
             let this = unsafe { chunk.as_ref()? };
             chunk = this.next;
-            Some(this.slots.iter())
+            Some(this)
         })
-        .flatten()
     }
 }
 

@@ -132,6 +132,20 @@ impl Updater {
         Ok(())
     }
 
+    /// Whether no section is open that began before now: what this thread has unlinked before, no reader can hold, and it may
+    /// be freed at once instead of retired.
+    ///
+    /// A fence and a look at every reader's slot: for who writes while usually nobody reads. With [`Fences::Asymmetric`] it
+    /// would be a system call, and the answer is no.
+    #[inline]
+    pub fn is_unread(&mut self) -> bool {
+        let fences = self.domain.fences;
+        // Acquire as in the reaper's look: what sections that are over have done comes before the free.
+        fences.is_heavy_cheap()
+            && fences.heavy()
+            && (self.domain.registry.iter()).all(|slot| slot.lo.load(Ordering::Acquire) == IDLE)
+    }
+
     /// Whether so much has been retired since the last yes that [`RcuDomain::reap`] is worth its fence: to be asked, and
     /// then done, by whoever has just left the structure's lock.
     #[inline]

@@ -250,6 +250,31 @@ fn without_rule_c_a_young_child_in_an_unlinked_parent_is_used_after_it_was_freed
 }
 
 #[test]
+fn what_is_unread_may_be_freed_at_once() {
+    loom::model(|| {
+        let (domain, mut updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
+        let object = object();
+        let born = updater.birth(8);
+        let root = Arc::new(AtomicPtr::new(object));
+        let thread = {
+            let (domain, root) = (domain.clone(), Arc::clone(&root));
+            // Registers only now: a slot may be claimed while the writer looks.
+            thread::spawn(move || load(&domain.reader().unwrap(), &root))
+        };
+        root.store(std::ptr::null_mut(), Ordering::Release);
+        if updater.is_unread() {
+            // SAFETY: no section is left that could have found it.
+            unsafe { mark(object.cast()) };
+        } else {
+            retire(&mut updater, object, born);
+        }
+        thread.join().unwrap();
+        drop((updater, domain));
+        clean(&[object]);
+    });
+}
+
+#[test]
 fn synchronize_rcu_waits_for_sections_that_are_open() {
     loom::model(|| {
         let (domain, mut updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();

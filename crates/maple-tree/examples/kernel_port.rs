@@ -61,6 +61,9 @@ unsafe impl Reclaim for KernelRcu {
     type Reader = ();
     type Section<'r> = ReadSide;
     type Update = Callbacks;
+    fn owns(&self, _: &Callbacks) -> bool {
+        true
+    }
     fn reader(&self) -> Result<(), AllocError> {
         Ok(())
     }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use vmaple_rcu::{AllocError, Update};
 
-use crate::edit::Edit;
+use crate::edit::{Edit, Mark};
 use crate::entry::Entry;
 use crate::error::BuildError;
 use crate::node::{HEIGHT, Item, Node, Stamp};
@@ -17,6 +17,20 @@ struct Open<S> {
     lower: u64,
 }
 
+/// Takes back what was built if it does not become whole, whether it fails or the caller's iterator unwinds.
+struct Building<'e, E: Entry, const FANOUT: usize> {
+    edit: &'e mut Edit<E, FANOUT>,
+    mark: Option<Mark<E>>,
+}
+
+impl<E: Entry, const FANOUT: usize> Drop for Building<'_, E, FANOUT> {
+    fn drop(&mut self) {
+        if let Some(mark) = self.mark.take() {
+            self.edit.undo_to(mark);
+        }
+    }
+}
+
 impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     /// Replaces all that the version holds by `ranges`; changes nothing if they are not as they should be.
     pub(crate) fn build(
@@ -24,12 +38,14 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         update: &mut impl Update,
         ranges: impl Iterator<Item = Result<(Option<(u64, u64)>, E), BuildError>>,
     ) -> Result<(), BuildError> {
-        let mark = self.mark();
+        let mut building = Building {
+            mark: Some(self.mark()),
+            edit: self,
+        };
         let mut levels = Vec::new();
-        if let Err(error) = self.build_levels(update, ranges, &mut levels) {
-            self.undo_to(mark);
-            return Err(error);
-        }
+        building.edit.build_levels(update, ranges, &mut levels)?;
+        building.mark = None;
+        drop(building);
         self.displace_all();
         self.close(levels);
         Ok(())

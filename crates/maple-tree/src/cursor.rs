@@ -30,6 +30,12 @@ pub struct Cursor<'v, E: Entry> {
     entry: Option<E::Borrowed<'v>>,
 }
 
+impl<E: Entry> Clone for Cursor<'_, E> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
 impl<'v, E: Entry> Cursor<'v, E> {
     pub(crate) fn new(view: &'v View<E>, index: u64) -> Self {
         let mut cursor = Self {
@@ -90,6 +96,7 @@ impl<'v, E: Entry> Cursor<'v, E> {
 
     /// Goes to the next entry; stays where it is if there is none.
     #[doc(alias = "mas_next")]
+    #[doc(alias = "mt_next")]
     #[allow(clippy::should_implement_trait)] // an iterator could not go back
     pub fn next(&mut self) -> Option<RangeEntry<'v, E>> {
         let found = self.view.find(self.last.checked_add(1)?)?;
@@ -99,6 +106,7 @@ impl<'v, E: Entry> Cursor<'v, E> {
 
     /// Goes to the entry before; stays where it is if there is none.
     #[doc(alias = "mas_prev")]
+    #[doc(alias = "mt_prev")]
     pub fn prev(&mut self) -> Option<RangeEntry<'v, E>> {
         let found = self.view.find_rev(self.first.checked_sub(1)?)?;
         self.stand_on(found.clone());

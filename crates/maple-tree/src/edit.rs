@@ -26,6 +26,9 @@ pub(crate) struct Displaced<E: Entry> {
     pub(crate) stamp: E::Stamp,
 }
 
+/// How far a transaction has come: the node that it made last, and how many entries it has brought.
+pub(crate) type Mark<E> = (*mut Node<<E as Entry>::Stamp>, usize);
+
 /// The writer's side of a tree.
 ///
 /// # Invariants
@@ -75,9 +78,6 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         entries: usize,
         nodes_above: usize,
     ) -> Result<(), AllocError> {
-        if self.view.version.height == HEIGHT {
-            return Err(AllocError);
-        }
         self.pool.reserve(nodes)?;
         self.displaced.try_reserve(entries).map_err(|_| AllocError)?;
         if E::OWNS {
@@ -88,15 +88,25 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         update.reserve(self.replaced_len + nodes + nodes_above + displaced + 1)
     }
 
+    /// Takes all memory for an edit of one leaf that puts an entry in.
+    pub(crate) fn reserve_to_grow(&mut self, update: &mut impl Update) -> Result<(), AllocError> {
+        if self.view.version.height == HEIGHT {
+            return Err(AllocError);
+        }
+        self.reserve(update, self.nodes_for_a_leaf(), MOST, 0)
+    }
+
     /// Nodes that an edit of one leaf takes at most: its way, a neighbour and a third node on each level, the way to the leaf
     /// behind it, one more level.
     pub(crate) fn nodes_for_a_leaf(&self) -> usize {
         5 * self.view.version.height + 2
     }
 
-    /// Nodes that clearing any range takes at most: twice on every level something is cut, and each cut may be one of a leaf's.
+    /// Nodes that clearing any range takes at most, and putting an entry there: two paths, a neighbour and a third node on each
+    /// level for each cut that reaches it, twice on every level.
     pub(crate) fn nodes_for_a_range(&self) -> usize {
-        (2 * self.view.version.height + 3) * self.nodes_for_a_leaf()
+        let height = self.view.version.height;
+        height * height + 9 * height + 4
     }
 
     /// Entries with an index in `first..=last`, and the nodes on all ways to them.
@@ -190,6 +200,9 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             node = next;
         }
         root.publish(self.view.version);
+        // From here on nothing of it is this transaction's own, whatever may unwind.
+        self.inserted.clear();
+        self.id += 1;
         // Nobody reads, most of the time: then these nodes are the next to be made.
         let is_unread = update.is_unread();
         let mut node = core::mem::replace(&mut self.replaced, ptr::null_mut());
@@ -209,17 +222,15 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             // SAFETY: as for nodes.
             unsafe { retire_entry::<E>(update, raw, stamp) };
         }
-        self.inserted.clear();
-        self.id += 1;
     }
 
     /// What was made and inserted up to now.
-    pub(crate) fn mark(&self) -> (*mut Node<E::Stamp>, usize) {
+    pub(crate) fn mark(&self) -> Mark<E> {
         (self.made, self.inserted.len())
     }
 
     /// Takes back what was made and inserted after `mark`, none of which the version reaches.
-    pub(crate) fn undo_to(&mut self, (made, inserted): (*mut Node<E::Stamp>, usize)) {
+    pub(crate) fn undo_to(&mut self, (made, inserted): Mark<E>) {
         while self.made != made {
             let node = self.made;
             // SAFETY: made by this transaction.

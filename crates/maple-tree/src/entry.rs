@@ -18,8 +18,10 @@ pub use crate::node::Stamp;
 /// [`note_birth`](Self::note_birth): a leaf then needs 24 bytes for an entry instead of 32.
 ///
 /// # Safety
-/// - `from_raw` gives back what went into `into_raw`; `borrow` gives what may be shared by any number of threads until then.
-/// - With `Stamp = ()`, `birth` gives what `note_birth` was last called with, or an earlier era.
+/// - `from_raw` gives back what went into `into_raw`; `borrow` gives what may be shared by any number of threads until then, and
+///   through which nothing can be reached after `'a`.
+/// - `birth` gives what `note_birth` was last called with, or an earlier era; never a later one.
+/// - With `OWNS = false`, `from_raw` is not called for entries that leave the tree: nothing is lost by that.
 pub unsafe trait Entry: Send + Sync + Sized + 'static {
     /// Where the era of birth is: `u64` beside the entry, `()` with the entry itself, or nowhere if there is nothing to free.
     type Stamp: Stamp;
@@ -205,6 +207,12 @@ unsafe impl<T: Send + Sync + 'static> Entry for Arc<T> {
 impl<T: Send + Sync + 'static> Divide for Arc<T> {
     fn divide(entry: ArcBorrow<'_, T>) -> Result<Self, AllocError> {
         Ok(entry.to_arc())
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Divide for RcuBox<T> {
+    fn divide(entry: &T) -> Result<Self, AllocError> {
+        RcuBox::new(entry.clone())
     }
 }
 

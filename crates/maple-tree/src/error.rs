@@ -6,10 +6,13 @@ use core::ops::RangeInclusive;
 pub use vmaple_rcu::AllocError;
 
 /// Why an entry was not inserted.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertErrorKind {
     /// There is an entry somewhere in the range already.
     Occupied,
+    /// Nothing holds the index, so there is nothing to replace.
+    Vacant,
     /// There is no memory. The tree has not changed.
     AllocError,
     /// The range is empty, the size is zero, or the alignment is not a power of two.
@@ -46,6 +49,7 @@ impl fmt::Display for InsertErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Occupied => "the range is occupied: erase what is there, or store over it",
+            Self::Vacant => "nothing holds the index: insert instead of replacing",
             Self::AllocError => "no memory for the tree's nodes or for noting what to free",
             Self::InvalidRequest => "an empty range, a size of zero, or an alignment that is no power of two",
             Self::Full => "no gap within the limits is large enough",
@@ -62,7 +66,8 @@ impl From<AllocError> for InsertErrorKind {
 }
 
 /// Why ranges could not be built into a tree.
-#[derive(Debug)]
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildError {
     /// A range is empty.
     Empty,

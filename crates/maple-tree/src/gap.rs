@@ -142,6 +142,7 @@ impl<E: Entry> View<E> {
     /// ```
     #[doc(alias = "mas_empty_area")]
     #[doc(alias = "get_unmapped_area")]
+    #[doc(alias = "vm_unmapped_area")]
     #[must_use]
     pub fn empty_area(&self, size: u64, limits: impl RangeBounds<u64>, align: u64) -> Option<u64> {
         self.search_gap(size, &limits, align, Wanted::lowest, lowest)

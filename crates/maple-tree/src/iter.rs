@@ -138,11 +138,11 @@ impl<'v, E: Entry> Iterator for Iter<'v, E> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if !self.left {
-            return None;
-        }
         if !self.back.leaf.is_null() {
             self.stop_at_back();
+        }
+        if !self.left {
+            return None;
         }
         if self.front.slot == self.front.len && !self.next_leaf() {
             self.left = false;
@@ -182,11 +182,11 @@ impl<'v, E: Entry> Iterator for Iter<'v, E> {
 impl<E: Entry> DoubleEndedIterator for Iter<'_, E> {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        if !self.left {
-            return None;
-        }
         if !self.front.leaf.is_null() {
             self.stop_at_front();
+        }
+        if !self.left {
+            return None;
         }
         if self.back.slot == 0 && !self.prev_leaf() {
             self.left = false;

@@ -25,6 +25,8 @@ const CHUNK: usize = 16 << 10;
 struct Chunk<S> {
     pool: NonNull<Shared<S>>,
     next: *mut Chunk<S>,
+    /// Free nodes, while they are counted.
+    free: usize,
 }
 
 /// Nodes in a chunk.
@@ -126,6 +128,7 @@ impl<S: Stamp> Pool<S> {
         let header = Chunk {
             pool: self.shared,
             next: *chunks,
+            free: 0,
         };
         // SAFETY: the chunk's memory is fresh, zeroed and large enough.
         unsafe { memory.write(header) };
@@ -187,18 +190,62 @@ impl<S: Stamp> Pool<S> {
         self.len += 1;
     }
 
+    /// Gives chunks back all of whose nodes are free; returns their bytes.
+    pub(crate) fn trim(&mut self) -> usize {
+        self.collect();
+        let mut kept = core::mem::replace(&mut self.free, ptr::null_mut());
+        self.len = 0;
+        let mut node = kept;
+        while !node.is_null() {
+            // SAFETY: free nodes are this pool's, as their chunks' headers are.
+            unsafe { (*Self::chunk_of(node)).free += 1 };
+            // SAFETY: as above.
+            node = unsafe { &*node }.link();
+        }
+        while !kept.is_null() {
+            // SAFETY: as above.
+            let next = unsafe { &*kept }.link();
+            // SAFETY: as above.
+            if unsafe { (*Self::chunk_of(kept)).free } < nodes::<S>() {
+                self.put(kept);
+            }
+            kept = next;
+        }
+        // SAFETY: by the type's invariant; the chunks are the writer's.
+        let mut link = unsafe { &raw mut (*self.shared.as_ptr()).chunks };
+        let mut freed = 0;
+        // SAFETY: links are in the pool or in chunks that stay.
+        while let Some(chunk) = NonNull::new(unsafe { *link }) {
+            // SAFETY: chunks in the list are whole, and these fields of their headers the writer's.
+            let this = unsafe { &mut *chunk.as_ptr() };
+            if this.free == nodes::<S>() {
+                // SAFETY: as above; the chunk's nodes are in no list any more.
+                unsafe { *link = this.next };
+                drop(NewChunk(chunk));
+                freed += 1;
+            } else {
+                this.free = 0;
+                link = &raw mut this.next;
+            }
+        }
+        self.total -= freed * nodes::<S>();
+        freed * CHUNK
+    }
+
+    /// The chunk that a node is in.
+    fn chunk_of(node: *mut Node<S>) -> *mut Chunk<S> {
+        let chunk = node.cast::<()>().map_addr(|address| address & !(CHUNK - 1));
+        chunk.cast()
+    }
+
     /// The pool of a node that is out.
     ///
     /// # Safety
     /// `node` is from a pool, and has not been given back.
     unsafe fn of(node: *mut Node<S>) -> NonNull<Shared<S>> {
-        let chunk = node
-            .cast::<()>()
-            .map_addr(|address| address & !(CHUNK - 1))
-            .cast::<Chunk<S>>();
-        // SAFETY: a chunk is aligned to its size and begins with its header, which is not written after `add`; it stays as
-        // long as one of its nodes is out. The node's pointer was made from the chunk's.
-        unsafe { (*chunk).pool }
+        // SAFETY: a chunk is aligned to its size and begins with its header, of which this field is not written after `add`; it
+        // stays as long as one of its nodes is out. The node's pointer was made from the chunk's.
+        unsafe { (*Self::chunk_of(node)).pool }
     }
 
     /// Gives a node back that nobody holds any more, in any thread.

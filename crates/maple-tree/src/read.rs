@@ -16,9 +16,10 @@ pub struct Reader<'t, E: Entry, R: Reclaim = RcuDomain, T = ()> {
     /// Of the tree, which `'t` or `tree` keeps.
     pub(crate) root: *const Root<E>,
     pub(crate) keeps: PhantomData<&'t Root<E>>,
+    /// Before what keeps the tree: it is dropped first.
+    pub(crate) reader: R::Reader,
     #[expect(dead_code, reason = "keeps the tree")]
     pub(crate) tree: Option<Arc<T>>,
-    pub(crate) reader: R::Reader,
 }
 
 // SAFETY: the root is shared by design, and the handle may go to another thread.

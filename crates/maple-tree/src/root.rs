@@ -53,7 +53,8 @@ impl<S> Version<S> {
 /// The word that is published.
 pub(crate) struct Root<E: Entry> {
     word: AtomicPtr<()>,
-    owns: PhantomData<E>,
+    /// Holds entries of this type exactly.
+    owns: PhantomData<fn(E) -> E>,
 }
 
 impl<E: Entry> Root<E> {
@@ -133,10 +134,18 @@ pub(crate) unsafe fn retire_entry<E: Entry>(update: &mut impl Update, raw: NonNu
 /// # Safety
 /// `raw` is from [`Entry::into_raw`], is freed once, and nobody borrows it.
 unsafe fn free_entry<E: Entry>(raw: *mut ()) {
-    if let Some(raw) = NonNull::new(raw) {
-        // SAFETY: by this function's contract.
-        drop(unsafe { E::from_raw(raw) });
+    struct NotUnwinding;
+    impl Drop for NotUnwinding {
+        fn drop(&mut self) {
+            panic!("the drop of an entry has panicked");
+        }
     }
+    let Some(raw) = NonNull::new(raw) else { return };
+    let guard = NotUnwinding;
+    // SAFETY: by this function's contract.
+    drop(unsafe { E::from_raw(raw) });
+    // A second panic while the first unwinds ends the process, which a guard that is forgotten does not.
+    core::mem::forget(guard);
 }
 
 /// Retires a whole tree, as one object: who frees it frees all that it holds. Everything in it was born in era 0, so to say,

@@ -1,9 +1,9 @@
 //! The tree: its root for readers, its writer's side under a lock.
 
 use alloc::sync::Arc;
+use core::fmt;
 use core::marker::PhantomData;
-use core::ops::RangeBounds;
-use core::ops::RangeInclusive;
+use core::ops::{RangeBounds, RangeInclusive};
 
 use lock_api::RawMutex;
 use vmaple_rcu::{AllocError, Fences, RcuDomain, Reclaim, Update};
@@ -17,7 +17,7 @@ use crate::primitive::{AtomicBool, Ordering};
 use crate::read::Reader;
 use crate::root::{Root, retire_tree};
 use crate::view::View;
-use crate::write::Write;
+use crate::write::{LOW, Write};
 
 /// The writer's lock where nothing else is said: spins, then parks.
 #[cfg(feature = "std")]
@@ -89,17 +89,14 @@ impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANO
     /// # Errors
     /// [`AllocError`] if there is no memory.
     #[doc(alias = "mtree_dup")]
+    #[doc(alias = "__mt_dup")]
     pub fn dup(view: &View<E>) -> Result<Self, AllocError>
     where
         E: Divide,
     {
         let tree = Self::new()?;
         let mut write = tree.write();
-        let copies = view
-            .iter()
-            .map(|(range, entry)| Ok((Some(range.into_inner()), E::divide(entry)?)));
-        // Ranges of a tree are sorted.
-        write.try_build(copies).map_err(|_| AllocError)?;
+        write.build_copy(view)?;
         write.commit();
         drop(write);
         Ok(tree)
@@ -125,7 +122,11 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
+    ///
+    /// # Panics
+    /// If `update` is another one's: nothing would protect this tree's readers.
     pub fn with_rcu(rcu: R, mut update: R::Update) -> Result<Self, AllocError> {
+        assert!(rcu.owns(&update), "the writer's handle of another RCU");
         // For the tree, when it is dropped.
         update.reserve(1)?;
         let edit = Edit::new()?;
@@ -178,9 +179,10 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
             None
         };
         let mut state = self.state.lock();
-        if let Some(chunk) = chunk {
+        if let Some(chunk) = chunk.filter(|_| state.edit.pool.is_below(LOW)) {
             state.edit.pool.add(chunk);
         }
+        self.is_pool_low.store(state.edit.pool.is_below(LOW), Ordering::Relaxed);
         state.edit.view.version = self.root.current();
         Write {
             tree: self,
@@ -188,8 +190,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         }
     }
 
-    /// Takes memory for `nodes` nodes, so that edits find it without asking the system: a change of one range takes up to five
-    /// on each level, and what was retired comes back only after a grace period.
+    /// Takes memory for `nodes` nodes, so that edits find it without asking the system: one of one range takes up to five on
+    /// each level, and where somebody reads, what was retired comes back only after a grace period.
     ///
     /// # Errors
     /// [`AllocError`] if there is none.
@@ -197,6 +199,12 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         let mut write = self.write();
         let state = write.state();
         state.edit.reserve(&mut state.update, nodes, nodes, 0)
+    }
+
+    /// Gives chunks of memory back of which no node is in use; returns their bytes. Nothing else does, before the tree is
+    /// dropped: writers never pay for it. O(free nodes), under the writers' lock.
+    pub fn trim(&self) -> usize {
+        self.state.lock().edit.pool.trim()
     }
 
     /// Bytes of memory that the tree has taken for nodes, used or not.
@@ -310,6 +318,12 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         let first = write.alloc_range_rev(size, limits, align, entry)?;
         write.commit();
         Ok(first)
+    }
+}
+
+impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> fmt::Debug for MapleTree<E, R, L, FANOUT> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapleTree").finish_non_exhaustive()
     }
 }
 

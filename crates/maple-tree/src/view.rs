@@ -1,6 +1,7 @@
 //! A view: one version of the tree, as readers see it. All its methods only read, and none of their loops depends on what
 //! writers do: a walk takes as many steps as the version is high.
 
+use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{RangeBounds, RangeInclusive};
 use core::ptr::NonNull;
@@ -33,6 +34,14 @@ pub struct View<E: Entry> {
 unsafe impl<E: Entry> Send for View<E> {}
 // SAFETY: as for Send.
 unsafe impl<E: Entry> Sync for View<E> {}
+
+impl<E: Entry> fmt::Debug for View<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("height", &self.height())
+            .finish_non_exhaustive()
+    }
+}
 
 /// Follows the path to the leaf that answers for `index`, and there to the first entry that ends at `index` or above.
 ///
@@ -93,6 +102,7 @@ impl<E: Entry> View<E> {
     }
 
     /// Whether there are no entries.
+    #[doc(alias = "mtree_empty")]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.version.height == 0
@@ -137,6 +147,7 @@ impl<E: Entry> View<E> {
     /// The first entry that holds `index` or lies above it, and its range.
     #[doc(alias = "find_vma")]
     #[doc(alias = "mt_find")]
+    #[doc(alias = "mas_find")]
     #[inline]
     #[must_use]
     pub fn find(&self, index: u64) -> Option<RangeEntry<'_, E>> {
@@ -161,6 +172,8 @@ impl<E: Entry> View<E> {
 
     /// All entries, ascending; from the other end with [`rev`](Iterator::rev).
     #[doc(alias = "mas_for_each")]
+    #[doc(alias = "mas_for_each_rev")]
+    #[doc(alias = "mt_for_each")]
     #[doc(alias = "for_each_vma")]
     #[must_use]
     pub fn iter(&self) -> Iter<'_, E> {

@@ -17,7 +17,7 @@ use crate::tree::{DefaultLock, MapleTree, State};
 use crate::view::{RangeEntry, View};
 
 /// Fewer nodes than this in the pool, and the next writer brings a chunk.
-const LOW: usize = 64;
+pub(crate) const LOW: usize = 64;
 
 /// The writers' lock of a tree, held, with a transaction: edits that nobody sees until [`commit`](Self::commit) publishes all
 /// of them with one store. Dropping it undoes what was not published, and gives up the lock.
@@ -93,14 +93,33 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     }
 
     /// The writer's handle of the tree's RCU, for what else the lock protects.
-    pub fn updater(&mut self) -> &mut R::Update {
+    ///
+    /// To be used before the first edit or after [`commit`](Self::commit): what is retired or flushed between takes the room
+    /// that the edits have reserved, and where memory is short what they replaced would leak.
+    ///
+    /// # Safety
+    /// It stays in its place: the handle of another RCU would not protect this tree's readers.
+    pub unsafe fn updater(&mut self) -> &mut R::Update {
         &mut self.state().update
+    }
+
+    /// Takes memory for edits of `entries` entries to come, so that none of them has to.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is none.
+    #[doc(alias = "mas_preallocate")]
+    #[doc(alias = "mas_expected_entries")]
+    pub fn reserve(&mut self, entries: usize) -> Result<(), AllocError> {
+        let State { edit, update } = self.state();
+        let nodes = edit.nodes_for_a_leaf().saturating_mul(entries);
+        edit.reserve(update, nodes, entries, 0)
     }
 
     /// Inserts an entry at one index.
     ///
     /// # Errors
     /// As for [`insert_range`](Self::insert_range).
+    #[doc(alias = "mtree_insert")]
     pub fn insert(&mut self, index: u64, entry: E) -> Result<(), InsertError<E>> {
         self.insert_range(index..=index, entry)
     }
@@ -136,7 +155,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         if edit.seek(path, first) && path.is_occupied(last) {
             return Err(InsertErrorKind::Occupied);
         }
-        edit.reserve(update, edit.nodes_for_a_leaf(), 0, 0)?;
+        edit.reserve_to_grow(update)?;
         Ok((first, last))
     }
 
@@ -158,6 +177,9 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     /// assert_eq!(now, [(0..=4, 1), (5..=50, 3), (51..=99, 1)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "mas_store")]
+    #[doc(alias = "mas_store_gfp")]
+    #[doc(alias = "mtree_store")]
     pub fn store_range(&mut self, range: impl RangeBounds<u64>, entry: E) -> Result<Displaced<'_, E>, InsertError<E>>
     where
         E: Divide,
@@ -191,7 +213,6 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
-    #[doc(alias = "do_munmap")]
     pub fn erase_range(&mut self, range: impl RangeBounds<u64>) -> Result<Displaced<'_, E>, AllocError>
     where
         E: Divide,
@@ -220,7 +241,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     {
         let State { edit, update } = self.state();
         if !edit.seek(path, first) || path.is_within_leaf(last) {
-            edit.reserve(update, edit.nodes_for_a_leaf(), MOST, 0)?;
+            edit.reserve_to_grow(update)?;
         } else {
             let (entries, nodes) = edit.weigh(first, last);
             edit.reserve(update, edit.nodes_for_a_range(), entries, nodes)?;
@@ -247,13 +268,13 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     /// Puts an entry in the place of the one that holds `index`, over the same range, and lends the old one.
     ///
     /// # Errors
-    /// With the entry given back: [`InvalidRequest`](InsertErrorKind::InvalidRequest) if nothing holds the index,
+    /// With the entry given back: [`Vacant`](InsertErrorKind::Vacant) if nothing holds the index,
     /// [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
     pub fn replace(&mut self, index: u64, entry: E) -> Result<RangeEntry<'_, E>, InsertError<E>> {
         let raw = entry.into_raw();
         let cause = match self.take(index, Some(raw)) {
             Ok(Ok(taken)) => return Ok(taken),
-            Ok(Err(())) => InsertErrorKind::InvalidRequest,
+            Ok(Err(())) => InsertErrorKind::Vacant,
             Err(AllocError) => InsertErrorKind::AllocError,
         };
         // SAFETY: the entry was not taken.
@@ -353,12 +374,27 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     ///
     /// # Errors
     /// [`BuildError`]; nothing has changed then, and the entries that came are dropped.
-    #[doc(alias = "mas_bulk_rebalance")]
     pub fn build<B: RangeBounds<u64>>(&mut self, ranges: impl IntoIterator<Item = (B, E)>) -> Result<(), BuildError> {
         self.try_build(ranges.into_iter().map(|(range, entry)| Ok((first_last(&range), entry))))
     }
 
-    pub(crate) fn try_build(
+    /// Replaces the whole content by the ranges of another tree's version, with another one of each of its entries. O(n).
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory; nothing has changed then.
+    #[doc(alias = "__mt_dup")]
+    pub fn build_copy(&mut self, view: &View<E>) -> Result<(), AllocError>
+    where
+        E: Divide,
+    {
+        let copies = view
+            .iter()
+            .map(|(range, entry)| Ok((Some(range.into_inner()), E::divide(entry)?)));
+        // Ranges of a tree are sorted.
+        self.try_build(copies).map_err(|_| AllocError)
+    }
+
+    fn try_build(
         &mut self,
         ranges: impl Iterator<Item = Result<(Option<(u64, u64)>, E), BuildError>>,
     ) -> Result<(), BuildError> {

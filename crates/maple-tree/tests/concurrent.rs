@@ -195,6 +195,10 @@ unsafe impl Reclaim for Counting {
     type Section<'r> = vmaple_rcu::Guard<'r>;
     type Update = Updater;
 
+    fn owns(&self, update: &Updater) -> bool {
+        self.0.owns(update)
+    }
+
     fn reader(&self) -> Result<Self::Reader, AllocError> {
         let _ = self.1;
         self.0.reader()

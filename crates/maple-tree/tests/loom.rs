@@ -112,7 +112,8 @@ fn a_reader_finds_one_whole_version_and_nothing_that_is_freed() {
         write.erase(10).unwrap();
         write.insert(20, Marked(object(1))).unwrap();
         write.commit();
-        write.updater().flush();
+        // SAFETY: it stays in its place.
+        unsafe { write.updater() }.flush();
         drop(write);
         tree.rcu().reap();
         reading.join().unwrap();

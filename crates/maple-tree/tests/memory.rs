@@ -171,3 +171,31 @@ fn once_warm_a_tree_neither_allocates_nor_frees() {
     turn(20_000);
     assert_eq!(CALLS.get() - before, 0, "calls of the allocator");
 }
+
+#[test]
+fn a_writer_that_changes_nothing_takes_no_memory() {
+    let tree = tree();
+    let bytes = tree.node_bytes();
+    for _ in 0..1_000 {
+        drop(tree.write());
+        assert!(tree.insert(0, Arc::new(1)).is_err());
+    }
+    assert_eq!(tree.node_bytes(), bytes);
+}
+
+#[test]
+fn memory_that_is_not_used_any_more_is_given_back_when_asked() {
+    let tree = MapleTree::<u32>::new().unwrap();
+    for i in 0..100_000 {
+        tree.insert(u64::from(i) * 2, i).unwrap();
+    }
+    let full = tree.node_bytes();
+    assert_eq!(tree.trim() / full, 0, "what is in use went");
+    tree.erase_range(100..).unwrap();
+    assert!(tree.trim() > full / 10 * 9 && tree.node_bytes() < full / 10);
+    tree.write().validate(15).unwrap();
+    for i in 0..100_000 {
+        tree.store_range(i * 2..=i * 2, 1).unwrap();
+    }
+    assert_eq!(tree.write().validate(15).unwrap().entries, 100_000);
+}

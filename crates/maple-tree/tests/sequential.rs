@@ -96,7 +96,7 @@ fn apply<const FANOUT: usize>(tree: &Tree<FANOUT>, model: &mut Model, step: &Ste
                 assert_eq!(replaced, range);
                 model.insert(*range.start(), *range.end(), value);
             }
-            (None, Err(e)) => assert_eq!(e.cause, InsertErrorKind::InvalidRequest),
+            (None, Err(e)) => assert_eq!(e.cause, InsertErrorKind::Vacant),
             (expected, done) => panic!("{expected:?}, but {done:?}"),
         },
         Step::Alloc {
@@ -264,6 +264,40 @@ fn every_store_and_erasure_over_every_small_tree_does_as_the_model() {
         }
         println!("{cases} cases");
         assert!(cases > 10_000);
+    }
+}
+
+#[test]
+fn both_ends_of_an_iteration_meet_wherever_they_are() {
+    let last = u64::MAX;
+    let trees = [
+        vec![],
+        vec![0],
+        vec![last],
+        vec![0, last],
+        vec![0, 5],
+        vec![5, last],
+        vec![0, 3, 4, 9, last],
+    ];
+    for firsts in trees {
+        let tree = Tree::<3>::from_sorted(firsts.iter().map(|&first| (first..=first, 7))).unwrap();
+        let view = tree.write();
+        // Every order of steps from the front (0) and from the back (1), and a few more than there are entries.
+        for order in 0..1_u32 << (firsts.len() + 2) {
+            let (mut iter, mut left) = (view.iter(), std::collections::VecDeque::from(firsts.clone()));
+            for step in 0..firsts.len() + 2 {
+                let (met, expected) = if order >> step & 1 == 0 {
+                    (iter.next(), left.pop_front())
+                } else {
+                    (iter.next_back(), left.pop_back())
+                };
+                assert_eq!(
+                    met,
+                    expected.map(|first| (first..=first, 7)),
+                    "{firsts:?} in order {order:b}"
+                );
+            }
+        }
     }
 }
 

@@ -53,6 +53,9 @@ unsafe impl Reclaim for KernelRcu {
     type Reader = usize; // smp_processor_id()
     type Section<'r> = PreemptOff;
     type Update = Callbacks;
+    fn owns(&self, _: &Callbacks) -> bool {
+        true
+    }
     fn reader(&self) -> Result<usize, AllocError> {
         Ok(0)
     }

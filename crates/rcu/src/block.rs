@@ -164,20 +164,39 @@ impl Drop for BlockList {
 /// A list of blocks that it owns, without a tail: to be taken apart from the front.
 ///
 /// # Invariants
-/// Blocks are from [`Block::new`] and in no other list.
+/// Blocks are from [`Block::new`] and in no other list; `len` of them.
 pub(crate) struct Chain {
     head: *mut Block,
+    len: usize,
 }
 
 impl Chain {
     pub(crate) const fn new() -> Self {
-        Self { head: ptr::null_mut() }
+        Self {
+            head: ptr::null_mut(),
+            len: 0,
+        }
+    }
+
+    /// A chain of the block `head` and those behind it.
+    ///
+    /// # Safety
+    /// They are from [`Block::new`] and in no other list.
+    unsafe fn of(head: *mut Block) -> Self {
+        let (mut len, mut block) = (0, head);
+        // SAFETY: by this function's contract; the list ends with null.
+        while let Some(here) = unsafe { block.as_ref() } {
+            block = here.next;
+            len += 1;
+        }
+        Self { head, len }
     }
 
     pub(crate) fn push(&mut self, block: NonNull<Block>) {
         // SAFETY: the caller owns the block and gives it away.
         unsafe { (*block.as_ptr()).next = self.head };
         self.head = block.as_ptr();
+        self.len += 1;
     }
 
     /// Takes the first block out; it is the caller's.
@@ -185,20 +204,12 @@ impl Chain {
         let block = NonNull::new(self.head)?;
         // SAFETY: by the type's invariant.
         self.head = unsafe { (*block.as_ptr()).next };
+        self.len -= 1;
         Some(block)
     }
 
-    /// How many blocks there are, counted up to `most`.
-    pub(crate) fn count(&self, most: usize) -> usize {
-        let mut block = self.head;
-        (0..most)
-            .take_while(|_| {
-                // SAFETY: by the type's invariant; the list ends with null.
-                let here = unsafe { block.as_ref() };
-                block = here.map_or(ptr::null_mut(), |b| b.next);
-                here.is_some()
-            })
-            .count()
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Puts the blocks of `other` in place of none, or this list's few in front of them.
@@ -258,9 +269,9 @@ impl BlockStack {
         // Acquire pairs with the Release in `push`. What is taken was pushed in a chain of exchanges, each of which
         // continues the release sequence of those before, so all of it is visible.
         // INVARIANT: the blocks were in this stack only.
-        Chain {
-            head: self.head.swap(ptr::null_mut(), Ordering::Acquire),
-        }
+        let head = self.head.swap(ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: as said.
+        unsafe { Chain::of(head) }
     }
 }
 

@@ -299,7 +299,7 @@ impl State {
     fn park_one(&mut self, shared: &Shared, section: Section, record: Record) -> bool {
         let parked = self.parked_on(section);
         if parked.blocks.first().is_none_or(|front| front.is_full()) {
-            if self.spare.count(1) == 0 {
+            if self.spare.len() == 0 {
                 shared.empties.store(0, Ordering::Relaxed);
                 self.spare = shared.empty.take_all();
             }
@@ -333,7 +333,7 @@ impl State {
 
     /// Keeps an empty block for parting, gives it to the updater, or frees it when that has plenty.
     fn give_back(&mut self, shared: &Shared, block: NonNull<Block>) {
-        if self.spare.count(SPARE_BLOCKS) < SPARE_BLOCKS {
+        if self.spare.len() < SPARE_BLOCKS {
             self.spare.push(block);
         } else if shared.empties.load(Ordering::Relaxed) < MOST_EMPTIES {
             shared.empties.fetch_add(1, Ordering::Relaxed);

@@ -75,6 +75,9 @@ pub unsafe trait Reclaim: Send + Sync {
     /// The writer's handle.
     type Update: Update + Send;
 
+    /// Whether `update` is the writer's handle of this very one, whose readers these are. True where there is only one.
+    fn owns(&self, update: &Self::Update) -> bool;
+
     /// Registers a reader.
     ///
     /// # Errors
@@ -156,6 +159,10 @@ unsafe impl Reclaim for RcuDomain {
     type Reader = Reader;
     type Section<'r> = Guard<'r>;
     type Update = Updater;
+
+    fn owns(&self, update: &Updater) -> bool {
+        self.handle.id == update.domain().id
+    }
 
     fn reader(&self) -> Result<Reader, AllocError> {
         RcuDomain::reader(self)

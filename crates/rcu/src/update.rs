@@ -70,11 +70,11 @@ impl Updater {
         // SAFETY: the open block is this value's own.
         let room = self.open.map_or(0, |open| BLOCK - unsafe { open.as_ref() }.len());
         let wanted = objects.saturating_sub(room).div_ceil(BLOCK);
-        if self.spare.count(wanted) < wanted {
+        if self.spare.len() < wanted {
             self.domain.empties.store(0, Ordering::Relaxed);
             self.spare.append(self.domain.empty.take_all());
         }
-        for _ in self.spare.count(wanted)..wanted {
+        for _ in self.spare.len()..wanted {
             self.spare.push(Block::new()?);
         }
         Ok(())

@@ -47,6 +47,10 @@ unsafe impl Reclaim for Epochs {
     type Section<'r> = EpochSection;
     type Update = EpochUpdate;
 
+    fn owns(&self, update: &EpochUpdate) -> bool {
+        self.0 == update.0
+    }
+
     fn reader(&self) -> Result<EpochReader, AllocError> {
         Ok(EpochReader(self.0.register()))
     }

@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use maple_tree::{AllocError, Divide, Entry, MapleTree, ReadGuard};
+use maple_tree::{AllocError, Divide, Entry, MapleTree, View};
 
 use crate::map::Map;
 use crate::workload::Range;
@@ -42,9 +42,8 @@ impl Divide for Borrowed {
 pub struct Ours(MapleTree<Borrowed>);
 
 impl Ours {
-    fn with<T>(&self, work: impl FnOnce(&ReadGuard<'_, Borrowed>) -> T) -> T {
-        let reader = self.0.reader().expect("memory");
-        work(&reader.read_lock())
+    fn with<T>(&self, work: impl FnOnce(&View<Borrowed>) -> T) -> T {
+        self.0.read(work).expect("memory")
     }
 }
 

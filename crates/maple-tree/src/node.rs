@@ -21,7 +21,7 @@ use core::ptr;
 // Not of `primitive`: they order nothing, and are valid if zeroed.
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use crate::search::{Portable, Search, search};
+use crate::search::{Portable, Search};
 
 /// The most slots that a node has room for.
 pub(crate) const MOST: usize = 15;
@@ -148,25 +148,6 @@ impl<S> Node<S> {
     }
 }
 
-/// What is to be copied where.
-///
-/// # Invariants
-/// Both are nodes; nobody writes `from`, and nobody else uses `to`.
-struct Copying<S> {
-    from: *const Node<S>,
-    to: *mut Node<S>,
-}
-
-#[inline(always)]
-#[expect(
-    clippy::extra_unused_type_parameters,
-    reason = "it has no search, but the instructions"
-)]
-fn copy_plain<K, S>(Copying { from, to }: Copying<S>) {
-    // SAFETY: by the type's invariant; the fields before `link` are plain data.
-    unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), core::mem::offset_of!(Node<S>, link)) };
-}
-
 impl<S: Stamp> Node<S> {
     pub(crate) fn len(&self) -> usize {
         (self.keys[MOST] & 0xff) as usize
@@ -245,9 +226,8 @@ impl<S: Stamp> Node<S> {
     /// Both are nodes; nobody writes `from`, and nobody else uses `to`.
     pub(crate) unsafe fn copy(from: *const Self, to: *mut Self) {
         const { assert!(core::mem::offset_of!(Self, keys) == 0) };
-        // With the widest registers there are, and not by a call.
-        // INVARIANT: the caller's contract.
-        search!(copy_plain::<S>(Copying { from, to }));
+        // SAFETY: the same contract; the fields before `link` are plain data.
+        unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), core::mem::offset_of!(Self, link)) };
     }
 
     /// Replaces the slots from `from` up to, not including, `to` by `items`, which must fit.

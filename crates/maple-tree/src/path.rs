@@ -162,9 +162,7 @@ impl<S: Stamp> Path<S> {
     /// Asks for leaves that a reader who goes on will come to: by then they are there.
     fn prefetch_ahead(&self) {
         const AHEAD: usize = 4;
-        let Some(above) = self.bottom().checked_sub(1) else {
-            return;
-        };
+        let above = self.bottom() - 1; // there was a next leaf
         let (node, slot) = (self.node(above), self.at(above).slot);
         let from = if slot == 0 { 1 } else { slot + AHEAD };
         for i in from..node.len().min(slot + AHEAD + 1) {

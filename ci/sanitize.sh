@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of crates/rcu under AddressSanitizer and ThreadSanitizer, which need a nightly toolchain.
+# The tests of crates/rcu and crates/maple-tree under AddressSanitizer and ThreadSanitizer, which need a nightly toolchain.
 # ThreadSanitizer does not understand fences: symmetric and asymmetric domains rest on them, so it is told by ci/tsan.supp
 # what cannot be a race; the torture test's own plain memory stays under its eyes.
 set -euo pipefail
@@ -12,6 +12,8 @@ run() {
     echo "== $name"
     RUSTFLAGS="$flags" CARGO_TARGET_DIR=target/$name "$@" \
         cargo +nightly test --locked -p vmaple-rcu --target "$target" --test domain --test torture --test reclaim
+    RUSTFLAGS="$flags" CARGO_TARGET_DIR=target/$name "$@" \
+        cargo +nightly test --locked -p maple-tree --target "$target" --test concurrent --test drop_count --test linux
 }
 run asan "-Zsanitizer=address" env ASAN_OPTIONS=detect_leaks=1
 run tsan "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" env TSAN_OPTIONS="suppressions=$PWD/ci/tsan.supp"

@@ -286,12 +286,11 @@ impl<S: Stamp> Node<S> {
     pub(crate) fn inner_gap(&self) -> u64 {
         // Two at a time: each comparison waits for the one before.
         let slots = &self.slots[..self.len()];
-        let (pairs, odd) = slots.as_chunks::<2>();
-        let start = odd.first().map_or(0, |slot| slot.word);
-        let largest = pairs
-            .iter()
-            .fold((start, 0), |(a, b), [x, y]| (x.word.max(a), y.word.max(b)));
-        largest.0.max(largest.1)
+        let pairs = slots.chunks_exact(2);
+        let odd = pairs.remainder().first().map_or(0, |slot| slot.word);
+        let larger = |(a, b): (u64, u64), pair: &[Slot]| (pair[0].word.max(a), pair[1].word.max(b));
+        let (a, b) = pairs.fold((odd, 0), larger);
+        a.max(b)
     }
 
     pub(crate) fn link(&self) -> *mut Node<S> {

@@ -7,7 +7,6 @@
 mod epochs;
 mod model;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_epoch::Collector;
@@ -70,11 +69,11 @@ fn run<R: Reclaim, const FANOUT: usize>(tree: &MapleTree<u32, R, DefaultLock, FA
     println!("VMAPLE_SEED={seed}");
     let (published, publishing) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let done = AtomicBool::new(false);
-    let answers = Mutex::new(Vec::new());
+    let mut answers = Vec::new();
     let mut versions = vec![Model::default()];
     std::thread::scope(|scope| {
-        for i in 0..2 {
-            let (published, publishing, done, answers) = (&published, &publishing, &done, &answers);
+        let readers = [0, 1].map(|i| {
+            let (published, publishing, done) = (&published, &publishing, &done);
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(seed ^ i);
                 let reader = tree.reader().unwrap();
@@ -97,9 +96,9 @@ fn run<R: Reclaim, const FANOUT: usize>(tree: &MapleTree<u32, R, DefaultLock, FA
                         std::thread::yield_now();
                     }
                 }
-                answers.lock().unwrap().append(&mut mine);
-            });
-        }
+                mine
+            })
+        });
         let mut random = fastrand::Rng::with_seed(seed);
         for version in 1..=VERSIONS {
             let mut model = versions[version - 1].clone();
@@ -125,8 +124,8 @@ fn run<R: Reclaim, const FANOUT: usize>(tree: &MapleTree<u32, R, DefaultLock, FA
             }
         }
         done.store(true, Ordering::Relaxed);
+        answers.extend(readers.map(|reader| reader.join().unwrap()).into_iter().flatten());
     });
-    let answers = answers.into_inner().unwrap();
     println!("{} answers", answers.len());
     assert!(!answers.is_empty());
     for Answer {
@@ -233,7 +232,7 @@ fn a_reader_loads_the_root_a_bounded_number_of_times_and_nothing_else_twice() {
     let tree = MapleTree::<u32, Counting>::with_rcu(Counting(domain, &LOADS), updater).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             let mut value = 0;
             while !done.load(Ordering::Relaxed) {
                 let first = u64::from(value % 1000) * 10;
@@ -258,6 +257,7 @@ fn a_reader_loads_the_root_a_bounded_number_of_times_and_nothing_else_twice() {
             assert_eq!(LOADS.load(Ordering::Relaxed), before + loads);
         }
         done.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
     });
 }
 

@@ -231,6 +231,24 @@ fn a_transaction_is_seen_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_transaction_may_be_as_large_as_it_likes() {
+    let (tree, mut model) = spaced::<3>(50);
+    for publish in [false, true] {
+        let mut write = tree.write();
+        for i in 1_000..6_000 {
+            write.insert(i * 2, 1).unwrap();
+        }
+        assert_eq!(write.validate(3).unwrap().entries, 5_050);
+        if publish {
+            write.commit();
+            (1_000..6_000).for_each(|i| assert!(model.insert(i * 2, i * 2, 1)));
+        }
+        drop(write);
+        same(&tree, &model, if publish { "published" } else { "undone" });
+    }
+}
+
+#[test]
 fn a_tree_is_drawn() {
     let (tree, _) = spaced::<3>(5);
     let view = tree.snapshot().unwrap();

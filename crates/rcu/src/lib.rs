@@ -94,7 +94,7 @@
 //!
 //! # What notices when a rule is broken
 //!
-//! `ci/mutate-rcu.sh` takes the rules out one by one and expects a test to fail:
+//! `ci/mutate.sh` takes the rules out one by one and expects a test to fail:
 //!
 //! | taken out | noticed by |
 //! |---|---|

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes the rules of crates/rcu out one by one and expects a named test to fail: a proof that cannot fail proves nothing.
-# Works on a copy; a minute or two.
+# Takes the rules of crates/rcu and crates/maple-tree out one by one and expects a named test to fail: a proof that cannot fail
+# proves nothing. Works on a copy; some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 copy=$(mktemp -d)
@@ -9,9 +9,9 @@ git ls-files -z crates ci Cargo.toml Cargo.lock | xargs -0 cp --parents -t "$cop
 export CARGO_TARGET_DIR=$PWD/target/mutate
 passed=0 failed=0
 
-# mutate NAME FILE PERL-SUBSTITUTION TEST-BINARY TEST
+# mutate NAME FILE PERL-SUBSTITUTION TEST-BINARY TEST, in the crate and package that were set
 mutate() {
-    local name=$1 file=$copy/crates/rcu/src/$2 change=$3 binary=$4 test=$5 flags=""
+    local name=$1 file=$copy/crates/$crate/src/$2 change=$3 binary=$4 test=$5 flags=""
     cp "$file" "$copy/original"
     perl -0pi -e "$change" "$file"
     if cmp -s "$file" "$copy/original"; then
@@ -21,7 +21,7 @@ mutate() {
     fi
     [ "$binary" = loom ] && flags="--cfg loom"
     if (cd "$copy" && RUSTFLAGS=$flags LOOM_MAX_PREEMPTIONS=3 timeout 300 \
-        cargo test -q --release -p vmaple-rcu --test "$binary" -- --exact "$test" >"$copy/log" 2>&1); then
+        cargo test -q --release -p "$package" --test "$binary" -- --exact "$test" >"$copy/log" 2>&1); then
         echo "FAILED  $name: $test does not notice"
         failed=$((failed + 1))
     elif grep -q "^error\(\[\|: could not compile\)" "$copy/log"; then
@@ -34,6 +34,7 @@ mutate() {
     cp "$copy/original" "$file"
 }
 
+crate=rcu package=vmaple-rcu
 keeps=a_reader_keeps_what_a_writer_replaces
 extends=an_interval_is_extended_before_a_younger_object_is_used
 mutate "no fence at the entry" read.rs 's/self\.domain\.fences\.light\(\);\s*true/true/' loom $keeps
@@ -52,5 +53,21 @@ mutate "synchronize_rcu does not wait" update.rs 's/while slot\.lo\.load\(Orderi
 unread=what_is_unread_may_be_freed_at_once
 mutate "no fence before it is called unread" update.rs 's/&& fences\.heavy\(\)//' loom $unread
 mutate "unread without Acquire" update.rs 's/slot\.lo\.load\(Ordering::Acquire\) == IDLE/slot.lo.load(Ordering::Relaxed) == IDLE/' loom $unread
+
+crate=maple-tree package=maple-tree
+valid=stores_and_erasures_over_any_leaves_leave_a_valid_tree
+states=every_answer_is_one_of_a_state_that_was
+mutate "the gap behind an erased end not seen to" store.rs 's/if shrinks \{/if false {/' linux the_last_entry_of_every_leaf_can_go_and_come_back
+mutate "a gap that shrinks not looked for" splice.rs 's/\} else if before < largest \{/} else if true {/' linux $valid
+mutate "the edge not mended" splice.rs 's/if edge \{\s*self\.mend_edge/if false { self.mend_edge/' linux $valid
+mutate "nodes not merged" splice.rs 's/if len < Self::FEWEST &&/if false \&\&/' linux $valid
+mutate "nodes used again under readers" edit.rs 's/let is_unread = update\.is_unread\(\);/let is_unread = true;/' concurrent $states
+mutate "published nodes changed in place" edit.rs 's/\.made_by\(\) == self\.id \{\s*return node;\s*\}\s*let copy/.made_by() > 0 { return node; } let copy/' concurrent $states
+mutate "undone entries kept" edit.rs 's/drop\(unsafe \{ E::from_raw\(raw\) \}\);/let _ = raw;/' drop_count boxes_are_dropped_once
+mutate "births of entries not noted" store.rs 's/E::note_birth\(raw, update\.birth\(E::BYTES\)\)/E::note_birth(raw, 0)/' drop_count a_frozen_reader_keeps_values_that_were_there_and_no_later_ones
+mutate "too few nodes reserved" edit.rs 's/5 \* self\.view\.version\.height \+ 2/0/' linux a_transaction_may_be_as_large_as_it_likes
+mutate "memory for writers that change nothing" tree.rs 's/chunk\.filter\(\|_\| state\.edit\.pool\.is_below\(LOW\)\)/chunk/; s/self\.is_pool_low\s*\.store\(state\.edit\.pool\.is_below\(LOW\), Ordering::Relaxed\);//' memory a_writer_that_changes_nothing_takes_no_memory
+mutate "ends of an iteration that pass each other" iter.rs 's/\(self\.left, self\.last\) = \(start > 0,/(self.left, self.last) = (true,/' sequential both_ends_of_an_iteration_meet_wherever_they_are
+mutate "publishing without Release" root.rs 's/self\.word\.store\(version\.to_word\(\), Ordering::Release\)/self.word.store(version.to_word(), Ordering::Relaxed)/' loom a_reader_finds_one_whole_version_and_nothing_that_is_freed
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -164,15 +164,21 @@ impl<'v, E: Entry> Iterator for Iter<'v, E> {
             self.stop_at_back();
         }
         while self.left && (self.front.slot < self.front.len || self.next_leaf()) {
-            // SAFETY: the view is borrowed.
-            let leaf = unsafe { &*self.front.leaf };
-            for slot in self.front.slot..self.front.len {
-                let item = self.view.entry(leaf, slot);
-                if *item.0.start() > self.last {
-                    return sum;
+            // With its neighbours below the same node: no path is needed to go from one to the other.
+            let mut slot = self.front.slot;
+            for leaf in self.front.path.leaves() {
+                // SAFETY: the view is borrowed.
+                let leaf = unsafe { &*leaf };
+                for slot in slot..leaf.len() {
+                    let item = self.view.entry(leaf, slot);
+                    if *item.0.start() > self.last {
+                        return sum;
+                    }
+                    sum = add(sum, item);
                 }
-                sum = add(sum, item);
+                slot = 0;
             }
+            self.front.path.skip_leaves();
             self.front.slot = self.front.len;
         }
         sum

@@ -159,14 +159,43 @@ impl<S: Stamp> Path<S> {
         true
     }
 
-    /// Asks for leaves that a reader who goes on will come to: by then they are there.
+    /// How many leaves ahead a reader who goes on asks for: by then they are there.
+    const AHEAD: usize = 4;
+
     fn prefetch_ahead(&self) {
-        const AHEAD: usize = 4;
         let above = self.bottom() - 1; // there was a next leaf
         let (node, slot) = (self.node(above), self.at(above).slot);
-        let from = if slot == 0 { 1 } else { slot + AHEAD };
-        for i in from..node.len().min(slot + AHEAD + 1) {
+        let from = if slot == 0 { 1 } else { slot + Self::AHEAD };
+        for i in from..node.len().min(slot + Self::AHEAD + 1) {
             Node::prefetch_whole(node.child(i));
+        }
+    }
+
+    /// The leaf, and those behind it below the same node.
+    #[inline]
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = *const Node<S>> {
+        let leaf = self.at(self.bottom()).node.cast_const();
+        let above = self.bottom().checked_sub(1);
+        let (node, slot) = above.map_or((self.node(0), usize::MAX), |above| {
+            (self.node(above), self.at(above).slot)
+        });
+        let behind = slot.saturating_add(1)..above.map_or(0, |_| node.len());
+        let len = behind.end;
+        core::iter::once(leaf).chain(behind.map(move |i| {
+            if i + Self::AHEAD < len {
+                Node::prefetch_whole(node.child(i + Self::AHEAD));
+            }
+            node.child(i).cast_const()
+        }))
+    }
+
+    /// Goes to the last of [`leaves`](Self::leaves), without a slot.
+    pub(crate) fn skip_leaves(&mut self) {
+        if let Some(above) = self.bottom().checked_sub(1) {
+            let last = self.node(above).len() - 1;
+            // SAFETY: by the type's invariant.
+            unsafe { self.levels[above].assume_init_mut() }.slot = last;
+            self.step_down(above);
         }
     }
 

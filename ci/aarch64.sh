@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# crates/rcu with the oldest compiler that it supports (Rust 1.85, from Debian 13) on x86-64 and on aarch64, the latter under
+# crates/rcu with the oldest compiler that it supports (Rust 1.85, from Debian 13) on x86-64, and with crates/maple-tree (which on
+# x86-64 needs 1.89 for AVX-512) on aarch64, the latter under
 # QEMU's user emulation: x86 hides a missing acquire, though QEMU on x86 does not show every one either.
 # Needs root, Debian's archive (found in this machine's own apt sources) and 2 GiB in the directory given, /tmp by default.
 set -euo pipefail
@@ -17,11 +18,11 @@ if [ ! -e "$root/usr/bin/qemu-aarch64" ]; then
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rustc cargo gcc libc6-dev \
             gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-dev:arm64 qemu-user'
 fi
-# A workspace of this crate alone, with its dependencies beside it: the others want a newer compiler.
+# A workspace of these crates alone, with its dependencies beside it: the others want a newer compiler.
 rm -rf "$work"
 mkdir -p "$work/.cargo"
-git ls-files -z crates/rcu Cargo.toml Cargo.lock | xargs -0 cp --parents -t "$work"
-sed -i 's|^members = .*|members = ["crates/rcu"]|; /^default-members/d; /^exclude/d' "$work/Cargo.toml"
+git ls-files -z crates/rcu crates/maple-tree Cargo.toml Cargo.lock | xargs -0 cp --parents -t "$work"
+sed -i 's|^members = .*|members = ["crates/rcu", "crates/maple-tree"]|; /^default-members/d; /^exclude/d' "$work/Cargo.toml"
 (cd "$work" && cargo vendor --versioned-dirs vendor >.cargo/config.toml 2>/dev/null)
 run() {
     echo "== $*"
@@ -33,3 +34,4 @@ run rustc --version
 run cargo build --offline -p vmaple-rcu --no-default-features
 run cargo test --offline -p vmaple-rcu
 run cargo test --offline -p vmaple-rcu --target aarch64-unknown-linux-gnu
+run cargo test --offline --ignore-rust-version -p maple-tree --target aarch64-unknown-linux-gnu

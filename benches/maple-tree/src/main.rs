@@ -79,18 +79,20 @@ fn measure<M: Map>(figures: &mut Figures, work: &Workload) {
     figures.name = M::NAME;
     let (n, ranges) = (work.ranges.len(), work.ranges);
     M::begin_thread();
-    let bytes = |map: &M, before| map.bytes().unwrap_or_else(|| LIVE.load(Ordering::Relaxed) - before) as f64 / n as f64;
+    // Unknown where an earlier map's garbage is freed meanwhile.
+    let live = |before| LIVE.load(Ordering::Relaxed).checked_sub(before);
+    let bytes = |map: &M, before| map.bytes().or_else(|| live(before)).map(|bytes| bytes as f64 / n as f64);
 
     let before = LIVE.load(Ordering::Relaxed);
     let sorted = M::new();
     figures.build_sorted.push(per(n, || sorted.store(ranges, &work.sorted)));
-    figures.bytes_sorted.push(bytes(&sorted, before));
+    figures.bytes_sorted.extend(bytes(&sorted, before));
     drop(sorted);
 
     let before = LIVE.load(Ordering::Relaxed);
     let map = M::new();
     figures.build.push(per(n, || map.store(ranges, &work.shuffled)));
-    figures.bytes.push(bytes(&map, before));
+    figures.bytes.extend(bytes(&map, before));
 
     let expected: u64 = ranges.iter().map(|range| range.first).sum();
     assert_eq!(map.iterate(), expected, "{}", M::NAME);

@@ -62,6 +62,46 @@ impl<S: Stamp> Path<S> {
         search!(seek_by::<S>(self, version, index));
     }
 
+    /// As [`seek`](Self::seek), and puts `own` of each node, which has the same slots, in its place: the path of a writer who
+    /// copies what he goes through. He does so while he waits for the next node.
+    ///
+    /// # Safety
+    /// As for [`seek`](Self::seek); `own` returns a node that is the caller's alone.
+    #[inline]
+    pub(crate) unsafe fn seek_own(
+        &mut self,
+        version: &mut Version<S>,
+        index: u64,
+        mut own: impl FnMut(*mut Node<S>) -> *mut Node<S>,
+    ) {
+        let (mut node, mut lower) = (version.node, 0);
+        self.height = version.height;
+        for level in 0..self.height {
+            Node::prefetch(node);
+            // SAFETY: by this function's contract.
+            let this = unsafe { &*node };
+            let slot = this.position(index);
+            let copy = own(node);
+            if let Some(above) = level.checked_sub(1) {
+                let Level { node, slot, .. } = *self.at(above);
+                // SAFETY: the copy above is the caller's alone.
+                unsafe { &mut *node }.set_child(slot, copy);
+            } else {
+                version.node = copy;
+            }
+            // INVARIANT: the copy is the child in the slot of the one above.
+            self.levels[level].write(Level {
+                node: copy,
+                slot,
+                lower,
+            });
+            if level + 1 < self.height {
+                lower = if slot > 0 { this.last(slot - 1) + 1 } else { lower };
+                node = this.child(slot);
+            }
+        }
+    }
+
     /// Goes to the last slot of the last leaf.
     ///
     /// # Safety

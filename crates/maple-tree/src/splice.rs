@@ -20,7 +20,11 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     /// Makes the first `levels` nodes of a path the transaction's own.
     pub(crate) fn own_path(&mut self, path: &mut Path<E::Stamp>, levels: usize) {
         for level in 0..levels {
-            let node = self.own(path.at(level).node);
+            let old = path.at(level).node;
+            let node = self.own(old);
+            if node == old {
+                continue;
+            }
             path.set_node(level, node);
             if level == 0 {
                 self.view.version.node = node;

@@ -64,6 +64,20 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         true
     }
 
+    /// [`seek`](Self::seek) for an edit whose memory is reserved: makes the path the transaction's own. If the edit then finds
+    /// that there is nothing to do, what it copied is a part of the version like any other.
+    #[inline]
+    pub(crate) fn seek_own(&mut self, path: &mut Path<E::Stamp>, index: u64) -> bool {
+        let mut version = self.view.version;
+        if version.height == 0 {
+            return false;
+        }
+        // SAFETY: not empty, and the edit's version is there; `own` makes copies that are the transaction's own.
+        unsafe { path.seek_own(&mut version, index, |node| self.own(node)) };
+        self.view.version = version;
+        true
+    }
+
     /// An entry on its way into a leaf.
     #[inline]
     pub(crate) fn new_item(

@@ -152,10 +152,10 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     ) -> Result<(u64, u64), InsertErrorKind> {
         let (first, last) = range.ok_or(InsertErrorKind::InvalidRequest)?;
         let State { edit, update } = self.state();
-        if edit.seek(path, first) && path.is_occupied(last) {
+        edit.reserve_to_grow(update)?;
+        if edit.seek_own(path, first) && path.is_occupied(last) {
             return Err(InsertErrorKind::Occupied);
         }
-        edit.reserve_to_grow(update)?;
         Ok((first, last))
     }
 
@@ -220,8 +220,10 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         let before = self.edit().displaced.len();
         if let Some((first, last)) = first_last(&range) {
             let mut path = Path::unset();
-            let divided = self.prepare(first, last, &mut path)?;
-            if path.height > 0 && (path.is_occupied(last) || !path.is_within_leaf(last)) {
+            // Where there is nothing to take out nothing is copied.
+            let edit = self.edit();
+            if edit.seek(&mut path, first) && (path.is_occupied(last) || !path.is_within_leaf(last)) {
+                let divided = self.prepare(first, last, &mut path)?;
                 self.edit().clear(first, last, divided);
             }
         }
@@ -240,9 +242,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         E: Divide,
     {
         let State { edit, update } = self.state();
-        if !edit.seek(path, first) || path.is_within_leaf(last) {
-            edit.reserve_to_grow(update)?;
-        } else {
+        edit.reserve_to_grow(update)?;
+        if edit.seek_own(path, first) && !path.is_within_leaf(last) {
             let (entries, nodes) = edit.weigh(first, last);
             edit.reserve(update, edit.nodes_for_a_range(), entries, nodes)?;
         }
@@ -286,11 +287,11 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     fn take(&mut self, index: u64, new: Option<NonNull<()>>) -> Result<Result<RangeEntry<'_, E>, ()>, AllocError> {
         let State { edit, update } = self.state();
         let mut path = Path::unset();
-        let found = edit.seek(&mut path, index);
+        edit.reserve(update, edit.nodes_for_a_leaf(), 1, 0)?;
+        let found = edit.seek_own(&mut path, index);
         let Some(range) = found.then(|| path.held(index)).flatten() else {
             return Ok(Err(()));
         };
-        edit.reserve(update, edit.nodes_for_a_leaf(), 1, 0)?;
         let new = new.map(|raw| edit.new_item(update, range, raw));
         edit.replace(&mut path, range, new, None);
         let taken = edit.displaced.last();

@@ -81,7 +81,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         self.pool.reserve(nodes)?;
         self.displaced.try_reserve(entries).map_err(|_| AllocError)?;
         if E::OWNS {
-            self.inserted.try_reserve(2).map_err(|_| AllocError)?;
+            // What is stored, and the upper part of what it cuts in two; or what is reserved for later edits.
+            self.inserted.try_reserve(entries.max(2)).map_err(|_| AllocError)?;
         }
         let displaced = if E::OWNS { self.displaced.len() + entries } else { 0 };
         // And one for the tree, when it is dropped.
@@ -96,8 +97,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         self.reserve(update, self.nodes_for_a_leaf(), MOST, 0)
     }
 
-    /// Nodes that an edit of one leaf takes at most: its way, a neighbour and a third node on each level, the way to the leaf
-    /// behind it, one more level.
+    /// Nodes that an edit of one leaf takes at most: its path, a neighbour and a third node on each level, the path to the leaf
+    /// behind it or at the edge, one more level.
     pub(crate) fn nodes_for_a_leaf(&self) -> usize {
         5 * self.view.version.height + 2
     }
@@ -109,7 +110,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         height * height + 9 * height + 4
     }
 
-    /// Entries with an index in `first..=last`, and the nodes on all ways to them.
+    /// Entries with an index in `first..=last`, and the nodes on all paths to them.
     pub(crate) fn weigh(&self, first: u64, last: u64) -> (usize, usize) {
         fn below<E: Entry>(version: Version<E::Stamp>, first: u64, last: u64) -> (usize, usize) {
             // SAFETY: the edit's version is there.

@@ -266,7 +266,9 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     pub fn erase(&self, index: u64) -> Result<Option<RangeInclusive<u64>>, AllocError> {
         let mut write = self.write();
         let erased = write.erase(index)?.map(|(range, _)| range);
-        write.commit();
+        if erased.is_some() {
+            write.commit();
+        }
         Ok(erased)
     }
 

@@ -135,7 +135,7 @@ impl Updater {
     /// Whether no section is open that began before now: what this thread has unlinked before, no reader can hold, and it may
     /// be freed at once instead of retired.
     ///
-    /// A fence and a look at every reader's slot: for who writes while usually nobody reads. With [`Fences::Asymmetric`] it
+    /// A fence and a look at every reader's slot: for who writes while usually nobody reads. With [`Fences::Asymmetric`](crate::Fences) it
     /// would be a system call, and the answer is no.
     #[inline]
     pub fn is_unread(&mut self) -> bool {

@@ -73,12 +73,7 @@ impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANO
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_sorted<B: RangeBounds<u64>>(ranges: impl IntoIterator<Item = (B, E)>) -> Result<Self, BuildError> {
-        let tree = Self::new()?;
-        let mut write = tree.write();
-        write.build(ranges)?;
-        write.commit();
-        drop(write);
-        Ok(tree)
+        Self::filled(|write| write.build(ranges))
     }
 
     /// A tree with the same ranges and another one of each entry, with an RCU domain of its own. O(n), much less than
@@ -94,9 +89,15 @@ impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANO
     where
         E: Divide,
     {
+        Self::filled(|write| write.build_copy(view))
+    }
+
+    fn filled<Error: From<AllocError>>(
+        fill: impl FnOnce(&mut Write<'_, E, RcuDomain, L, FANOUT>) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let tree = Self::new()?;
         let mut write = tree.write();
-        write.build_copy(view)?;
+        fill(&mut write)?;
         write.commit();
         drop(write);
         Ok(tree)

@@ -6,25 +6,27 @@ use super::{Keys, Search};
 
 pub(crate) struct Neon;
 
+// Up to Rust 1.86 all of these functions are unsafe, later those that read no memory are not.
+#[allow(unused_unsafe)]
 impl Search for Neon {
     #[inline(always)]
     unsafe fn position(keys: &Keys, index: u64) -> usize {
-        // SAFETY: NEON is part of the architecture.
-        unsafe { below(keys, index) }
+        // SAFETY: NEON is part of the architecture, here and below.
+        let wanted = unsafe { vdupq_n_u64(index) };
+        // SAFETY: as above.
+        let mut count = unsafe { vdupq_n_u64(0) };
+        for two in keys.chunks_exact(2) {
+            // SAFETY: two words are what is loaded.
+            let two = unsafe { vld1q_u64(two.as_ptr()) };
+            // SAFETY: as above.
+            let below = unsafe { vcltq_u64(two, wanted) };
+            // Where it is below the comparison gives all ones, which is minus one.
+            // SAFETY: as above.
+            count = unsafe { vsubq_u64(count, below) };
+        }
+        // SAFETY: as above.
+        let count = unsafe { vaddvq_u64(count) };
+        // The sixteenth word is no key.
+        count as usize - usize::from(keys[15] < index)
     }
-}
-
-#[target_feature(enable = "neon")]
-#[inline]
-fn below(keys: &Keys, index: u64) -> usize {
-    let wanted = vdupq_n_u64(index);
-    let mut count = vdupq_n_u64(0);
-    for two in keys.chunks_exact(2) {
-        // SAFETY: two words are what is loaded.
-        let two = unsafe { vld1q_u64(two.as_ptr()) };
-        // Where it is below the comparison gives all ones, which is minus one.
-        count = vsubq_u64(count, vcltq_u64(two, wanted));
-    }
-    // The sixteenth word is no key.
-    vaddvq_u64(count) as usize - usize::from(keys[15] < index)
 }

@@ -1,5 +1,6 @@
 //! What a tree holds: values of one word, owned by the tree and freed after a grace period.
 
+use alloc::alloc::{Layout, alloc};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
@@ -207,6 +208,22 @@ unsafe impl<T: Send + Sync + 'static> Entry for Arc<T> {
 impl<T: Send + Sync + 'static> Divide for Arc<T> {
     fn divide(entry: ArcBorrow<'_, T>) -> Result<Self, AllocError> {
         Ok(entry.to_arc())
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Divide for Box<T> {
+    fn divide(entry: &T) -> Result<Self, AllocError> {
+        let value = entry.clone();
+        if size_of::<T>() == 0 {
+            return Ok(Box::new(value)); // takes no memory
+        }
+        // SAFETY: the size is not zero.
+        let memory = unsafe { alloc(Layout::new::<T>()) }.cast::<T>();
+        let memory = NonNull::new(memory).ok_or(AllocError)?;
+        // SAFETY: fresh memory of T's layout.
+        unsafe { memory.write(value) };
+        // SAFETY: from the global allocator, with T's layout, and nobody else's.
+        Ok(unsafe { Box::from_raw(memory.as_ptr()) })
     }
 }
 

@@ -134,6 +134,22 @@ fn cut_arcs_are_counted() {
 }
 
 #[test]
+fn cut_boxes_are_cloned() {
+    let tree = Tree::<Box<String>>::new().unwrap();
+    tree.store_range(0..100, Box::new("old".to_owned())).unwrap();
+    tree.store_range(40..60, Box::new("new".to_owned())).unwrap();
+    let view = tree.snapshot().unwrap();
+    let found: Vec<_> = view.iter().map(|(range, name)| (range, name.as_str())).collect();
+    assert_eq!(found, [(0..=39, "old"), (40..=59, "new"), (60..=99, "old")]);
+    let nothing = Tree::<Box<()>>::new().unwrap();
+    nothing.store_range(.., Box::new(())).unwrap();
+    nothing.erase(5).unwrap();
+    nothing.store_range(.., Box::new(())).unwrap();
+    nothing.erase_range(7..9).unwrap();
+    assert_eq!(nothing.snapshot().unwrap().iter().count(), 2);
+}
+
+#[test]
 fn a_frozen_reader_keeps_values_that_were_there_and_no_later_ones() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let tree = MapleTree::<Box<Value>>::new().unwrap();

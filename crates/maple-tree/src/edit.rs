@@ -42,7 +42,10 @@ pub(crate) struct Edit<E: Entry, const FANOUT: usize> {
     /// The transaction's number; never 0.
     id: u64,
     made: *mut Node<E::Stamp>,
+    made_len: usize,
     replaced: *mut Node<E::Stamp>,
+    /// The first that was replaced, the last in the list.
+    replaced_end: *mut Node<E::Stamp>,
     replaced_len: usize,
     /// Entries that this transaction brought: dropped if it is undone.
     pub(crate) inserted: Vec<NonNull<()>>,
@@ -62,7 +65,9 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             pool: Pool::new()?,
             id: 1,
             made: ptr::null_mut(),
+            made_len: 0,
             replaced: ptr::null_mut(),
+            replaced_end: ptr::null_mut(),
             replaced_len: 0,
             inserted: Vec::new(),
             displaced: Vec::new(),
@@ -146,10 +151,12 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         // INVARIANT: made, and marked.
         this.set_link(self.made);
         self.made = node;
+        self.made_len += 1;
         node
     }
 
     /// This transaction's own copy of a node.
+    #[inline]
     pub(crate) fn own(&mut self, node: *mut Node<E::Stamp>) -> *mut Node<E::Stamp> {
         // SAFETY: the edit's version is there.
         if unsafe { &*node }.made_by() == self.id {
@@ -158,7 +165,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         let copy = self.make();
         // SAFETY: both are nodes, and the copy is this transaction's alone.
         unsafe { Node::copy(node, copy) };
-        self.discard(node);
+        self.replace_published(node);
         copy
     }
 
@@ -169,11 +176,20 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         if this.made_by() == self.id {
             this.set_made_by(0);
         } else {
-            // INVARIANT: published, and not reached any more.
-            this.set_link(self.replaced);
-            self.replaced = node;
-            self.replaced_len += 1;
+            self.replace_published(node);
         }
+    }
+
+    #[inline]
+    fn replace_published(&mut self, node: *mut Node<E::Stamp>) {
+        if self.replaced.is_null() {
+            self.replaced_end = node;
+        }
+        // SAFETY: the node was in the edit's version.
+        // INVARIANT: published, and not reached any more.
+        unsafe { &*node }.set_link(self.replaced);
+        self.replaced = node;
+        self.replaced_len += 1;
     }
 
     /// A node in the place of `node`, whose content is not wanted any more.
@@ -188,15 +204,21 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
 
     /// Publishes the version, and retires what it does not reach any more. Cannot fail.
     pub(crate) fn commit(&mut self, root: &Root<E>, update: &mut impl Update) {
+        // Stamped together, but not so many that an era would hold more than its share.
+        const TOGETHER: usize = 64;
         let mut node = core::mem::replace(&mut self.made, ptr::null_mut());
-        while let Some(this) = NonNull::new(node) {
+        let mut birth = 0;
+        for left in (1..=core::mem::take(&mut self.made_len)).rev() {
+            if birth == 0 || left % TOGETHER == 0 {
+                birth = update.birth(left.min(TOGETHER) * size_of::<Node<E::Stamp>>());
+            }
             // SAFETY: made by this transaction, so its own, and nobody has a reference to it.
-            let this = unsafe { &mut *this.as_ptr() };
+            let this = unsafe { &mut *node };
             let next = this.link();
             if this.made_by() == 0 {
                 self.pool.put(node);
             } else {
-                this.set_birth(update.birth(size_of::<Node<E::Stamp>>()));
+                this.set_birth(birth);
             }
             node = next;
         }
@@ -204,21 +226,21 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         // From here on nothing of it is this transaction's own, whatever may unwind.
         self.inserted.clear();
         self.id += 1;
-        // Nobody reads, most of the time: then these nodes are the next to be made.
-        let is_unread = update.is_unread();
         let mut node = core::mem::replace(&mut self.replaced, ptr::null_mut());
+        let len = core::mem::take(&mut self.replaced_len);
+        // Nobody reads, most of the time: then these nodes are the next to be made.
+        if len > 0 && update.is_unread() {
+            // SAFETY: the list's nodes are this pool's, of these ends and length, and nobody holds them any more.
+            unsafe { self.pool.put_list(node, self.replaced_end, len) };
+            node = ptr::null_mut();
+        }
         while !node.is_null() {
             // SAFETY: a replaced node stays until it is retired, and freed.
             let next = unsafe { &*node }.link();
-            if is_unread {
-                self.pool.put(node);
-            } else {
-                // SAFETY: by the type's invariant the version that has just been published does not reach it.
-                unsafe { retire_node(update, node) };
-            }
+            // SAFETY: by the type's invariant the version that has just been published does not reach it.
+            unsafe { retire_node(update, node) };
             node = next;
         }
-        self.replaced_len = 0;
         for Displaced { raw, stamp, .. } in self.displaced.drain(..) {
             // SAFETY: as for nodes.
             unsafe { retire_entry::<E>(update, raw, stamp) };
@@ -236,6 +258,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             let node = self.made;
             // SAFETY: made by this transaction.
             self.made = unsafe { &*node }.link();
+            self.made_len -= 1;
             self.pool.put(node);
         }
         for raw in self.inserted.drain(inserted..) {

@@ -267,9 +267,10 @@ impl<S: Stamp> Node<S> {
         } else {
             lower
         };
-        for i in from..len.min(to + 1) {
-            largest = largest.max(self.slots[i].word.wrapping_sub(next));
-            next = self.keys[i].wrapping_add(1);
+        let range = from..len.min(to + 1);
+        for (slot, last) in self.slots[range.clone()].iter().zip(&self.keys[range]) {
+            largest = largest.max(slot.word.wrapping_sub(next));
+            next = last.wrapping_add(1);
         }
         if to == len && upper == u64::MAX && len > 0 {
             largest = largest.max(u64::MAX - self.end());

@@ -190,6 +190,18 @@ impl<S: Stamp> Pool<S> {
         self.len += 1;
     }
 
+    /// Puts a list of nodes back that nobody holds any more, from `first` to `last`.
+    ///
+    /// # Safety
+    /// They are this pool's, linked, `len` of them, and in no other list.
+    pub(crate) unsafe fn put_list(&mut self, first: *mut Node<S>, last: *mut Node<S>, len: usize) {
+        // SAFETY: by this function's contract.
+        unsafe { &*last }.set_link(self.free);
+        // INVARIANT: so many more in the list.
+        self.free = first;
+        self.len += len;
+    }
+
     /// Gives chunks back all of whose nodes are free; returns their bytes.
     pub(crate) fn trim(&mut self) -> usize {
         self.collect();

@@ -61,7 +61,7 @@ mutate "the gap behind an erased end not seen to" store.rs 's/if shrinks \{/if f
 mutate "a gap that shrinks not looked for" splice.rs 's/\} else if before < largest \{/} else if true {/' linux $valid
 mutate "the edge not mended" splice.rs 's/if edge \{\s*self\.mend_edge/if false { self.mend_edge/' linux $valid
 mutate "nodes not merged" splice.rs 's/if len < Self::FEWEST &&/if false \&\&/' linux $valid
-mutate "nodes used again under readers" edit.rs 's/let is_unread = update\.is_unread\(\);/let is_unread = true;/' concurrent $states
+mutate "nodes used again under readers" edit.rs 's/if len > 0 && update\.is_unread\(\)/if len > 0/' concurrent $states
 mutate "published nodes changed in place" edit.rs 's/\.made_by\(\) == self\.id \{\s*return node;\s*\}\s*let copy/.made_by() > 0 { return node; } let copy/' concurrent $states
 mutate "undone entries kept" edit.rs 's/drop\(unsafe \{ E::from_raw\(raw\) \}\);/let _ = raw;/' drop_count boxes_are_dropped_once
 mutate "births of entries not noted" store.rs 's/E::note_birth\(raw, update\.birth\(E::BYTES\)\)/E::note_birth(raw, 0)/' drop_count a_frozen_reader_keeps_values_that_were_there_and_no_later_ones

@@ -180,6 +180,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
+    /// Takes note that the version does not reach a published node any more.
     #[inline]
     fn replace_published(&mut self, node: *mut Node<E::Stamp>) {
         if self.replaced.is_null() {
@@ -198,7 +199,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         if unsafe { &*node }.made_by() == self.id {
             return node;
         }
-        self.discard(node);
+        self.replace_published(node);
         self.make()
     }
 
@@ -232,14 +233,14 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         if len > 0 && update.is_unread() {
             // SAFETY: the list's nodes are this pool's, of these ends and length, and nobody holds them any more.
             unsafe { self.pool.put_list(node, self.replaced_end, len) };
-            node = ptr::null_mut();
-        }
-        while !node.is_null() {
-            // SAFETY: a replaced node stays until it is retired, and freed.
-            let next = unsafe { &*node }.link();
-            // SAFETY: by the type's invariant the version that has just been published does not reach it.
-            unsafe { retire_node(update, node) };
-            node = next;
+        } else {
+            while !node.is_null() {
+                // SAFETY: a replaced node stays until it is retired, and freed.
+                let next = unsafe { &*node }.link();
+                // SAFETY: by the type's invariant the version that has just been published does not reach it.
+                unsafe { retire_node(update, node) };
+                node = next;
+            }
         }
         for Displaced { raw, stamp, .. } in self.displaced.drain(..) {
             // SAFETY: as for nodes.

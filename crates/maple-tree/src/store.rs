@@ -133,8 +133,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Replaces what `first..=last` holds in the leaf of a path that is not owned by `new`; what is cut keeps its entry, and
-    /// the upper of two parts has `divided`.
+    /// Replaces what `first..=last` holds in the leaf of the path by `new`; what is cut keeps its entry, and the upper of two parts
+    /// has `divided`.
     pub(crate) fn replace(
         &mut self,
         path: &mut Path<E::Stamp>,

@@ -96,10 +96,7 @@ impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANO
         fill: impl FnOnce(&mut Write<'_, E, RcuDomain, L, FANOUT>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         let tree = Self::new()?;
-        let mut write = tree.write();
-        fill(&mut write)?;
-        write.commit();
-        drop(write);
+        tree.once(fill)?;
         Ok(tree)
     }
 
@@ -213,6 +210,18 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         self.state.lock().edit.pool.bytes()
     }
 
+    /// A transaction of one edit, undone if it fails.
+    #[inline]
+    fn once<T, Error>(
+        &self,
+        edit: impl FnOnce(&mut Write<'_, E, R, L, FANOUT>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut write = self.write();
+        let done = edit(&mut write)?;
+        write.commit();
+        Ok(done)
+    }
+
     /// [`Write::insert`] as a transaction of its own.
     ///
     /// # Errors
@@ -227,10 +236,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     /// As there.
     #[doc(alias = "mtree_insert_range")]
     pub fn insert_range(&self, range: impl RangeBounds<u64>, entry: E) -> Result<(), InsertError<E>> {
-        let mut write = self.write();
-        write.insert_range(range, entry)?;
-        write.commit();
-        Ok(())
+        self.once(|write| write.insert_range(range, entry))
     }
 
     /// [`Write::store_range`] as a transaction of its own; says how many entries were displaced.
@@ -242,10 +248,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     where
         E: Divide,
     {
-        let mut write = self.write();
-        let displaced = write.store_range(range, entry)?.len();
-        write.commit();
-        Ok(displaced)
+        self.once(|write| Ok(write.store_range(range, entry)?.len()))
     }
 
     /// [`Write::replace`] as a transaction of its own; gives the range.
@@ -253,10 +256,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     /// # Errors
     /// As there.
     pub fn replace(&self, index: u64, entry: E) -> Result<RangeInclusive<u64>, InsertError<E>> {
-        let mut write = self.write();
-        let (range, _) = write.replace(index, entry)?;
-        write.commit();
-        Ok(range)
+        self.once(|write| Ok(write.replace(index, entry)?.0))
     }
 
     /// [`Write::erase`] as a transaction of its own; gives the range.
@@ -281,10 +281,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     where
         E: Divide,
     {
-        let mut write = self.write();
-        let displaced = write.erase_range(range)?.len();
-        write.commit();
-        Ok(displaced)
+        self.once(|write| Ok(write.erase_range(range)?.len()))
     }
 
     /// [`Write::alloc_range`] as a transaction of its own.
@@ -299,10 +296,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         align: u64,
         entry: E,
     ) -> Result<u64, InsertError<E>> {
-        let mut write = self.write();
-        let first = write.alloc_range(size, limits, align, entry)?;
-        write.commit();
-        Ok(first)
+        self.once(|write| write.alloc_range(size, limits, align, entry))
     }
 
     /// [`Write::alloc_range_rev`] as a transaction of its own.
@@ -317,10 +311,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         align: u64,
         entry: E,
     ) -> Result<u64, InsertError<E>> {
-        let mut write = self.write();
-        let first = write.alloc_range_rev(size, limits, align, entry)?;
-        write.commit();
-        Ok(first)
+        self.once(|write| write.alloc_range_rev(size, limits, align, entry))
     }
 }
 

@@ -10,11 +10,11 @@
 use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
 
+use vmaple_rcu::pool::{Pool, Pooled};
 use vmaple_rcu::{AllocError, Update};
 
 use crate::entry::Entry;
 use crate::node::{HEIGHT, MOST, Node};
-use crate::pool::Pool;
 use crate::root::{Root, Version, retire_entry, retire_node};
 use crate::view::View;
 
@@ -38,7 +38,7 @@ pub(crate) type Mark<E> = (*mut Node<<E as Entry>::Stamp>, usize);
 pub(crate) struct Edit<E: Entry, const FANOUT: usize> {
     /// The transaction's version.
     pub(crate) view: View<E>,
-    pub(crate) pool: Pool<E::Stamp>,
+    pub(crate) pool: Pool<Node<E::Stamp>>,
     /// The transaction's number; never 0.
     id: u64,
     made: *mut Node<E::Stamp>,
@@ -144,7 +144,10 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
 
     /// A node to be filled; reserved before.
     pub(crate) fn make(&mut self) -> *mut Node<E::Stamp> {
-        let node = self.pool.take();
+        let Some(node) = self.pool.take() else {
+            unreachable!("reserved");
+        };
+        let node = node.as_ptr();
         // SAFETY: the pool gave it away.
         let this = unsafe { &*node };
         this.set_made_by(self.id);
@@ -217,7 +220,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             let this = unsafe { &mut *node };
             let next = this.link();
             if this.made_by() == 0 {
-                self.pool.put(node);
+                // SAFETY: it was never published, and is this pool's.
+                unsafe { self.pool.put(node) };
             } else {
                 this.set_birth(birth);
             }
@@ -260,7 +264,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             // SAFETY: made by this transaction.
             self.made = unsafe { &*node }.link();
             self.made_len -= 1;
-            self.pool.put(node);
+            // SAFETY: it was never published, and is this pool's.
+            unsafe { self.pool.put(node) };
         }
         for raw in self.inserted.drain(inserted..) {
             // SAFETY: brought by this transaction, and never published.

@@ -94,7 +94,6 @@ mod gap;
 mod iter;
 mod node;
 mod path;
-mod pool;
 mod primitive;
 mod range;
 mod read;

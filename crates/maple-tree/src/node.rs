@@ -21,6 +21,8 @@ use core::ptr;
 // Not of `primitive`: they order nothing, and are valid if zeroed.
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
+use vmaple_rcu::pool::Pooled;
+
 use crate::search::{Portable, Search};
 
 /// The most slots that a node has room for.
@@ -294,16 +296,6 @@ impl<S: Stamp> Node<S> {
         a.max(b)
     }
 
-    pub(crate) fn link(&self) -> *mut Node<S> {
-        // Relaxed: writers only, ordered by their lock, or by the exchange that hands a list over.
-        self.link.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_link(&self, next: *mut Node<S>) {
-        // Relaxed as in `link`.
-        self.link.store(next, Ordering::Relaxed);
-    }
-
     pub(crate) fn made_by(&self) -> u64 {
         // Relaxed as in `link`.
         self.made_by.load(Ordering::Relaxed)
@@ -312,5 +304,18 @@ impl<S: Stamp> Node<S> {
     pub(crate) fn set_made_by(&self, transaction: u64) {
         // Relaxed as in `link`.
         self.made_by.store(transaction, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: zeros are a node without slots, and any content that a node had is one too; nothing but these functions writes the link.
+unsafe impl<S: Stamp> Pooled for Node<S> {
+    fn link(&self) -> *mut Self {
+        // Relaxed: writers only, ordered by their lock, or by the exchange that hands a list over.
+        self.link.load(Ordering::Relaxed)
+    }
+
+    fn set_link(&self, next: *mut Self) {
+        // Relaxed as in `link`.
+        self.link.store(next, Ordering::Relaxed);
     }
 }

@@ -7,11 +7,11 @@
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
+use vmaple_rcu::pool::Pool;
 use vmaple_rcu::{Retired, Update};
 
 use crate::entry::Entry;
 use crate::node::{HEIGHT, Node};
-use crate::pool::Pool;
 use crate::primitive::{AtomicPtr, Ordering};
 
 /// A version of the tree: its root node and height.
@@ -98,7 +98,7 @@ pub(crate) unsafe fn retire_node<S: crate::node::Stamp>(update: &mut impl Update
     let retired = Retired {
         object: node.cast(),
         // SAFETY: called once, when nobody holds the node any more.
-        free: |node| unsafe { Pool::<S>::give_back(node.cast()) },
+        free: |node| unsafe { Pool::<Node<S>>::give_back(node.cast()) },
         // SAFETY: the node stays until it is freed.
         birth: unsafe { &*node }.birth(),
         bytes: size_of::<Node<S>>(),

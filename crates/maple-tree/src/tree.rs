@@ -6,13 +6,13 @@ use core::marker::PhantomData;
 use core::ops::{RangeBounds, RangeInclusive};
 
 use lock_api::RawMutex;
+use vmaple_rcu::pool::Chunk;
 use vmaple_rcu::{AllocError, Fences, RcuDomain, Reclaim, Update};
 
 use crate::edit::Edit;
 use crate::entry::{Divide, Entry};
 use crate::error::{BuildError, InsertError};
 use crate::node::MOST;
-use crate::pool::NewChunk;
 use crate::primitive::{AtomicBool, Ordering};
 use crate::read::Reader;
 use crate::root::{Root, retire_tree};
@@ -172,7 +172,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     pub fn write(&self) -> Write<'_, E, R, L, FANOUT> {
         // Relaxed: a hint. Memory is taken without the lock; where there is none the edit that needs it will say so.
         let chunk = if self.is_pool_low.load(Ordering::Relaxed) {
-            NewChunk::new().ok()
+            Chunk::new().ok()
         } else {
             None
         };

@@ -10,6 +10,7 @@
 //! - [`Reader`], [`Guard`]: sections. [`RcuPtr`], [`RcuBox`]: owned objects that are replaced; or [`Guard::protect`],
 //!   [`Updater::birth`] and [`Updater::retire`] for words of any other form.
 //! - [`Reclaim`]: what a structure needs of this crate, so that a kernel can put its own RCU there.
+//! - [`pool`]: objects whose memory goes round between writer and reaper without the global allocator.
 //!
 //! `no_std` with `alloc`; the feature `std` (default) adds thread-local readers and membarrier(2).
 //!
@@ -119,6 +120,7 @@ mod fences;
 #[cfg(feature = "std")]
 mod local;
 mod memory;
+pub mod pool;
 mod primitive;
 mod ptr;
 mod read;

@@ -1,0 +1,401 @@
+//! A pool: where objects come from whose memory goes round, and where they go when no reader can hold them any more.
+//!
+//! Memory comes in chunks from the global allocator and goes back when the pool and everything that it gave is gone, or
+//! when somebody asks ([`Pool::trim`]). In between an object goes round: the writer takes the one that came back last, which
+//! is most likely in the cache; whoever reaps gives it back. So neither writer nor reaper calls the allocator, whose locks a
+//! preempted reader of low priority might hold.
+//!
+//! The writer's list is its own. The list of what came back is a stack onto which any thread pushes, and which the writer
+//! takes whole. Once the pool is dropped the word of that stack becomes a count of the objects that are still out; who brings
+//! the last one home frees the chunks.
+//!
+//! | word | written by | ordering | partner |
+//! |---|---|---|---|
+//! | `returned` | who gives back | Release | Acquire of the writer who takes it: the object's last readers are done |
+//! | the same as a count | who gives back | AcqRel | each other: all use of the pool comes before its end |
+//! | the same when the pool is dropped | the writer | Release | AcqRel of who gives back |
+
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use alloc::boxed::Box;
+use core::mem::size_of;
+use core::ptr::{self, NonNull};
+
+use crate::error::AllocError;
+use crate::primitive::{AtomicPtr, Ordering};
+
+/// Size and alignment of a chunk, so that an object's address tells its chunk's.
+const CHUNK: usize = 16 << 10;
+
+/// What goes round in a [`Pool`].
+///
+/// # Safety
+/// - Memory of zeros is a value of the type, and so is what an object holds when it is given back.
+/// - [`link`](Self::link) gives what [`set_link`](Self::set_link) was last called with, of the same thread or of one that
+///   came before it, whatever else was done with the object since if that did not touch the link.
+pub unsafe trait Pooled: Sized {
+    /// The next object of the list that this one is in.
+    fn link(&self) -> *mut Self;
+
+    /// Sets it.
+    fn set_link(&self, next: *mut Self);
+}
+
+/// What a chunk begins with; objects fill the rest up to the end.
+struct Header<T> {
+    pool: NonNull<Shared<T>>,
+    next: *mut Header<T>,
+    /// Free objects, while they are counted.
+    free: usize,
+}
+
+/// Objects in a chunk.
+const fn objects<T>() -> usize {
+    (CHUNK - size_of::<Header<T>>()) / size_of::<T>()
+}
+
+/// A fresh chunk on its way into a pool: made without the writers' lock, added under it.
+pub struct Chunk<T>(NonNull<Header<T>>);
+
+// SAFETY: it is memory that nobody else knows of.
+unsafe impl<T> Send for Chunk<T> {}
+
+impl<T> Chunk<T> {
+    const LAYOUT: Layout = match Layout::from_size_align(CHUNK, CHUNK) {
+        Ok(layout) => layout,
+        Err(_) => panic!("a power of two"),
+    };
+
+    /// Takes memory for one.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is none.
+    pub fn new() -> Result<Self, AllocError> {
+        // SAFETY: the size is not zero.
+        let memory = unsafe { alloc_zeroed(Self::LAYOUT) };
+        NonNull::new(memory.cast()).map(Self).ok_or(AllocError)
+    }
+}
+
+impl<T> Drop for Chunk<T> {
+    fn drop(&mut self) {
+        // SAFETY: from `new`, and in no pool.
+        unsafe { dealloc(self.0.as_ptr().cast(), Self::LAYOUT) };
+    }
+}
+
+/// What outlives the structure while objects are out.
+struct Shared<T> {
+    /// The top of the stack of objects that came back; or, with the lowest bit set, twice the number of objects that have still
+    /// to come back before this is freed.
+    returned: AtomicPtr<T>,
+    /// All chunks. For the writer, and for who frees this.
+    chunks: *mut Header<T>,
+}
+
+/// The writer's side of a pool: one structure's objects, for the holder of its writers' lock. What an object holds is not
+/// dropped: it is memory.
+///
+/// ```
+/// use core::ptr;
+/// use core::sync::atomic::{AtomicPtr, Ordering};
+/// use vmaple_rcu::pool::{Chunk, Pool, Pooled};
+///
+/// #[derive(Default)]
+/// struct Object {
+///     link: AtomicPtr<Object>,
+///     number: u64,
+/// }
+///
+/// // SAFETY: zeros are a null pointer and a number; the link is nobody else's.
+/// unsafe impl Pooled for Object {
+///     fn link(&self) -> *mut Self {
+///         self.link.load(Ordering::Relaxed)
+///     }
+///     fn set_link(&self, next: *mut Self) {
+///         self.link.store(next, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let mut pool = Pool::<Object>::new()?;
+/// assert!(pool.take().is_none());
+/// pool.add(Chunk::new()?);
+/// let object = pool.take().unwrap();
+/// // SAFETY: the pool gave it away; it is given back once.
+/// unsafe { Pool::give_back(object.as_ptr()) };
+/// # Ok::<(), vmaple_rcu::AllocError>(())
+/// ```
+///
+/// # Invariants
+/// `shared` lives while this does. `free` links `len` objects that are in no other list and nobody's. All objects are from
+/// chunks in `shared`.
+pub struct Pool<T: Pooled> {
+    shared: NonNull<Shared<T>>,
+    free: *mut T,
+    len: usize,
+    /// Objects in all chunks.
+    total: usize,
+}
+
+// SAFETY: the pool owns its objects.
+unsafe impl<T: Pooled + Send> Send for Pool<T> {}
+
+impl<T: Pooled> Pool<T> {
+    /// An empty pool.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    pub fn new() -> Result<Self, AllocError> {
+        // The lowest bit of an address tells a count; objects from the chunk's end on are aligned as it is.
+        const { assert!(align_of::<T>() > 1 && align_of::<T>() <= CHUNK && size_of::<T>() > 0 && objects::<T>() > 0) };
+        let layout = Layout::new::<Shared<T>>();
+        // SAFETY: the size is not zero.
+        let shared = NonNull::new(unsafe { alloc_zeroed(layout) }.cast::<Shared<T>>()).ok_or(AllocError)?;
+        let value = Shared {
+            returned: AtomicPtr::new(ptr::null_mut()),
+            chunks: ptr::null_mut(),
+        };
+        // SAFETY: fresh memory of this layout.
+        unsafe { shared.write(value) };
+        // INVARIANT: no objects yet.
+        Ok(Self {
+            shared,
+            free: ptr::null_mut(),
+            len: 0,
+            total: 0,
+        })
+    }
+
+    /// Whether fewer than `count` objects can be taken at once, those included that came back.
+    pub fn is_below(&mut self, count: usize) -> bool {
+        if self.len < count {
+            self.collect();
+        }
+        self.len < count
+    }
+
+    /// Bytes of all chunks.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.total / objects::<T>() * CHUNK
+    }
+
+    /// Adds a chunk's objects.
+    pub fn add(&mut self, chunk: Chunk<T>) {
+        let memory = chunk.0;
+        core::mem::forget(chunk);
+        // SAFETY: by the type's invariant; the chunks are the writer's.
+        let chunks = unsafe { &mut (*self.shared.as_ptr()).chunks };
+        let header = Header {
+            pool: self.shared,
+            next: *chunks,
+            free: 0,
+        };
+        // SAFETY: the chunk's memory is fresh, zeroed and large enough.
+        unsafe { memory.write(header) };
+        *chunks = memory.as_ptr();
+        for i in (0..objects::<T>()).rev() {
+            let offset = CHUNK - (i + 1) * size_of::<T>();
+            // SAFETY: inside of the chunk, behind its header.
+            let object = unsafe { memory.as_ptr().byte_add(offset) }.cast::<T>();
+            // SAFETY: zeros are a value of the type, and nobody else knows of it.
+            unsafe { self.put(object) };
+        }
+        self.total += objects::<T>();
+    }
+
+    /// Makes sure that `count` objects can be taken; asks the global allocator for chunks if need be.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    pub fn reserve(&mut self, count: usize) -> Result<(), AllocError> {
+        if self.len < count {
+            self.collect();
+        }
+        while self.len < count {
+            self.add(Chunk::new()?);
+        }
+        Ok(())
+    }
+
+    /// Takes what came back into the writer's list.
+    fn collect(&mut self) {
+        // SAFETY: by the type's invariant.
+        let returned = unsafe { &(*self.shared.as_ptr()).returned };
+        // Acquire pairs with the Release in `give_back`: the object's last readers are done with it, and its link is there.
+        let mut object = returned.swap(ptr::null_mut(), Ordering::Acquire);
+        while !object.is_null() {
+            // SAFETY: objects in the list are this pool's, and nobody else's any more.
+            let next = unsafe { &*object }.link();
+            // SAFETY: as above.
+            unsafe { self.put(object) };
+            object = next;
+        }
+    }
+
+    /// An object with whatever was in it; `None` if there is none left.
+    #[inline]
+    pub fn take(&mut self) -> Option<NonNull<T>> {
+        if self.free.is_null() {
+            self.collect();
+        }
+        let object = NonNull::new(self.free)?;
+        // SAFETY: by the type's invariant an object in the list is this pool's own.
+        self.free = unsafe { object.as_ref() }.link();
+        self.len -= 1;
+        Some(object)
+    }
+
+    /// Puts an object back that no reader can hold.
+    ///
+    /// # Safety
+    /// It is this pool's, was taken, and is put or given back once.
+    #[inline]
+    pub unsafe fn put(&mut self, object: *mut T) {
+        // SAFETY: by this function's contract.
+        unsafe { &*object }.set_link(self.free);
+        // INVARIANT: one more in the list.
+        self.free = object;
+        self.len += 1;
+    }
+
+    /// Puts a list of objects back that nobody holds any more, from `first` to `last`.
+    ///
+    /// # Safety
+    /// They are this pool's, linked, `len` of them, and in no other list.
+    pub unsafe fn put_list(&mut self, first: *mut T, last: *mut T, len: usize) {
+        // SAFETY: by this function's contract.
+        unsafe { &*last }.set_link(self.free);
+        // INVARIANT: so many more in the list.
+        self.free = first;
+        self.len += len;
+    }
+
+    /// Gives chunks back all of whose objects are free; returns their bytes.
+    pub fn trim(&mut self) -> usize {
+        self.collect();
+        let mut kept = core::mem::replace(&mut self.free, ptr::null_mut());
+        self.len = 0;
+        let mut object = kept;
+        while !object.is_null() {
+            // SAFETY: free objects are this pool's, as their chunks' headers are.
+            unsafe { (*Self::chunk_of(object)).free += 1 };
+            // SAFETY: as above.
+            object = unsafe { &*object }.link();
+        }
+        while !kept.is_null() {
+            // SAFETY: as above.
+            let next = unsafe { &*kept }.link();
+            // SAFETY: as above.
+            if unsafe { (*Self::chunk_of(kept)).free } < objects::<T>() {
+                // SAFETY: it was in this pool's list.
+                unsafe { self.put(kept) };
+            }
+            kept = next;
+        }
+        // SAFETY: by the type's invariant; the chunks are the writer's.
+        let mut link = unsafe { &raw mut (*self.shared.as_ptr()).chunks };
+        let mut freed = 0;
+        // SAFETY: links are in the pool or in chunks that stay.
+        while let Some(chunk) = NonNull::new(unsafe { *link }) {
+            // SAFETY: chunks in the list are whole, and these fields of their headers the writer's.
+            let this = unsafe { &mut *chunk.as_ptr() };
+            if this.free == objects::<T>() {
+                // SAFETY: as above; the chunk's objects are in no list any more.
+                unsafe { *link = this.next };
+                drop(Chunk(chunk));
+                freed += 1;
+            } else {
+                this.free = 0;
+                link = &raw mut this.next;
+            }
+        }
+        self.total -= freed * objects::<T>();
+        freed * CHUNK
+    }
+
+    /// The chunk that an object is in.
+    fn chunk_of(object: *mut T) -> *mut Header<T> {
+        let chunk = object.cast::<()>().map_addr(|address| address & !(CHUNK - 1));
+        chunk.cast()
+    }
+
+    /// The pool of an object that is out.
+    ///
+    /// # Safety
+    /// `object` is from a pool, and has not been given back.
+    unsafe fn of(object: *mut T) -> NonNull<Shared<T>> {
+        // SAFETY: a chunk is aligned to its size and begins with its header, of which this field is not written after `add`; it
+        // stays as long as one of its objects is out. The object's pointer was made from the chunk's.
+        unsafe { (*Self::chunk_of(object)).pool }
+    }
+
+    /// Gives an object back that nobody holds any more, in any thread.
+    ///
+    /// # Safety
+    /// `object` is from a pool, is in no structure or list, and is given back once.
+    pub unsafe fn give_back(object: *mut T) {
+        // SAFETY: by this function's contract.
+        let shared = unsafe { Self::of(object) };
+        // SAFETY: the pool lives while an object is out.
+        let returned = unsafe { &(*shared.as_ptr()).returned };
+        let mut top = returned.load(Ordering::Relaxed);
+        loop {
+            let closed = top.addr() & 1 == 1;
+            let new = if closed {
+                top.map_addr(|count| count - 2)
+            } else {
+                // SAFETY: the caller has given the object away.
+                unsafe { &*object }.set_link(top);
+                object
+            };
+            // Release pairs with the Acquire in `collect`; closed, AcqRel makes all that was done with the pool's memory come
+            // before its end.
+            match returned.compare_exchange_weak(top, new, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if closed && new.addr() == 1 => break,
+                Ok(_) => return,
+                Err(now) => top = now,
+            }
+        }
+        // SAFETY: closed, and this was the last object.
+        unsafe { Self::free(shared) };
+    }
+
+    /// Frees the pool and its chunks.
+    ///
+    /// # Safety
+    /// Nobody uses the pool or one of its objects any more.
+    unsafe fn free(shared: NonNull<Shared<T>>) {
+        // SAFETY: it is from `new`, by this function's contract nobody else's.
+        let shared = unsafe { Box::from_raw(shared.as_ptr()) };
+        let mut chunk = shared.chunks;
+        while let Some(this) = NonNull::new(chunk) {
+            // SAFETY: chunks in the list are whole.
+            chunk = unsafe { this.as_ref() }.next;
+            drop(Chunk(this));
+        }
+    }
+}
+
+impl<T: Pooled> Drop for Pool<T> {
+    /// Leaves the objects that are still out to come home by themselves.
+    fn drop(&mut self) {
+        loop {
+            self.collect();
+            let out = self.total - self.len;
+            if out == 0 {
+                // SAFETY: all objects are here.
+                return unsafe { Self::free(self.shared) };
+            }
+            // SAFETY: by the type's invariant.
+            let returned = unsafe { &(*self.shared.as_ptr()).returned };
+            let closed = ptr::without_provenance_mut(out << 1 | 1);
+            // Release pairs with AcqRel in `give_back`: the writer is done with the pool before anybody frees it.
+            if returned
+                .compare_exchange(ptr::null_mut(), closed, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+}

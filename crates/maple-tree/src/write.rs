@@ -206,7 +206,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
             edit.seek(&mut path, first);
             edit.put(&mut path, item);
         }
-        Ok(self.displaced(before))
+        Ok(self.displaced_from(before))
     }
 
     /// Takes everything out of a range; entries that stick out of it are cut and keep the rest.
@@ -227,7 +227,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
                 self.edit().clear(first, last, divided);
             }
         }
-        Ok(self.displaced(before))
+        Ok(self.displaced_from(before))
     }
 
     /// All of a store or an erasure that can fail. Sets the path to `first`, if the tree is not empty; gives what the upper part
@@ -415,7 +415,13 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         tree.is_pool_low.store(edit.pool.is_below(LOW), Ordering::Relaxed);
     }
 
-    fn displaced(&self, from: usize) -> Displaced<'_, E> {
+    /// All entries that edits of this transaction have taken out so far.
+    #[must_use]
+    pub fn displaced(&self) -> Displaced<'_, E> {
+        self.displaced_from(0)
+    }
+
+    fn displaced_from(&self, from: usize) -> Displaced<'_, E> {
         let all = self.state.as_ref().map_or(&[][..], |state| &state.edit.displaced);
         Displaced {
             taken: all[from..].iter(),

@@ -138,6 +138,8 @@ pub struct Pool<T: Pooled> {
 
 // SAFETY: the pool owns its objects.
 unsafe impl<T: Pooled + Send> Send for Pool<T> {}
+// SAFETY: by a shared reference only the number of its objects can be read.
+unsafe impl<T: Pooled + Send> Sync for Pool<T> {}
 
 impl<T: Pooled> Pool<T> {
     /// An empty pool.

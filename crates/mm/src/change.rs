@@ -1,0 +1,72 @@
+//! The change counter: whether what was read in several pieces is one state, and is still true.
+//!
+//! Odd while a writer publishes. A reader that finds the same even number before and after it read has read one state, which
+//! is still the newest: had a root been loaded that was published later, its Release store would have brought the odd number
+//! with it. The number before is even and loaded with Acquire, so the state of that moment is the oldest that was read.
+
+use crate::primitive::{AtomicU64, Ordering, fence};
+
+/// The counter; the holder of the writers' lock moves it.
+#[doc(alias = "mm_lock_seq")]
+pub(crate) struct ChangeCounter(AtomicU64);
+
+impl ChangeCounter {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// To be called before the publishing store, which is Release.
+    pub(crate) fn begin(&self) {
+        let count = self.0.load(Ordering::Relaxed);
+        // Relaxed: ordered by the publishing store behind it.
+        self.0.store(count + 1, Ordering::Relaxed);
+    }
+
+    /// To be called after the publishing store.
+    pub(crate) fn end(&self) {
+        let count = self.0.load(Ordering::Relaxed);
+        // Release pairs with the Acquire in `read`: who finds this number finds what was published.
+        self.0.store(count + 1, Ordering::Release);
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        // What was read before comes before this load: Acquire loads of roots do that by themselves, the fence for all else.
+        fence(Ordering::Acquire);
+        // Acquire pairs with the Release in `end`.
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// Two words that stand for two sections' roots, published one after the other.
+    #[test]
+    fn the_same_even_number_before_and_after_means_one_state() {
+        loom::model(|| {
+            let change = Arc::new(ChangeCounter::new());
+            let root = Arc::new(AtomicU64::new(0));
+            let writer = {
+                let (change, root) = (Arc::clone(&change), Arc::clone(&root));
+                thread::spawn(move || {
+                    for state in 1..=2 {
+                        change.begin();
+                        root.store(state, Ordering::Release);
+                        change.end();
+                    }
+                })
+            };
+            let before = change.read();
+            let one = root.load(Ordering::Acquire);
+            let other = root.load(Ordering::Acquire);
+            let after = change.read();
+            if before == after && before.is_multiple_of(2) {
+                assert_eq!((one, other), (before / 2, before / 2));
+            }
+            writer.join().unwrap();
+        });
+    }
+}

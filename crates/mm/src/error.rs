@@ -1,0 +1,90 @@
+//! Errors: Linux's numbers, and why.
+
+use core::fmt;
+
+use vmaple_rcu::AllocError;
+
+/// The errors that calls of the address space give, by the names and numbers of errno(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Errno {
+    /// Operation not permitted.
+    EPERM,
+    /// There is no such thing.
+    ENOENT,
+    /// The address space is gone.
+    ESRCH,
+    /// Not a mapping for this.
+    EBADF,
+    /// Try again later.
+    EAGAIN,
+    /// No memory, no room, too many mappings, or nothing mapped there.
+    ENOMEM,
+    /// Permission denied.
+    EACCES,
+    /// Something is mapped there.
+    EEXIST,
+    /// Invalid argument.
+    EINVAL,
+    /// Too large for the type.
+    EOVERFLOW,
+    /// Not supported.
+    EOPNOTSUPP,
+}
+
+impl Errno {
+    /// Linux's number, positive.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::EPERM => 1,
+            Self::ENOENT => 2,
+            Self::ESRCH => 3,
+            Self::EBADF => 9,
+            Self::EAGAIN => 11,
+            Self::ENOMEM => 12,
+            Self::EACCES => 13,
+            Self::EEXIST => 17,
+            Self::EINVAL => 22,
+            Self::EOVERFLOW => 75,
+            Self::EOPNOTSUPP => 95,
+        }
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Why a call failed; the address space is as it was, but where the call documents partial effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What the system call would give.
+    pub errno: Errno,
+    /// Which of the errno's reasons it was.
+    pub why: &'static str,
+}
+
+impl Error {
+    /// An error and its reason.
+    #[must_use]
+    pub const fn new(errno: Errno, why: &'static str) -> Self {
+        Self { errno, why }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.errno, self.why)
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<AllocError> for Error {
+    fn from(_: AllocError) -> Self {
+        Self::new(Errno::ENOMEM, "no memory for the bookkeeping of the address space")
+    }
+}

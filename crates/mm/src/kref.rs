@@ -1,0 +1,97 @@
+//! Counted references whose memory can be refused.
+
+use alloc::alloc::{Layout, alloc};
+use alloc::boxed::Box;
+use core::fmt;
+use core::ops::Deref;
+use core::ptr::NonNull;
+// Not of `primitive`: a count as every other.
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use vmaple_rcu::AllocError;
+
+struct Counted<T> {
+    count: AtomicUsize,
+    value: T,
+}
+
+/// A shared reference that counts, as [`Arc`](alloc::sync::Arc) is, but making one can fail instead of ending the program.
+///
+/// ```
+/// let one = vmaple_mm::Kref::new(7)?;
+/// let other = one.clone();
+/// assert!(vmaple_mm::Kref::ptr_eq(&one, &other));
+/// assert_eq!(*other, 7);
+/// # Ok::<(), vmaple_rcu::AllocError>(())
+/// ```
+///
+/// # Invariants
+/// `0` was made by `new` and is freed by the last reference.
+pub struct Kref<T>(NonNull<Counted<T>>);
+
+// SAFETY: as for Arc: it gives shared references, and the last one, in whatever thread, drops the value.
+unsafe impl<T: Send + Sync> Send for Kref<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for Kref<T> {}
+
+impl<T> Kref<T> {
+    /// The first reference to `value`, which is dropped if there is no memory.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    pub fn new(value: T) -> Result<Self, AllocError> {
+        // SAFETY: the size is not zero: there is a count.
+        let memory = unsafe { alloc(Layout::new::<Counted<T>>()) }.cast::<Counted<T>>();
+        let memory = NonNull::new(memory).ok_or(AllocError)?;
+        let count = AtomicUsize::new(1);
+        // SAFETY: fresh memory of this layout.
+        unsafe { memory.write(Counted { count, value }) };
+        Ok(Self(memory))
+    }
+
+    /// Whether both refer to the same value.
+    #[must_use]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    fn counted(&self) -> &Counted<T> {
+        // SAFETY: by the type's invariant it stays while there is a reference.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> Clone for Kref<T> {
+    fn clone(&self) -> Self {
+        // Relaxed: the new reference is made from one that is there. It cannot overflow: each takes memory, and one that is
+        // forgotten time.
+        self.counted().count.fetch_add(1, Ordering::Relaxed);
+        // INVARIANT: counted.
+        Self(self.0)
+    }
+}
+
+impl<T> Deref for Kref<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.counted().value
+    }
+}
+
+impl<T> Drop for Kref<T> {
+    fn drop(&mut self) {
+        // Release pairs with the fence below: all use of the value comes before its end.
+        if self.counted().count.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            // SAFETY: from `new`, of a Box's layout and allocator, and this was the last reference.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Kref<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

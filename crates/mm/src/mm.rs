@@ -1,0 +1,350 @@
+//! The address space: its users, and those who only look at it.
+
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::change::ChangeCounter;
+use crate::error::{Errno, Error};
+use crate::kref::Kref;
+use crate::layout::Layout;
+use crate::limits::Limits;
+use crate::state::MmState;
+use crate::store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
+use crate::transaction::{Accounts, Failure, Transaction};
+use crate::vma::Vma;
+
+/// Snapshots of one address space that may be open at a time: each keeps what was mapped when it was taken.
+pub const SNAPSHOTS_MAX: usize = 64;
+
+/// What users and references share.
+pub(crate) struct MmStruct<S: VmaStore> {
+    pub(crate) store: S,
+    pub(crate) layout: Layout,
+    pub(crate) change: ChangeCounter,
+    /// Users ([`Mm`]): the address space is torn down with the last.
+    users: AtomicUsize,
+    /// Written by the holder of the writers' lock, Relaxed: counts of their own, of which readers want the latest.
+    map_count: AtomicUsize,
+    total_vm: AtomicU64,
+    data_vm: AtomicU64,
+    snapshots: AtomicUsize,
+}
+
+impl<S: VmaStore> MmStruct<S> {
+    /// For the holder of the writers' lock.
+    pub(crate) fn accounts(&self) -> Accounts {
+        Accounts {
+            map_count: self.map_count.load(Ordering::Relaxed),
+            total_vm: self.total_vm.load(Ordering::Relaxed),
+            data_vm: self.data_vm.load(Ordering::Relaxed),
+        }
+    }
+
+    /// For the holder of the writers' lock.
+    pub(crate) fn set_accounts(&self, accounts: Accounts) {
+        self.map_count.store(accounts.map_count, Ordering::Relaxed);
+        self.total_vm.store(accounts.total_vm, Ordering::Relaxed);
+        self.data_vm.store(accounts.data_vm, Ordering::Relaxed);
+    }
+}
+
+/// A user of an address space: who may map. Cloned, another user of the same.
+///
+/// The last user to go takes everything out of it; who only looks ([`MmRef`]) never does. `S` is how the mappings are kept and
+/// read: [`MapleStore`], where readers hold nothing, or, to compare with, another design.
+///
+/// ```
+/// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
+/// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+/// mm.mmap(VirtAddr(0), 0x1000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+/// let monitor = mm.grab().reader()?;
+/// drop(mm);
+/// assert!(monitor.read_lock().is_none()); // the address space is gone
+/// # Ok::<(), vmaple_mm::Error>(())
+/// ```
+#[doc(alias = "mm_users")]
+pub struct Mm<S: VmaStore = MapleStore>(MmRef<S>);
+
+/// A reference to an address space that keeps the structure, not what is mapped: what a monitor has.
+#[doc(alias = "mm_struct")]
+#[doc(alias = "mm_count")]
+pub struct MmRef<S: VmaStore = MapleStore>(pub(crate) Kref<MmStruct<S>>);
+
+impl<S: VmaStore> Mm<S> {
+    /// An empty address space, with one user.
+    ///
+    /// # Errors
+    /// `ENOMEM` if there is no memory.
+    #[doc(alias = "mm_alloc")]
+    pub fn new(layout: Layout, limits: Limits) -> Result<Self, Error> {
+        let state = MmState {
+            brk: layout.start_brk,
+            limits,
+        };
+        let shared = Kref::new(MmStruct {
+            store: S::new(state)?,
+            layout,
+            change: ChangeCounter::new(),
+            users: AtomicUsize::new(1),
+            map_count: AtomicUsize::new(0),
+            total_vm: AtomicU64::new(0),
+            data_vm: AtomicU64::new(0),
+            snapshots: AtomicUsize::new(0),
+        })?;
+        Ok(Self(MmRef(shared)))
+    }
+
+    /// A reference to look at it.
+    #[doc(alias = "mmgrab")]
+    #[must_use]
+    pub fn grab(&self) -> MmRef<S> {
+        self.0.clone()
+    }
+
+    /// Sets the limits, for calls from now on.
+    ///
+    /// # Errors
+    /// `ENOMEM` if there is no memory.
+    #[doc(alias = "setrlimit")]
+    pub fn set_limits(&self, limits: Limits) -> Result<(), Error> {
+        self.transact(|transaction| {
+            transaction.set_limits(limits);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn transact<T>(
+        &self,
+        call: impl FnMut(&mut Transaction<'_, S>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        self.0.0.transact(call)
+    }
+
+    /// Takes everything out.
+    #[doc(alias = "exit_mmap")]
+    fn exit(&self) -> Result<(), Error> {
+        self.transact(|transaction| Ok(transaction.clear_all()?))
+    }
+}
+
+impl<S: VmaStore> Clone for Mm<S> {
+    #[doc(alias = "mmget")]
+    fn clone(&self) -> Self {
+        // Relaxed: made from one that is there.
+        self.0.0.users.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone())
+    }
+}
+
+impl<S: VmaStore> Deref for Mm<S> {
+    type Target = MmRef<S>;
+
+    fn deref(&self) -> &MmRef<S> {
+        &self.0
+    }
+}
+
+impl<S: VmaStore> Drop for Mm<S> {
+    /// Takes everything out with the last user.
+    #[doc(alias = "mmput")]
+    fn drop(&mut self) {
+        // AcqRel: what the other users did comes before the end; Release pairs with the Acquire in `is_gone`.
+        if self.0.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Where there is no memory for that, it goes with the last reference.
+            let _ = self.exit();
+        }
+    }
+}
+
+impl<S: VmaStore> MmRef<S> {
+    /// Registers a monitor: one for each thread or open file that reads.
+    ///
+    /// # Errors
+    /// `ESRCH` if the address space is gone, `ENOMEM` if there is no memory; its users never notice.
+    pub fn reader(&self) -> Result<MmReader<S>, Error> {
+        if self.is_gone() {
+            return Err(Error::new(Errno::ESRCH, "the address space is gone"));
+        }
+        let reader = ManuallyDrop::new(self.0.store.reader()?);
+        let reader: *const S::Reader<'_> = &raw const *reader;
+        // SAFETY: a lifetime is no part of a type's layout, and the value is not used where it was. The reader borrows the
+        // store, which stays where it is while the reference beside it does, and that is dropped after it.
+        let reader = unsafe { reader.cast::<S::Reader<'static>>().read() };
+        Ok(MmReader {
+            reader,
+            mm: self.clone(),
+        })
+    }
+
+    /// Another user, unless the address space is gone.
+    #[doc(alias = "mmget_not_zero")]
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Mm<S>> {
+        let more = |users: usize| (users > 0).then_some(users + 1);
+        // Acquire: with the users before.
+        let had = self.0.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, more);
+        had.is_ok().then(|| Mm(self.clone()))
+    }
+
+    /// Whether there is no user any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        // Acquire pairs with the AcqRel of the last user.
+        self.0.users.load(Ordering::Acquire) == 0
+    }
+
+    /// Mappings; what it was a moment ago, without a look at them.
+    #[must_use]
+    pub fn map_count(&self) -> usize {
+        self.0.map_count.load(Ordering::Relaxed)
+    }
+
+    /// Mapped pages; what it was a moment ago.
+    #[must_use]
+    pub fn total_vm(&self) -> u64 {
+        self.0.total_vm.load(Ordering::Relaxed)
+    }
+
+    /// The number of changes so far, doubled; odd while one is being published.
+    ///
+    /// The same even number before and after reading says that all that was read in between, in however many pieces, is one
+    /// state, and the state of now; a map that was kept with its number is still true while the number is the same.
+    ///
+    /// ```
+    /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
+    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+    /// let before = mm.change();
+    /// mm.munmap(VirtAddr(0x1000), 0x1000)?; // changes nothing
+    /// assert_eq!(mm.change(), before);
+    /// mm.mmap(VirtAddr(0), 0x1000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// assert_ne!(mm.change(), before);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn change(&self) -> u64 {
+        self.0.change.read()
+    }
+
+    /// Where things are in it.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// How its mappings are kept.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.0.store
+    }
+}
+
+impl<S: SnapshotStore> MmRef<S> {
+    /// The mappings of this instant, to be kept.
+    ///
+    /// # Errors
+    /// `ESRCH` if the address space is gone, `EAGAIN` if [`SNAPSHOTS_MAX`] are open, `ENOMEM` if there is no memory.
+    pub fn snapshot(&self) -> Result<MmSnapshot<S>, Error> {
+        if self.is_gone() {
+            return Err(Error::new(Errno::ESRCH, "the address space is gone"));
+        }
+        let more = |open: usize| (open < SNAPSHOTS_MAX).then_some(open + 1);
+        // Relaxed: a count.
+        let counted = self
+            .0
+            .snapshots
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        if counted.is_err() {
+            return Err(Error::new(
+                Errno::EAGAIN,
+                "as many snapshots are open as may be: drop some",
+            ));
+        }
+        let open = Open(self.clone());
+        Ok(MmSnapshot {
+            snapshot: self.0.store.snapshot()?,
+            open,
+        })
+    }
+}
+
+impl<S: VmaStore> Clone for MmRef<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S: VmaStore> fmt::Debug for Mm<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<S: VmaStore> fmt::Debug for MmRef<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmRef")
+            .field("map_count", &self.map_count())
+            .field("total_vm", &self.total_vm())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A monitor's handle, for one thread or open file.
+pub struct MmReader<S: VmaStore = MapleStore> {
+    /// Before what keeps the store: it is dropped first.
+    reader: S::Reader<'static>,
+    mm: MmRef<S>,
+}
+
+impl<S: VmaStore> MmReader<S> {
+    /// Begins to read; `None` if the address space is gone.
+    ///
+    /// What is read through the section is one state of the address space. In a [`MapleStore`] nobody waits for it, however
+    /// long it lives; it keeps what was mapped when it began.
+    #[inline]
+    #[must_use]
+    pub fn read_lock(&self) -> Option<S::Section<'_>> {
+        (!self.mm.is_gone()).then(|| S::read_lock(&self.reader))
+    }
+
+    /// What it reads.
+    #[must_use]
+    pub fn mm(&self) -> &MmRef<S> {
+        &self.mm
+    }
+}
+
+/// One of the snapshots that are open, counted.
+struct Open<S: VmaStore>(MmRef<S>);
+
+impl<S: VmaStore> Drop for Open<S> {
+    fn drop(&mut self) {
+        // Relaxed: a count.
+        self.0.0.snapshots.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The mappings of one instant, for as long as one likes; what was mapped then is kept, and nothing later. Reads as a section does.
+///
+/// [`Vma::state`] says which of them are still there.
+#[must_use = "a snapshot keeps memory until it is dropped"]
+pub struct MmSnapshot<S: SnapshotStore = MapleStore> {
+    snapshot: S::Snapshot,
+    #[expect(dead_code, reason = "counts it, and keeps the store")]
+    open: Open<S>,
+}
+
+impl<S: SnapshotStore> VmaRead for MmSnapshot<S> {
+    fn find(&self, addr: u64) -> Option<&Vma> {
+        self.snapshot.find(addr)
+    }
+
+    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+        self.snapshot.find_prev(addr)
+    }
+
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+        self.snapshot.iter_from(addr)
+    }
+}

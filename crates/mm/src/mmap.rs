@@ -1,0 +1,138 @@
+//! mmap(2).
+
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
+use crate::error::{Errno, Error};
+use crate::file::File;
+use crate::flags::{MAY_ACCESS, MapFlags, Prot, VmFlags};
+use crate::kref::Kref;
+use crate::mm::Mm;
+use crate::store::VmaStore;
+use crate::transaction::{Failure, Merge, fail};
+use crate::vma::Mapping;
+
+impl<S: VmaStore> Mm<S> {
+    /// `mmap(addr, len, prot, flags, fd, offset)`: maps memory, or `file` from `offset` on, and gives the address. One instant
+    /// for readers: what [`MapFlags::FIXED`] replaces is there until the new mapping is.
+    ///
+    /// `len`, in bytes, is rounded up to whole pages. Without `FIXED` the address is a hint. Neighbours that continue each other
+    /// become one mapping. A file is taken for one that is open for reading and writing; with `ANONYMOUS` it is ignored.
+    ///
+    /// # Errors
+    /// As mmap(2):
+    /// - `EINVAL`: no length; an address (with `FIXED`) or offset that is not of a page; neither `PRIVATE` nor `SHARED` alone;
+    ///   shared memory that grows down; a file's mapping that grows down.
+    /// - `ENOMEM`: no room; too many mappings; above a limit; no memory for bookkeeping.
+    /// - `EEXIST`: something is mapped there (`FIXED_NOREPLACE`). `EPERM`: below the lowest address. `EBADF`: neither a
+    ///   file nor `ANONYMOUS`. `EOVERFLOW`: the file's offset. `EOPNOTSUPP`: a flag that `SHARED_VALIDATE` does not allow.
+    ///
+    /// ```
+    /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
+    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+    /// let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
+    /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ | Prot::WRITE, flags, None, 0)?;
+    /// mm.mmap(VirtAddr(at.0 + 0x1000), 0x1000, Prot::READ, flags | MapFlags::FIXED, None, 0)?;
+    /// assert_eq!(mm.map_count(), 3);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    #[doc(alias = "do_mmap")]
+    #[doc(alias = "mmap_region")]
+    pub fn mmap(
+        &self,
+        addr: VirtAddr,
+        len: u64,
+        prot: Prot,
+        flags: MapFlags,
+        file: Option<&Kref<File>>,
+        offset: u64,
+    ) -> Result<VirtAddr, Error> {
+        if !offset.is_multiple_of(PAGE_SIZE) {
+            return Err(Error::new(Errno::EINVAL, "the offset is not of a page"));
+        }
+        let file = file.filter(|_| !flags.contains(MapFlags::ANONYMOUS));
+        if file.is_none() && !flags.contains(MapFlags::ANONYMOUS) {
+            return Err(Error::new(Errno::EBADF, "neither a file nor ANONYMOUS"));
+        }
+        if len == 0 {
+            return Err(Error::new(Errno::EINVAL, "the length is zero"));
+        }
+        let len = page_align(len);
+        if len == 0 {
+            return Err(Error::new(Errno::ENOMEM, "longer than the address space"));
+        }
+        // Made without the lock.
+        let shared = match file {
+            None if flags & TYPE == MapFlags::SHARED => Some(File::shared_anonymous()?),
+            file => file.cloned(),
+        };
+        self.transact(|transaction| {
+            if transaction.accounts.map_count > transaction.max_map_count() {
+                return fail(Errno::ENOMEM, "more mappings than max_map_count");
+            }
+            let start = transaction.unmapped_area(addr.0, len, flags)?;
+            let range = start..start + len;
+            if flags.contains(MapFlags::FIXED_NOREPLACE) && transaction.range(range.clone()).next().is_some() {
+                return fail(Errno::EEXIST, "something is mapped there");
+            }
+            if file.is_some() && offset > FILE_MAX.saturating_sub(len) {
+                return fail(Errno::EOVERFLOW, "the end of the mapping is beyond every file's");
+            }
+            let mapping = Mapping {
+                flags: vm_flags(prot, flags, file.is_some())?,
+                file: shared.clone(),
+                anon_name: None,
+            };
+            let pgoff = match (file, mapping.flags.contains(VmFlags::SHARED)) {
+                (Some(_), _) => offset >> PAGE_SHIFT,
+                (None, true) => 0,
+                (None, false) => start >> PAGE_SHIFT,
+            };
+            let outside = transaction.outside(&range);
+            if outside.is_split && transaction.accounts.map_count >= transaction.max_map_count() {
+                return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
+            }
+            let more = (len >> PAGE_SHIFT) - transaction.pages_in(&range);
+            if !transaction.may_expand(mapping.flags, more) {
+                return fail(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
+            }
+            transaction.put(range, pgoff, mapping, outside, Merge::Both)?;
+            Ok(VirtAddr(start))
+        })
+    }
+}
+
+/// `MAP_TYPE`: the bits that say whose the writes are.
+const TYPE: MapFlags = MapFlags::from_bits_retain(0xf);
+
+/// Bytes of the longest file (`MAX_LFS_FILESIZE`).
+const FILE_MAX: u64 = i64::MAX as u64;
+
+/// The flags that `SHARED_VALIDATE` allows (`LEGACY_MAP_MASK`), and that is in [`TYPE`].
+const KNOWN: MapFlags = MapFlags::from_bits_retain(0x7c07_f9f3);
+
+/// What a new mapping is.
+#[doc(alias = "calc_vm_flag_bits")]
+fn vm_flags(prot: Prot, flags: MapFlags, is_file: bool) -> Result<VmFlags, Failure> {
+    let mut vm_flags = VmFlags::from(prot) | MAY_ACCESS;
+    vm_flags.set(VmFlags::GROWSDOWN, flags.contains(MapFlags::GROWSDOWN));
+    vm_flags.set(VmFlags::NORESERVE, flags.contains(MapFlags::NORESERVE));
+    vm_flags.set(VmFlags::NOHUGEPAGE, flags.contains(MapFlags::STACK));
+    let is_shared = match flags & TYPE {
+        MapFlags::PRIVATE => false,
+        MapFlags::SHARED => true,
+        MapFlags::SHARED_VALIDATE if is_file => {
+            if !KNOWN.contains(flags) {
+                return fail(Errno::EOPNOTSUPP, "a flag that SHARED_VALIDATE does not allow");
+            }
+            true
+        }
+        _ => return fail(Errno::EINVAL, "neither PRIVATE nor SHARED"),
+    };
+    if (is_shared || is_file) && vm_flags.contains(VmFlags::GROWSDOWN) {
+        return fail(Errno::EINVAL, "only private anonymous memory grows");
+    }
+    if is_shared {
+        vm_flags |= VmFlags::SHARED | VmFlags::MAYSHARE;
+    }
+    vm_flags.set(VmFlags::ACCOUNT, vm_flags.is_accountable());
+    Ok(vm_flags)
+}

@@ -1,0 +1,275 @@
+//! The cure: VMAs in a maple tree, freed by RCU. Readers hold a read-side section, for which nobody waits.
+//!
+//! VMAs come from a slab of the store's own and go back there when no reader can hold them: neither writers nor readers use
+//! the global allocator once the store is warm.
+
+use core::cell::UnsafeCell;
+use core::ops::Range;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use lock_api::RawMutex;
+use maple_tree::{DefaultLock, Divide, Entry, MapleTree, ReadGuard, Reader, Snapshot, View, Write};
+use vmaple_rcu::{AllocError, RcuDomain};
+
+use super::{Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
+use crate::slab::{NewSlab, Slab, SlabBox, Slot};
+use crate::state::MmState;
+use crate::vma::Vma;
+
+/// A VMA, and the era in which it was published.
+struct Node {
+    birth: AtomicU64,
+    vma: Vma,
+}
+
+/// What the tree owns.
+pub struct VmaEntry(SlabBox<Node>);
+
+// SAFETY: a box is a pointer, and lends shared references; the birth is noted once, before it is published.
+unsafe impl Entry for VmaEntry {
+    type Stamp = ();
+    type Borrowed<'a> = &'a Vma;
+    const BYTES: usize = size_of::<Slot<Node>>();
+
+    fn into_raw(self) -> NonNull<()> {
+        self.0.into_raw()
+    }
+
+    unsafe fn from_raw(raw: NonNull<()>) -> Self {
+        // SAFETY: the same contract.
+        Self(unsafe { SlabBox::from_raw(raw) })
+    }
+
+    unsafe fn borrow<'a>(raw: NonNull<()>) -> &'a Vma {
+        // SAFETY: the same contract.
+        &unsafe { SlabBox::<Node>::borrow(raw) }.vma
+    }
+
+    unsafe fn note_birth(raw: NonNull<()>, birth: u64) {
+        // SAFETY: the same contract.
+        let node = unsafe { SlabBox::<Node>::borrow(raw) };
+        // Relaxed: the tree's publishing store comes after.
+        node.birth.store(birth, Ordering::Relaxed);
+    }
+
+    unsafe fn birth(raw: NonNull<()>, (): ()) -> u64 {
+        // SAFETY: the same contract.
+        let node = unsafe { SlabBox::<Node>::borrow(raw) };
+        // Relaxed: the writers' lock orders it.
+        node.birth.load(Ordering::Relaxed)
+    }
+}
+
+impl Divide for VmaEntry {
+    /// Never called: VMAs are cut by publishing others, and edits are of whole ones.
+    fn divide(_: &Vma) -> Result<Self, AllocError> {
+        Err(AllocError)
+    }
+}
+
+/// What the tree's lock protects besides.
+struct Protected {
+    vmas: Slab<Node>,
+    state: MmState,
+}
+
+/// VMAs in a maple tree, for readers that hold nothing but a read-side section. `L` is the lock of the writers.
+///
+/// Who waits: a writer for the writer before it. Nobody for a reader, wherever it is stopped.
+///
+/// # Invariants
+/// `protected` is only touched by the holder of the tree's lock.
+pub struct MapleStore<L: RawMutex = DefaultLock> {
+    tree: MapleTree<VmaEntry, RcuDomain, L>,
+    protected: UnsafeCell<Protected>,
+    /// Whether the next writer is to bring memory for VMAs.
+    is_slab_low: AtomicBool,
+}
+
+// SAFETY: by the type's invariant the cell is under a lock; the tree is Sync itself.
+unsafe impl<L: RawMutex + Send + Sync> Sync for MapleStore<L> {}
+
+impl<L: RawMutex> MapleStore<L> {
+    /// What frees for it, with the counts of what is deferred and for whom.
+    pub fn rcu(&self) -> &RcuDomain {
+        self.tree.rcu()
+    }
+}
+
+impl VmaRead for View<VmaEntry> {
+    #[inline]
+    fn find(&self, addr: u64) -> Option<&Vma> {
+        Self::find(self, addr).map(|(_, vma)| vma)
+    }
+
+    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+        self.find_rev(addr.checked_sub(1)?).map(|(_, vma)| vma)
+    }
+
+    #[inline]
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+        self.range(addr..).map(|(_, vma)| vma)
+    }
+}
+
+/// Reads as the view that a type leads to does.
+macro_rules! reads_as_its_view {
+    ($($type:ty),*) => { $(
+        impl VmaRead for $type {
+            #[inline]
+            fn find(&self, addr: u64) -> Option<&Vma> {
+                VmaRead::find(&**self, addr)
+            }
+
+            fn find_prev(&self, addr: u64) -> Option<&Vma> {
+                VmaRead::find_prev(&**self, addr)
+            }
+
+            #[inline]
+            fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+                VmaRead::iter_from(&**self, addr)
+            }
+        }
+    )* };
+}
+
+reads_as_its_view!(ReadGuard<'_, VmaEntry>, Snapshot<VmaEntry>);
+
+impl<L: RawMutex + Send + Sync + 'static> VmaStore for MapleStore<L> {
+    type Reader<'s> = Reader<'s, VmaEntry>;
+    type Section<'r> = ReadGuard<'r, VmaEntry>;
+    type Write<'s> = MapleWrite<'s, L>;
+
+    fn new(state: MmState) -> Result<Self, AllocError> {
+        let vmas = Slab::new()?;
+        Ok(Self {
+            tree: MapleTree::new()?,
+            protected: UnsafeCell::new(Protected { vmas, state }),
+            is_slab_low: AtomicBool::new(true),
+        })
+    }
+
+    fn reader(&self) -> Result<Reader<'_, VmaEntry>, AllocError> {
+        self.tree.reader()
+    }
+
+    #[inline]
+    fn read_lock<'r>(reader: &'r Reader<'_, VmaEntry>) -> ReadGuard<'r, VmaEntry> {
+        reader.read_lock()
+    }
+
+    fn write(&self, vmas: usize) -> Result<MapleWrite<'_, L>, AllocError> {
+        // Relaxed: a hint. Memory is taken without the lock; where there is none the writer that needs it will say so.
+        let mut chunk = if self.is_slab_low.load(Ordering::Relaxed) {
+            NewSlab::new().ok()
+        } else {
+            None
+        };
+        loop {
+            let mut write = MapleWrite {
+                store: self,
+                write: self.tree.write(),
+            };
+            let slab = &mut write.protected_mut().vmas;
+            if let Some(chunk) = chunk.filter(|_| slab.is_low() || slab.is_below(vmas)) {
+                slab.add(chunk);
+            }
+            // Relaxed: a hint.
+            self.is_slab_low.store(slab.is_low(), Ordering::Relaxed);
+            if !slab.is_below(vmas) {
+                return Ok(write);
+            }
+            drop(write);
+            chunk = Some(NewSlab::new()?);
+        }
+    }
+}
+
+impl<L: RawMutex + Send + Sync + 'static> SnapshotStore for MapleStore<L> {
+    type Snapshot = Snapshot<VmaEntry>;
+
+    fn snapshot(&self) -> Result<Snapshot<VmaEntry>, AllocError> {
+        self.tree.snapshot()
+    }
+}
+
+/// The tree's lock, held, with a transaction.
+pub struct MapleWrite<'s, L: RawMutex = DefaultLock> {
+    store: &'s MapleStore<L>,
+    write: Write<'s, VmaEntry, RcuDomain, L>,
+}
+
+impl<L: RawMutex> MapleWrite<'_, L> {
+    fn protected(&self) -> &Protected {
+        // SAFETY: this holds the lock, and lends it mutably by `&mut self` only.
+        unsafe { &*self.store.protected.get() }
+    }
+
+    fn protected_mut(&mut self) -> &mut Protected {
+        // SAFETY: as above.
+        unsafe { &mut *self.store.protected.get() }
+    }
+}
+
+impl<L: RawMutex> VmaRead for MapleWrite<'_, L> {
+    fn find(&self, addr: u64) -> Option<&Vma> {
+        VmaRead::find(&*self.write, addr)
+    }
+
+    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+        VmaRead::find_prev(&*self.write, addr)
+    }
+
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+        VmaRead::iter_from(&*self.write, addr)
+    }
+}
+
+impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
+    fn state(&self) -> &MmState {
+        &self.protected().state
+    }
+
+    fn state_mut(&mut self) -> &mut MmState {
+        &mut self.protected_mut().state
+    }
+
+    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+        self.write.empty_area(size, limits, align)
+    }
+
+    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+        self.write.empty_area_rev(size, limits, align)
+    }
+
+    fn replace<const N: usize>(&mut self, range: Range<u64>, vmas: [Option<Vma>; N]) -> Result<(), Shortage> {
+        if self.protected_mut().vmas.is_below(vmas.iter().flatten().count()) {
+            return Err(Shortage::Vmas);
+        }
+        let mut vmas = vmas.into_iter().flatten().peekable();
+        // One VMA over all of the range is one edit.
+        let is_whole = vmas.peek().is_some_and(|vma| vma.range() == range);
+        if !is_whole {
+            self.write.erase_range(range)?;
+        }
+        for vma in vmas {
+            let range = vma.range();
+            let birth = AtomicU64::new(0);
+            let node = self.protected_mut().vmas.put(Node { birth, vma });
+            let entry = VmaEntry(node.map_err(|_| Shortage::Vmas)?);
+            // Only for want of memory: the range is whole, and not empty.
+            self.write.store_range(range, entry).map_err(|_| Shortage::Memory)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        // Before they are unreachable, as they may be freed from then on. Who finds one superseded that is still in the tree
+        // looks again, or waits for the lock.
+        for (_, vma) in self.write.displaced() {
+            vma.supersede();
+        }
+        self.write.commit();
+    }
+}

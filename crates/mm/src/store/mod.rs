@@ -1,0 +1,123 @@
+//! Where the VMAs are, and who waits for whom: the one seam between designs. All else is shared, so that a comparison of two
+//! stores shows locking and index alone.
+
+mod maple;
+#[cfg(feature = "std")]
+mod rb;
+
+use core::ops::Range;
+
+use vmaple_rcu::AllocError;
+
+use crate::state::MmState;
+use crate::vma::Vma;
+
+pub use maple::{MapleStore, MapleWrite, VmaEntry};
+#[cfg(feature = "std")]
+pub use rb::{RbSection, RbStore, RbWrite};
+
+/// VMAs of one state of the address space, to be read.
+pub trait VmaRead {
+    /// The first VMA that ends above `addr`.
+    #[doc(alias = "find_vma")]
+    fn find(&self, addr: u64) -> Option<&Vma>;
+
+    /// The last VMA that begins below `addr`.
+    #[doc(alias = "find_vma_prev")]
+    fn find_prev(&self, addr: u64) -> Option<&Vma>;
+
+    /// The VMAs that end above `addr`, ascending.
+    #[doc(alias = "for_each_vma")]
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma>;
+}
+
+/// An address space's VMAs with the lock of its writers.
+pub trait VmaStore: Sized + Send + Sync + 'static {
+    /// What reads: one for each thread or open file.
+    type Reader<'s>: Send
+    where
+        Self: 's;
+
+    /// A reader between looking and having looked: what it holds, it holds while this lives.
+    type Section<'r>: VmaRead
+    where
+        Self: 'r;
+
+    /// The writers' lock, held, with a transaction.
+    type Write<'s>: VmaWrite
+    where
+        Self: 's;
+
+    /// A store without VMAs.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    fn new(state: MmState) -> Result<Self, AllocError>;
+
+    /// Registers a reader.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    fn reader(&self) -> Result<Self::Reader<'_>, AllocError>;
+
+    /// Begins to read.
+    fn read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r>;
+
+    /// Takes the writers' lock, with memory for so many VMAs to come, which is asked for without the lock.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    fn write(&self, vmas: usize) -> Result<Self::Write<'_>, AllocError>;
+}
+
+/// Edits that nobody sees until [`commit`](Self::commit), and that are undone when it is dropped without. It reads as the
+/// address space with its edits.
+pub trait VmaWrite: VmaRead {
+    /// What the writers' lock protects besides.
+    fn state(&self) -> &MmState;
+
+    /// The same, to be changed once nothing can fail any more.
+    fn state_mut(&mut self) -> &mut MmState;
+
+    /// The lowest free address for so many bytes at a multiple of `align` inside of `limits`.
+    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64>;
+
+    /// The highest.
+    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64>;
+
+    /// Puts `vmas`, which ascend and lie in `range`, in the place of the VMAs in `range`, none of which reaches out of it.
+    ///
+    /// # Errors
+    /// [`Shortage`]; nothing but dropping is to be done with it then.
+    fn replace<const N: usize>(&mut self, range: Range<u64>, vmas: [Option<Vma>; N]) -> Result<(), Shortage>;
+
+    /// Publishes the edits at one instant. Cannot fail. The lock stays held, and there are no more edits.
+    fn commit(&mut self);
+}
+
+/// Why an edit could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// There were not as many VMAs asked for as it takes.
+    Vmas,
+    /// There is no memory.
+    Memory,
+}
+
+impl From<AllocError> for Shortage {
+    fn from(_: AllocError) -> Self {
+        Self::Memory
+    }
+}
+
+/// A store that can lend a state for as long as one likes.
+pub trait SnapshotStore: VmaStore {
+    /// One state of the address space.
+    type Snapshot: VmaRead + Send;
+
+    /// The state of now.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    fn snapshot(&self) -> Result<Self::Snapshot, AllocError>;
+}

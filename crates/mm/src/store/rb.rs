@@ -1,0 +1,356 @@
+//! Linux v5.4: VMAs in a red-black tree, under a reader-writer semaphore (`mmap_sem`) that readers hold.
+//!
+//! The semaphore is fair: who waits gets it in order, and a writer that waits keeps later readers out. It sleeps. These are
+//! what makes the talk's problem: a reader that is preempted while it holds it stops the writers, and behind them everybody.
+//! `parking_lot`'s lock is such a one if it is always handed over ([`RawRwLockFair`]); tests say so.
+//!
+//! VMAs are freed at once, since who reads them holds the semaphore. Where v5.4 finds a gap by what its tree knows of gaps
+//! below each node, this one looks at one VMA after the other: no faster than v5.4, and used by no measurement.
+
+use alloc::vec::Vec;
+use core::mem::offset_of;
+use core::ops::Range;
+use core::ptr::NonNull;
+
+use intrusive_collections::rbtree::AtomicLinkOps;
+use intrusive_collections::{Adapter, Bound, KeyAdapter, PointerOps, RBTree, RBTreeAtomicLink};
+use lock_api::{RawRwLock, RawRwLockFair, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use vmaple_rcu::AllocError;
+
+use super::{Shortage, VmaRead, VmaStore, VmaWrite};
+use crate::slab::{NewSlab, Slab, SlabBox};
+use crate::state::MmState;
+use crate::vma::Vma;
+
+/// A VMA, and its place in the tree.
+struct Node {
+    link: RBTreeAtomicLink,
+    vma: Vma,
+}
+
+/// Boxes that the tree owns, as pointers.
+#[derive(Default)]
+struct Boxes;
+
+// SAFETY: a box is a pointer to its object, which stays where it is; back and forth gives the same box.
+unsafe impl PointerOps for Boxes {
+    type Value = Node;
+    type Pointer = SlabBox<Node>;
+
+    unsafe fn from_raw(&self, value: *const Node) -> SlabBox<Node> {
+        // SAFETY: by the contract it is from `into_raw`, so not null.
+        let raw = unsafe { NonNull::new_unchecked(value.cast_mut()) };
+        // SAFETY: as above.
+        unsafe { SlabBox::from_raw(raw.cast()) }
+    }
+
+    fn into_raw(&self, ptr: SlabBox<Node>) -> *const Node {
+        ptr.into_raw().cast::<Node>().as_ptr()
+    }
+}
+
+/// How the tree finds link, key and owner of a node.
+#[derive(Default)]
+struct ByStart {
+    links: AtomicLinkOps,
+    boxes: Boxes,
+}
+
+// SAFETY: the link is a field, from which the node is found and back.
+unsafe impl Adapter for ByStart {
+    type LinkOps = AtomicLinkOps;
+    type PointerOps = Boxes;
+
+    unsafe fn get_value(&self, link: NonNull<RBTreeAtomicLink>) -> *const Node {
+        // SAFETY: by the contract it is the field of a node.
+        unsafe { link.as_ptr().byte_sub(offset_of!(Node, link)) }.cast()
+    }
+
+    unsafe fn get_link(&self, value: *const Node) -> NonNull<RBTreeAtomicLink> {
+        // SAFETY: by the contract it is a node.
+        let link = unsafe { &raw const (*value).link };
+        // SAFETY: the address of a field is not null.
+        unsafe { NonNull::new_unchecked(link.cast_mut()) }
+    }
+
+    fn link_ops(&self) -> &AtomicLinkOps {
+        &self.links
+    }
+
+    fn link_ops_mut(&mut self) -> &mut AtomicLinkOps {
+        &mut self.links
+    }
+
+    fn pointer_ops(&self) -> &Boxes {
+        &self.boxes
+    }
+}
+
+impl KeyAdapter<'_> for ByStart {
+    type Key = u64;
+
+    fn get_key(&self, node: &Node) -> u64 {
+        node.vma.range().start
+    }
+}
+
+/// What a transaction did, to be undone.
+enum Edit {
+    Inserted(u64),
+    Removed(SlabBox<Node>),
+}
+
+/// What the semaphore protects.
+struct Protected {
+    tree: RBTree<ByStart>,
+    vmas: Slab<Node>,
+    /// Of the transaction that is under way.
+    edits: Vec<Edit>,
+    state: MmState,
+}
+
+/// VMAs under a reader-writer semaphore, as in Linux v5.4. `L` is the semaphore.
+///
+/// Who waits: a writer for the readers and writers before it, a reader for the writers before it.
+pub struct RbStore<L: RawRwLock + RawRwLockFair = parking_lot::RawRwLock> {
+    mmap_sem: RwLock<L, Protected>,
+}
+
+impl VmaRead for Protected {
+    fn find(&self, addr: u64) -> Option<&Vma> {
+        let mut at = self.tree.upper_bound(Bound::Included(&addr));
+        // Before the first, the next is the first.
+        if at.get().is_none_or(|node| node.vma.range().end <= addr) {
+            at.move_next();
+        }
+        at.get().map(|node| &node.vma)
+    }
+
+    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+        self.tree
+            .upper_bound(Bound::Excluded(&addr))
+            .get()
+            .map(|node| &node.vma)
+    }
+
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+        let mut next = match self.find(addr) {
+            Some(vma) => self.tree.find(&vma.range().start),
+            None => self.tree.cursor(),
+        };
+        core::iter::from_fn(move || {
+            let vma = &next.get()?.vma;
+            next.move_next();
+            Some(vma)
+        })
+    }
+}
+
+impl Protected {
+    fn undo(&mut self) {
+        while let Some(edit) = self.edits.pop() {
+            match edit {
+                Edit::Inserted(start) => drop(self.tree.find_mut(&start).remove()),
+                Edit::Removed(node) => drop(self.tree.insert(node)),
+            }
+        }
+    }
+
+    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+        let mut low = limits.start;
+        for vma in self.iter_from(low) {
+            let start = low.checked_next_multiple_of(align)?;
+            if start.checked_add(size)? <= vma.range().start.min(limits.end) {
+                return Some(start);
+            }
+            low = vma.range().end;
+        }
+        let start = low.max(limits.start).checked_next_multiple_of(align)?;
+        (start.checked_add(size)? <= limits.end).then_some(start)
+    }
+
+    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+        let mut high = limits.end;
+        let mut below = self.tree.upper_bound(Bound::Excluded(&high));
+        loop {
+            let vma = below.get().map(|node| node.vma.range());
+            let low = vma.as_ref().map_or(0, |vma| vma.end).max(limits.start);
+            let start = high.checked_sub(size)? & !(align - 1);
+            if start >= low {
+                return Some(start);
+            }
+            high = vma.filter(|vma| vma.start > limits.start)?.start;
+            below.move_prev();
+        }
+    }
+}
+
+/// The semaphore, held for reading.
+pub struct RbSection<'r, L: RawRwLock + RawRwLockFair = parking_lot::RawRwLock>(
+    Option<RwLockReadGuard<'r, L, Protected>>,
+);
+
+/// The semaphore, held for writing, with a transaction.
+pub struct RbWrite<'s, L: RawRwLock + RawRwLockFair = parking_lot::RawRwLock>(
+    Option<RwLockWriteGuard<'s, L, Protected>>,
+);
+
+impl<L: RawRwLock + RawRwLockFair> RbSection<'_, L> {
+    fn protected(&self) -> &Protected {
+        match &self.0 {
+            Some(protected) => protected,
+            None => unreachable!("there until it is dropped"),
+        }
+    }
+}
+
+impl<L: RawRwLock + RawRwLockFair> Drop for RbSection<'_, L> {
+    fn drop(&mut self) {
+        if let Some(guard) = self.0.take() {
+            RwLockReadGuard::unlock_fair(guard);
+        }
+    }
+}
+
+impl<L: RawRwLock + RawRwLockFair> RbWrite<'_, L> {
+    fn protected(&self) -> &Protected {
+        match &self.0 {
+            Some(protected) => protected,
+            None => unreachable!("there until it is dropped"),
+        }
+    }
+
+    fn protected_mut(&mut self) -> &mut Protected {
+        match &mut self.0 {
+            Some(protected) => protected,
+            None => unreachable!("there until it is dropped"),
+        }
+    }
+}
+
+impl<L: RawRwLock + RawRwLockFair> Drop for RbWrite<'_, L> {
+    /// Undoes what was not published, and gives up the semaphore.
+    fn drop(&mut self) {
+        self.protected_mut().undo();
+        if let Some(guard) = self.0.take() {
+            RwLockWriteGuard::unlock_fair(guard);
+        }
+    }
+}
+
+/// Reads as what the semaphore protects does.
+macro_rules! reads_what_is_protected {
+    ($($type:ident),*) => { $(
+        impl<L: RawRwLock + RawRwLockFair> VmaRead for $type<'_, L> {
+            fn find(&self, addr: u64) -> Option<&Vma> {
+                self.protected().find(addr)
+            }
+
+            fn find_prev(&self, addr: u64) -> Option<&Vma> {
+                self.protected().find_prev(addr)
+            }
+
+            fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+                self.protected().iter_from(addr)
+            }
+        }
+    )* };
+}
+
+reads_what_is_protected!(RbSection, RbWrite);
+
+impl<L: RawRwLock + RawRwLockFair + Send + Sync + 'static> VmaStore for RbStore<L>
+where
+    L::GuardMarker: Send,
+{
+    type Reader<'s> = &'s Self;
+    type Section<'r> = RbSection<'r, L>;
+    type Write<'s> = RbWrite<'s, L>;
+
+    fn new(state: MmState) -> Result<Self, AllocError> {
+        let protected = Protected {
+            tree: RBTree::new(ByStart::default()),
+            vmas: Slab::new()?,
+            edits: Vec::new(),
+            state,
+        };
+        let mmap_sem = RwLock::new(protected);
+        Ok(Self { mmap_sem })
+    }
+
+    fn reader(&self) -> Result<&Self, AllocError> {
+        Ok(self)
+    }
+
+    fn read_lock<'r>(reader: &'r &Self) -> RbSection<'r, L> {
+        RbSection(Some(reader.mmap_sem.read()))
+    }
+
+    fn write(&self, vmas: usize) -> Result<RbWrite<'_, L>, AllocError> {
+        let mut chunk = None;
+        loop {
+            let mut write = RbWrite(Some(self.mmap_sem.write()));
+            let slab = &mut write.protected_mut().vmas;
+            if let Some(chunk) = chunk {
+                slab.add(chunk);
+            }
+            if !slab.is_below(vmas) {
+                return Ok(write);
+            }
+            drop(write);
+            chunk = Some(NewSlab::new()?);
+        }
+    }
+}
+
+impl<L: RawRwLock + RawRwLockFair> VmaWrite for RbWrite<'_, L> {
+    fn state(&self) -> &MmState {
+        &self.protected().state
+    }
+
+    fn state_mut(&mut self) -> &mut MmState {
+        &mut self.protected_mut().state
+    }
+
+    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+        self.protected().empty_area(size, limits, align)
+    }
+
+    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+        self.protected().empty_area_rev(size, limits, align)
+    }
+
+    fn replace<const N: usize>(&mut self, range: Range<u64>, vmas: [Option<Vma>; N]) -> Result<(), Shortage> {
+        let Protected {
+            tree,
+            vmas: slab,
+            edits,
+            ..
+        } = self.protected_mut();
+        let new = vmas.iter().flatten().count();
+        if slab.is_below(new) {
+            return Err(Shortage::Vmas);
+        }
+        let mut at = tree.lower_bound_mut(Bound::Included(&range.start));
+        while at.get().is_some_and(|node| node.vma.range().start < range.end) {
+            edits.try_reserve(1).map_err(|_| Shortage::Memory)?;
+            edits.extend(at.remove().map(Edit::Removed));
+        }
+        edits.try_reserve(new).map_err(|_| Shortage::Memory)?;
+        for vma in vmas.into_iter().flatten() {
+            let start = vma.range().start;
+            let link = RBTreeAtomicLink::new();
+            tree.insert(slab.put(Node { link, vma }).map_err(|_| Shortage::Vmas)?);
+            edits.push(Edit::Inserted(start));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        for edit in self.protected_mut().edits.drain(..) {
+            if let Edit::Removed(node) = edit {
+                node.vma.supersede();
+            }
+        }
+    }
+}

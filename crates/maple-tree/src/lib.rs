@@ -115,4 +115,4 @@ pub use read::{ReadGuard, Reader, Snapshot};
 pub use tree::{DefaultLock, MapleTree};
 pub use validate::{Census, Invalid};
 pub use view::{RangeEntry, View};
-pub use write::{Displaced, Write};
+pub use write::{Displaced, Entries, Write};

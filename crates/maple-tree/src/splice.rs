@@ -7,7 +7,7 @@ use crate::path::Path;
 use crate::root::Version;
 
 /// Room for the slots of an overfull node and its neighbour's.
-const SPREAD: usize = 2 * MOST + 2;
+const SPREAD: usize = 2 * MOST + 3;
 
 impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     const FEWEST: usize = fewest(FANOUT);

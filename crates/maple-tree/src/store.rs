@@ -182,6 +182,42 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
+    /// Replaces the entries of the path's leaf from the path's slot to `last` by `new`, which ascend and lie in their place.
+    pub(crate) fn exchange(&mut self, path: &mut Path<E::Stamp>, last: u64, new: &[Item<E::Stamp>]) {
+        let (from, to) = overlap(path, last);
+        let bottom = path.bottom();
+        self.own_path(path, bottom + 1);
+        let leaf = path.node(bottom);
+        let end = leaf.last(to.max(1) - 1);
+        for i in from..to {
+            self.displace(leaf, i);
+        }
+        let next = new
+            .last()
+            .map_or(path.at(bottom).lower, |item| item.last.wrapping_add(1));
+        // The gap behind a leaf belongs to the next one.
+        let shrinks = from < to && to == leaf.len() && next <= end;
+        self.splice(path, bottom, from, to, new);
+        if shrinks {
+            self.refresh(end);
+        }
+    }
+
+    /// Whether an entry that holds an index of `first..=last`, to which the path goes, holds one outside of it too.
+    pub(crate) fn reaches_out(&self, path: &Path<E::Stamp>, first: u64, last: u64) -> bool {
+        if path.is_within_leaf(last) {
+            let (from, to) = overlap(path, last);
+            let leaf = path.node(path.bottom());
+            return from < to && (leaf.slot(from).word < first || leaf.last(to - 1) > last);
+        }
+        let below = self.view.find(first).is_some_and(|(range, _)| *range.start() < first);
+        below
+            || self
+                .view
+                .find(last)
+                .is_some_and(|(range, _)| *range.start() <= last && *range.end() > last)
+    }
+
     /// Puts an entry where nothing is: at the path's slot, or into an empty tree if it has none.
     #[inline]
     pub(crate) fn put(&mut self, path: &mut Path<E::Stamp>, item: Item<E::Stamp>) {

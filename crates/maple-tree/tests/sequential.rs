@@ -22,6 +22,8 @@ enum Step {
     Erase(u64),
     EraseRange(u64, u64),
     Replace(u64),
+    /// Which thirds of the range get an entry, and whether the range is first widened to what reaches out of it.
+    Exchange(u64, u64, [bool; 3], bool),
     Alloc {
         size: u64,
         min: u64,
@@ -57,6 +59,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => index().prop_map(Step::Erase),
         2 => range().prop_map(|(first, last)| Step::EraseRange(first, last)),
         1 => index().prop_map(Step::Replace),
+        4 => (range(), any::<[bool; 3]>(), prop::bool::weighted(0.9)).prop_map(|((first, last), thirds, widen)| {
+            Step::Exchange(first, last, thirds, widen)
+        }),
         2 => (1_u64..40, range(), 0_u32..6, any::<bool>()).prop_map(|(size, (min, max), align, rev)| {
             Step::Alloc { size, min, max, align: 1 << align, rev }
         }),
@@ -90,6 +95,37 @@ fn apply<const FANOUT: usize>(tree: &Tree<FANOUT>, model: &mut Model, step: &Ste
             let displaced: Vec<_> = write.erase_range(first..=last).unwrap().collect();
             assert_eq!(displaced, model.erase_range(first, last));
             write.commit();
+        }
+        Step::Exchange(first, last, thirds, widen) => {
+            let met = model.overlapping(first, last);
+            let low = met.first().map_or(first, |(range, _)| *range.start());
+            let high = met.last().map_or(last, |(range, _)| *range.end());
+            let (first, last) = if widen {
+                (first.min(low), last.max(high))
+            } else {
+                (first, last)
+            };
+            // The thirds, as far as they are not empty.
+            let third = (last - first) / 3;
+            let ends = [first + third, first + 2 * third, last];
+            let mut next = Some(first);
+            let entries: [_; 3] = std::array::from_fn(|i| {
+                let range = next.map(|next| next..=ends[i]).filter(|range| !range.is_empty());
+                next = ends[i].checked_add(1);
+                range.filter(|_| thirds[i]).map(|range| (range, value))
+            });
+            let mut write = tree.write();
+            let done = write.exchange(first..=last, entries.clone());
+            if low < first || high > last {
+                let cause = done.map(|_| ()).map_err(|e| (e.cause, e.value));
+                assert_eq!(cause.unwrap_err(), (InsertErrorKind::Occupied, entries));
+            } else {
+                assert_eq!(done.unwrap().collect::<Vec<_>>(), model.erase_range(first, last));
+                for (range, value) in entries.into_iter().flatten() {
+                    assert!(model.insert(*range.start(), *range.end(), value));
+                }
+                write.commit();
+            }
         }
         Step::Replace(index) => match (model.erase(index), tree.replace(index, value)) {
             (Some((range, _)), Ok(replaced)) => {
@@ -233,14 +269,17 @@ fn every_store_and_erasure_over_every_small_tree_does_as_the_model() {
             let mut next = Vec::new();
             for model in &models {
                 for &(first, last) in &ranges {
-                    for erase in [false, true] {
+                    let (low, high) = (first + offset, last + offset);
+                    let exchanges = (0..8).map(|thirds| {
+                        let thirds = std::array::from_fn(|i| thirds >> i & 1 == 1);
+                        Step::Exchange(low, high, thirds, true)
+                    });
+                    for step in [Step::Store(low, high), Step::EraseRange(low, high)]
+                        .into_iter()
+                        .chain(exchanges)
+                    {
                         let mut after = model.clone();
                         let tree = Tree::<3>::from_sorted(model.entries()).unwrap();
-                        let step = if erase {
-                            Step::EraseRange(first + offset, last + offset)
-                        } else {
-                            Step::Store(first + offset, last + offset)
-                        };
                         apply(&tree, &mut after, &step, 9);
                         let write = tree.write();
                         write
@@ -252,9 +291,9 @@ fn every_store_and_erasure_over_every_small_tree_does_as_the_model() {
                             "{step:?} of {model:?}"
                         );
                         cases += 1;
-                        let disjoint = model.overlapping(first + offset, last + offset).is_empty();
-                        let above = model.0.last_key_value().is_none_or(|(&f, _)| f < first + offset);
-                        if !erase && disjoint && above {
+                        let disjoint = model.overlapping(low, high).is_empty();
+                        let above = model.0.last_key_value().is_none_or(|(&f, _)| f < low);
+                        if matches!(step, Step::Store(..)) && disjoint && above {
                             next.push(after);
                         }
                     }

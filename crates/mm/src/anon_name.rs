@@ -69,10 +69,12 @@ impl<S: VmaStore> Mm<S> {
                     anon_name: name.clone(),
                     ..vma.mapping()
                 };
-                at = match transaction.modify(at..end, mapping) {
+                let (part, pgoff) = (at..end.min(vma.range().end), vma.pgoff_at(at));
+                match transaction.modify(&part, pgoff, mapping) {
                     Err(Failure::Error(error)) => return Err(Failure::After(error)),
                     done => done?,
-                };
+                }
+                at = part.end;
             }
             if has_hole {
                 return Err(Failure::After(Error::new(

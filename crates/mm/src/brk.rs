@@ -74,18 +74,22 @@ impl<S: VmaStore> Transaction<'_, S> {
             return fail(Errno::ENOMEM, "more mappings than max_map_count");
         }
         self.brk = brk;
-        let outside = self.outside(&(old..new));
-        self.put(old..new, old >> PAGE_SHIFT, mapping, outside, Merge::Left)
+        // What ends where the heap begins is none of it.
+        let merge = Merge::PrevAbove(self.layout().start_brk);
+        let met = self.meet(&(old..new));
+        let plan = self.put(&(old..new), old >> PAGE_SHIFT, mapping, &met, merge);
+        self.apply(plan)
     }
 
     fn shrink_heap(&mut self, new: u64, old: u64) -> Result<(), Failure> {
-        if self.range(new..old).next().is_none() {
+        let met = self.meet(&(new..old));
+        if !met.is_occupied() {
             return fail(Errno::ENOMEM, "the heap is not there");
         }
-        let outside = self.outside(&(new..old));
-        if outside.is_split && self.accounts.map_count >= self.max_map_count() {
+        if met.is_split() && self.accounts.map_count >= self.max_map_count() {
             return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
         }
-        self.clear(new..old, outside)
+        let plan = self.clear(&(new..old), &met);
+        self.apply(plan)
     }
 }

@@ -125,7 +125,10 @@ impl<S: VmaStore> Mm<S> {
     /// Takes everything out.
     #[doc(alias = "exit_mmap")]
     fn exit(&self) -> Result<(), Error> {
-        self.transact(|transaction| Ok(transaction.clear_all()?))
+        self.transact(|transaction| {
+            let plan = transaction.clear_all();
+            transaction.apply(plan)
+        })
     }
 }
 

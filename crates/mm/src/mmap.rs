@@ -70,7 +70,8 @@ impl<S: VmaStore> Mm<S> {
             }
             let start = transaction.unmapped_area(addr.0, len, flags)?;
             let range = start..start + len;
-            if flags.contains(MapFlags::FIXED_NOREPLACE) && transaction.range(range.clone()).next().is_some() {
+            let met = transaction.meet(&range);
+            if flags.contains(MapFlags::FIXED_NOREPLACE) && met.is_occupied() {
                 return fail(Errno::EEXIST, "something is mapped there");
             }
             if file.is_some() && offset > FILE_MAX.saturating_sub(len) {
@@ -86,15 +87,14 @@ impl<S: VmaStore> Mm<S> {
                 (None, true) => 0,
                 (None, false) => start >> PAGE_SHIFT,
             };
-            let outside = transaction.outside(&range);
-            if outside.is_split && transaction.accounts.map_count >= transaction.max_map_count() {
+            if met.is_split() && transaction.accounts.map_count >= transaction.max_map_count() {
                 return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
             }
-            let more = (len >> PAGE_SHIFT) - transaction.pages_in(&range);
-            if !transaction.may_expand(mapping.flags, more) {
+            if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - met.pages) {
                 return fail(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
             }
-            transaction.put(range, pgoff, mapping, outside, Merge::Both)?;
+            let plan = transaction.put(&range, pgoff, mapping, &met, Merge::Both);
+            transaction.apply(plan)?;
             Ok(VirtAddr(start))
         })
     }

@@ -97,7 +97,9 @@ impl<S: VmaStore> Transaction<'_, S> {
         if flags.contains(VmFlags::WRITE) && !self.may_expand(flags, pages) && self.may_expand(old, pages) {
             return fail(Errno::ENOMEM, "above RLIMIT_DATA");
         }
-        self.modify(part, mapping)
+        let pgoff = vma.pgoff_at(at);
+        self.modify(&part, pgoff, mapping)?;
+        Ok(part.end)
     }
 }
 

@@ -36,14 +36,15 @@ impl<S: VmaStore> Mm<S> {
             return Err(Error::new(Errno::EINVAL, "the length is zero"));
         }
         self.transact(|transaction| {
-            if transaction.range(range.clone()).next().is_none() {
+            let met = transaction.meet(&range);
+            if !met.is_occupied() {
                 return Ok(());
             }
-            let outside = transaction.outside(&range);
-            if outside.is_split && transaction.accounts.map_count >= transaction.max_map_count() {
+            if met.is_split() && transaction.accounts.map_count >= transaction.max_map_count() {
                 return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
             }
-            transaction.clear(range.clone(), outside)
+            let plan = transaction.clear(&range, &met);
+            transaction.apply(plan)
         })
     }
 }

@@ -66,21 +66,68 @@ impl Accounts {
         }
     }
 
-    fn remove(&mut self, vma: &Vma) {
-        self.map_count -= 1;
-        self.total_vm -= vma.pages();
-        if vma.flags().is_data_mapping() {
-            self.data_vm -= vma.pages();
+    fn minus(self, other: Self) -> Self {
+        Self {
+            map_count: self.map_count - other.map_count,
+            total_vm: self.total_vm - other.total_vm,
+            data_vm: self.data_vm - other.data_vm,
         }
     }
 }
 
-/// The parts of VMAs that reach out of a range in which others are put, and how far they reach.
-pub(crate) struct Outside {
-    pub(crate) left: Option<Vma>,
-    pub(crate) right: Option<Vma>,
-    /// Whether both are of one VMA.
-    pub(crate) is_split: bool,
+/// What a range meets.
+#[derive(Default)]
+pub(crate) struct Met<'t> {
+    /// The VMA that ends where the range begins.
+    prev: Option<&'t Vma>,
+    /// The VMA that reaches out of the range at its beginning.
+    below: Option<&'t Vma>,
+    /// The VMA that reaches out of the range at its end; it may be the same.
+    above: Option<&'t Vma>,
+    /// The VMA that begins where the range ends.
+    next: Option<&'t Vma>,
+    /// All VMAs that have an address in the range.
+    accounts: Accounts,
+    /// The pages in the range that are mapped.
+    pub(crate) pages: u64,
+}
+
+impl Met<'_> {
+    /// Whether something is mapped in the range.
+    pub(crate) fn is_occupied(&self) -> bool {
+        self.accounts.map_count > 0
+    }
+
+    /// Whether one VMA becomes two if the range is taken out.
+    pub(crate) fn is_split(&self) -> bool {
+        self.accounts.map_count == 1 && self.below.is_some() && self.above.is_some()
+    }
+
+    /// The VMAs that become one more if the range becomes another mapping.
+    pub(crate) fn parts(&self) -> usize {
+        usize::from(self.below.is_some()) + usize::from(self.above.is_some())
+    }
+
+    /// Whether a mapping over the range would become one with the VMA before or the VMA behind it.
+    pub(crate) fn continues(&self, range: &Range<u64>, pgoff: u64, mapping: &Mapping) -> bool {
+        let continues = |vma: Option<&Vma>| vma.is_some_and(|vma| vma.continues_as(range.start, pgoff, mapping));
+        continues(self.prev) || continues(self.next)
+    }
+}
+
+/// With which neighbours a mapping may become one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Merge {
+    Both,
+    /// With the one before, if that ends above an address.
+    PrevAbove(u64),
+}
+
+/// What an edit is to do: the VMAs that replace all in a span, and the accounts of those.
+pub(crate) struct Plan {
+    span: Range<u64>,
+    vmas: [Option<Vma>; 3],
+    removed: Accounts,
 }
 
 /// A call in progress.
@@ -136,21 +183,11 @@ impl<S: VmaStore> Transaction<'_, S> {
         self.write.find(addr)
     }
 
-    pub(crate) fn find_prev(&self, addr: u64) -> Option<&Vma> {
-        self.write.find_prev(addr)
-    }
-
     /// The VMAs that have an address in `range`.
     pub(crate) fn range(&self, range: Range<u64>) -> impl Iterator<Item = &Vma> {
         self.write
             .iter_from(range.start)
             .take_while(move |vma| vma.range().start < range.end)
-    }
-
-    /// The pages in `range` that are mapped.
-    pub(crate) fn pages_in(&self, range: &Range<u64>) -> u64 {
-        let part = |vma: &Vma| vma.range().end.min(range.end) - vma.range().start.max(range.start);
-        self.range(range.clone()).map(|vma| part(vma) >> PAGE_SHIFT).sum()
     }
 
     pub(crate) fn empty_area(&self, size: u64, limits: Range<u64>) -> Option<u64> {
@@ -178,83 +215,102 @@ impl<S: VmaStore> Transaction<'_, S> {
         Vma::new(range, pgoff, mapping, role)
     }
 
-    /// What is left of the VMAs that reach out of `range` if others, or nothing, are put there.
-    #[doc(alias = "__split_vma")]
-    pub(crate) fn outside(&self, range: &Range<u64>) -> Outside {
-        let part = |vma: &Vma, part: Range<u64>| {
-            let pgoff = vma.pgoff_at(part.start);
-            self.vma(part, pgoff, vma.mapping())
-        };
-        let below = self.find(range.start).filter(|vma| vma.range().start < range.start);
-        let above = self.find(range.end).filter(|vma| vma.range().start < range.end);
-        Outside {
-            is_split: below.is_some_and(|vma| vma.range().end > range.end),
-            left: below.map(|vma| part(vma, vma.range().start..range.start)),
-            right: above.map(|vma| part(vma, range.end..vma.range().end)),
+    /// What a range meets, found in one walk.
+    #[doc(alias = "vms_gather_munmap_vmas")]
+    pub(crate) fn meet(&self, range: &Range<u64>) -> Met<'_> {
+        let mut met = Met::default();
+        for vma in self.write.iter_from(range.start.saturating_sub(1)) {
+            let Range { start, end } = vma.range();
+            if end == range.start {
+                met.prev = Some(vma);
+            } else if start < range.end {
+                met.below = met.below.or((start < range.start).then_some(vma));
+                met.above = (end > range.end).then_some(vma);
+                met.accounts.add(vma);
+                met.pages += (end.min(range.end) - start.max(range.start)) >> PAGE_SHIFT;
+            } else {
+                met.next = (start == range.end).then_some(vma);
+                break;
+            }
         }
+        met
     }
 
-    /// Puts a mapping over `range`, whatever is there, and merges it with the VMAs beside it that it continues. `outside` is what
-    /// is left of those that reach out of the range, whose count the caller has checked.
+    /// To put a mapping over `range`, whatever is there, as one VMA with those beside it that it continues.
     #[doc(alias = "vma_merge_new_range")]
     #[doc(alias = "vma_merge_existing_range")]
-    pub(crate) fn put(
-        &mut self,
-        range: Range<u64>,
-        pgoff: u64,
-        mapping: Mapping,
-        outside: Outside,
-        merge: Merge,
-    ) -> Result<(), Failure> {
-        let Outside {
-            mut left, mut right, ..
-        } = outside;
+    pub(crate) fn put(&self, range: &Range<u64>, pgoff: u64, mapping: Mapping, met: &Met<'_>, merge: Merge) -> Plan {
+        let mut removed = met.accounts;
         let mut whole = range.clone();
         let mut first = pgoff;
-        {
-            let beside = left
-                .as_ref()
-                .or_else(|| self.find_prev(range.start).filter(|vma| vma.range().end == range.start));
-            if let Some(prev) = beside.filter(|prev| prev.continues_as(range.start, pgoff, &mapping)) {
-                whole.start = prev.range().start;
-                first = prev.pgoff();
-                left = None;
+        let may_be_before = |vma: &&Vma| match merge {
+            Merge::Both => true,
+            Merge::PrevAbove(addr) => vma.range().end > addr,
+        };
+        let continues = |vma: &&Vma| vma.continues_as(range.start, pgoff, &mapping);
+        let left = met.below.or(met.prev).filter(may_be_before).filter(continues);
+        if let Some(vma) = left {
+            (whole.start, first) = (vma.range().start, vma.pgoff());
+            if met.below.is_none() {
+                removed.add(vma);
             }
         }
-        if merge == Merge::Both {
-            let beside = right
-                .as_ref()
-                .or_else(|| self.find(range.end).filter(|vma| vma.range().start == range.end));
-            if let Some(next) = beside.filter(|next| next.continues_as(range.start, pgoff, &mapping)) {
-                whole.end = next.range().end;
-                right = None;
+        let right = met
+            .above
+            .or(met.next)
+            .filter(|_| merge == Merge::Both)
+            .filter(continues);
+        if let Some(vma) = right {
+            whole.end = vma.range().end;
+            if met.above.is_none() {
+                removed.add(vma);
             }
         }
-        let span = left.as_ref().map_or(whole.start, |left| left.range().start)
-            ..right.as_ref().map_or(whole.end, |right| right.range().end);
-        let new = self.vma(whole, first, mapping);
-        Ok(self.replace(span, [left, Some(new), right])?)
+        let below = met.below.filter(|_| left.is_none());
+        let above = met.above.filter(|_| right.is_none());
+        let left = below.map(|vma| self.part(vma, vma.range().start..range.start));
+        let right = above.map(|vma| self.part(vma, range.end..vma.range().end));
+        Plan {
+            span: below.map_or(whole.start, |vma| vma.range().start)..above.map_or(whole.end, |vma| vma.range().end),
+            vmas: [left, Some(self.vma(whole, first, mapping)), right],
+            removed,
+        }
     }
 
-    /// Takes everything out of `range`.
-    pub(crate) fn clear(&mut self, range: Range<u64>, outside: Outside) -> Result<(), Failure> {
-        let Outside { left, right, .. } = outside;
-        let span = left.as_ref().map_or(range.start, |left| left.range().start)
-            ..right.as_ref().map_or(range.end, |right| right.range().end);
-        Ok(self.replace(span, [left, right])?)
+    /// To take everything out of `range`.
+    pub(crate) fn clear(&self, range: &Range<u64>, met: &Met<'_>) -> Plan {
+        let left = met.below.map(|vma| self.part(vma, vma.range().start..range.start));
+        let right = met.above.map(|vma| self.part(vma, range.end..vma.range().end));
+        let low = left.as_ref().map_or(range.start, |vma| vma.range().start);
+        let high = right.as_ref().map_or(range.end, |vma| vma.range().end);
+        Plan {
+            span: low..high,
+            vmas: [left, None, right],
+            removed: met.accounts,
+        }
     }
 
-    /// Takes everything out.
-    pub(crate) fn clear_all(&mut self) -> Result<(), Shortage> {
-        self.replace::<0>(0..u64::MAX, [])
+    /// To take everything out.
+    pub(crate) fn clear_all(&self) -> Plan {
+        Plan {
+            span: 0..u64::MAX,
+            vmas: [None, None, None],
+            removed: self.accounts,
+        }
     }
 
-    /// As [`VmaWrite::replace`], with the accounts.
-    fn replace<const N: usize>(&mut self, range: Range<u64>, vmas: [Option<Vma>; N]) -> Result<(), Shortage> {
-        let mut accounts = self.accounts;
-        vmas.iter().flatten().for_each(|vma| accounts.add(vma));
-        self.range(range.clone()).for_each(|vma| accounts.remove(vma));
-        self.write.replace(range, vmas)?;
+    /// Another VMA of what `vma` maps in a part of its range.
+    #[doc(alias = "__split_vma")]
+    fn part(&self, vma: &Vma, part: Range<u64>) -> Vma {
+        let pgoff = vma.pgoff_at(part.start);
+        self.vma(part, pgoff, vma.mapping())
+    }
+
+    /// Does what was planned.
+    pub(crate) fn apply(&mut self, plan: Plan) -> Result<(), Failure> {
+        let mut accounts = self.accounts.minus(plan.removed);
+        plan.vmas.iter().flatten().for_each(|vma| accounts.add(vma));
+        self.write.replace(plan.span, plan.vmas)?;
         self.accounts = accounts;
         self.is_changed = true;
         Ok(())
@@ -291,11 +347,4 @@ impl<S: VmaStore> Transaction<'_, S> {
             self.mm.change.end();
         }
     }
-}
-
-/// With which neighbours a mapping may become one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Merge {
-    Both,
-    Left,
 }

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lock_api::RawMutex;
-use maple_tree::{DefaultLock, Divide, Entry, MapleTree, ReadGuard, Reader, Snapshot, View, Write};
+use maple_tree::{DefaultLock, Entry, MapleTree, ReadGuard, Reader, Snapshot, View, Write};
 use vmaple_rcu::{AllocError, RcuDomain};
 
 use super::{Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
@@ -58,13 +58,6 @@ unsafe impl Entry for VmaEntry {
         let node = unsafe { SlabBox::<Node>::borrow(raw) };
         // Relaxed: the writers' lock orders it.
         node.birth.load(Ordering::Relaxed)
-    }
-}
-
-impl Divide for VmaEntry {
-    /// Never called: VMAs are cut by publishing others, and edits are of whole ones.
-    fn divide(_: &Vma) -> Result<Self, AllocError> {
-        Err(AllocError)
     }
 }
 
@@ -243,25 +236,23 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
         self.write.empty_area_rev(size, limits, align)
     }
 
-    fn replace<const N: usize>(&mut self, range: Range<u64>, vmas: [Option<Vma>; N]) -> Result<(), Shortage> {
+    fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
         if self.protected_mut().vmas.is_below(vmas.iter().flatten().count()) {
             return Err(Shortage::Vmas);
         }
-        let mut vmas = vmas.into_iter().flatten().peekable();
-        // One VMA over all of the range is one edit.
-        let is_whole = vmas.peek().is_some_and(|vma| vma.range() == range);
-        if !is_whole {
-            self.write.erase_range(range)?;
-        }
-        for vma in vmas {
-            let range = vma.range();
+        let slab = &mut self.protected_mut().vmas;
+        let entries = vmas.map(|vma| {
+            let vma = vma?;
+            let last = vma.range().end - 1;
+            let range = vma.range().start..=last;
             let birth = AtomicU64::new(0);
-            let node = self.protected_mut().vmas.put(Node { birth, vma });
-            let entry = VmaEntry(node.map_err(|_| Shortage::Vmas)?);
-            // Only for want of memory: the range is whole, and not empty.
-            self.write.store_range(range, entry).map_err(|_| Shortage::Memory)?;
-        }
-        Ok(())
+            // There is room, it was looked.
+            let node = slab.put(Node { birth, vma }).ok()?;
+            Some((range, VmaEntry(node)))
+        });
+        // Only for want of memory: the VMAs are in the range, and nothing reaches out of it.
+        let exchanged = self.write.exchange(range, entries).map(|_| ());
+        exchanged.map_err(|_| Shortage::Memory)
     }
 
     fn commit(&mut self) {

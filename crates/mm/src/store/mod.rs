@@ -89,7 +89,7 @@ pub trait VmaWrite: VmaRead {
     ///
     /// # Errors
     /// [`Shortage`]; nothing but dropping is to be done with it then.
-    fn replace<const N: usize>(&mut self, range: Range<u64>, vmas: [Option<Vma>; N]) -> Result<(), Shortage>;
+    fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage>;
 
     /// Publishes the edits at one instant. Cannot fail. The lock stays held, and there are no more edits.
     fn commit(&mut self);

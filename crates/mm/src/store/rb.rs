@@ -259,10 +259,7 @@ macro_rules! reads_what_is_protected {
 
 reads_what_is_protected!(RbSection, RbWrite);
 
-impl<L: RawRwLock + RawRwLockFair + Send + Sync + 'static> VmaStore for RbStore<L>
-where
-    L::GuardMarker: Send,
-{
+impl<L: RawRwLock + RawRwLockFair + Send + Sync + 'static> VmaStore for RbStore<L> {
     type Reader<'s> = &'s Self;
     type Section<'r> = RbSection<'r, L>;
     type Write<'s> = RbWrite<'s, L>;
@@ -320,7 +317,7 @@ impl<L: RawRwLock + RawRwLockFair> VmaWrite for RbWrite<'_, L> {
         self.protected().empty_area_rev(size, limits, align)
     }
 
-    fn replace<const N: usize>(&mut self, range: Range<u64>, vmas: [Option<Vma>; N]) -> Result<(), Shortage> {
+    fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
         let Protected {
             tree,
             vmas: slab,

@@ -26,7 +26,7 @@ impl<S: VmaStore> Mm<S> {
     /// ```
     #[doc(alias = "do_brk_flags")]
     pub fn brk(&self, addr: VirtAddr) -> VirtAddr {
-        let mut before = addr.0;
+        let mut before = self.0.0.brk();
         let moved = self.transact(|transaction| {
             before = transaction.brk;
             transaction.move_brk(addr.0)

@@ -1,4 +1,78 @@
 //! An address space with Linux's semantics that a monitor reads without ever delaying it.
+//!
+//! Reading `/proc/PID/maps` takes a lock that `mmap()`, `munmap()` and page faults need; a monitor that is preempted meanwhile
+//! stalls the process. Here the mappings (VMAs) are in a maple tree and freed by RCU: a reader holds a read-side section, for which
+//! nobody waits, and sees one state of the whole address space.
+//!
+//! - [`Mm`]: a user, who calls [`mmap`](Mm::mmap), [`munmap`](Mm::munmap), [`mprotect`](Mm::mprotect), [`brk`](Mm::brk),
+//!   [`set_anon_vma_name`](Mm::set_anon_vma_name). [`MmRef`]: who looks, and keeps nothing mapped. [`MmReader`]: a monitor's handle.
+//!   [`MmSnapshot`]: one instant, kept.
+//! - [`Vma`]: one mapping, immutable. [`File`]: what it is of, as maps shows it.
+//! - [`VmaStore`]: where the VMAs are and who waits for whom. [`MapleStore`] is the cure, `RbStore` the disease: Linux v5.4's
+//!   tree and semaphore, to compare with. All else is shared.
+//!
+//! `no_std` with `alloc`; the feature `std` (default) adds writers' locks that park, and `RbStore`. The text of the files is in the
+//! crate `vmaple-proc`. Page tables, faults and fork are to come.
+//!
+//! ```
+//! use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr, VmaRead};
+//!
+//! let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+//! let monitor = mm.reader()?;
+//! let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
+//! let at = mm.mmap(VirtAddr(0), 0x4000, Prot::READ | Prot::WRITE, flags, None, 0)?;
+//!
+//! let section = monitor.read_lock().unwrap();
+//! mm.munmap(at, 0x4000)?; // waits for nobody
+//! assert_eq!(section.iter_from(0).map(|vma| vma.pages()).sum::<u64>(), 4); // still what was there
+//! drop(section);
+//! assert!(monitor.read_lock().unwrap().find(0).is_none());
+//! # Ok::<(), vmaple_mm::Error>(())
+//! ```
+//!
+//! # What a concurrent reader may see
+//! A section, and a snapshot, is one state that the address space was in, between two calls: never half of a call, however many
+//! mappings it replaced, split or merged. The fields of a VMA belong together. What was unmapped before the section began is not
+//! in it. [`MmRef::change`] says whether what several sections showed is one state. [`MmRef::map_count`] and
+//! [`MmRef::total_vm`] are what they were a moment ago.
+//!
+//! # Locks, and who waits for whom
+//! There is one lock: `W`, the writers' lock of the store. Below it nothing is locked, the global allocator is not called once the
+//! pools are warm, no I/O is done and no destructor of an embedder's runs (a [`File`] goes when a VMA is freed, which is after `W`;
+//! in `RbStore`, as in v5.4, under it). Memory that a call needs is asked for before `W` is taken. Page tables will add locks below
+//! it: `W`, then the tables' from the root to the leaf.
+//!
+//! Who is stopped (rows) and who then waits (columns), in a `MapleStore`; in brackets, where it differs, in a `RbStore`:
+//!
+//! | stopped | another writer | a monitor that reads | `change`, `map_count` | the last user that goes |
+//! |---|---|---|---|---|
+//! | a monitor in a section, or in a read of maps | no (**yes**) | no (only behind a writer that waits) | no | no (**yes**) |
+//! | a monitor between two reads of maps | no | no | no | no |
+//! | an open snapshot | no | no | no | no |
+//! | a writer in a call | **yes** | no (**yes**) | no | **yes** |
+//!
+//! `waits.rs` in the tests of `vmaple-proc` does every row. Each call takes `W` once; the lock parks after it has spun, and is a type
+//! parameter. A monitor that is stopped for ever keeps what was mapped when its section began, and the bound of [`vmaple_rcu`].
+//!
+//! # Atomics
+//! | word | written by | ordering | partner |
+//! |---|---|---|---|
+//! | the root of the tree | `commit` | Release | Acquire in a section: see [`maple_tree`] |
+//! | the change counter, made odd | `commit`, before the root | Relaxed | ordered by the root's Release store |
+//! | the change counter, made even | `commit`, after the root | Release | Acquire in [`MmRef::change`] |
+//! | a VMA's state | `commit`, before the root | Release | Acquire in [`Vma::state`] |
+//! | `users` | `clone`, `upgrade`, `drop` | AcqRel at the end | Acquire in [`MmRef::is_gone`]: what users did comes before the end |
+//! | a [`Kref`]'s count | `clone`, `drop` | Release, then an Acquire fence | each other |
+//! | `map_count`, `total_vm`, `data_vm`, `brk`, open snapshots, whether the slab is low | | Relaxed | none: counts and hints |
+//!
+//! # Where it differs from Linux
+//! Found by running the same random calls on both (`differential.rs` in the tests of `vmaple-proc`), and left so:
+//! - No transparent huge pages: mappings of 2 MiB and more are not placed at multiples of 2 MiB.
+//! - A call that fails at a limit changes nothing. Linux leaves mappings split that it had split before it failed.
+//! - A file is taken for one that is open for reading and writing, of a file system that allows execution.
+//! - Nobody has CAP_SYS_RAWIO: addresses below [`Layout::min_addr`] are refused. Overcommit is not limited.
+//! - No MAP_LOCKED, MAP_POPULATE, MAP_HUGETLB, MAP_32BIT, protection keys and sealing yet: their bits are ignored.
+//!
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

@@ -29,6 +29,8 @@ pub(crate) struct MmStruct<S: VmaStore> {
     map_count: AtomicUsize,
     total_vm: AtomicU64,
     data_vm: AtomicU64,
+    /// The end of the heap, in bytes.
+    brk: AtomicU64,
     snapshots: AtomicUsize,
 }
 
@@ -40,6 +42,16 @@ impl<S: VmaStore> MmStruct<S> {
             total_vm: self.total_vm.load(Ordering::Relaxed),
             data_vm: self.data_vm.load(Ordering::Relaxed),
         }
+    }
+
+    /// What it was a moment ago; for the holder of the writers' lock, what it is.
+    pub(crate) fn brk(&self) -> u64 {
+        self.brk.load(Ordering::Relaxed)
+    }
+
+    /// For the holder of the writers' lock.
+    pub(crate) fn set_brk(&self, brk: u64) {
+        self.brk.store(brk, Ordering::Relaxed);
     }
 
     /// For the holder of the writers' lock.
@@ -65,7 +77,7 @@ impl<S: VmaStore> MmStruct<S> {
 /// # Ok::<(), vmaple_mm::Error>(())
 /// ```
 #[doc(alias = "mm_users")]
-pub struct Mm<S: VmaStore = MapleStore>(MmRef<S>);
+pub struct Mm<S: VmaStore = MapleStore>(pub(crate) MmRef<S>);
 
 /// A reference to an address space that keeps the structure, not what is mapped: what a monitor has.
 #[doc(alias = "mm_struct")]
@@ -79,18 +91,15 @@ impl<S: VmaStore> Mm<S> {
     /// `ENOMEM` if there is no memory.
     #[doc(alias = "mm_alloc")]
     pub fn new(layout: Layout, limits: Limits) -> Result<Self, Error> {
-        let state = MmState {
-            brk: layout.start_brk,
-            limits,
-        };
         let shared = Kref::new(MmStruct {
-            store: S::new(state)?,
+            store: S::new(MmState { limits })?,
             layout,
             change: ChangeCounter::new(),
             users: AtomicUsize::new(1),
             map_count: AtomicUsize::new(0),
             total_vm: AtomicU64::new(0),
             data_vm: AtomicU64::new(0),
+            brk: AtomicU64::new(layout.start_brk),
             snapshots: AtomicUsize::new(0),
         })?;
         Ok(Self(MmRef(shared)))
@@ -249,9 +258,6 @@ impl<S: SnapshotStore> MmRef<S> {
     /// # Errors
     /// `ESRCH` if the address space is gone, `EAGAIN` if [`SNAPSHOTS_MAX`] are open, `ENOMEM` if there is no memory.
     pub fn snapshot(&self) -> Result<MmSnapshot<S>, Error> {
-        if self.is_gone() {
-            return Err(Error::new(Errno::ESRCH, "the address space is gone"));
-        }
         let more = |open: usize| (open < SNAPSHOTS_MAX).then_some(open + 1);
         // Relaxed: a count.
         let counted = self
@@ -265,10 +271,12 @@ impl<S: SnapshotStore> MmRef<S> {
             ));
         }
         let open = Open(self.clone());
-        Ok(MmSnapshot {
-            snapshot: self.0.store.snapshot()?,
-            open,
-        })
+        let snapshot = self.0.store.snapshot()?;
+        // As in `read_lock`.
+        if self.is_gone() {
+            return Err(Error::new(Errno::ESRCH, "the address space is gone"));
+        }
+        Ok(MmSnapshot { snapshot, open })
     }
 }
 
@@ -308,7 +316,9 @@ impl<S: VmaStore> MmReader<S> {
     #[inline]
     #[must_use]
     pub fn read_lock(&self) -> Option<S::Section<'_>> {
-        (!self.mm.is_gone()).then(|| S::read_lock(&self.reader))
+        let section = S::read_lock(&self.reader);
+        // In this order: who finds what the last user left finds it gone.
+        (!self.mm.is_gone()).then_some(section)
     }
 
     /// What it reads.

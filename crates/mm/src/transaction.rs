@@ -153,7 +153,7 @@ impl<S: VmaStore> MmStruct<S> {
             let mut transaction = Transaction {
                 mm: self,
                 accounts: self.accounts(),
-                brk: write.state().brk,
+                brk: self.brk(),
                 is_changed: false,
                 write,
             };
@@ -339,7 +339,7 @@ impl<S: VmaStore> Transaction<'_, S> {
     }
 
     fn commit(&mut self) {
-        self.write.state_mut().brk = self.brk;
+        self.mm.set_brk(self.brk);
         if self.is_changed {
             self.mm.set_accounts(self.accounts);
             self.mm.change.begin();

@@ -31,6 +31,20 @@ pub trait VmaRead {
     fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma>;
 }
 
+impl<V: VmaRead> VmaRead for &V {
+    fn find(&self, addr: u64) -> Option<&Vma> {
+        (**self).find(addr)
+    }
+
+    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+        (**self).find_prev(addr)
+    }
+
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+        (**self).iter_from(addr)
+    }
+}
+
 /// An address space's VMAs with the lock of its writers.
 pub trait VmaStore: Sized + Send + Sync + 'static {
     /// What reads: one for each thread or open file.

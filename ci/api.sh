@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The public interfaces of crates/rcu and crates/maple-tree are what their api.txt say; --bless writes them anew. --semver REV:
+# The public interfaces of the library crates are what their api.txt say; --bless writes them anew. --semver REV:
 # what may follow the interfaces of that revision, by cargo semver-checks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${1:-}" = --semver ]; then
     command -v cargo-semver-checks >/dev/null || cargo install --locked cargo-semver-checks
-    exec cargo semver-checks -p vmaple-rcu -p maple-tree --baseline-rev "$2"
+    exec cargo semver-checks -p vmaple-rcu -p maple-tree -p vmaple-mm -p vmaple-proc --baseline-rev "$2"
 fi
 command -v cargo-public-api >/dev/null || cargo install --locked cargo-public-api
-for crate in rcu:vmaple-rcu maple-tree:maple-tree; do
+for crate in rcu:vmaple-rcu maple-tree:maple-tree mm:vmaple-mm proc:vmaple-proc; do
     golden=crates/${crate%:*}/api.txt
     api=$(cargo +nightly public-api -p "${crate#*:}" --simplified 2>/dev/null)
     if [ "${1:-}" = --bless ]; then

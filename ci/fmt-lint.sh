@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
 # Without std, as a kernel builds it.
-cargo clippy -p vmaple-rcu -p maple-tree --no-default-features --locked -- -D warnings
+cargo clippy -p vmaple-rcu -p maple-tree -p vmaple-mm -p vmaple-proc --no-default-features --locked -- -D warnings

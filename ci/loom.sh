@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The protocol of crates/rcu, and publishing in crates/maple-tree, under every interleaving that loom finds.
+# The protocol of crates/rcu, publishing in crates/maple-tree, and the change counter of crates/mm, under every interleaving that loom finds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} CARGO_TARGET_DIR=target/loom
 cargo test --release --locked -p vmaple-rcu -p maple-tree --test loom
+cargo test --release --locked -p vmaple-mm --lib

@@ -35,6 +35,14 @@ impl<E: Entry> End<E> {
         let leaf = self.path.node(bottom);
         (self.leaf, self.slot, self.len) = (leaf, self.path.at(bottom).slot, leaf.len());
     }
+
+    /// Asks for what the leaf's entries point to.
+    fn prefetch_entries(&self) {
+        if E::OWNS && E::BYTES > 0 {
+            // SAFETY: the view is borrowed.
+            unsafe { &*self.leaf }.prefetch_entries(E::BYTES);
+        }
+    }
 }
 
 /// The entries of a view, or of a range of it: ranges and what they hold, from both ends.
@@ -88,6 +96,8 @@ impl<'v, E: Entry> Iter<'v, E> {
         }
         let found = self.front.path.next_leaf();
         self.front.arrive();
+        // Who goes from leaf to leaf comes to all entries: their waits become one.
+        self.front.prefetch_entries();
         found
     }
 

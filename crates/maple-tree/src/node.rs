@@ -96,6 +96,19 @@ impl<S: Stamp> Item<S> {
     }
 }
 
+/// Asks for a line.
+#[inline(always)]
+fn prefetch(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast::<i8>()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 /// A node.
 ///
 /// # Invariants
@@ -127,14 +140,19 @@ impl<S> Node<S> {
 
     #[inline(always)]
     fn prefetch_lines<const FROM: usize>(node: *const Self) {
-        #[cfg(target_arch = "x86_64")]
         for line in FROM..6 {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a hint; any address will do.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(node.cast::<i8>().wrapping_add(64 * line)) };
+            prefetch(node.cast::<u8>().wrapping_add(64 * line));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = node;
+    }
+
+    /// Asks for the first lines of what the entries of a leaf point to, which is `bytes` long.
+    pub(crate) fn prefetch_entries(&self, bytes: usize) {
+        for slot in &self.slots[..(self.keys[MOST] & 0xff) as usize] {
+            prefetch(slot.ptr.cast());
+            if bytes > 64 {
+                prefetch(slot.ptr.cast::<u8>().wrapping_add(64));
+            }
+        }
     }
 
     /// The child in slot `i` of an inner node.

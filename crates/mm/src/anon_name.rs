@@ -16,8 +16,8 @@ impl<S: VmaStore> Mm<S> {
     /// As prctl(2):
     /// - `EINVAL`: an address that is not of a page; an overflow; a name of more than [`ANON_NAME_MAX`] bytes, or with bytes that are
     ///   not printable ASCII or one of `[ ] \ $` and the backquote.
-    /// - `ENOMEM`: a part of the range is not mapped (the rest has its name), a limit, or no memory for bookkeeping. `EBADF`: a
-    ///   file's mapping (those before it have their names).
+    /// - `ENOMEM`: a part of the range is not mapped (the rest has its name), or no memory for bookkeeping.
+    /// - `EBADF`: a file's mapping; `EAGAIN`: more mappings than may be. Those before it have their names.
     ///
     /// ```
     /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
@@ -71,7 +71,11 @@ impl<S: VmaStore> Mm<S> {
                 };
                 let (part, pgoff) = (at..end.min(vma.range().end), vma.pgoff_at(at));
                 match transaction.modify(&part, pgoff, mapping) {
-                    Err(Failure::Error(error)) => return Err(Failure::After(error)),
+                    // Linux keeps ENOMEM for holes.
+                    Err(Failure::Error(error)) => {
+                        let errno = Errno::EAGAIN;
+                        return Err(Failure::After(Error { errno, ..error }));
+                    }
                     done => done?,
                 }
                 at = part.end;

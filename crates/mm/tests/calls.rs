@@ -151,6 +151,7 @@ fn limits_are_checked_before_anything_changes<S: VmaStore>() {
     assert_eq!(errno(mm.munmap(at(1), PAGE)), Errno::ENOMEM);
     assert_eq!(errno(mm.mprotect(at(20), 5 * PAGE, RW)), Errno::ENOMEM);
     assert_eq!(errno(mm.mprotect(at(1), PAGE, Prot::READ)), Errno::ENOMEM);
+    assert_eq!(errno(mm.set_anon_vma_name(at(1), PAGE, Some(b"n"))), Errno::EAGAIN);
     assert_eq!(errno(fixed(&mm, 30, 6, Prot::READ)), Errno::ENOMEM);
     assert_eq!(errno(fixed(&mm, 30, 1, RW)), Errno::ENOMEM);
     assert_eq!((lines(&mm), mm.change()), before);

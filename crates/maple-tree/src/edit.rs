@@ -14,7 +14,7 @@ use vmaple_rcu::pool::{Pool, Pooled};
 use vmaple_rcu::{AllocError, Update};
 
 use crate::entry::Entry;
-use crate::node::{HEIGHT, MOST, Node};
+use crate::node::{HEIGHT, MOST, Node, Stamp};
 use crate::root::{Root, Version, retire_entry, retire_node};
 use crate::view::View;
 
@@ -206,10 +206,20 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         self.make()
     }
 
-    /// Publishes the version, and retires what it does not reach any more. Cannot fail.
-    pub(crate) fn commit(&mut self, root: &Root<E>, update: &mut impl Update) {
+    /// Stamps what is new, and publishes the version. Cannot fail. To be followed by [`retire`](Self::retire); in between, what
+    /// was displaced is still there.
+    pub(crate) fn publish(&mut self, root: &Root<E>, update: &mut impl Update, before: impl FnOnce(&[Displaced<E>])) {
         // Stamped together, but not so many that an era would hold more than its share.
         const TOGETHER: usize = 64;
+        if E::OWNS && E::Stamp::IS_ELSEWHERE {
+            for entries in self.inserted.chunks(TOGETHER) {
+                let birth = update.birth(entries.len() * E::BYTES);
+                for &raw in entries {
+                    // SAFETY: brought by this transaction, and not published yet.
+                    unsafe { E::note_birth(raw, birth) };
+                }
+            }
+        }
         let mut node = core::mem::replace(&mut self.made, ptr::null_mut());
         let mut birth = 0;
         for left in (1..=core::mem::take(&mut self.made_len)).rev() {
@@ -227,10 +237,15 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             }
             node = next;
         }
+        before(&self.displaced);
         root.publish(self.view.version);
         // From here on nothing of it is this transaction's own, whatever may unwind.
         self.inserted.clear();
         self.id += 1;
+    }
+
+    /// Retires what the version that was published does not reach any more. Cannot fail.
+    pub(crate) fn retire(&mut self, update: &mut impl Update) {
         let mut node = core::mem::replace(&mut self.replaced, ptr::null_mut());
         let len = core::mem::take(&mut self.replaced_len);
         // Nobody reads, most of the time: then these nodes are the next to be made.

@@ -38,6 +38,9 @@ pub(crate) const fn fewest(fanout: usize) -> usize {
 
 /// Where the era of an entry's birth is noted: beside it in the leaf (`u64`), or by the entry itself (`()`).
 pub trait Stamp: Copy + Default + Send + Sync + sealed::Sealed + 'static {
+    /// Whether the era is noted by the entry: then when it is published, else when it is put into the leaf.
+    #[doc(hidden)]
+    const IS_ELSEWHERE: bool;
     #[doc(hidden)]
     fn note(birth: u64) -> Self;
     #[doc(hidden)]
@@ -51,6 +54,7 @@ mod sealed {
 }
 
 impl Stamp for () {
+    const IS_ELSEWHERE: bool = true;
     fn note(_: u64) -> Self {}
     fn birth(self) -> u64 {
         0
@@ -58,6 +62,7 @@ impl Stamp for () {
 }
 
 impl Stamp for u64 {
+    const IS_ELSEWHERE: bool = false;
     fn note(birth: u64) -> Self {
         birth
     }

@@ -86,8 +86,10 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         (first, last): (u64, u64),
         raw: NonNull<()>,
     ) -> Item<E::Stamp> {
-        let stamp = if E::OWNS {
+        if E::OWNS {
             self.inserted.push(raw);
+        }
+        let stamp = if E::OWNS && !E::Stamp::IS_ELSEWHERE {
             // SAFETY: not published yet.
             unsafe { E::note_birth(raw, update.birth(E::BYTES)) }
         } else {

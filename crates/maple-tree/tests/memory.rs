@@ -107,6 +107,16 @@ fn an_edit_that_fails_for_want_of_memory_changes_nothing() {
     fail_each(|write, value| write.erase_range(2..=511).map(|_| drop(value)).map_err(Into::into));
     fail_each(|write, value| write.erase_range(..).map(|_| drop(value)).map_err(Into::into));
     fail_each(|write, value| write.clear().map(|()| drop(value)).map_err(Into::into));
+    fail_each(|write, value| {
+        write
+            .exchange(3..=5, [Some((3..=4, value))])
+            .map(|_| ())
+            .map_err(|e| e.cause)
+    });
+    fail_each(|write, value| {
+        let both = [Some((30..=31, Arc::clone(&value))), None, Some((402..=409, value))];
+        write.exchange(30..=409, both).map(|_| ()).map_err(|e| e.cause)
+    });
     fail_each(|write, value| write.erase(30).map(|_| drop(value)).map_err(Into::into));
     fail_each(|write, value| write.insert(107, value).map_err(|e| e.cause));
     fail_each(|write, value| write.replace(100, value).map(|_| ()).map_err(|e| e.cause));

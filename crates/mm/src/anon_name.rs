@@ -47,6 +47,7 @@ impl<S: VmaStore> Mm<S> {
         // Made without the lock.
         let name = name.map(AnonName::new).transpose()?;
         self.transact(|transaction| {
+            transaction.expect(addr.0..end)?;
             let (mut at, mut has_hole) = (addr.0, false);
             while at < end {
                 let Some(vma) = transaction.range(at..end).next() else {

@@ -6,12 +6,12 @@ use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 // Not of `primitive`: a count as every other.
-use core::sync::atomic::{AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use vmaple_rcu::AllocError;
 
 struct Counted<T> {
-    count: AtomicUsize,
+    count: AtomicU64,
     value: T,
 }
 
@@ -43,7 +43,7 @@ impl<T> Kref<T> {
         // SAFETY: the size is not zero: there is a count.
         let memory = unsafe { alloc(Layout::new::<Counted<T>>()) }.cast::<Counted<T>>();
         let memory = NonNull::new(memory).ok_or(AllocError)?;
-        let count = AtomicUsize::new(1);
+        let count = AtomicU64::new(1);
         // SAFETY: fresh memory of this layout.
         unsafe { memory.write(Counted { count, value }) };
         Ok(Self(memory))
@@ -55,6 +55,14 @@ impl<T> Kref<T> {
         self.0 == other.0
     }
 
+    /// How many references there are; others may come and go meanwhile.
+    #[doc(alias = "kref_read")]
+    #[must_use]
+    pub fn count(this: &Self) -> u64 {
+        // Relaxed: a number.
+        this.counted().count.load(Ordering::Relaxed)
+    }
+
     fn counted(&self) -> &Counted<T> {
         // SAFETY: by the type's invariant it stays while there is a reference.
         unsafe { self.0.as_ref() }
@@ -63,8 +71,7 @@ impl<T> Kref<T> {
 
 impl<T> Clone for Kref<T> {
     fn clone(&self) -> Self {
-        // Relaxed: the new reference is made from one that is there. It cannot overflow: each takes memory, and one that is
-        // forgotten time.
+        // Relaxed: the new reference is made from one that is there. To overflow 64 bits by forgetting takes centuries.
         self.counted().count.fetch_add(1, Ordering::Relaxed);
         // INVARIANT: counted.
         Self(self.0)

@@ -19,6 +19,20 @@ pub struct Layout {
     pub align: u64,
 }
 
+impl Layout {
+    /// Whether addresses are of pages and in order, and sums of them cannot overflow.
+    pub(crate) fn is_valid(&self) -> bool {
+        let addresses = [self.min_addr, self.mmap_base, self.task_size, self.start_brk];
+        self.align.is_power_of_two()
+            && addresses
+                .into_iter()
+                .chain([self.align])
+                .all(|addr| addr.is_multiple_of(PAGE_SIZE) && addr <= self.task_size)
+            && self.min_addr <= self.mmap_base
+            && self.task_size <= 1 << 63
+    }
+}
+
 impl Default for Layout {
     /// A process of x86-64 Linux, without randomisation.
     fn default() -> Self {

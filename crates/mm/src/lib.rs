@@ -37,10 +37,11 @@
 //! [`MmRef::total_vm`] are what they were a moment ago.
 //!
 //! # Locks, and who waits for whom
-//! There is one lock: `W`, the writers' lock of the store. Below it nothing is locked, the global allocator is not called once the
-//! pools are warm, no I/O is done and no destructor of an embedder's runs (a [`File`] goes when a VMA is freed, which is after `W`;
-//! in `RbStore`, as in v5.4, under it). Memory that a call needs is asked for before `W` is taken. Page tables will add locks below
-//! it: `W`, then the tables' from the root to the leaf.
+//! There is one lock: `W`, the writers' lock of the store. Below it nothing is locked, no I/O is done and no destructor of an
+//! embedder's runs (a [`File`] goes when a VMA is freed, which is after `W`; in `RbStore`, as in v5.4, under it). Memory for VMAs is
+//! asked for before `W` is taken; the tree has nodes for calls of a few mappings at hand, and asks the global allocator under `W`
+//! only where a call meets more mappings than fit in some leaves. Page tables will add locks below it: `W`, then the tables' from
+//! the root to the leaf.
 //!
 //! Who is stopped (rows) and who then waits (columns), in a `MapleStore`; in brackets, where it differs, in a `RbStore`:
 //!
@@ -51,8 +52,13 @@
 //! | an open snapshot | no | no | no | no |
 //! | a writer in a call | **yes** | no (**yes**) | no | **yes** |
 //!
-//! `waits.rs` in the tests of `vmaple-proc` does every row. Each call takes `W` once; the lock parks after it has spun, and is a type
-//! parameter. A monitor that is stopped for ever keeps what was mapped when its section began, and the bound of [`vmaple_rcu`].
+//! `waits.rs` in the tests of `vmaple-proc` does every row. A call takes `W` once, and again if it turns out to need more memory; the
+//! lock parks after it has spun, and is a type parameter. A monitor that is stopped for ever keeps what was mapped when its
+//! section began, and the bound of [`vmaple_rcu`]; names and paths that VMAs refer to are not counted there.
+//!
+//! What is retired is freed by the calls that follow, each some of it; whoever goes idle after a large call may call
+//! [`reap`](vmaple_rcu::RcuDomain::reap) of [`MapleStore::rcu`] until it has nothing to do. The last user frees all but what open
+//! sections hold, which goes with the monitors' references.
 //!
 //! # Atomics
 //! | word | written by | ordering | partner |
@@ -68,8 +74,9 @@
 //! # Where it differs from Linux
 //! Found by running the same random calls on both (`differential.rs` in the tests of `vmaple-proc`), and left so:
 //! - No transparent huge pages: mappings of 2 MiB and more are not placed at multiples of 2 MiB.
-//! - A call that fails at a limit changes nothing. Linux leaves mappings split that it had split before it failed.
+//! - A call that fails at a limit leaves the mapping that it failed at as it was. Linux leaves it split, if it had split it before.
 //! - A file is taken for one that is open for reading and writing, of a file system that allows execution.
+//! - A name is refused with EAGAIN for too many mappings, but with ENOMEM where there is no memory at all.
 //! - Nobody has CAP_SYS_RAWIO: addresses below [`Layout::min_addr`] are refused. Overcommit is not limited.
 //! - No MAP_LOCKED, MAP_POPULATE, MAP_HUGETLB, MAP_32BIT, protection keys and sealing yet: their bits are ignored.
 //!

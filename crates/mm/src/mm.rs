@@ -11,7 +11,7 @@ use crate::kref::Kref;
 use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::state::MmState;
-use crate::store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
+use crate::store::{Call, MapleStore, SnapshotStore, VmaRead, VmaStore, VmaWrite};
 use crate::transaction::{Accounts, Failure, Transaction};
 use crate::vma::Vma;
 
@@ -42,6 +42,17 @@ impl<S: VmaStore> MmStruct<S> {
             total_vm: self.total_vm.load(Ordering::Relaxed),
             data_vm: self.data_vm.load(Ordering::Relaxed),
         }
+    }
+
+    /// Takes everything out, and frees it, but for what sections hold that are open.
+    #[doc(alias = "exit_mmap")]
+    fn exit(&self) {
+        // For none it does not fail.
+        if let Ok(mut write) = self.store.write(0, &Call(())) {
+            self.set_accounts(Accounts::default());
+            write.clear(|| self.change.begin(), || self.change.end());
+        }
+        self.store.trim(&Call(()));
     }
 
     /// What it was a moment ago; for the holder of the writers' lock, what it is.
@@ -80,6 +91,8 @@ impl<S: VmaStore> MmStruct<S> {
 pub struct Mm<S: VmaStore = MapleStore>(pub(crate) MmRef<S>);
 
 /// A reference to an address space that keeps the structure, not what is mapped: what a monitor has.
+///
+/// Once the last user is gone it keeps a few hundred bytes, and what the sections held that were open then.
 #[doc(alias = "mm_struct")]
 #[doc(alias = "mm_count")]
 pub struct MmRef<S: VmaStore = MapleStore>(pub(crate) Kref<MmStruct<S>>);
@@ -88,9 +101,16 @@ impl<S: VmaStore> Mm<S> {
     /// An empty address space, with one user.
     ///
     /// # Errors
-    /// `ENOMEM` if there is no memory.
+    /// `EINVAL` if the layout is none: addresses that are not of pages or beyond `task_size`, or an alignment that is not a power
+    /// of two; `ENOMEM` if there is no memory.
     #[doc(alias = "mm_alloc")]
     pub fn new(layout: Layout, limits: Limits) -> Result<Self, Error> {
+        if !layout.is_valid() {
+            return Err(Error::new(
+                Errno::EINVAL,
+                "a layout whose addresses do not fit together",
+            ));
+        }
         let shared = Kref::new(MmStruct {
             store: S::new(MmState { limits })?,
             layout,
@@ -130,15 +150,6 @@ impl<S: VmaStore> Mm<S> {
     ) -> Result<T, Error> {
         self.0.0.transact(call)
     }
-
-    /// Takes everything out.
-    #[doc(alias = "exit_mmap")]
-    fn exit(&self) -> Result<(), Error> {
-        self.transact(|transaction| {
-            let plan = transaction.clear_all();
-            transaction.apply(plan)
-        })
-    }
 }
 
 impl<S: VmaStore> Clone for Mm<S> {
@@ -164,8 +175,7 @@ impl<S: VmaStore> Drop for Mm<S> {
     fn drop(&mut self) {
         // AcqRel: what the other users did comes before the end; Release pairs with the Acquire in `is_gone`.
         if self.0.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Where there is no memory for that, it goes with the last reference.
-            let _ = self.exit();
+            self.0.0.exit();
         }
     }
 }
@@ -221,6 +231,9 @@ impl<S: VmaStore> MmRef<S> {
 
     /// The number of changes so far, doubled; odd while one is being published.
     ///
+    /// Odd for as long as the publishing store takes, and for as long as its writer is stopped right there: to wait for an even
+    /// number is to wait for that writer; a [`snapshot`](Self::snapshot) is one state without waiting.
+    ///
     /// The same even number before and after reading says that all that was read in between, in however many pieces, is one
     /// state, and the state of now; a map that was kept with its number is still true while the number is the same.
     ///
@@ -271,7 +284,7 @@ impl<S: SnapshotStore> MmRef<S> {
             ));
         }
         let open = Open(self.clone());
-        let snapshot = self.0.store.snapshot()?;
+        let snapshot = self.0.store.snapshot(&Call(()))?;
         // As in `read_lock`.
         if self.is_gone() {
             return Err(Error::new(Errno::ESRCH, "the address space is gone"));

@@ -49,6 +49,7 @@ impl<S: VmaStore> Mm<S> {
             return Err(Error::new(Errno::EINVAL, "bits that are no protection"));
         }
         self.transact(|transaction| {
+            transaction.expect(addr.0..end)?;
             let Some(first) = transaction.range(addr.0..end).next() else {
                 return fail(Errno::ENOMEM, "nothing is mapped there");
             };

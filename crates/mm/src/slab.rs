@@ -41,6 +41,14 @@ impl<T> Slab<T> {
         Pool::new().map(Self)
     }
 
+    /// Objects that one chunk has room for.
+    pub(crate) const OF_A_CHUNK: usize = Pool::<Slot<T>>::OF_A_CHUNK;
+
+    /// Gives chunks back that no object is in.
+    pub(crate) fn trim(&mut self) {
+        self.0.trim();
+    }
+
     /// Whether the next writer is to bring a chunk.
     pub(crate) fn is_low(&mut self) -> bool {
         self.0.is_below(LOW)

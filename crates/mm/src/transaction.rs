@@ -1,8 +1,8 @@
 //! The transaction: the writers' lock, edits of whole VMAs, and the accounts that go with them.
 //!
 //! Every call that changes the address space is one: it looks at what is there, checks every error, replaces VMAs, and is
-//! published at one instant or undone. Where there is not enough memory it is undone, more is taken without the lock, and it
-//! begins anew.
+//! published at one instant or undone. Where there are not enough VMAs at hand it is undone, more are made without the lock, and
+//! it begins anew.
 
 use core::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::flags::VmFlags;
 use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::mm::MmStruct;
-use crate::store::{Shortage, VmaRead, VmaStore, VmaWrite};
+use crate::store::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::vma::{Mapping, Role, Vma};
 
 /// Why a transaction ends without its result.
@@ -149,7 +149,7 @@ impl<S: VmaStore> MmStruct<S> {
         // More than a call of one range takes: the range, and a part on either side.
         let mut vmas = 4;
         loop {
-            let write = self.store.write(vmas)?;
+            let write = self.store.write(vmas, &Call(()))?;
             let mut transaction = Transaction {
                 mm: self,
                 accounts: self.accounts(),
@@ -168,7 +168,7 @@ impl<S: VmaStore> MmStruct<S> {
                     return Err(error);
                 }
                 Err(Failure::Shortage(Shortage::Memory)) => return Err(AllocError.into()),
-                Err(Failure::Shortage(Shortage::Vmas)) => vmas *= 2,
+                Err(Failure::Shortage(Shortage::Vmas(needed))) => vmas = needed.max(2 * vmas),
             }
         }
     }
@@ -290,20 +290,22 @@ impl<S: VmaStore> Transaction<'_, S> {
         }
     }
 
-    /// To take everything out.
-    pub(crate) fn clear_all(&self) -> Plan {
-        Plan {
-            span: 0..u64::MAX,
-            vmas: [None, None, None],
-            removed: self.accounts,
-        }
-    }
-
     /// Another VMA of what `vma` maps in a part of its range.
     #[doc(alias = "__split_vma")]
     fn part(&self, vma: &Vma, part: Range<u64>) -> Vma {
         let pgoff = vma.pgoff_at(part.start);
         self.vma(part, pgoff, vma.mapping())
+    }
+
+    /// Says how many VMAs the call may take, so that it begins anew with these rather than in its middle: one for each VMA in
+    /// `range`, and the parts at its ends.
+    pub(crate) fn expect(&mut self, range: Range<u64>) -> Result<(), Failure> {
+        let vmas = self.range(range).count() + 3;
+        if self.write.has_room(vmas) {
+            Ok(())
+        } else {
+            Err(Shortage::Vmas(vmas).into())
+        }
     }
 
     /// Does what was planned.
@@ -342,9 +344,8 @@ impl<S: VmaStore> Transaction<'_, S> {
         self.mm.set_brk(self.brk);
         if self.is_changed {
             self.mm.set_accounts(self.accounts);
-            self.mm.change.begin();
-            self.write.commit();
-            self.mm.change.end();
+            let change = &self.mm.change;
+            self.write.commit(|| change.begin(), || change.end());
         }
     }
 }

@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use vmaple_mm::{
-    ANON_NAME_MAX, Errno, Error, File, Layout, Limits, MapFlags, MapleStore, Mm, Prot, RbStore, Role, SNAPSHOTS_MAX,
-    VirtAddr, VmFlags, VmaRead, VmaState, VmaStore,
+    ANON_NAME_MAX, Errno, Error, File, Kref, Layout, Limits, MapFlags, MapleStore, Mm, Prot, RbStore, Role,
+    SNAPSHOTS_MAX, VirtAddr, VmFlags, VmaRead, VmaState, VmaStore,
 };
 
 const PAGE: u64 = 0x1000;
@@ -316,6 +316,58 @@ fn open_snapshots_are_few() {
     assert_eq!(errno(mm.snapshot().map(|_| ())), Errno::EAGAIN);
     drop(open);
     assert!(mm.snapshot().is_ok());
+}
+
+#[test]
+fn the_last_user_frees_all_though_a_monitor_stays() {
+    let mm = new::<MapleStore>();
+    let file = File::new((8, 1), 7, &b"/a"[..]).unwrap();
+    for page in 0..20_000 {
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        mm.mmap(at(2 * page), PAGE, RW, flags, Some(&file), 0).unwrap();
+    }
+    let monitor = mm.reader().unwrap();
+    drop(mm);
+    let stats = monitor.mm().store().rcu().stats();
+    assert_eq!((stats.deferred_objects, stats.deferred_bytes), (0, 0));
+    assert_eq!(Kref::count(&file), 1);
+}
+
+#[test]
+fn a_layout_that_does_not_fit_together_is_refused() {
+    let layouts = [
+        Layout {
+            task_size: u64::MAX,
+            ..Layout::default()
+        },
+        Layout {
+            align: 0,
+            ..Layout::default()
+        },
+        Layout {
+            align: 3 * PAGE,
+            ..Layout::default()
+        },
+        Layout {
+            min_addr: 1,
+            ..Layout::default()
+        },
+        Layout {
+            mmap_base: PAGE,
+            ..Layout::default()
+        },
+        Layout {
+            start_brk: 1 << 62,
+            ..Layout::default()
+        },
+    ];
+    for layout in layouts {
+        assert_eq!(
+            errno(Mm::<MapleStore>::new(layout, Limits::default())),
+            Errno::EINVAL,
+            "{layout:?}"
+        );
+    }
 }
 
 #[test]

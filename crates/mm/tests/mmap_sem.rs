@@ -4,21 +4,41 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::sync::Mutex;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, Scope};
+use std::sync::mpsc;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, RbStore, VirtAddr};
 
 fn new() -> Mm<RbStore> {
-    Mm::new(Layout::default(), Limits::default()).unwrap()
+    let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
+    // With memory at hand: a call that has to fetch some lines up twice.
+    mm.brk(VirtAddr(Layout::default().start_brk + 1));
+    mm
 }
 
-/// Long enough for a thread to come to wait. That it came there is what the tests go on from, none of them fails for its length
-/// but by missing a fault.
-fn settle() {
-    thread::sleep(Duration::from_millis(50));
+/// Starts `work` in a thread and returns when that sleeps, which in these tests it does in the semaphore alone.
+fn start_and_let_wait<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    work: impl FnOnce() -> T + Send + 's,
+) -> ScopedJoinHandle<'s, T> {
+    let (tell, told) = mpsc::channel();
+    let thread = scope.spawn(move || {
+        tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+        work()
+    });
+    let stat = Path::new("/proc").join(told.recv().unwrap()).join("stat");
+    // Three times in a row: what it may wait for besides takes no time.
+    let mut asleep = 0;
+    while asleep < 3 {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        let state = stat.rsplit_once(") ").unwrap().1.chars().next();
+        asleep = if state == Some('S') { asleep + 1 } else { 0 };
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread
 }
 
 /// A thread that reads until it is told to end, and notes when it has begun.
@@ -35,16 +55,14 @@ impl Held {
         }
     }
 
-    fn read<'s>(&'s self, scope: &'s Scope<'s, '_>, mm: &'s Mm<RbStore>) {
-        scope.spawn(|| {
-            let reader = mm.reader().unwrap();
-            let section = reader.read_lock().unwrap();
-            self.begun.fetch_add(1, Ordering::SeqCst);
-            while !self.end.load(Ordering::SeqCst) {
-                thread::sleep(Duration::from_millis(1));
-            }
-            drop(section);
-        });
+    fn read(&self, mm: &Mm<RbStore>) {
+        let reader = mm.reader().unwrap();
+        let section = reader.read_lock().unwrap();
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        while !self.end.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(section);
     }
 
     fn wait_for(&self, readers: usize) {
@@ -69,8 +87,8 @@ impl Drop for Held {
 fn readers_read_together() {
     let (mm, held) = (new(), Held::new());
     thread::scope(|scope| {
-        held.read(scope, &mm);
-        held.read(scope, &mm);
+        scope.spawn(|| held.read(&mm));
+        scope.spawn(|| held.read(&mm));
         held.wait_for(2);
         held.release();
     });
@@ -81,9 +99,9 @@ fn a_waiting_writer_keeps_later_readers_out() {
     let (mm, early, late) = (new(), Held::new(), Held::new());
     let written = AtomicBool::new(false);
     thread::scope(|scope| {
-        early.read(scope, &mm);
+        scope.spawn(|| early.read(&mm));
         early.wait_for(1);
-        scope.spawn(|| {
+        start_and_let_wait(scope, || {
             mm.mmap(
                 VirtAddr(0),
                 4096,
@@ -95,9 +113,7 @@ fn a_waiting_writer_keeps_later_readers_out() {
             .unwrap();
             written.store(true, Ordering::SeqCst);
         });
-        settle();
-        late.read(scope, &mm);
-        settle();
+        start_and_let_wait(scope, || late.read(&mm));
         let (early_written, late_begun) = (written.load(Ordering::SeqCst), late.begun.load(Ordering::SeqCst));
         early.release();
         late.release();
@@ -110,45 +126,29 @@ fn a_waiting_writer_keeps_later_readers_out() {
 #[test]
 fn who_waits_gets_it_in_order() {
     let (mm, held) = (new(), Held::new());
-    let order = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        held.read(scope, &mm);
+    let addresses: Vec<_> = thread::scope(|scope| {
+        scope.spawn(|| held.read(&mm));
         held.wait_for(1);
-        for i in 0..8_u64 {
-            let (mm, order) = (&mm, &order);
-            scope.spawn(move || {
-                let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
-                // Each calls only once, and what it did is seen by who comes after: the order of the count is that of the calls.
-                mm.mmap(
-                    VirtAddr(0x7000_0000_0000 + i * 0x2000),
-                    4096,
-                    Prot::READ,
-                    flags,
-                    None,
-                    0,
-                )
-                .unwrap();
-                order.lock().unwrap().push(i);
-            });
-            settle();
-        }
+        let map = || {
+            let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
+            mm.mmap(VirtAddr(0), 4096, Prot::READ, flags, None, 0).unwrap()
+        };
+        let threads: Vec<_> = (0..8).map(|_| start_and_let_wait(scope, map)).collect();
         held.release();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    // The note comes after the call: neighbours may swap, those further apart not.
-    let order = order.into_inner().unwrap();
-    for (place, &i) in order.iter().enumerate() {
-        assert!(place.abs_diff(i as usize) <= 1, "{order:?}");
-    }
+    // The highest room goes to who comes first.
+    assert!(addresses.is_sorted_by(|one, next| one > next), "{addresses:?}");
 }
 
 #[test]
 fn who_waits_sleeps() {
     let (mm, held) = (new(), Held::new());
     thread::scope(|scope| {
-        held.read(scope, &mm);
+        scope.spawn(|| held.read(&mm));
         held.wait_for(1);
-        let writer = scope.spawn(|| {
-            mm.brk(VirtAddr(Layout::default().start_brk + 4096));
+        let writer = start_and_let_wait(scope, || {
+            mm.brk(VirtAddr(Layout::default().start_brk + 8192));
             thread_cpu_time()
         });
         thread::sleep(Duration::from_millis(300));

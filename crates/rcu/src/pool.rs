@@ -6,7 +6,7 @@
 //! preempted reader of low priority might hold.
 //!
 //! The writer's list is its own. The list of what came back is a stack onto which any thread pushes, and which the writer
-//! takes whole. Once the pool is dropped the word of that stack becomes a count of the objects that are still out; who brings
+//! takes whole, to go through it as it needs objects. Once the pool is dropped the word of that stack becomes a count of the objects that are still out; who brings
 //! the last one home frees the chunks.
 //!
 //! | word | written by | ordering | partner |
@@ -31,7 +31,7 @@ const CHUNK: usize = 16 << 10;
 /// # Safety
 /// - Memory of zeros is a value of the type, and so is what an object holds when it is given back.
 /// - [`link`](Self::link) gives what [`set_link`](Self::set_link) was last called with, of the same thread or of one that
-///   came before it, whatever else was done with the object since if that did not touch the link.
+///   came before it, whatever else was done with the object since if that did not touch the link. Neither panics.
 pub unsafe trait Pooled: Sized {
     /// The next object of the list that this one is in.
     fn link(&self) -> *mut Self;
@@ -126,11 +126,13 @@ struct Shared<T> {
 /// ```
 ///
 /// # Invariants
-/// `shared` lives while this does. `free` links `len` objects that are in no other list and nobody's. All objects are from
+/// `shared` lives while this does. `free` links `len` objects, `adopted` others, that are in no other list and nobody's. All objects are from
 /// chunks in `shared`.
 pub struct Pool<T: Pooled> {
     shared: NonNull<Shared<T>>,
     free: *mut T,
+    /// Came back, and not looked at yet.
+    adopted: *mut T,
     len: usize,
     /// Objects in all chunks.
     total: usize,
@@ -162,6 +164,7 @@ impl<T: Pooled> Pool<T> {
         Ok(Self {
             shared,
             free: ptr::null_mut(),
+            adopted: ptr::null_mut(),
             len: 0,
             total: 0,
         })
@@ -169,11 +172,12 @@ impl<T: Pooled> Pool<T> {
 
     /// Whether fewer than `count` objects can be taken at once, those included that came back.
     pub fn is_below(&mut self, count: usize) -> bool {
-        if self.len < count {
-            self.collect();
-        }
+        self.collect(count);
         self.len < count
     }
+
+    /// Objects that one [`Chunk`] brings.
+    pub const OF_A_CHUNK: usize = objects::<T>();
 
     /// Bytes of all chunks.
     #[must_use]
@@ -210,27 +214,31 @@ impl<T: Pooled> Pool<T> {
     /// # Errors
     /// [`AllocError`] if there is no memory.
     pub fn reserve(&mut self, count: usize) -> Result<(), AllocError> {
-        if self.len < count {
-            self.collect();
-        }
+        self.collect(count);
         while self.len < count {
             self.add(Chunk::new()?);
         }
         Ok(())
     }
 
-    /// Takes what came back into the writer's list.
-    fn collect(&mut self) {
-        // SAFETY: by the type's invariant.
-        let returned = unsafe { &(*self.shared.as_ptr()).returned };
-        // Acquire pairs with the Release in `give_back`: the object's last readers are done with it, and its link is there.
-        let mut object = returned.swap(ptr::null_mut(), Ordering::Acquire);
-        while !object.is_null() {
+    /// Takes what came back into the writer's list, until that has `count` objects: one by one, as a million may have come back
+    /// while the writers' lock is held.
+    fn collect(&mut self, count: usize) {
+        while self.len < count {
+            if self.adopted.is_null() {
+                // SAFETY: by the type's invariant.
+                let returned = unsafe { &(*self.shared.as_ptr()).returned };
+                // Acquire pairs with the Release in `give_back`: the objects' last readers are done, and their links are there.
+                self.adopted = returned.swap(ptr::null_mut(), Ordering::Acquire);
+                if self.adopted.is_null() {
+                    return;
+                }
+            }
+            let object = self.adopted;
             // SAFETY: objects in the list are this pool's, and nobody else's any more.
-            let next = unsafe { &*object }.link();
+            self.adopted = unsafe { &*object }.link();
             // SAFETY: as above.
             unsafe { self.put(object) };
-            object = next;
         }
     }
 
@@ -238,7 +246,7 @@ impl<T: Pooled> Pool<T> {
     #[inline]
     pub fn take(&mut self) -> Option<NonNull<T>> {
         if self.free.is_null() {
-            self.collect();
+            self.collect(1);
         }
         let object = NonNull::new(self.free)?;
         // SAFETY: by the type's invariant an object in the list is this pool's own.
@@ -274,7 +282,7 @@ impl<T: Pooled> Pool<T> {
 
     /// Gives chunks back all of whose objects are free; returns their bytes.
     pub fn trim(&mut self) -> usize {
-        self.collect();
+        self.collect(usize::MAX);
         let mut kept = core::mem::replace(&mut self.free, ptr::null_mut());
         self.len = 0;
         let mut object = kept;
@@ -299,16 +307,21 @@ impl<T: Pooled> Pool<T> {
         let mut freed = 0;
         // SAFETY: links are in the pool or in chunks that stay.
         while let Some(chunk) = NonNull::new(unsafe { *link }) {
-            // SAFETY: chunks in the list are whole, and these fields of their headers the writer's.
-            let this = unsafe { &mut *chunk.as_ptr() };
-            if this.free == objects::<T>() {
+            let this = chunk.as_ptr();
+            // Field by field: whoever gives back reads another one.
+            // SAFETY: chunks in the list are whole, and this field of their headers the writer's.
+            let free = unsafe { core::mem::take(&mut (*this).free) };
+            // SAFETY: as above.
+            let next = unsafe { &raw mut (*this).next };
+            if free == objects::<T>() {
                 // SAFETY: as above; the chunk's objects are in no list any more.
-                unsafe { *link = this.next };
+                let after = unsafe { *next };
+                // SAFETY: as for the loop's load.
+                unsafe { *link = after };
                 drop(Chunk(chunk));
                 freed += 1;
             } else {
-                this.free = 0;
-                link = &raw mut this.next;
+                link = next;
             }
         }
         self.total -= freed * objects::<T>();
@@ -334,7 +347,8 @@ impl<T: Pooled> Pool<T> {
     /// Gives an object back that nobody holds any more, in any thread.
     ///
     /// # Safety
-    /// `object` is from a pool, is in no structure or list, and is given back once.
+    /// `object` is from a pool, is in no structure or list, and is given back once; in another thread than it was taken in only
+    /// if `T` may go there.
     pub unsafe fn give_back(object: *mut T) {
         // SAFETY: by this function's contract.
         let shared = unsafe { Self::of(object) };
@@ -382,7 +396,7 @@ impl<T: Pooled> Drop for Pool<T> {
     /// Leaves the objects that are still out to come home by themselves.
     fn drop(&mut self) {
         loop {
-            self.collect();
+            self.collect(usize::MAX);
             let out = self.total - self.len;
             if out == 0 {
                 // SAFETY: all objects are here.

@@ -3,16 +3,17 @@
 //! VMAs come from a slab of the store's own and go back there when no reader can hold them: neither writers nor readers use
 //! the global allocator once the store is warm.
 
+use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lock_api::RawMutex;
-use maple_tree::{DefaultLock, Entry, MapleTree, ReadGuard, Reader, Snapshot, View, Write};
+use maple_tree::{DefaultLock, Displaced, Entry, InsertErrorKind, MapleTree, ReadGuard, Reader, Snapshot, View, Write};
 use vmaple_rcu::{AllocError, RcuDomain};
 
-use super::{Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
+use super::{Call, Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
 use crate::slab::{NewSlab, Slab, SlabBox, Slot};
 use crate::state::MmState;
 use crate::vma::Vma;
@@ -152,37 +153,52 @@ impl<L: RawMutex + Send + Sync + 'static> VmaStore for MapleStore<L> {
         reader.read_lock()
     }
 
-    fn write(&self, vmas: usize) -> Result<MapleWrite<'_, L>, AllocError> {
+    fn write(&self, vmas: usize, _: &Call) -> Result<MapleWrite<'_, L>, AllocError> {
+        let mut chunks = Vec::new();
         // Relaxed: a hint. Memory is taken without the lock; where there is none the writer that needs it will say so.
-        let mut chunk = if self.is_slab_low.load(Ordering::Relaxed) {
-            NewSlab::new().ok()
-        } else {
-            None
-        };
+        if self.is_slab_low.load(Ordering::Relaxed) {
+            let _ = fetch(&mut chunks, 1);
+        }
         loop {
             let mut write = MapleWrite {
                 store: self,
                 write: self.tree.write(),
             };
             let slab = &mut write.protected_mut().vmas;
-            if let Some(chunk) = chunk.filter(|_| slab.is_low() || slab.is_below(vmas)) {
-                slab.add(chunk);
-            }
+            chunks.drain(..).for_each(|chunk| slab.add(chunk));
             // Relaxed: a hint.
             self.is_slab_low.store(slab.is_low(), Ordering::Relaxed);
             if !slab.is_below(vmas) {
                 return Ok(write);
             }
             drop(write);
-            chunk = Some(NewSlab::new()?);
+            fetch(&mut chunks, vmas)?;
         }
     }
+
+    fn trim(&self, call: &Call) {
+        while self.tree.rcu().reap() {}
+        self.tree.trim();
+        // For none it does not fail.
+        if let Ok(mut write) = self.write(0, call) {
+            write.protected_mut().vmas.trim();
+        }
+    }
+}
+
+/// Takes memory for so many VMAs.
+fn fetch(chunks: &mut Vec<NewSlab<Node>>, vmas: usize) -> Result<(), AllocError> {
+    for _ in 0..vmas.div_ceil(Slab::<Node>::OF_A_CHUNK) {
+        chunks.try_reserve(1).map_err(|_| AllocError)?;
+        chunks.push(NewSlab::new()?);
+    }
+    Ok(())
 }
 
 impl<L: RawMutex + Send + Sync + 'static> SnapshotStore for MapleStore<L> {
     type Snapshot = Snapshot<VmaEntry>;
 
-    fn snapshot(&self) -> Result<Snapshot<VmaEntry>, AllocError> {
+    fn snapshot(&self, _: &Call) -> Result<Snapshot<VmaEntry>, AllocError> {
         self.tree.snapshot()
     }
 }
@@ -237,8 +253,8 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
     }
 
     fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
-        if self.protected_mut().vmas.is_below(vmas.iter().flatten().count()) {
-            return Err(Shortage::Vmas);
+        if !self.has_room(vmas.len()) {
+            return Err(Shortage::Vmas(vmas.len()));
         }
         let slab = &mut self.protected_mut().vmas;
         let entries = vmas.map(|vma| {
@@ -246,21 +262,38 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
             let last = vma.range().end - 1;
             let range = vma.range().start..=last;
             let birth = AtomicU64::new(0);
-            // There is room, it was looked.
-            let node = slab.put(Node { birth, vma }).ok()?;
+            let Ok(node) = slab.put(Node { birth, vma }) else {
+                unreachable!("there is room");
+            };
             Some((range, VmaEntry(node)))
         });
-        // Only for want of memory: the VMAs are in the range, and nothing reaches out of it.
         let exchanged = self.write.exchange(range, entries).map(|_| ());
-        exchanged.map_err(|_| Shortage::Memory)
+        exchanged.map_err(|error| {
+            // The VMAs are in the range, and nothing reaches out of it.
+            debug_assert!(error.cause == InsertErrorKind::AllocError);
+            Shortage::Memory
+        })
     }
 
-    fn commit(&mut self) {
-        // Before they are unreachable, as they may be freed from then on. Who finds one superseded that is still in the tree
-        // looks again, or waits for the lock.
-        for (_, vma) in self.write.displaced() {
-            vma.supersede();
-        }
-        self.write.commit();
+    fn has_room(&mut self, vmas: usize) -> bool {
+        !self.protected_mut().vmas.is_below(vmas)
+    }
+
+    fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
+        // Superseded before they are unreachable: who finds such a one in the tree looks again, or waits for the lock.
+        let supersede = |displaced: Displaced<'_, VmaEntry>| {
+            displaced.for_each(|(_, vma)| vma.supersede());
+            before();
+        };
+        self.write.commit_with(supersede, |_| after());
+    }
+
+    fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
+        self.write.iter().for_each(|(_, vma)| vma.supersede());
+        before();
+        self.write.destroy();
+        after();
+        // SAFETY: it stays in its place, and there is no edit under way.
+        unsafe { self.write.updater() }.flush();
     }
 }

@@ -80,9 +80,15 @@ pub trait VmaStore: Sized + Send + Sync + 'static {
     /// Takes the writers' lock, with memory for so many VMAs to come, which is asked for without the lock.
     ///
     /// # Errors
-    /// [`AllocError`] if there is no memory.
-    fn write(&self, vmas: usize) -> Result<Self::Write<'_>, AllocError>;
+    /// [`AllocError`] if there is no memory; not for none.
+    fn write(&self, vmas: usize, call: &Call) -> Result<Self::Write<'_>, AllocError>;
+
+    /// Gives memory back that nothing uses, for whoever has taken everything out.
+    fn trim(&self, call: &Call);
 }
+
+/// What only the calls of an address space have: whoever looks at one cannot write past its accounts.
+pub struct Call(pub(crate) ());
 
 /// Edits that nobody sees until [`commit`](Self::commit), and that are undone when it is dropped without. It reads as the
 /// address space with its edits.
@@ -105,15 +111,22 @@ pub trait VmaWrite: VmaRead {
     /// [`Shortage`]; nothing but dropping is to be done with it then.
     fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage>;
 
-    /// Publishes the edits at one instant. Cannot fail. The lock stays held, and there are no more edits.
-    fn commit(&mut self);
+    /// Whether there is memory for so many VMAs.
+    fn has_room(&mut self, vmas: usize) -> bool;
+
+    /// Publishes the edits at one instant, for which `before` and `after` are called right before and after. Cannot fail. The lock
+    /// stays held, and there are no more edits.
+    fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce());
+
+    /// Takes everything out and publishes that, as [`commit`](Self::commit) does; needs no memory.
+    fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce());
 }
 
 /// Why an edit could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// There were not as many VMAs asked for as it takes.
-    Vmas,
+    /// It takes so many VMAs.
+    Vmas(usize),
     /// There is no memory.
     Memory,
 }
@@ -133,5 +146,5 @@ pub trait SnapshotStore: VmaStore {
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
-    fn snapshot(&self) -> Result<Self::Snapshot, AllocError>;
+    fn snapshot(&self, call: &Call) -> Result<Self::Snapshot, AllocError>;
 }

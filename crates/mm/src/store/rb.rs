@@ -17,7 +17,7 @@ use intrusive_collections::{Adapter, Bound, KeyAdapter, PointerOps, RBTree, RBTr
 use lock_api::{RawRwLock, RawRwLockFair, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use vmaple_rcu::AllocError;
 
-use super::{Shortage, VmaRead, VmaStore, VmaWrite};
+use super::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::slab::{NewSlab, Slab, SlabBox};
 use crate::state::MmState;
 use crate::vma::Vma;
@@ -283,19 +283,29 @@ impl<L: RawRwLock + RawRwLockFair + Send + Sync + 'static> VmaStore for RbStore<
         RbSection(Some(reader.mmap_sem.read()))
     }
 
-    fn write(&self, vmas: usize) -> Result<RbWrite<'_, L>, AllocError> {
-        let mut chunk = None;
+    fn write(&self, vmas: usize, _: &Call) -> Result<RbWrite<'_, L>, AllocError> {
+        let mut chunks = Vec::new();
         loop {
             let mut write = RbWrite(Some(self.mmap_sem.write()));
             let slab = &mut write.protected_mut().vmas;
-            if let Some(chunk) = chunk {
-                slab.add(chunk);
-            }
+            chunks.drain(..).for_each(|chunk| slab.add(chunk));
             if !slab.is_below(vmas) {
                 return Ok(write);
             }
             drop(write);
-            chunk = Some(NewSlab::new()?);
+            for _ in 0..vmas.div_ceil(Slab::<Node>::OF_A_CHUNK) {
+                chunks.try_reserve(1).map_err(|_| AllocError)?;
+                chunks.push(NewSlab::new()?);
+            }
+        }
+    }
+
+    fn trim(&self, call: &Call) {
+        // For none it does not fail.
+        if let Ok(mut write) = self.write(0, call) {
+            let protected = write.protected_mut();
+            protected.vmas.trim();
+            protected.edits = Vec::new();
         }
     }
 }
@@ -324,9 +334,9 @@ impl<L: RawRwLock + RawRwLockFair> VmaWrite for RbWrite<'_, L> {
             edits,
             ..
         } = self.protected_mut();
-        let new = vmas.iter().flatten().count();
+        let new = vmas.len();
         if slab.is_below(new) {
-            return Err(Shortage::Vmas);
+            return Err(Shortage::Vmas(new));
         }
         let mut at = tree.lower_bound_mut(Bound::Included(&range.start));
         while at.get().is_some_and(|node| node.vma.range().start < range.end) {
@@ -337,13 +347,30 @@ impl<L: RawRwLock + RawRwLockFair> VmaWrite for RbWrite<'_, L> {
         for vma in vmas.into_iter().flatten() {
             let start = vma.range().start;
             let link = RBTreeAtomicLink::new();
-            tree.insert(slab.put(Node { link, vma }).map_err(|_| Shortage::Vmas)?);
+            let Ok(node) = slab.put(Node { link, vma }) else {
+                unreachable!("there is room");
+            };
+            tree.insert(node);
             edits.push(Edit::Inserted(start));
         }
         Ok(())
     }
 
-    fn commit(&mut self) {
+    fn has_room(&mut self, vmas: usize) -> bool {
+        !self.protected_mut().vmas.is_below(vmas)
+    }
+
+    fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
+        before();
+        let protected = self.protected_mut();
+        protected.undo();
+        protected.tree.clear();
+        after();
+    }
+
+    fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
+        before();
+        after();
         for edit in self.protected_mut().edits.drain(..) {
             if let Edit::Removed(node) = edit {
                 node.vma.supersede();

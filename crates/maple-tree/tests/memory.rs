@@ -109,7 +109,7 @@ fn an_edit_that_fails_for_want_of_memory_changes_nothing() {
     fail_each(|write, value| write.clear().map(|()| drop(value)).map_err(Into::into));
     fail_each(|write, value| {
         write
-            .exchange(3..=5, [Some((3..=4, value))])
+            .exchange(10..=19, [Some((13..=14, value))])
             .map(|_| ())
             .map_err(|e| e.cause)
     });

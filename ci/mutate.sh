@@ -83,5 +83,49 @@ mutate "page offsets not compared" vma.rs 's/&& self\.pgoff_at\(addr\) == pgoff/
 mutate "no gap below what grows down" unmapped_area.rs 's/contains\(VmFlags::GROWSDOWN\)/contains(VmFlags::empty()) \&\& false/' calls maple::a_gap_stays_below_what_grows_down
 mutate "every user takes everything out" mm.rs 's/fetch_sub\(1, Ordering::AcqRel\) == 1/fetch_sub(1, Ordering::AcqRel) >= 1/' calls maple::the_last_user_takes_everything_out
 mutate "accounts of neighbours that are merged" transaction.rs 's/if met\.below\.is_none\(\) \{\s*removed\.add\(vma\);\s*\}//' stores random_calls_do_the_same_in_both_stores
+
+# The semantics of crates/mm, noticed by the comparison with the kernel.
+crate=mm package=vmaple-proc
+free=random_calls_do_as_the_kernel_does
+limited=random_calls_at_the_resource_limits_do_as_the_kernel_does
+counted=random_calls_at_the_limit_of_mappings_do_as_the_kernel_does
+edge=a_call_at_the_limit_of_mappings_succeeds_if_there_is_room_for_what_it_splits
+mutate "what is searched above a guard gap" unmapped_area.rs 's/=> high = gap,/=> high = start + len - PAGE_SIZE,/' differential $free
+mutate "no search from below" unmapped_area.rs 's/\.or_else\(\|\| self\.search_up\([^\n]*\)//' differential $free
+mutate "a guard gap of a page less" unmapped_area.rs 's/256 \* PAGE_SIZE/255 * PAGE_SIZE/' differential $free
+mutate "an account that mprotect keeps" mprotect.rs 's/flags -= VmFlags::ACCOUNT;//' differential $free
+mutate "an account of files that mprotect drops" mprotect.rs 's/\} else if vma\.file\(\)\.is_none\(\) \{/} else {/' differential $free
+mutate "mprotect undone at a hole" mprotect.rs 's/return Err\(Failure::After\(error\)\)/return Err(Failure::Error(error))/' differential $free
+mutate "a heap that merges with what is below" brk.rs 's/Merge::PrevAbove\(self\.layout\(\)\.start_brk\)/Merge::PrevAbove(0)/' differential $free
+mutate "no page free above the heap" brk.rs 's/room_end > start_gap\(next\)/new > start_gap(next)/' differential $free
+mutate "files told apart by their inode" vma.rs 's/Kref::ptr_eq\(one, other\)/one.inode() == other.inode()/' differential $free
+mutate "heap and RLIMIT_DATA" brk.rs 's/if brk - start_brk > self\.limits\(\)\.data/if false/' differential $limited
+mutate "what is replaced counts against RLIMIT_AS" mmap.rs 's/ - met\.pages\)/)/' differential $limited
+mutate "stacks are data" flags.rs 's/Self::WRITE \| Self::SHARED \| Self::GROWSDOWN/Self::WRITE | Self::SHARED/' differential $limited
+mutate "a boundary that moves is a split" modify.rs 's/met\.continues\(part, pgoff, &mapping\)/false/' differential $counted
+mutate "a split at the limit of mappings" munmap.rs 's/accounts\.map_count >= transaction/accounts.map_count > transaction/' differential $edge
+mutate "mmap at the limit of mappings" mmap.rs 's/accounts\.map_count > transaction\.max_map_count/accounts.map_count >= transaction.max_map_count/' differential $edge
+
+crate=proc package=vmaple-proc
+contract=readers_of_the_maple_store_see_what_the_contract_says
+mutate "what grew is shown whole" record.rs 's/range\.start\.max\(cursor\)/range.start/' contract $contract
+mutate "the offset is not advanced" record.rs 's/self\.offset\.wrapping_add\(self\.new_from - self\.start\)/self.offset/' text reads::what_grew_over_the_cursor_is_shown_from_there_on
+mutate "the offset of private anonymous memory advanced" record.rs 's/Name::Path\(_\) \| Name::AnonShmem\(_\) => (self\.offset[^\n]*)\n\s*_ => 0,/_ => $1/' text reads::private_anonymous_memory_has_no_offset_to_advance
+mutate "the cursor at the beginning of what was shown" maps.rs 's/self\.cursor = record\.end;/self.cursor = record.start + 1;/' contract $contract
+mutate "the cursor a page behind the end" maps.rs 's/self\.cursor = record\.end;/self.cursor = record.end + 4096;/' contract $contract
+mutate "a buffer of several instants" maps.rs 's/for vma in section\.iter_from\(self\.cursor\) \{/while let Some(vma) = self.source.section().ok_or(GONE)?.iter_from(self.cursor).next() {/' frozen a_reader_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
+mutate "the end found again" maps.rs 's/self\.cursor = END;\s*Ok\(None\)/Ok(None)/' text reads::rewinding_begins_a_new_scan
+mutate "text rendered anew by each read" maps.rs 's/if self\.unread\.is_empty\(\) \{\s*self\.fill/if true { self.fill/' text reads::a_line_once_begun_is_read_as_it_was
+mutate "rewinding keeps what was rendered" maps.rs 's/self\.cursor = 0;\s*self\.unread = 0\.\.0;/self.cursor = 0;/' text reads::rewinding_begins_a_new_scan
+mutate "a full page of lines" maps.rs 's/self\.buffer\.len\(\) - 1/self.buffer.len() - 100/' text reads::a_read_gives_at_most_a_page_of_whole_lines
+mutate "newlines as they are" line.rs 's/let newlines = if text\.contains/let newlines = if false \&\& text.contains/' text form::each_kind_of_mapping_has_its_line
+mutate "names one column to the left" line.rs 's/NAME_COLUMN: usize = 73/NAME_COLUMN: usize = 72/' text form::lines_are_the_kernel_s_byte_for_byte
+mutate "a letter for a digit" line.rs 's/letters \* 0x27/letters * 0x26/' text form::lines_are_the_kernel_s_byte_for_byte
+mutate "questions answered by what lies above" query.rs 's/vma\.start\(\)\.0 <= addr && //' query questions_are_answered_as_by_the_running_kernel
+mutate "questions that do not look on" query.rs 's/vmas\.iter_from\(addr\)\.find\(/vmas.iter_from(addr).take(1).find(/' query questions_are_answered_as_by_the_running_kernel
+mutate "no filter for files" query.rs 's/!self\.contains\(Self::FILE_BACKED_VMA\)/true/' query questions_are_answered_as_by_the_running_kernel
+mutate "unknown flags let through" query.rs 's/\.is_none\(\) \{/.is_none() \&\& false {/' query unknown_flags_are_told_before_the_end_of_the_address_space
+mutate "a buffer allocated for each read" maps.rs 's/if to\.is_empty\(\) \{/self.buffer = self.buffer.clone(); if to.is_empty() {/' memory what_is_warm_neither_allocates_nor_frees
+mutate "a panic without memory" maps.rs 's/self\.name\.try_reserve_exact\(needed\)\.map_err\(\|_\| NO_MEMORY\)\?/self.name.reserve_exact(needed)/' memory a_reader_without_memory_for_a_long_line_tries_again
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

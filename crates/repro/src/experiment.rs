@@ -16,6 +16,7 @@ use crate::report::{Noise, Report, SCHEMA};
 use crate::role::procmap_query_supported;
 use crate::run::Runner;
 use crate::sample::Sample;
+use crate::target::Target;
 
 /// What an experiment tells while it runs; never between a mapper's first call and its last.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,9 @@ pub enum Progress<'a> {
 /// # Errors
 /// [`Error::NotPossible`] names what is missing.
 pub fn check(plan: &Plan) -> Result<()> {
-    plan.files.iter().copied().try_for_each(check_file)?;
+    if plan.targets.contains(&Target::Kernel) {
+        plan.files.iter().copied().try_for_each(check_file)?;
+    }
     cgroup::parent(plan.slice)?;
     for nice in [0, plan.slice.nice()] {
         place::check_nice(nice).map_err(|e| {
@@ -64,7 +67,7 @@ pub fn check_file(file: ProcFile) -> Result<()> {
     Ok(())
 }
 
-/// Runs `plan` with the roles in processes of the program `exe`, until it is done or `stop` becomes readable.
+/// Runs `plan` with the roles in processes of the program `exe` (those of a model in one), until it is done or `stop` becomes readable.
 ///
 /// `exe` must hand its second argument to [`crate::role::run`] when its first is [`crate::role::COMMAND`]. Roles are
 /// killed when the calling thread ends. The thread is bound to the controller's CPU, and may be left there.

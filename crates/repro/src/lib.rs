@@ -2,9 +2,9 @@
 //! Linux Plumbers Conference 2021): a low-priority reader of `/proc/PID/maps` or `smaps` that loses its CPU while it holds
 //! a lock of the address space stalls `mmap()`, `munmap()` and page faults of the process it reads.
 //!
-//! - [`plan`], [`proc_file`], [`mod@slice`], [`placement`]: what to run, on what, how confined and where. [`experiment`]: runs it
-//!   in real processes of the running kernel.
-//! - [`role`]: what those processes do: mapper, scanners, busy tasks.
+//! - [`plan`], [`target`], [`proc_file`], [`mod@slice`], [`placement`]: what to run, on what, how confined and where.
+//!   [`experiment`]: runs it in real processes of the running kernel, or in threads around a model of an address space.
+//! - [`role`]: what those processes and threads do: mapper, scanners, busy tasks.
 //! - [`sample`], [`report`]: every run as it is saved; the talk's table and other forms.
 //! - [`stats`], [`warning`]: what the runs add up to, and what may have spoilt it.
 //! - [`mmap_lock`], [`noise`], [`machine`], [`limits`], [`cgroup`]: what kernel and machine do and allow, without load.
@@ -40,6 +40,9 @@
 
 pub mod cgroup;
 pub mod clock;
+mod counted_lock;
+#[cfg(test)]
+mod counting_alloc;
 pub mod error;
 pub mod experiment;
 pub mod latency;
@@ -48,16 +51,20 @@ pub mod limits;
 pub mod machine;
 pub mod mmap_lock;
 pub mod noise;
+mod page_state;
 pub mod place;
 pub mod placement;
 pub mod plan;
 pub mod proc_file;
+mod processes;
 pub mod report;
 pub mod role;
 mod run;
 pub mod sample;
+mod scan_check;
 pub mod slice;
 pub mod stats;
+pub mod target;
 pub mod warning;
 
 pub use error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Whether this machine lets an experiment start all its processes, asked before the first one starts.
+//! Whether this machine lets an experiment start all its processes and threads, asked before the first one starts.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +13,12 @@ use crate::plan::{Cell, Plan};
 /// Memory that a scanner or busy task needs, buffers and page tables included (measured: 0.5 MiB, rounded up).
 const ROLE_BYTES: u64 = 1 << 20;
 
+/// Memory that a scanner or busy task of a model needs, which is a thread: stack and buffer, rounded up.
+const THREAD_BYTES: u64 = 256 << 10;
+
+/// Memory of a model for each page of the region: VMAs and tree, twice because of readers (measured: 400 bytes).
+const MODEL_PAGE_BYTES: u64 = 512;
+
 /// A limit and what it leaves.
 struct Limit {
     name: String,
@@ -26,10 +32,14 @@ struct Limit {
 /// # Errors
 /// [`Error::NotPossible`] names the limit, what it leaves and what is needed.
 pub fn check(plan: &Plan) -> Result<()> {
-    let Some(cell) = plan.cells().into_iter().max_by_key(|&c| plan.processes(c)) else {
+    let Some(cell) = plan
+        .cells()
+        .into_iter()
+        .max_by_key(|&c| (plan.tasks(c), memory(plan, c)))
+    else {
         return Ok(());
     };
-    process_limits(plan.processes(cell) + 2)
+    task_limits(plan.tasks(cell) + 2)
         .into_iter()
         .chain(memory_limits(plan, cell))
         .find(|limit| limit.left < limit.needed)
@@ -41,9 +51,10 @@ pub fn check(plan: &Plan) -> Result<()> {
         })
 }
 
-fn process_limits(needed: u64) -> Vec<Limit> {
+/// Of processes and threads, which the kernel counts alike.
+fn task_limits(needed: u64) -> Vec<Limit> {
     let limit = |name: &str, left: u64, advice| Limit {
-        name: format!("{name} (processes)"),
+        name: format!("{name} (processes and threads)"),
         left,
         needed,
         advice,
@@ -70,13 +81,21 @@ fn process_limits(needed: u64) -> Vec<Limit> {
     limits
 }
 
-fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {
+/// Memory that the cell needs, in bytes.
+fn memory(plan: &Plan, cell: Cell) -> u64 {
+    if cell.target.is_model() {
+        return plan.tasks(cell) * THREAD_BYTES + plan.region_pages() * MODEL_PAGE_BYTES;
+    }
     let faults = if plan.faults {
         plan.duration_ns / 1_000_000 * 4096
     } else {
         0
     };
-    let needed = plan.processes(cell) * ROLE_BYTES + plan.region_bytes + faults;
+    plan.tasks(cell) * ROLE_BYTES + plan.region_bytes + faults
+}
+
+fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {
+    let needed = memory(plan, cell);
     let limit = |name: String, left: u64| Limit {
         name: format!("{name} (bytes of memory)"),
         left,

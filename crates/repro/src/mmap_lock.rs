@@ -21,7 +21,7 @@ use crate::place::allowed_cpus;
 use crate::placement::Placement;
 use crate::plan::{Plan, Preset};
 use crate::proc_file::ProcFile;
-use crate::role::Scan;
+use crate::role::{ProcScan, Scan};
 use crate::run::Runner;
 
 const EVENT: &str = "events/mmap_lock/mmap_lock_acquire_returned/id";
@@ -70,11 +70,11 @@ pub fn measure(exe: &Path) -> Result<Vec<LockUse>> {
             .into_iter()
             .filter(|&file| experiment::check_file(file).is_ok())
             .map(|file| {
-                let mut scan = Scan::new(pid, file, (region, plan.region_bytes));
-                scan.once()?; // whatever happens only the first time
+                let mut scan = ProcScan::new(pid, file, (region, plan.region_bytes));
+                scan.once(|_| {})?; // whatever happens only the first time
                 let failed = |e| Error::failed("counting acquisitions of mmap_lock", e);
                 let before = counter.read().map_err(failed)?;
-                let calls = scan.once()?;
+                let calls = scan.once(|_| {})?;
                 let acquisitions = counter.read().map_err(failed)? - before;
                 Ok(LockUse {
                     file,

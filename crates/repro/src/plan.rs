@@ -1,4 +1,4 @@
-//! What to run: levels, files, samples; checked before anything starts.
+//! What to run: targets, levels, files, samples; checked before anything starts.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::placement::Placement;
 use crate::proc_file::ProcFile;
 use crate::slice::Slice;
+use crate::target::Target;
 
 /// Time between the start of the scanners and that of the busy tasks, as in the talk's script.
 pub const SETTLE_NS: u64 = 1_000_000_000;
@@ -13,9 +14,11 @@ pub const SETTLE_NS: u64 = 1_000_000_000;
 /// How long after its time a run is given up as a hang and the interferers are killed, as in the talk's script.
 pub const HANG_GRACE_NS: u64 = 5_000_000_000;
 
-/// One kind of run: so many scanners of a file and busy tasks on each busy CPU.
+/// One kind of run: so many scanners of a file of a target and busy tasks on each busy CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
+    /// Whose address space.
+    pub target: Target,
     /// The file that is scanned; `None` at level 0, where nothing scans.
     pub file: Option<ProcFile>,
     /// Scanners, and also busy tasks, on each busy CPU.
@@ -27,16 +30,19 @@ pub struct Cell {
 pub enum Preset {
     /// About a minute.
     Check,
-    /// About ten minutes.
+    /// About twenty minutes.
     Test,
-    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000; about half an hour for each file.
+    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000; about half an hour for each of the kernel's files, 20 minutes for each model.
     Talk,
 }
 
 /// Everything that decides what an experiment does, as it is saved with its results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Files to scan, each a series of rows.
+    /// Whose address spaces are mapped and scanned.
+    #[serde(default = "kernel_alone")]
+    pub targets: Vec<Target>,
+    /// Files to scan; each that a target has is a series of rows.
     pub files: Vec<ProcFile>,
     /// Levels: scanners, and also busy tasks, on each busy CPU; ascending, each once.
     pub busy: Vec<u32>,
@@ -56,8 +62,26 @@ pub struct Plan {
     pub slice: Slice,
     /// Spin time of a busy task between sleeps of 1 ms, in nanoseconds; `None` spins without sleep.
     pub busy_duration_ns: Option<u64>,
+    /// Whether each scanner stops in the middle of its first read and stays there for the whole run.
+    #[serde(default)]
+    pub freeze: bool,
     /// Which CPU each role runs on.
     pub placement: Placement,
+}
+
+/// The targets of a plan that was saved before there were others.
+fn kernel_alone() -> Vec<Target> {
+    vec![Target::Kernel]
+}
+
+/// Drops what has been there before.
+fn each_once<T: PartialEq + Copy>(list: &mut Vec<T>) {
+    let mut seen = Vec::new();
+    list.retain(|item| {
+        let new = !seen.contains(item);
+        seen.push(*item);
+        new
+    });
 }
 
 impl Plan {
@@ -66,11 +90,12 @@ impl Plan {
     pub fn preset(preset: Preset, placement: Placement) -> Self {
         const S: u64 = 1_000_000_000;
         let (busy, samples, duration_ns) = match preset {
-            Preset::Check => (vec![0, 1, 10], 3, 3 * S),
+            Preset::Check => (vec![0, 1, 10], 3, S),
             Preset::Test => (vec![0, 1, 10, 100], 7, 10 * S),
             Preset::Talk => (vec![0, 1, 10, 100, 1000], 24, 10 * S),
         };
         Self {
+            targets: Target::ALL.to_vec(),
             files: vec![ProcFile::Maps, ProcFile::None],
             busy,
             samples,
@@ -81,8 +106,45 @@ impl Plan {
             faults: true,
             slice: Slice::Nice(15),
             busy_duration_ns: None,
+            freeze: false,
             placement,
         }
+    }
+
+    /// Why this plan is not possible on `target`, and what to do about it; `None` if it is.
+    fn obstacle(&self, target: Target) -> Option<String> {
+        if !target.is_model() {
+            let why = "--target kernel --freeze: a process can not be stopped inside of the kernel's read, where it holds the lock; take models alone, --target v5.4,maple";
+            return self.freeze.then(|| why.to_owned());
+        }
+        let unknown = |file: &&ProcFile| !matches!(file, ProcFile::Maps | ProcFile::None);
+        if let Some(file) = self.files.iter().find(unknown) {
+            return Some(format!(
+                "--target {target}: the models have maps so far, and no {file}; take --file maps, or --target kernel"
+            ));
+        }
+        if !self.files.contains(&ProcFile::Maps) {
+            return Some(format!(
+                "--target {target}: the models have maps so far, and the control none is the kernel's; add maps to --file, or take --target kernel"
+            ));
+        }
+        match self.slice {
+            Slice::Nice(_) => None,
+            slice => Some(format!(
+                "--target {target}: a model's scanners are threads of its process, which --slice {slice} would confine as a whole; take nice=N, or --target kernel"
+            )),
+        }
+    }
+
+    /// This plan with the targets that it is possible on; with all, none of which is, if there is no such target.
+    #[must_use]
+    pub fn with_possible_targets(self) -> Self {
+        let possible = |target: &Target| self.obstacle(*target).is_none();
+        let mut targets: Vec<_> = Target::ALL.into_iter().filter(possible).collect();
+        if targets.is_empty() {
+            targets.extend(Target::ALL);
+        }
+        Self { targets, ..self }
     }
 
     /// Sorts the levels, drops what is given twice and checks every value.
@@ -92,18 +154,14 @@ impl Plan {
     pub fn checked(mut self) -> Result<Self> {
         self.busy.sort_unstable();
         self.busy.dedup();
-        let mut seen = Vec::new();
-        self.files.retain(|f| {
-            !seen.contains(f) && {
-                seen.push(*f);
-                true
-            }
-        });
+        each_once(&mut self.files);
+        each_once(&mut self.targets);
         let page = rustix::param::page_size() as u64;
         let max_map_count = crate::machine::read_number("/proc/sys/vm/max_map_count").unwrap_or(65530);
         let faults = [
             (self.busy.is_empty(), "--busy: no level given".to_owned()),
             (self.files.is_empty(), "--file: no file given".to_owned()),
+            (self.targets.is_empty(), "--target: no target given".to_owned()),
             (self.busy.last() > Some(&10_000), "--busy: at most 10000".to_owned()),
             (
                 !(1..=10_000).contains(&self.samples),
@@ -131,36 +189,60 @@ impl Plan {
             ),
             (self.fragment > 100_000_000, "--fragment: at most 100000000".to_owned()),
         ];
-        match faults.into_iter().find(|(wrong, _)| *wrong) {
-            Some((_, text)) => Err(Error::Usage(text)),
+        let fault = faults.into_iter().find_map(|(wrong, text)| wrong.then_some(text));
+        match fault.or_else(|| self.targets.iter().find_map(|&target| self.obstacle(target))) {
+            Some(text) => Err(Error::Usage(text)),
             None => Ok(self),
         }
     }
 
-    /// The kinds of run, in the order in which one sample of each is taken: files next to each other at each level.
+    /// What is a series of rows: each target with each file. The control is the kernel's alone: it shows the noise of the
+    /// machine under the same load, which is the same for all.
+    #[must_use]
+    pub fn series(&self) -> Vec<(Target, ProcFile)> {
+        let with_files = |&target: &Target| self.files.iter().map(move |&file| (target, file));
+        let mut series: Vec<_> = self.targets.iter().flat_map(with_files).collect();
+        series.retain(|&(target, file)| !(target.is_model() && file == ProcFile::None));
+        series
+    }
+
+    /// The kinds of run, in the order in which one sample of each is taken: series next to each other at each level, and each
+    /// target once at level 0.
     #[must_use]
     pub fn cells(&self) -> Vec<Cell> {
+        let at = |busy: u32, target: Target, file: Option<ProcFile>| Cell { target, file, busy };
         self.busy
             .iter()
             .flat_map(|&busy| match busy {
-                0 => vec![Cell { file: None, busy }],
-                _ => self.files.iter().map(|&file| Cell { file: Some(file), busy }).collect(),
+                0 => self.targets.iter().map(|&target| at(0, target, None)).collect(),
+                _ => self
+                    .series()
+                    .into_iter()
+                    .map(|(target, file)| at(busy, target, Some(file)))
+                    .collect::<Vec<_>>(),
             })
             .collect()
     }
 
-    /// Processes that the cell needs besides the controller.
+    /// Processes (threads, of a model) that the cell needs besides the controller.
     #[must_use]
-    pub fn processes(&self, cell: Cell) -> u64 {
+    pub fn tasks(&self, cell: Cell) -> u64 {
         1 + 2 * u64::from(cell.busy) * self.placement.busy.len() as u64
+    }
+
+    /// Pages of the mapper's region.
+    #[must_use]
+    pub fn region_pages(&self) -> u64 {
+        self.region_bytes / rustix::param::page_size() as u64
     }
 
     /// Expected length of one run of `cell`, without hangs, in nanoseconds.
     #[must_use]
     pub fn run_ns(&self, cell: Cell) -> u64 {
-        // Starting and reaping a process takes about 1.5 ms, here as everywhere an estimate for the ETA only.
+        // Starting and reaping a process takes about 1.5 ms, a thread 0.1; here as everywhere an estimate for the ETA only.
+        let start_ns = if cell.target.is_model() { 100_000 } else { 1_500_000 };
         let settle = if cell.busy == 0 { 0 } else { SETTLE_NS };
-        self.duration_ns + settle + 100_000_000 + self.processes(cell) * 1_500_000
+        self.duration_ns + settle + 100_000_000 + self.tasks(cell) * start_ns
     }
 
     /// Expected length of the whole experiment, without hangs, in nanoseconds.
@@ -180,25 +262,73 @@ mod tests {
         Plan::preset(Preset::Check, PlacementRequest::default().place(&[0, 1]).unwrap())
     }
 
+    fn cells_of(plan: Plan) -> Vec<(u32, &'static str, Option<&'static str>)> {
+        let cells = plan.checked().unwrap().cells();
+        let parts = |c: &Cell| (c.busy, c.target.name(), c.file.map(ProcFile::name));
+        cells.iter().map(parts).collect()
+    }
+
     #[test]
     fn files_of_one_level_are_run_next_to_each_other_and_level_0_once() {
         let plan = Plan {
+            targets: vec![Target::Kernel],
             files: vec![ProcFile::Smaps, ProcFile::None, ProcFile::Smaps],
             busy: vec![10, 0, 1, 10],
             ..plan()
         };
-        let cells = plan.checked().unwrap().cells();
-        let got: Vec<_> = cells.iter().map(|c| (c.busy, c.file.map(ProcFile::name))).collect();
         assert_eq!(
-            got,
+            cells_of(plan),
             [
-                (0, None),
-                (1, Some("smaps")),
-                (1, Some("none")),
-                (10, Some("smaps")),
-                (10, Some("none"))
+                (0, "kernel", None),
+                (1, "kernel", Some("smaps")),
+                (1, "kernel", Some("none")),
+                (10, "kernel", Some("smaps")),
+                (10, "kernel", Some("none"))
             ]
         );
+    }
+
+    #[test]
+    fn targets_are_run_next_to_each_other_and_each_once_at_level_0() {
+        let plan = Plan {
+            targets: vec![Target::Maple, Target::Kernel, Target::Maple],
+            busy: vec![0, 1],
+            ..plan()
+        };
+        assert_eq!(
+            cells_of(plan),
+            [
+                (0, "maple", None),
+                (0, "kernel", None),
+                (1, "maple", Some("maps")),
+                (1, "kernel", Some("maps")),
+                (1, "kernel", Some("none"))
+            ]
+        );
+    }
+
+    #[test]
+    fn a_plan_is_possible_on_the_targets_that_have_all_of_it() {
+        let of = |plan: Plan| plan.with_possible_targets().targets;
+        assert_eq!(of(plan()), Target::ALL);
+        let smaps = vec![ProcFile::Maps, ProcFile::Smaps];
+        assert_eq!(of(Plan { files: smaps, ..plan() }), [Target::Kernel]);
+        let control = vec![ProcFile::None];
+        assert_eq!(
+            of(Plan {
+                files: control,
+                ..plan()
+            }),
+            [Target::Kernel]
+        );
+        assert_eq!(
+            of(Plan {
+                slice: Slice::Cpuset,
+                ..plan()
+            }),
+            [Target::Kernel]
+        );
+        assert_eq!(of(Plan { freeze: true, ..plan() }), [Target::V54, Target::Maple]);
     }
 
     #[test]
@@ -245,6 +375,23 @@ mod tests {
                 ..plan()
             },
             "--file",
+        );
+        refused(
+            Plan {
+                targets: vec![],
+                ..plan()
+            },
+            "--target",
+        );
+        refused(Plan { freeze: true, ..plan() }, "--target kernel --freeze");
+        let smaps = vec![ProcFile::Smaps];
+        refused(Plan { files: smaps, ..plan() }, "--target v5.4: the models have maps");
+        refused(
+            Plan {
+                slice: Slice::Cpuset,
+                ..plan()
+            },
+            "--target v5.4: a model's scanners",
         );
         refused(
             Plan {

@@ -3,20 +3,20 @@
 //! Order: the mapper maps its region and waits; the scanners scan; a second later the busy tasks spin; once all of them
 //! have run, the mapper begins. Every role is started, placed and checked before the first of them makes any load, so a
 //! thousand of each start as reliably as one. A mapper that is not done [`HANG_GRACE_NS`] after its time has hung: the
-//! interferers are killed, and the run's figure is what it then reports.
+//! interferers are ended, and the run's figure is what it then reports.
+//!
+//! Roles are processes of the kernel target, and threads of one process of a model. These can not be killed one by one, so
+//! they look at the phase and end themselves.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read, Seek};
+use std::io::{ErrorKind, Read};
 use std::os::fd::BorrowedFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::ChildStdout;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
 use crate::cgroup::ScannerCgroup;
@@ -25,9 +25,12 @@ use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Phase, Slot};
 use crate::machine::steal_ns;
 use crate::plan::{Cell, HANG_GRACE_NS, Plan, SETTLE_NS};
-use crate::role::{COMMAND, DONE, MapperResult, RoleSpec, Task};
-use crate::sample::{Faults, Sample, Target, Timeline};
+use crate::proc_file::ProcFile;
+use crate::processes::Processes;
+use crate::role::{DONE, MapperResult, Model, Task};
+use crate::sample::{Faults, Sample, Seen, Timeline};
 use crate::stats::STALL_NS;
+use crate::target::Target;
 
 /// Longest time for the roles to start, a moment of CPU time each.
 const START_NS: u64 = 120_000_000_000;
@@ -48,36 +51,12 @@ pub(crate) struct Runner<'a> {
     pub(crate) stop: BorrowedFd<'a>,
 }
 
-/// Child processes that are killed and reaped when the value goes.
-#[derive(Default)]
-struct Roles(Vec<Child>);
-
-impl Roles {
-    fn end(&mut self) {
-        for child in &mut self.0 {
-            // It may have ended by itself.
-            let _ = child.kill();
-        }
-        for mut child in self.0.drain(..) {
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Drop for Roles {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 /// A run on its way.
 struct Run<'a> {
     runner: &'a Runner<'a>,
+    cell: Cell,
     ledger: Ledger,
-    /// Standard error of all roles.
-    errors: File,
-    mapper: Roles,
-    interferers: Roles,
+    processes: Processes<'a>,
 }
 
 /// The user wants to stop, or the run has failed.
@@ -116,10 +95,10 @@ impl Runner<'_> {
     fn attempt(&self, cell: Cell, sample: u32, up: impl FnOnce()) -> Result<Sample, End> {
         let seed = self.plan.seed.wrapping_add(u64::from(sample));
         let scanners = self.plan.placement.busy.len() * cell.busy as usize;
-        let mut run = self.new_run(2 * scanners)?;
-        let mut output = run.start(cell, seed)?;
+        let mut run = self.new_run(cell, 2 * scanners)?;
+        let mut output = run.start(seed)?;
         let (scanners_go, busy_go) = run.begin(scanners)?;
-        run.check_alive()?;
+        run.processes.check_alive()?;
         up();
         let scans_before = run.scans();
         let preemptions_before = run.preemptions(scanners);
@@ -132,42 +111,43 @@ impl Runner<'_> {
         let mut told = run.mapper_tells(&mut output, self.plan.duration_ns + HANG_GRACE_NS)?;
         let hang = told == Told::Nothing;
         let now = now_ns();
-        let header = run.ledger.header();
+        let words = &run.ledger.header().mapper;
         let waiting = |since: &AtomicU64| match since.load(Relaxed) {
             0 => None,
             since => Some(now.saturating_sub(since)),
         };
-        let cut_short = hang && waiting(&header.call_since_ns).is_some();
+        let cut_short = hang && waiting(&words.call_since_ns).is_some();
         // A fault that has just begun is not waiting.
         let cut = |since| waiting(since).is_some_and(|ns| ns >= STALL_NS);
-        let mapped_cut_short = cut(&header.mapped_fault_since_ns);
-        let fresh_cut_short = cut(&header.fresh_fault_since_ns);
+        let mapped_cut_short = cut(&words.mapped_fault_since_ns);
+        let fresh_cut_short = cut(&words.fresh_fault_since_ns);
         let scans = run.scans() - scans_before;
         let longest_scan_ns = run.longest_scan_ns(now);
         let preemptions = run.preemptions(scanners).saturating_sub(preemptions_before);
         let steal_ns = self.stolen_since(&steal_before);
         if told != Told::Gone {
-            run.check_alive()?;
+            run.processes.check_alive()?;
         }
-        run.interferers.end();
+        run.ledger.enter(Phase::Clear);
+        run.processes.end_interferers();
         if hang {
             told = run.mapper_tells(&mut output, RECOVERY_NS)?;
         }
         let result = match told {
             Told::Done => Some(run.mapper_result(output)?),
-            Told::Gone => return Err(run.mapper_failed().into()),
+            Told::Gone => return Err(run.processes.mapper_failed().into()),
             // Still stuck with nobody in its way: what the ledger says is all there is.
             Told::Nothing => None,
         };
-        let header = run.ledger.header();
+        let words = &run.ledger.header().mapper;
         let now = now_ns();
-        let stuck_ns = match (&result, header.call_since_ns.load(Relaxed)) {
+        let stuck_ns = match (&result, words.call_since_ns.load(Relaxed)) {
             (None, since @ 1..) => Some(now.saturating_sub(since)),
             _ => None,
         };
         let calls = result.as_ref().map(|r| r.calls.clone()).unwrap_or_default();
         Ok(Sample {
-            target: Target::Kernel,
+            target: cell.target,
             file: cell.file,
             busy: cell.busy,
             sample,
@@ -175,14 +155,16 @@ impl Runner<'_> {
             hang,
             worst_ns: (calls.count > 0).then_some(calls.max_ns).max(stuck_ns),
             cut_short: cut_short || stuck_ns.is_some(),
-            operations: header.operations.load(Relaxed),
+            operations: words.operations.load(Relaxed),
             maps: result.as_ref().map_or(0, |r| r.maps),
             unmaps: result.as_ref().map_or(0, |r| r.unmaps),
             timeline: run.timeline(scanners, scanners_go, busy_go),
             elapsed_ns: result
                 .as_ref()
-                .map_or_else(|| now.saturating_sub(header.begun_ns.load(Relaxed)), |r| r.elapsed_ns),
+                .map_or_else(|| now.saturating_sub(words.begun_ns.load(Relaxed)), |r| r.elapsed_ns),
             calls,
+            inside: result.as_ref().and_then(|r| r.inside.clone()),
+            seen: run.seen(),
             faults: result.and_then(|r| r.faults).map(|seen| Faults {
                 mapped_cut_short,
                 fresh_cut_short,
@@ -208,49 +190,70 @@ impl Runner<'_> {
 
     /// Calls `work` with the PID and the region's address of a mapper that is set up and sleeps, then ends it.
     pub(crate) fn with_waiting_mapper<T>(&self, work: impl FnOnce(i32, u64) -> Result<T>) -> Result<T> {
-        let mut run = self.new_run(0)?;
-        match run.start(Cell { file: None, busy: 0 }, self.plan.seed) {
+        let cell = Cell {
+            target: Target::Kernel,
+            file: None,
+            busy: 0,
+        };
+        let mut run = self.new_run(cell, 0)?;
+        match run.start(self.plan.seed) {
             Ok(_) => {}
             Err(End::Failed(error)) => return Err(error),
             Err(End::Stopped) => return Err(Error::failed("starting the mapper", "interrupted")),
         }
-        let pid = run.mapper.0.first().map_or(0, Child::id).cast_signed();
-        work(pid, run.ledger.header().region.load(Relaxed))
+        work(
+            run.processes.mapper_pid(),
+            run.ledger.header().mapper.region.load(Relaxed),
+        )
     }
 
-    fn new_run(&self, slots: usize) -> Result<Run<'_>> {
+    fn new_run(&self, cell: Cell, slots: usize) -> Result<Run<'_>> {
         Ok(Run {
             runner: self,
-            ledger: Ledger::new(slots)?,
-            errors: memory_file()?,
-            mapper: Roles::default(),
-            interferers: Roles::default(),
+            cell,
+            ledger: Ledger::new(slots, self.plan.region_pages() as usize)?,
+            processes: Processes::new(self.exe)?,
         })
-    }
-
-    fn spawn(&self, task: Task, run: &Run, stdout: Stdio) -> Result<Child> {
-        let spec = RoleSpec {
-            controller: std::process::id().cast_signed(),
-            task,
-        };
-        let failed = |e: &dyn std::fmt::Display| Error::failed("starting a role", e);
-        let spec = serde_json::to_string(&spec).map_err(|e| failed(&e))?;
-        let ledger = rustix::io::dup(&run.ledger).map_err(|e| failed(&e))?;
-        let errors = run.errors.try_clone().map_err(|e| failed(&e))?;
-        Command::new(self.exe)
-            .args([COMMAND, &spec])
-            .stdin(ledger)
-            .stdout(stdout)
-            .stderr(errors)
-            .process_group(0) // a Ctrl-C is the controller's to handle
-            .spawn()
-            .map_err(|e| failed(&e))
     }
 }
 
 impl Run<'_> {
     /// Starts all roles and waits until each is placed; returns where the mapper tells.
-    fn start(&mut self, cell: Cell, seed: u64) -> Result<ChildStdout, End> {
+    fn start(&mut self, seed: u64) -> Result<ChildStdout, End> {
+        let output = if self.cell.target.is_model() {
+            self.processes.start_mapper(self.model(seed), &self.ledger)?
+        } else {
+            self.start_processes(seed)?
+        };
+        self.wait_for_count(|ledger| &ledger.header().ready, 1 + self.ledger.slots().len() as u32)?;
+        Ok(output)
+    }
+
+    /// The CPU of each scanner, and of each busy task.
+    fn busy_cpus(&self) -> Vec<usize> {
+        let busy = &self.runner.plan.placement.busy;
+        (0..self.cell.busy).flat_map(|_| busy.iter().copied()).collect()
+    }
+
+    /// What the process of a model is to do, all roles of which are its threads.
+    fn model(&self, seed: u64) -> Task {
+        let plan = self.runner.plan;
+        Task::Model(Model {
+            target: self.cell.target,
+            cpu: plan.placement.mapper,
+            region_bytes: plan.region_bytes,
+            fragment: plan.fragment,
+            seed,
+            duration_ns: plan.duration_ns,
+            busy: self.busy_cpus(),
+            nice: plan.slice.nice(),
+            spin_ns: plan.busy_duration_ns,
+            freeze: plan.freeze,
+        })
+    }
+
+    /// Starts a process for each role.
+    fn start_processes(&mut self, seed: u64) -> Result<ChildStdout, End> {
         let plan = self.runner.plan;
         let task = Task::Mapper {
             cpu: plan.placement.mapper,
@@ -260,49 +263,35 @@ impl Run<'_> {
             duration_ns: plan.duration_ns,
             faults: plan.faults,
         };
-        let mut mapper = self.runner.spawn(task, self, Stdio::piped())?;
-        let pid = mapper.id().cast_signed();
-        let output = mapper.stdout.take();
-        self.mapper.0.push(mapper);
-        let output = output.ok_or_else(|| Error::failed("starting the mapper", "it has no standard output"))?;
+        let output = self.processes.start_mapper(task, &self.ledger)?;
         self.wait_for_count(|ledger| &ledger.header().ready, 1)?;
-        let places = || {
-            let busy = &plan.placement.busy;
-            (0..cell.busy).flat_map(|_| busy.iter().copied()).enumerate()
-        };
-        let scanners = places().count();
-        if let Some(file) = cell.file {
-            for (slot, cpu) in places() {
-                let task = Task::Scanner {
+        let cpus = self.busy_cpus();
+        if let Some(file) = self.cell.file {
+            for (slot, &cpu) in cpus.iter().enumerate() {
+                self.start_interferer(Task::Scanner {
                     slot,
                     cpu,
                     nice: plan.slice.nice(),
                     cgroup: self.runner.cgroup.map(|c| c.cgroup().clone()),
                     file,
-                    mapper: pid,
+                    mapper: self.processes.mapper_pid(),
                     region_bytes: plan.region_bytes,
-                };
-                self.start_interferer(task)?;
+                })?;
             }
         }
-        for (i, cpu) in places() {
-            let task = Task::Busy {
-                slot: scanners + i,
+        for (i, &cpu) in cpus.iter().enumerate() {
+            self.start_interferer(Task::Busy {
+                slot: cpus.len() + i,
                 cpu,
                 spin_ns: plan.busy_duration_ns,
-            };
-            self.start_interferer(task)?;
+            })?;
         }
-        let all = 1 + self.interferers.0.len() as u32;
-        self.wait_for_count(|ledger| &ledger.header().ready, all)?;
         Ok(output)
     }
 
     fn start_interferer(&mut self, task: Task) -> Result<(), End> {
         self.pause(0)?;
-        let child = self.runner.spawn(task, self, Stdio::null())?;
-        self.interferers.0.push(child);
-        Ok(())
+        Ok(self.processes.start_interferer(task, &self.ledger)?)
     }
 
     /// Lets the scanners, and a second later the busy tasks, go; returns when each of the latter has run.
@@ -313,6 +302,9 @@ impl Run<'_> {
         }
         let scanners_go = now_ns();
         self.ledger.enter(Phase::Scan);
+        if self.runner.plan.freeze {
+            self.wait_for_count(|ledger| &ledger.header().frozen, scanners as u32)?;
+        }
         self.pause(SETTLE_NS)?;
         let busy_go = now_ns();
         self.ledger.enter(Phase::Busy);
@@ -325,51 +317,14 @@ impl Run<'_> {
         let deadline = now_ns() + START_NS;
         while !self.ledger.wait_until(counter(&self.ledger), target, LOOK_NS) {
             self.pause(0)?;
-            self.check_alive()?;
+            self.processes.check_alive()?;
             if now_ns() > deadline {
                 let got = counter(&self.ledger).load(Relaxed);
-                let why = format!(
-                    "{got} of {target} processes were up after {} s",
-                    START_NS / 1_000_000_000
-                );
+                let why = format!("{got} of {target} were up after {} s", START_NS / 1_000_000_000);
                 return Err(Error::failed("starting the roles", why).into());
             }
         }
         Ok(())
-    }
-
-    /// Fails if a role has ended that should not have.
-    fn check_alive(&mut self) -> Result<()> {
-        for child in self.mapper.0.iter_mut().chain(&mut self.interferers.0) {
-            if let Ok(Some(status)) = child.try_wait() {
-                let pid = child.id();
-                return Err(self.role_failed(pid, status));
-            }
-        }
-        Ok(())
-    }
-
-    /// The error of a role that ended with `status`, with what it wrote.
-    fn role_failed(&mut self, pid: u32, status: ExitStatus) -> Error {
-        let mut text = String::new();
-        let _ = self.errors.rewind();
-        let _ = self.errors.read_to_string(&mut text);
-        let own = format!("[{pid}] ");
-        let said: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(&own)).collect();
-        let how = match (status.code(), status.signal()) {
-            (Some(code), _) => format!("ended with status {code}"),
-            (_, Some(signal)) => format!("was killed by signal {signal}"),
-            _ => "ended".into(),
-        };
-        let role = if self.mapper.0.iter().any(|c| c.id() == pid) {
-            "the mapper"
-        } else {
-            "a scanner or busy task"
-        };
-        Error::failed(
-            format!("running {role} (PID {pid})"),
-            format!("it {how}{}{}", if said.is_empty() { "" } else { ": " }, said.join("; ")),
-        )
     }
 
     /// Waits for `ns`, unless the user wants to stop.
@@ -418,7 +373,7 @@ impl Run<'_> {
                 n => json.extend_from_slice(&piece[..n]),
             }
         }
-        serde_json::from_slice(&json).map_err(|_| self.mapper_failed().into())
+        serde_json::from_slice(&json).map_err(|_| self.processes.mapper_failed().into())
     }
 
     /// Waits until there is something to read, or its end; says whether there is by `deadline`.
@@ -439,21 +394,9 @@ impl Run<'_> {
         }
     }
 
-    /// The error of a mapper that has ended without a result.
-    fn mapper_failed(&mut self) -> Error {
-        let Some(child) = self.mapper.0.first_mut() else {
-            return Error::failed("running the mapper", "it was never started");
-        };
-        let pid = child.id();
-        match child.wait() {
-            Ok(status) => self.role_failed(pid, status),
-            Err(e) => Error::failed(format!("waiting for the mapper (PID {pid})"), e),
-        }
-    }
-
     fn timeline(&self, scanners: usize, scanners_go: u64, busy_go: u64) -> Timeline {
-        let header = self.ledger.header();
-        let mapped = header.mapped_ns.load(Relaxed);
+        let words = &self.ledger.header().mapper;
+        let mapped = words.mapped_ns.load(Relaxed);
         let after = |ns: u64| ns.saturating_sub(mapped);
         let started = |slots: &[Slot]| -> Vec<u64> { slots.iter().map(|s| s.started_ns.load(Relaxed)).collect() };
         let (scans, busy) = self.ledger.slots().split_at(scanners);
@@ -463,7 +406,7 @@ impl Run<'_> {
             first_scan_ns: after(started(scans).into_iter().filter(|&ns| ns > 0).min().unwrap_or(0)),
             busy_go_ns: after(busy_go),
             busy_up_ns: after(started(busy).into_iter().max().unwrap_or(0)),
-            first_call_ns: after(header.begun_ns.load(Relaxed)),
+            first_call_ns: after(words.begun_ns.load(Relaxed)),
         }
     }
 
@@ -483,18 +426,23 @@ impl Run<'_> {
 
     /// How often the kernel has taken the CPU from a scanner so far.
     fn preemptions(&self, scanners: usize) -> u64 {
-        let of = |child: &Child| {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let of = |slot: &Slot| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", slot.tid.load(Relaxed))).ok()?;
             let line = status.lines().find(|l| l.starts_with("nonvoluntary_ctxt_switches"))?;
             line.split_once(':')?.1.trim().parse::<u64>().ok()
         };
-        self.interferers.0.iter().take(scanners).filter_map(of).sum()
+        self.ledger.slots().iter().take(scanners).filter_map(of).sum()
     }
-}
 
-/// A file in memory: unlike a pipe it never blocks who writes to it.
-fn memory_file() -> Result<File> {
-    rustix::fs::memfd_create("vmaple-output", MemfdFlags::CLOEXEC)
-        .map(File::from)
-        .map_err(|e| Error::failed("making a file in memory", e))
+    /// What the scanners read that was not so, where each reads the text of maps.
+    fn seen(&self) -> Option<Seen> {
+        let of = |slot: &Slot| Seen {
+            overlaps: slot.overlaps.load(Relaxed),
+            misses: slot.misses.load(Relaxed),
+            torn: slot.torn.load(Relaxed),
+            resurrected: slot.resurrected.load(Relaxed),
+        };
+        let checked = self.cell.file == Some(ProcFile::Maps) && !self.runner.plan.freeze;
+        checked.then(|| Seen::merged(self.ledger.slots().iter().map(of)))
+    }
 }

@@ -6,24 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::latency::Latencies;
 use crate::proc_file::ProcFile;
-
-/// Whose address space was mapped and scanned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// Real processes on the running kernel.
-    Kernel,
-}
-
-impl Target {
-    /// The name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-        }
-    }
-}
+use crate::target::Target;
 
 /// Page faults of the mapper's second thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +34,69 @@ pub struct Timeline {
     pub busy_up_ns: u64,
     /// The mapper's first call began.
     pub first_call_ns: u64,
+}
+
+/// What scanners read that was not so: each is certain, since it is held against what the mapper did long before and has not
+/// touched since (`page_state.rs`). Those that began before the mapper's first call count, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Lines that began below the end of the one before.
+    pub overlaps: u64,
+    /// Pages without a line, mapped since before the scan.
+    pub misses: u64,
+    /// Lines that are no line of maps, or have attributes that no mapping there ever had.
+    pub torn: u64,
+    /// Pages with a line, unmapped since before the scan.
+    pub resurrected: u64,
+}
+
+impl Seen {
+    /// The sum of several.
+    #[must_use]
+    pub fn merged(all: impl IntoIterator<Item = Self>) -> Self {
+        // A foreign report may hold any numbers.
+        all.into_iter().fold(Self::default(), |sum, seen| Self {
+            overlaps: sum.overlaps.saturating_add(seen.overlaps),
+            misses: sum.misses.saturating_add(seen.misses),
+            torn: sum.torn.saturating_add(seen.torn),
+            resurrected: sum.resurrected.saturating_add(seen.resurrected),
+        })
+    }
+}
+
+/// What a model tells of itself, and no kernel does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// Whether the kernel kept all of the model's memory in place.
+    pub memory_locked: bool,
+    /// How long writers held their lock each time.
+    pub held: Latencies,
+    /// How often a writer had to wait for it.
+    pub writer_waits: u64,
+    /// How often a reader had to wait for it.
+    pub reader_waits: u64,
+    /// The most bytes seen that had been taken out and not been freed: what readers may hold, and what nobody has freed yet.
+    pub deferred_bytes: u64,
+    /// The oldest read-side section seen, in eras: each is about 64 objects or 64 KiB made or retired.
+    pub oldest_section_eras: u64,
+}
+
+impl Inside {
+    /// Of several runs; `None` without any.
+    #[must_use]
+    pub fn merged<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let all: Vec<_> = all.into_iter().collect();
+        let sum = |of: fn(&Self) -> u64| all.iter().fold(0, |sum: u64, one| sum.saturating_add(of(one)));
+        let max = |of: fn(&Self) -> u64| all.iter().map(|one| of(one)).max();
+        Some(Self {
+            deferred_bytes: max(|one| one.deferred_bytes)?,
+            oldest_section_eras: max(|one| one.oldest_section_eras)?,
+            memory_locked: all.iter().all(|one| one.memory_locked),
+            held: Latencies::merged(all.iter().map(|one| &one.held)),
+            writer_waits: sum(|one| one.writer_waits),
+            reader_waits: sum(|one| one.reader_waits),
+        })
+    }
 }
 
 /// One run.
@@ -94,4 +140,10 @@ pub struct Sample {
     pub preemptions: u64,
     /// Time that the hypervisor withheld, in nanoseconds by CPU, where there was any.
     pub steal_ns: BTreeMap<usize, u64>,
+    /// What the scanners read that was not so; `None` where that was not looked at.
+    #[serde(default)]
+    pub seen: Option<Seen>,
+    /// What a model tells of itself; `None` of a kernel, and of a mapper that never reported.
+    #[serde(default)]
+    pub inside: Option<Inside>,
 }

@@ -1,10 +1,10 @@
 //! The talk's statistics: median, minimum and maximum of the runs' worst cases, and what these alone do not show.
 
 use crate::latency::Latencies;
-use crate::plan::Plan;
 use crate::proc_file::ProcFile;
 use crate::report::Report;
-use crate::sample::{Faults, Sample, Target};
+use crate::sample::{Faults, Inside, Sample, Seen};
+use crate::target::Target;
 
 /// A call this long counts as long, in nanoseconds: no healthy call comes near, every preempted lock holder costs more.
 pub const LONG_CALL_NS: u64 = 20_000_000;
@@ -131,23 +131,36 @@ pub struct Row {
     pub fault_fresh: Option<Worst>,
     /// How often the kernel took the CPU from a scanner.
     pub preemptions: u64,
+    /// What the scanners read that was not so; `None` where that was not looked at.
+    pub seen: Option<Seen>,
+    /// What the models tell of themselves.
+    pub inside: Option<Inside>,
     /// What it shows.
     pub verdict: Verdict,
 }
 
-/// The rows of one file on one target, by ascending level.
+/// The rows of one file of one target, by ascending level.
 #[derive(Clone, Debug)]
 pub struct Series {
     /// Whose address space.
     pub target: Target,
     /// The file that is scanned.
     pub file: ProcFile,
-    /// The rows; level 0 is the same runs in every series of a report.
+    /// The rows; level 0 is the same runs in every series of a target.
     pub rows: Vec<Row>,
 }
 
+impl Series {
+    /// What it is of, in few words.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{} {}", self.target, self.file)
+    }
+}
+
 impl Row {
-    fn of(samples: &[&Sample], reference_ns: f64) -> Option<Self> {
+    /// Where scanners are `frozen` in their first scan, there are none to be counted.
+    fn of(samples: &[&Sample], reference_ns: f64, frozen: bool) -> Option<Self> {
         let first = samples.first()?;
         let worst = Spread::of(
             samples
@@ -173,13 +186,14 @@ impl Row {
             });
             Spread::of(worst.collect()).map(|spread| spread.max)
         };
+        let mut seen = samples.iter().filter_map(|s| s.seen).peekable();
         let verdict = match (first.file, worst) {
             _ if without_calls == samples.len() => Verdict::NoCalls,
             // Few scans can hide a stall; they can not make a run hang.
             _ if hangs > 0 => Verdict::Hangs,
             (None, _) => Verdict::Alone,
             (Some(ProcFile::None), _) => Verdict::Control,
-            _ if scans < ENOUGH_SCANS => Verdict::FewScans,
+            _ if scans < ENOUGH_SCANS && !frozen => Verdict::FewScans,
             (_, Some(w)) if w.median.ns > STALL_FACTOR * reference_ns => Verdict::Stalls,
             _ => Verdict::WithinNoise,
         };
@@ -197,40 +211,42 @@ impl Row {
             fault_mapped: fault(|f| (&f.mapped, f.mapped_cut_short)),
             fault_fresh: fault(|f| (&f.fresh, f.fresh_cut_short)),
             preemptions: samples.iter().fold(0, |sum, s| sum.saturating_add(s.preemptions)),
+            seen: seen.peek().is_some().then(|| Seen::merged(seen)),
+            inside: Inside::merged(samples.iter().filter_map(|s| s.inside.as_ref())),
             calls,
             verdict,
         })
     }
 }
 
-/// The series of a report, in the order of the plan's files.
+/// The series of a report, in the order of the plan's targets and files.
+///
+/// What each row is held against: the noise floor, level 0 of its target, and the control at its level, whose noise under load
+/// is the machine's, whatever the target.
 #[must_use]
 pub fn series(report: &Report) -> Vec<Series> {
-    let Plan { files, busy, .. } = &report.plan;
-    let of = |file: Option<ProcFile>, busy: u32| -> Vec<&Sample> {
-        report
-            .samples
-            .iter()
-            .filter(|s| s.busy == busy && s.file == file)
+    let of = |target: Target, file: Option<ProcFile>, busy: u32| -> Vec<&Sample> {
+        let all = report.samples.iter();
+        all.filter(|s| s.target == target && s.busy == busy && s.file == file)
             .collect()
     };
     let longest = |samples: &[&Sample]| samples.iter().filter_map(|s| s.worst_ns).max().unwrap_or(0);
-    let floor = report.noise.longest_gap_ns().max(longest(&of(None, 0)));
-    files
-        .iter()
-        .map(|&file| Series {
-            target: Target::Kernel,
-            file,
-            rows: busy
-                .iter()
-                .filter_map(|&level| {
-                    let reference = floor.max(longest(&of(Some(ProcFile::None), level)));
-                    let file = (level > 0).then_some(file);
-                    Row::of(&of(file, level), reference as f64)
-                })
-                .collect(),
-        })
-        .collect()
+    let rows = |target: Target, file: ProcFile| {
+        let alone = longest(&of(target, None, 0));
+        let floor = report.noise.longest_gap_ns().max(alone);
+        let row = |&level: &u32| {
+            let control = longest(&of(Target::Kernel, Some(ProcFile::None), level));
+            let file = (level > 0).then_some(file);
+            Row::of(&of(target, file, level), floor.max(control) as f64, report.plan.freeze)
+        };
+        report.plan.busy.iter().filter_map(row).collect()
+    };
+    let series = |(target, file)| Series {
+        target,
+        file,
+        rows: rows(target, file),
+    };
+    report.plan.series().into_iter().map(series).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::report::Report;
 use crate::sample::Sample;
 use crate::slice::Slice;
 use crate::stats::{ENOUGH_SCANS, LONG_CALL_NS, series};
+use crate::target::Target;
 
 /// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
 const ENOUGH_SAMPLES: usize = 5;
@@ -25,6 +26,8 @@ pub enum Warning {
     NoPreemption,
     /// A spinner was kept waiting as long as the mapper.
     NoiseAboveResult {
+        /// Whose file.
+        target: Target,
         /// The file.
         file: ProcFile,
         /// The level.
@@ -49,6 +52,8 @@ pub enum Warning {
     },
     /// Too few scans in a row.
     FewScans {
+        /// Whose file.
+        target: Target,
         /// The file.
         file: ProcFile,
         /// The level.
@@ -56,8 +61,12 @@ pub enum Warning {
         /// The scans.
         scans: u64,
     },
+    /// The kernel would not keep a model's memory in place.
+    MemoryNotLocked,
     /// Runs without a single call.
     NoCalls {
+        /// Whose file.
+        target: Target,
         /// The file.
         file: ProcFile,
         /// The level.
@@ -78,13 +87,14 @@ impl fmt::Display for Warning {
                 "no scanner was ever preempted, so nothing could be shown; is something else keeping the busy CPU free?",
             ),
             Self::NoiseAboveResult {
+                target,
                 file,
                 busy,
                 median_ms,
                 gap_ms,
             } => write!(
                 f,
-                "{file} at {busy}: the median {median_ms:.3} ms is no more than a mere spinner was kept waiting ({gap_ms:.3} ms); quiet the machine or take it for noise"
+                "{target} {file} at {busy}: the median {median_ms:.3} ms is no more than a mere spinner was kept waiting ({gap_ms:.3} ms); quiet the machine or take it for noise"
             ),
             Self::Autogroup(nice) => write!(
                 f,
@@ -102,13 +112,26 @@ impl fmt::Display for Warning {
                 "the hypervisor withheld {:.1} % of CPU {cpu}: repeat on a quieter host, compare only rows of one run",
                 part * 100.0
             ),
-            Self::FewScans { file, busy, scans } => write!(
+            Self::FewScans {
+                target,
+                file,
+                busy,
+                scans,
+            } => write!(
                 f,
-                "{file} at {busy}: {scans} scans in all runs, fewer than {ENOUGH_SCANS}; the scanners were starved, and a short worst case says nothing; take a longer --duration"
+                "{target} {file} at {busy}: {scans} scans in all runs, fewer than {ENOUGH_SCANS}; the scanners were starved, and a short worst case says nothing; take a longer --duration"
             ),
-            Self::NoCalls { file, busy, runs } => write!(
+            Self::MemoryNotLocked => f.write_str(
+                "a model's memory was touched before the runs, but could not be locked: where memory is short a page fault of its own may lengthen a call; raise the limit (ulimit -l unlimited) or run as root",
+            ),
+            Self::NoCalls {
+                target,
+                file,
+                busy,
+                runs,
+            } => write!(
                 f,
-                "{file} at {busy}: {runs} runs completed no call at all and have no part in its figures"
+                "{target} {file} at {busy}: {runs} runs completed no call at all and have no part in its figures"
             ),
         }
     }
@@ -145,7 +168,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
     // A reader that waits for the lock can be handed it while it does not run: a stall needs no preemption.
     let idle = |s: &&Sample| s.preemptions == 0 && s.calls.at_least(LONG_CALL_NS) == 0 && !s.hang;
     let mut loaded = report.samples.iter().filter(|s| s.busy > 0).peekable();
-    if loaded.peek().is_some() && loaded.all(|s| idle(&s)) {
+    if !report.plan.freeze && loaded.peek().is_some() && loaded.all(|s| idle(&s)) {
         found.push(Warning::NoPreemption);
     }
     let elapsed: f64 = report.samples.iter().map(|s| s.elapsed_ns as f64).sum();
@@ -155,25 +178,41 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
             found.push(Warning::Steal { cpu, part });
         }
     }
+    let mut models = report.samples.iter().filter_map(|s| s.inside.as_ref());
+    if models.any(|model| !model.memory_locked) {
+        found.push(Warning::MemoryNotLocked);
+    }
     let gap_ms = report.noise.longest_gap_ns() as f64 / NS_PER_MS;
     for series in all {
-        let file = series.file;
+        let (target, file) = (series.target, series.file);
         for row in series.rows.iter().filter(|r| r.busy > 0) {
             let busy = row.busy;
             if row.without_calls > 0 {
                 let runs = row.without_calls;
-                found.push(Warning::NoCalls { file, busy, runs });
+                found.push(Warning::NoCalls {
+                    target,
+                    file,
+                    busy,
+                    runs,
+                });
             }
             if file == ProcFile::None {
                 continue;
             }
-            if row.scans < ENOUGH_SCANS && row.hangs == 0 {
+            if row.scans < ENOUGH_SCANS && row.hangs == 0 && !report.plan.freeze {
                 let scans = row.scans;
-                found.push(Warning::FewScans { file, busy, scans });
+                found.push(Warning::FewScans {
+                    target,
+                    file,
+                    busy,
+                    scans,
+                });
             }
             let median_ms = row.worst.map_or(f64::INFINITY, |w| w.median.ns / NS_PER_MS);
-            if median_ms <= gap_ms {
+            // To be no more than that is what the maple tree is for.
+            if median_ms <= gap_ms && target != Target::Maple {
                 found.push(Warning::NoiseAboveResult {
+                    target,
                     file,
                     busy,
                     median_ms,
@@ -189,6 +228,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
 mod tests {
     use super::*;
     use crate::report::fixture::{hung, report, sample};
+    use crate::sample::Inside;
 
     const MAPS: Option<ProcFile> = Some(ProcFile::Maps);
 
@@ -210,7 +250,8 @@ mod tests {
         few.machine.autogroup = Some(true);
         few.machine.autogroup_nice = Some(5);
         few.samples[0].steal_ns.insert(1, 300_000_000);
-        let (file, busy) = (ProcFile::Maps, 10);
+        let (target, file, busy) = (Target::Kernel, ProcFile::Maps, 10);
+        let scans = 29;
         assert_eq!(
             warnings(&few),
             [
@@ -219,13 +260,19 @@ mod tests {
                 Warning::NoReference,
                 Warning::Autogroup(5),
                 Warning::Steal { cpu: 1, part: 0.1 },
-                Warning::FewScans { file, busy, scans: 29 },
+                Warning::FewScans {
+                    target,
+                    file,
+                    busy,
+                    scans
+                },
             ]
         );
         let median_ms = 0.15;
         assert_eq!(
             warnings(&quiet(sample(MAPS, 10, &[median_ms], 40))),
             [Warning::NoiseAboveResult {
+                target,
                 file,
                 busy,
                 median_ms,
@@ -249,10 +296,30 @@ mod tests {
     fn runs_without_a_call_are_told() {
         let runs = vec![sample(MAPS, 10, &[], 40), sample(MAPS, 10, &[50.0], 40)];
         let expected = Warning::NoCalls {
+            target: Target::Kernel,
             file: ProcFile::Maps,
             busy: 10,
             runs: 1,
         };
         assert!(warnings(&report(runs)).contains(&expected));
+    }
+
+    #[test]
+    fn a_model_is_not_doubted_for_showing_nothing_nor_frozen_scanners_for_their_scans() {
+        let maple = |busy: u32, ms: f64| Sample {
+            target: Target::Maple,
+            inside: Some(Inside {
+                memory_locked: true,
+                ..Inside::default()
+            }),
+            ..sample((busy > 0).then_some(ProcFile::Maps), busy, &[ms], 0)
+        };
+        let runs: Vec<_> = [maple(0, 0.1), maple(10, 0.1)].into_iter().cycle().take(10).collect();
+        let mut report = report(runs);
+        report.plan.targets = vec![Target::Maple];
+        report.plan.freeze = true;
+        assert_eq!(warnings(&report), []);
+        report.samples[3].inside = Some(Inside::default());
+        assert_eq!(warnings(&report), [Warning::MemoryNotLocked]);
     }
 }

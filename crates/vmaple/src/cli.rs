@@ -9,13 +9,14 @@ use clap_complete::Shell;
 use vmaple_repro::plan::Preset;
 use vmaple_repro::proc_file::ProcFile;
 use vmaple_repro::slice::Slice;
+use vmaple_repro::target::Target;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang), \
 77 not possible here, 130 interrupted";
 
 /// Shows how a monitor that reads /proc/PID/maps or smaps stalls the process it watches
 ///
-/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel, in about a minute.
+/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of two others, in about a minute.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -53,11 +54,11 @@ impl Default for Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum PresetName {
-    /// 0,1,10 busy tasks, 3 samples of 3 s: about a minute
+    /// 0,1,10 busy tasks, 3 samples of 1 s: about a minute
     Check,
-    /// 0,1,10,100 busy tasks, 7 samples of 10 s: about ten minutes
+    /// 0,1,10,100 busy tasks, 7 samples of 10 s: about twenty minutes
     Test,
-    /// 0,1,10,100,1000 busy tasks, 24 samples of 10 s, as in the talk: an hour
+    /// 0,1,10,100,1000 busy tasks, 24 samples of 10 s, as in the talk: an hour and a half
     Talk,
 }
 
@@ -73,6 +74,7 @@ impl From<PresetName> for Preset {
 
 const REPRO_EXAMPLES: &str = "Examples:
   vmaple repro --file smaps,none --busy 0,1,10,100 --samples 5
+  vmaple repro --target v5.4,maple --busy 0,1,2 --freeze
   vmaple repro --preset talk --export-json talk.json --export-svg talk.svg";
 
 #[derive(Debug, Args)]
@@ -89,10 +91,16 @@ pub(crate) struct ReproOptions {
     )]
     pub(crate) preset: PresetName,
 
+    /// Whose memory is mapped and scanned [default: all that can]
+    ///
+    /// kernel: real processes on the running kernel. v5.4, maple: models in one process each, with threads for processes. v5.4 keeps mappings as Linux 5.4 does, under a lock that readers take; maple keeps them in a maple tree, read under RCU while holding nothing. The models have maps so far, and neither page tables nor page faults. Levels and samples of several targets are interleaved.
+    #[arg(short, long, value_delimiter = ',', value_name = "LIST")]
+    pub(crate) target: Option<Vec<Target>>,
+
     /// What the scanners read (--help lists all)
     ///
     /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none. `none` reads statm, which takes no lock of the address space: the control that shows the noise under
-    /// the same load. Levels and samples of several files are interleaved.
+    /// the same load, and that is run with the kernel only. Levels and samples of several files are interleaved.
     #[arg(
         short,
         long,
@@ -134,6 +142,12 @@ pub(crate) struct ReproOptions {
     /// They make the region many mappings, as that of a real process, instead of one.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) fragment: u64,
+
+    /// Stop each scanner in the middle of its first read (models only)
+    ///
+    /// It stays there for the whole run: what a preempted monitor is after a while, without waiting for it.
+    #[arg(long)]
+    pub(crate) freeze: bool,
 
     /// Leave out the mapper's second thread, which takes page faults
     #[arg(long, hide_short_help = true)]

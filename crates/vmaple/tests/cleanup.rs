@@ -28,7 +28,10 @@ fn signal(controller: u32, signal: Signal) {
 #[test]
 fn an_interrupted_experiment_prints_what_it_has_and_leaves_no_process() {
     for how in [Signal::INT, Signal::TERM] {
-        let child = start_and_wait_for_roles("repro --busy 0,20 --samples 1 --duration 1s --file maps", 40);
+        let child = start_and_wait_for_roles(
+            "repro --target kernel --busy 0,20 --samples 1 --duration 1s --file maps",
+            40,
+        );
         let controller = child.id();
         signal(controller, how);
         let output = child.wait_with_output().unwrap();
@@ -42,7 +45,10 @@ fn an_interrupted_experiment_prints_what_it_has_and_leaves_no_process() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let mut child = start_and_wait_for_roles("repro --busy 5 --samples 1 --duration 20s --file maps", 11);
+    let mut child = start_and_wait_for_roles(
+        "repro --target kernel --busy 5 --samples 1 --duration 20s --file maps",
+        11,
+    );
     let controller = child.id();
     signal(controller, Signal::INT);
     // It may have ended by the first already.
@@ -58,6 +64,23 @@ fn no_process_survives_a_killed_controller() {
     child.kill().unwrap();
     child.wait().unwrap();
     wait_until("the roles to die", || roles_of(controller).is_empty());
+}
+
+#[test]
+fn no_model_survives_a_killed_or_interrupted_controller() {
+    for how in [Signal::KILL, Signal::INT] {
+        let mut child = start_and_wait_for_roles("repro --target maple --busy 20 --samples 1 --duration 20s", 1);
+        let controller = child.id();
+        wait_until("its threads to start", || {
+            let model = roles_of(controller);
+            let tasks = model.first().map(|(pid, _)| fs::read_dir(format!("/proc/{pid}/task")));
+            tasks.is_some_and(|tasks| tasks.is_ok_and(|tasks| tasks.count() == 41))
+        });
+        signal(controller, how);
+        let code = child.wait().unwrap().code();
+        assert_eq!(code, (how == Signal::INT).then_some(130));
+        wait_until("the model to die", || roles_of(controller).is_empty());
+    }
 }
 
 #[test]

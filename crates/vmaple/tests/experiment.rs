@@ -20,7 +20,7 @@ fn load(path: &std::path::Path) -> Report {
 fn mapper_then_scanners_then_a_second_later_busy_tasks_then_go() {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("order.json");
-    let args = "repro --busy 0,3 --samples 1 --duration 200ms --file maps --export-json {}";
+    let args = "repro --target kernel --busy 0,3 --samples 1 --duration 200ms --file maps --export-json {}";
     let (code, _, err) = outcome(vmaple_with(args, &json));
     assert_eq!(code, 0, "{err}");
     let report = load(&json);
@@ -79,7 +79,10 @@ fn a_mapper_that_is_not_done_five_seconds_late_is_a_hang_and_its_interferers_are
 
 /// Kills a role while the first of two runs at level 2 goes on: exit code 1, the run before it is reported.
 fn killed(role: &str, expected: &str) {
-    let child = start_and_wait_for_roles("repro --busy 0,2 --samples 1 --duration 2s --file maps", 5);
+    let child = start_and_wait_for_roles(
+        "repro --target kernel --busy 0,2 --samples 1 --duration 2s --file maps",
+        5,
+    );
     let controller = child.id();
     let roles = roles_of(controller);
     let (pid, _) = roles.iter().find(|(_, spec)| spec.contains(role)).unwrap();
@@ -113,7 +116,7 @@ fn a_scanner_or_busy_task_that_dies_fails_its_run_rather_than_look_starved() {
 #[test]
 fn results_go_to_standard_output_or_to_the_files_and_nothing_else_does() {
     let dir = tempfile::tempdir().unwrap();
-    let args = "repro --busy 0,1 --samples 2 --duration 150ms --file none,maps \
+    let args = "repro --target kernel --busy 0,1 --samples 2 --duration 150ms --file none,maps \
                 --export-csv {}/a.csv --export-markdown {}/a.md --export-svg {}/a.svg --export-json {}/a.json";
     let (code, out, err) = outcome(vmaple_with(args, dir.path()));
     assert_eq!(code, 0, "{err}");
@@ -154,7 +157,9 @@ fn results_go_to_standard_output_or_to_the_files_and_nothing_else_does() {
 
 #[test]
 fn json_on_standard_output_is_alone_there() {
-    let (code, out, err) = outcome(vmaple("repro --busy 0 --samples 1 --duration 100ms --export-json -"));
+    let (code, out, err) = outcome(vmaple(
+        "repro --target kernel --busy 0 --samples 1 --duration 100ms --export-json -",
+    ));
     assert_eq!(code, 0, "{err}");
     assert_eq!(Report::from_json(&out).unwrap().samples.len(), 1);
 }
@@ -171,8 +176,9 @@ fn every_file_of_this_kernel_can_be_scanned() {
     for file in ProcFile::ALL {
         let dir = tempfile::tempdir().unwrap();
         let json = dir.path().join("a.json");
-        let args =
-            format!("repro --busy 1 --samples 1 --duration 200ms --fragment 100 --file {file} --export-json {{}}");
+        let args = format!(
+            "repro --target kernel --busy 1 --samples 1 --duration 200ms --fragment 100 --file {file} --export-json {{}}"
+        );
         let (code, _, err) = outcome(vmaple_with(&args, &json));
         if code == 77 {
             println!("skipped: {err}");
@@ -181,6 +187,7 @@ fn every_file_of_this_kernel_can_be_scanned() {
         assert_eq!(code, 0, "{file}: {err}");
         let sample = &load(&json).samples[0];
         assert!(sample.longest_scan_ns > 0, "{file}: nothing was scanned");
+        assert_eq!(sample.seen.is_some(), file == ProcFile::Maps);
         // Fragments are not counted as operations of the run.
         assert!(
             sample.operations > 0 && sample.operations == sample.calls.count,

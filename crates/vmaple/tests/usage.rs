@@ -33,6 +33,36 @@ fn values_out_of_range_are_usage_errors_that_say_what_would_do() {
 }
 
 #[test]
+fn what_a_target_does_not_have_is_a_usage_error_that_says_what_does() {
+    refused("repro --target v5.5", 2, "use one of kernel, v5.4, maple");
+    refused(
+        "repro --target maple --file smaps",
+        2,
+        "the models have maps so far, and no smaps",
+    );
+    refused("repro --target v5.4 --file none", 2, "the control none is the kernel's");
+    refused("repro --target v5.4 --slice cpuset", 2, "take nice=N");
+    refused(
+        "repro --target kernel,maple --freeze",
+        2,
+        "can not be stopped inside of the kernel's read",
+    );
+    refused("repro --freeze --file smaps", 2, "can not be stopped");
+}
+
+#[test]
+fn without_a_choice_the_targets_are_those_that_have_all_that_is_asked_for() {
+    for (args, targets) in [
+        ("--file maps", "targets kernel, v5.4, maple;"),
+        ("--file smaps,none", "targets kernel;"),
+        ("--freeze", "targets v5.4, maple;"),
+    ] {
+        let (code, _, err) = outcome(vmaple(&format!("repro --dry-run {args}")));
+        assert!(code == 0 && err.contains(targets), "{args}: {err}");
+    }
+}
+
+#[test]
 fn cpus_that_do_not_exist_or_would_show_nothing_are_usage_errors() {
     refused("repro --cpu-mapper 4095", 2, "no such CPU here");
     refused("repro --cpu-busy 4095", 2, "no such CPU here");
@@ -86,7 +116,7 @@ fn a_dry_run_prints_the_plan_and_leaves_nothing() {
     let (code, out, err) = outcome(vmaple_with("repro --dry-run --export-json {}/a.json", dir.path()));
     assert_eq!((code, out.as_str()), (0, ""));
     assert!(
-        err.contains("15 runs of 3s (files maps, none; levels 0, 1, 10; 3 samples)"),
+        err.contains("33 runs of 1s (targets kernel, v5.4, maple; files maps, none; levels 0, 1, 10; 3 samples)"),
         "{err}"
     );
     assert!(err.contains("at most 10 scanners (nice=15)"), "{err}");

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::{hangs_cell, spread_cells};
+use crate::proc_file::ProcFile;
 use crate::stats::{Row, Series};
+use crate::target::Target;
 
 /// Levels that any series has, ascending.
 pub(super) fn levels(series: &[(String, Series)]) -> Vec<u32> {
@@ -49,12 +51,34 @@ pub fn compare(series: &[(String, Series)]) -> String {
     text
 }
 
+/// The talk's last table, v5.4 against the maple tree, if the report has both.
+#[must_use]
+pub fn cure(series: &[Series]) -> Option<String> {
+    let of = |target| {
+        let found = series.iter().find(|s| s.target == target && s.file == ProcFile::Maps)?;
+        Some((target.to_string(), found.clone()))
+    };
+    Some(compare(&[of(Target::V54)?, of(Target::Maple)?]))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{report, sample};
+    use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::proc_file::ProcFile;
     use crate::stats::series;
+
+    #[test]
+    fn the_cure_is_shown_if_both_models_are_there() {
+        let run = |target| model(target, sample(Some(ProcFile::Maps), 1, &[2.0], 40));
+        let mut report = report(vec![run(Target::V54), run(Target::Maple)]);
+        report.plan.targets = vec![Target::V54];
+        assert_eq!(cure(&series(&report)), None);
+        report.plan.targets = Target::ALL.to_vec();
+        let text = cure(&series(&report)).unwrap();
+        let heading = text.lines().nth(1).unwrap();
+        assert!(heading.find("v5.4") < heading.find("maple"), "{text}");
+        assert_eq!(text.lines().last().unwrap().matches("2.000").count(), 6, "{text}");
+    }
 
     #[test]
     fn levels_that_one_series_lacks_stay_empty() {

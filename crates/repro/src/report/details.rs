@@ -3,10 +3,12 @@
 
 use std::fmt::Write;
 
-use super::{ms_cell, worst_cell};
+use super::{ms_cell, per_1000_cell, us_cell, worst_cell};
+use crate::sample::Seen;
 use crate::stats::Series;
 
-/// Two tables under the talk's: all calls of all runs, and what scanners and thread B went through.
+/// Tables under the talk's: all calls of all runs, what scanners and thread B went through, and, where it is known, what the
+/// scanners read that was not so and what a model tells of itself.
 #[must_use]
 pub fn details(series: &Series) -> String {
     let mut text = String::from(
@@ -50,5 +52,88 @@ pub fn details(series: &Series) -> String {
             row.verdict.text(),
         );
     }
+    if series.rows.iter().any(|row| row.seen.is_some()) {
+        text.push_str(&seen(series));
+    }
+    if series.rows.iter().any(|row| row.inside.is_some()) {
+        text.push_str(&inside(series));
+    }
     text
+}
+
+fn seen(series: &Series) -> String {
+    let mut text = String::from(
+        "         What scanners read that was not so (per 1000 scans)\n\
+         #Busy  Overlaps    Misses      Torn Resurrected\n",
+    );
+    for row in &series.rows {
+        let cell = |of: fn(&Seen) -> u64| {
+            let count = row.seen.as_ref().map(of);
+            count.map_or("-".to_owned(), |count| per_1000_cell(count, row.scans))
+        };
+        // Writing to a String can not fail.
+        let _ = writeln!(
+            text,
+            "{:>5} {:>9} {:>9} {:>9} {:>11}",
+            row.busy,
+            cell(|s| s.overlaps),
+            cell(|s| s.misses),
+            cell(|s| s.torn),
+            cell(|s| s.resurrected),
+        );
+    }
+    text
+}
+
+fn inside(series: &Series) -> String {
+    let mut text = String::from(
+        "         The writers' lock (microseconds held), who waited for it, and memory kept for readers\n\
+         #Busy     Holds       p50     p99.9       Max   Writers   Readers  KiB kept Eras kept\n",
+    );
+    for (row, inside) in series.rows.iter().filter_map(|row| Some((row, row.inside.as_ref()?))) {
+        let held = &inside.held;
+        let max = us_cell((held.count > 0).then_some(held.max_ns));
+        // Writing to a String can not fail.
+        let _ = writeln!(
+            text,
+            "{:>5} {:>9} {:>9} {:>9} {max:>9} {:>9} {:>9} {:>9} {:>9}",
+            row.busy,
+            held.count,
+            us_cell(held.quantile_ns(0.5)),
+            us_cell(held.quantile_ns(0.999)),
+            inside.writer_waits,
+            inside.reader_waits,
+            inside.deferred_bytes.div_ceil(1024),
+            inside.oldest_section_eras,
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{model, report, sample};
+    use super::*;
+    use crate::proc_file::ProcFile;
+    use crate::stats::series;
+    use crate::target::Target;
+
+    #[test]
+    fn what_only_models_tell_is_shown_of_models() {
+        let maps = |busy| sample(Some(ProcFile::Maps), busy, &[2.0], 40);
+        let mut report = report(vec![maps(1), model(Target::V54, maps(1)), model(Target::V54, maps(1))]);
+        report.plan.targets.push(Target::V54);
+        let series = series(&report);
+        let shown = details(&series[0]);
+        assert!(!shown.contains("not so") && !shown.contains("lock"), "{shown}");
+        assert_eq!(series[2].label(), "v5.4 maps");
+        let shown = details(&series[2]);
+        // Six overlaps in 80 scans, and two holds each.
+        assert!(
+            shown.contains("    1      75.0       0.0       0.0         0.0\n"),
+            "{shown}"
+        );
+        let inside = "    1         4      0.40      0.50      0.50        14        16         2         5\n";
+        assert!(shown.ends_with(inside), "{shown}");
+    }
 }

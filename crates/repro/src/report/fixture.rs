@@ -9,7 +9,8 @@ use crate::noise::Gap;
 use crate::placement::Placement;
 use crate::plan::{Plan, Preset};
 use crate::proc_file::ProcFile;
-use crate::sample::{Faults, Sample, Target, Timeline};
+use crate::sample::{Faults, Inside, Sample, Seen, Timeline};
+use crate::target::Target;
 
 pub(crate) fn latencies(ms: &[f64]) -> Latencies {
     let mut recorder = Recorder::new();
@@ -45,6 +46,29 @@ pub(crate) fn sample(file: Option<ProcFile>, busy: u32, ms: &[f64], scans: u64) 
         longest_scan_ns: scans * 1_000_000,
         preemptions: scans,
         steal_ns: BTreeMap::from([(1, 1_000_000)]),
+        seen: None,
+        inside: None,
+    }
+}
+
+/// A run of this model with the same calls and scans.
+pub(crate) fn model(target: Target, sample: Sample) -> Sample {
+    Sample {
+        target,
+        faults: None,
+        seen: Some(Seen {
+            overlaps: 3,
+            ..Seen::default()
+        }),
+        inside: Some(Inside {
+            memory_locked: true,
+            held: latencies(&[0.0004, 0.0005]),
+            writer_waits: 7,
+            reader_waits: 8,
+            deferred_bytes: 2048,
+            oldest_section_eras: 5,
+        }),
+        ..sample
     }
 }
 
@@ -65,6 +89,7 @@ pub(crate) fn report(samples: Vec<Sample>) -> Report {
     };
     let plan = Plan {
         samples: 5,
+        targets: vec![Target::Kernel],
         files: vec![ProcFile::Maps, ProcFile::None],
         ..Plan::preset(Preset::Talk, placement)
     };

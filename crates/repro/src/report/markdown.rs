@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::compare::{levels, row_at};
-use super::{Report, heading, ms_cell, noise_line, spread_cells, worst_cell};
+use super::{Report, heading, ms_cell, noise_line, per_1000_cell, spread_cells, us_cell, worst_cell};
+use crate::sample::{Inside, Seen};
 use crate::stats::{Series, series};
 
 /// Every series of a report as a table, with the lines that say what it is.
@@ -12,7 +13,7 @@ pub fn markdown(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String can not fail.
     for series in series(report) {
-        let _ = writeln!(text, "{}\n", heading(report, series.file));
+        let _ = writeln!(text, "{}\n", heading(report, series.target, series.file));
         text.push_str(
             "| #busy | worst: median | min | max | hangs | calls | mean | p99 | in call | calls >= 20 ms a run | scans | stall a scan | worst fault: mapped | fresh | verdict |\n\
              |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n",
@@ -38,6 +39,9 @@ pub fn markdown(report: &Report) -> String {
             );
         }
         text.push('\n');
+        if series.rows.iter().any(|row| row.seen.is_some() || row.inside.is_some()) {
+            text.push_str(&seen_and_inside(&series));
+        }
     }
     let ended = match &report.error {
         Some(error) => format!(" Ended early: {error}."),
@@ -53,6 +57,40 @@ pub fn markdown(report: &Report) -> String {
         report.start,
         report.end,
     );
+    text
+}
+
+/// What the scanners read that was not so, and what a model tells of itself.
+fn seen_and_inside(series: &Series) -> String {
+    let mut text = String::from(
+        "| #busy | per 1000 scans: overlaps | misses | torn | resurrected | lock held, us: p50 | p99.9 | max | writers waited | readers waited | KiB kept | eras kept |\n\
+         |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for row in &series.rows {
+        let seen = |of: fn(&Seen) -> u64| {
+            let count = row.seen.as_ref().map(of);
+            count.map_or("-".to_owned(), |count| per_1000_cell(count, row.scans))
+        };
+        let inside = |of: fn(&Inside) -> String| row.inside.as_ref().map_or("-".to_owned(), of);
+        // Writing to a String can not fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            row.busy,
+            seen(|s| s.overlaps),
+            seen(|s| s.misses),
+            seen(|s| s.torn),
+            seen(|s| s.resurrected),
+            inside(|i| us_cell(i.held.quantile_ns(0.5))),
+            inside(|i| us_cell(i.held.quantile_ns(0.999))),
+            inside(|i| us_cell((i.held.count > 0).then_some(i.held.max_ns))),
+            inside(|i| i.writer_waits.to_string()),
+            inside(|i| i.reader_waits.to_string()),
+            inside(|i| i.deferred_bytes.div_ceil(1024).to_string()),
+            inside(|i| i.oldest_section_eras.to_string()),
+        );
+    }
+    text.push('\n');
     text
 }
 

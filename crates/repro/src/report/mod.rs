@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use compare::compare;
+pub use compare::{compare, cure};
 pub use csv::csv;
 pub use details::details;
 pub use markdown::{markdown, markdown_compare};
@@ -127,6 +127,9 @@ impl Report {
                 faults.mapped.check()?;
                 faults.fresh.check()?;
             }
+            if let Some(inside) = &sample.inside {
+                inside.held.check()?;
+            }
         }
         Ok(report)
     }
@@ -170,6 +173,19 @@ fn hangs_cell(hangs: usize) -> String {
     if hangs == 0 { String::new() } else { format!("*{hangs}") }
 }
 
+/// Nanoseconds as microseconds with two decimals, or `-`.
+fn us_cell(ns: Option<u64>) -> String {
+    ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.2}", ns as f64 / 1e3))
+}
+
+/// How many there are in a thousand scans, or `-` without scans.
+fn per_1000_cell(count: u64, scans: u64) -> String {
+    match scans {
+        0 => "-".to_owned(),
+        scans => format!("{:.1}", count as f64 * 1e3 / scans as f64),
+    }
+}
+
 /// Nanoseconds as milliseconds with three decimals, or `-`.
 fn ms_cell(ns: Option<f64>) -> String {
     ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3}", ns / crate::clock::NS_PER_MS))
@@ -177,9 +193,10 @@ fn ms_cell(ns: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::fixture::{hung, report, sample};
+    use super::fixture::{hung, model, report, sample};
     use super::*;
     use crate::proc_file::ProcFile;
+    use crate::target::Target;
 
     fn small() -> Report {
         report(vec![
@@ -191,6 +208,23 @@ mod tests {
     #[test]
     fn a_report_survives_json() {
         let report = small();
+        assert_eq!(Report::from_json(&report.to_json().unwrap()).unwrap(), report);
+    }
+
+    #[test]
+    fn a_report_from_before_there_were_targets_can_be_read() {
+        let mut report = small();
+        let json = report.to_json().unwrap();
+        let old = json
+            .replace("\"targets\":[\"kernel\"],", "")
+            .replace("\"freeze\":false,", "")
+            .replace(",\"seen\":null,\"inside\":null", "");
+        for new in ["targets", "freeze", "seen", "inside"] {
+            assert!(json.contains(new) && !old.contains(new), "{new}");
+        }
+        assert_eq!(Report::from_json(&old).unwrap(), report);
+        report.samples[1] = model(Target::Maple, report.samples[1].clone());
+        report.plan.targets.push(Target::Maple);
         assert_eq!(Report::from_json(&report.to_json().unwrap()).unwrap(), report);
     }
 

@@ -144,7 +144,7 @@ mod tests {
     use crate::stats::series;
 
     fn labelled(report: &Report) -> Vec<(String, Series)> {
-        series(report).into_iter().map(|s| (s.file.to_string(), s)).collect()
+        series(report).into_iter().map(|s| (s.label(), s)).collect()
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         ]);
         let text = svg("A <title>", &labelled(&report)).unwrap();
         for part in [
-            ">\nmaps\n",
+            ">\nkernel maps\n",
             "100\n",
             "*1",
             "A &lt;title&gt;",

@@ -6,19 +6,23 @@ use super::{Report, hangs_cell, spread_cells};
 use crate::clock::NS_PER_MS;
 use crate::proc_file::ProcFile;
 use crate::stats::Series;
+use crate::target::Target;
 
-/// One line that says what the table below it is of: kernel, machine, file, placement.
+/// One line that says what the table below it is of: kernel, machine, target, file, placement.
 #[must_use]
-pub fn heading(report: &Report, file: ProcFile) -> String {
+pub fn heading(report: &Report, target: Target, file: ProcFile) -> String {
     let place = &report.plan.placement;
     let list = |cpus: &[usize]| cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let file = match file {
-        ProcFile::None => "/proc/PID/statm (takes no lock: the control)".to_owned(),
-        ProcFile::ProcmapQuery => "PROCMAP_QUERY".to_owned(),
-        file => format!("/proc/PID/{file}"),
+    let read = match (target, file) {
+        (Target::Kernel, ProcFile::None) => "/proc/PID/statm (takes no lock: the control)".to_owned(),
+        (Target::Kernel, ProcFile::ProcmapQuery) => "PROCMAP_QUERY".to_owned(),
+        (Target::Kernel, file) => format!("/proc/PID/{file}"),
+        // What would make its calls longer than those of a kernel is not there yet.
+        (model, file) => format!("{file} of the model {model} (VMAs only: no page tables, no page faults)"),
     };
+    let frozen = if report.plan.freeze { ", frozen in a read" } else { "" };
     format!(
-        "{} | {file} | mapper CPU {}, scanners ({}) and busy tasks CPU {}, controller CPU {}{}",
+        "{} | {read} | mapper CPU {}, scanners ({}{frozen}) and busy tasks CPU {}, controller CPU {}{}",
         report.machine,
         place.mapper,
         report.plan.slice,
@@ -111,9 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn the_heading_says_kernel_machine_file_and_placement() {
+    fn the_heading_says_kernel_machine_target_file_and_placement() {
+        let mut frozen = report(vec![]);
+        frozen.plan.freeze = true;
         assert_eq!(
-            heading(&report(vec![]), ProcFile::Smaps),
+            heading(&frozen, Target::V54, ProcFile::Maps),
+            "Linux 5.4.0 x86_64, A CPU, 4 CPUs | maps of the model v5.4 (VMAs only: no page tables, no page faults) | \
+             mapper CPU 0, scanners (nice=15, frozen in a read) and busy tasks CPU 1, controller CPU 2 (real-time)"
+        );
+        assert_eq!(
+            heading(&report(vec![]), Target::Kernel, ProcFile::Smaps),
             "Linux 5.4.0 x86_64, A CPU, 4 CPUs | /proc/PID/smaps | mapper CPU 0, scanners (nice=15) and busy tasks CPU 1, \
              controller CPU 2 (real-time)"
         );

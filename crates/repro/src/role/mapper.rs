@@ -1,25 +1,24 @@
 //! The mapper: the talk's very important application, which maps and unmaps single pages of a region.
 //!
-//! Same work as mapper.c of proc-mmap_sem-test: an anonymous, populated region; per operation a random page of it, by a
-//! coin flip `mmap(MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, PROT_WRITE)` or `munmap`; each call timed
-//! alone; 10 us of sleep between calls.
+//! Same work as mapper.c of proc-mmap_sem-test: an anonymous region (of the kernel: populated); per operation a random page of
+//! it, by a coin flip `mmap(MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE, PROT_WRITE)` (of the kernel: `MAP_POPULATE`) or `munmap`;
+//! each call timed alone; 10 us of sleep between calls.
 
-#![allow(unsafe_code)] // mmap and munmap of a region that nothing else uses
-
-use std::ffi::c_void;
+use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
-use rustix::mm::{MapFlags, ProtFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{now_ns, timespec};
 use crate::error::{Error, Result};
 use crate::latency::{Latencies, Recorder};
 use crate::ledger::{Ledger, Phase};
-use crate::sample::Faults;
+use crate::page_state::PageStates;
+use crate::sample::{Faults, Inside};
 
+use super::region::Region;
 use super::thread_b::Faulter;
 use super::{Task, get_ready, take_place};
 
@@ -37,6 +36,21 @@ pub(crate) struct MapperResult {
     pub(crate) unmaps: u64,
     pub(crate) calls: Latencies,
     pub(crate) faults: Option<Faults>,
+    pub(crate) inside: Option<Inside>,
+}
+
+/// The calls that a mapper makes on its region, of whichever address space that is in.
+pub(super) trait Calls {
+    type Error: fmt::Display;
+
+    /// The region's first address.
+    fn start(&self) -> u64;
+
+    /// Maps a page, whether or not it is mapped.
+    fn mmap(&self, page: u64) -> Result<(), Self::Error>;
+
+    /// Unmaps a page, whether or not it is mapped.
+    fn munmap(&self, page: u64) -> Result<(), Self::Error>;
 }
 
 pub(super) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
@@ -51,35 +65,14 @@ pub(super) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
     else {
         unreachable!("dispatched by task");
     };
-    let header = ledger.header();
-    let mut region = Region::map(region_bytes, seed)?;
-    let mut calls = Recorder::new();
+    let mut mapper = Mapper::new(Region::map(region_bytes)?, ledger, seed);
     take_place(c"vmaple-mapper", cpu, 0)?;
     // A new thread maps its stacks, for which it needs the lock that the scanners hold, and which the kernel could put into
     // the holes of a fragmented region: so it is up before either is there.
     let thread_b = faults.then(|| start_thread_b(ledger, duration_ns)).transpose()?;
-    for _ in 0..fragment {
-        region.operate()?;
-    }
-    (region.maps, region.unmaps) = (0, 0);
-    header.region.store(region.base.addr() as u64, Relaxed);
-    header.mapped_ns.store(now_ns(), Relaxed);
+    mapper.fragment(fragment)?;
     get_ready(ledger, Phase::Map);
-
-    let begin = now_ns();
-    header.begun_ns.store(begin, Relaxed);
-    let elapsed_ns = loop {
-        let since = now_ns();
-        if since >= begin + duration_ns {
-            break since - begin;
-        }
-        header.call_since_ns.store(since, Relaxed);
-        calls.record(region.operate()?);
-        header.call_since_ns.store(0, Relaxed);
-        header.operations.fetch_add(1, Relaxed);
-        // A signal that ends the sleep early is of no matter.
-        let _ = rustix::thread::nanosleep(&timespec(SLEEP_NS));
-    };
+    mapper.work(duration_ns, || {})?;
     // From here on the process needs the lock for reasons of its own; that is no part of the run.
     tell(DONE)?;
     ledger.wait_for(Phase::Over);
@@ -88,15 +81,7 @@ pub(super) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
             .join()
             .unwrap_or_else(|_| Err(Error::failed("taking page faults", "the thread panicked")))
     });
-    let result = MapperResult {
-        elapsed_ns,
-        maps: region.maps,
-        unmaps: region.unmaps,
-        calls: calls.finish(),
-        faults: faults.transpose()?.map(Faulter::finish),
-    };
-    let json = serde_json::to_vec(&result).map_err(|e| Error::failed("writing the mapper's result", e))?;
-    tell(&json)
+    mapper.report(faults.transpose()?.map(Faulter::finish), None)
 }
 
 /// Starts thread B and waits until it is up; it ends when the run is over.
@@ -108,7 +93,7 @@ fn start_thread_b(ledger: &Arc<Ledger>, duration_ns: u64) -> Result<JoinHandle<R
         move || {
             up.wait();
             ledger.wait_for(Phase::Map);
-            let done = faulter.run(duration_ns, ledger.header());
+            let done = faulter.run(duration_ns, &ledger.header().mapper);
             ledger.wait_for(Phase::Over); // the end of a thread unmaps its stacks
             done.map(|()| faulter)
         }
@@ -119,7 +104,7 @@ fn start_thread_b(ledger: &Arc<Ledger>, duration_ns: u64) -> Result<JoinHandle<R
 }
 
 /// Writes to the controller.
-fn tell(bytes: &[u8]) -> Result<()> {
+pub(super) fn tell(bytes: &[u8]) -> Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written =
@@ -129,68 +114,101 @@ fn tell(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The region, where single pages come and go.
-///
-/// # Invariants
-/// `base..base + pages * page` was mapped for this value alone; no reference into it exists.
-struct Region {
-    base: *mut c_void,
-    pages: u64,
-    page: usize,
+/// A mapper with all that it has done so far.
+pub(super) struct Mapper<'a, C> {
+    calls: C,
+    ledger: &'a Ledger,
+    states: PageStates<'a>,
     rng: fastrand::Rng,
+    latencies: Recorder,
+    elapsed_ns: u64,
     maps: u64,
     unmaps: u64,
 }
 
-impl Region {
-    fn map(bytes: u64, seed: u64) -> Result<Self> {
-        let page = rustix::param::page_size();
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
-        let base = unsafe {
-            rustix::mm::mmap_anonymous(
-                std::ptr::null_mut(),
-                bytes as usize,
-                ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::POPULATE,
-            )
-        }
-        .map_err(|e| Error::failed(format!("mapping a region of {bytes} bytes"), e))?;
-        // INVARIANT: freshly mapped, and the pointer goes nowhere else.
-        Ok(Self {
-            base,
-            pages: bytes / page as u64,
-            page,
+impl<'a, C: Calls> Mapper<'a, C> {
+    /// Of a region with as many pages as the ledger has states, all of which are mapped.
+    pub(super) fn new(calls: C, ledger: &'a Ledger, seed: u64) -> Self {
+        let states = ledger.page_states();
+        (0..states.pages()).for_each(|page| states.settled(page, 0, true));
+        Self {
+            calls,
+            ledger,
+            states,
             rng: fastrand::Rng::with_seed(seed),
+            latencies: Recorder::new(),
+            elapsed_ns: 0,
             maps: 0,
             unmaps: 0,
-        })
+        }
     }
 
-    /// Maps or unmaps one random page; returns how long the call took, in nanoseconds.
-    fn operate(&mut self) -> Result<u64> {
-        let page = self.rng.u64(..self.pages) as usize;
-        let addr = self.base.wrapping_byte_add(page * self.page);
+    /// Makes so many operations that are no part of the run, and says that the region is there.
+    pub(super) fn fragment(&mut self, operations: u64) -> Result<()> {
+        for _ in 0..operations {
+            self.operate(0)?;
+        }
+        (self.maps, self.unmaps) = (0, 0);
+        let words = &self.ledger.header().mapper;
+        words.region.store(self.calls.start(), Relaxed);
+        words.mapped_ns.store(now_ns(), Relaxed);
+        Ok(())
+    }
+
+    /// Maps and unmaps for `duration_ns`, and does `between` between calls, without allocating.
+    pub(super) fn work(&mut self, duration_ns: u64, mut between: impl FnMut()) -> Result<()> {
+        let words = &self.ledger.header().mapper;
+        let begin = now_ns();
+        words.begun_ns.store(begin, Relaxed);
+        let mut index = 0;
+        self.elapsed_ns = loop {
+            let since = now_ns();
+            if since >= begin + duration_ns {
+                break since - begin;
+            }
+            words.call_since_ns.store(since, Relaxed);
+            index += 1;
+            let took = self.operate(index)?;
+            words.call_since_ns.store(0, Relaxed);
+            self.states.completed(index);
+            self.latencies.record(took);
+            between();
+            // A signal that ends the sleep early is of no matter.
+            let _ = rustix::thread::nanosleep(&timespec(SLEEP_NS));
+        };
+        Ok(())
+    }
+
+    /// Maps or unmaps one random page as the `index`th operation; returns how long the call took, in nanoseconds.
+    pub(super) fn operate(&mut self, index: u64) -> Result<u64> {
+        let page = self.rng.u64(..self.states.pages());
         let map = self.rng.bool();
+        self.states.changing(page);
         let begin = now_ns();
         let done = if map {
-            // SAFETY: by the type's invariant the page is this value's and nothing refers into it.
-            unsafe {
-                rustix::mm::mmap_anonymous(
-                    addr,
-                    self.page,
-                    ProtFlags::WRITE,
-                    MapFlags::FIXED | MapFlags::PRIVATE | MapFlags::POPULATE,
-                )
-            }
-            .map(|_| ())
+            self.calls.mmap(page)
         } else {
-            // SAFETY: as above; unmapping a page that is not mapped is no error.
-            unsafe { rustix::mm::munmap(addr, self.page) }
+            self.calls.munmap(page)
         };
         let took = now_ns() - begin;
         let call = if map { "mmap" } else { "munmap" };
         done.map_err(|e| Error::failed(format!("{call} of page {page} of the region"), e))?;
+        self.states.settled(page, index, map);
         *(if map { &mut self.maps } else { &mut self.unmaps }) += 1;
         Ok(took)
+    }
+
+    /// Tells the controller all of it.
+    pub(super) fn report(self, faults: Option<Faults>, inside: Option<Inside>) -> Result<()> {
+        let result = MapperResult {
+            elapsed_ns: self.elapsed_ns,
+            maps: self.maps,
+            unmaps: self.unmaps,
+            calls: self.latencies.finish(),
+            faults,
+            inside,
+        };
+        let json = serde_json::to_vec(&result).map_err(|e| Error::failed("writing the mapper's result", e))?;
+        tell(&json)
     }
 }

@@ -1,12 +1,17 @@
-//! The processes of a run. The program executes itself once for each, with [`COMMAND`] and a specification.
+//! The processes of a run. The program executes itself once for each, with [`COMMAND`] and a specification; for a model, once
+//! for all, which are its threads.
 //!
 //! Standard input of a role is the run's ledger. Roles tell the controller what they have done through it alone, but for
 //! the mapper, which writes a line end to its standard output when its last call has ended, and its result as JSON when
 //! the run is over. Errors go to standard error, which the controller shows when a run fails.
 
+mod address_space;
 mod busy;
 mod janitor;
 mod mapper;
+mod model;
+mod proc_scan;
+mod region;
 mod scanner;
 mod thread_b;
 
@@ -24,8 +29,9 @@ use crate::place;
 use crate::proc_file::ProcFile;
 
 pub(crate) use mapper::{DONE, MapperResult};
+pub(crate) use model::Model;
+pub(crate) use proc_scan::{ProcScan, procmap_query_supported};
 pub(crate) use scanner::Scan;
-pub(crate) use scanner::procmap_query_supported;
 
 /// The subcommand by which a program lets [`run`] take over.
 pub const COMMAND: &str = "__role";
@@ -63,6 +69,7 @@ pub(crate) enum Task {
         cpu: usize,
         spin_ns: Option<u64>,
     },
+    Model(Model),
     Janitor {
         cgroup: PathBuf,
     },
@@ -88,6 +95,7 @@ pub fn run(spec: &str) -> Result<()> {
         Task::Mapper { .. } => mapper::run(&spec.task, &ledger),
         Task::Scanner { .. } => scanner::run(&spec.task, &ledger),
         Task::Busy { .. } => busy::run(&spec.task, &ledger),
+        Task::Model(model) => model::run(&model, &ledger),
         Task::Janitor { .. } => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use crate::clock::{now_ns, timespec};
 use crate::error::{Error, Result};
 use crate::latency::Recorder;
-use crate::ledger::Header;
+use crate::ledger::MapperWords;
 use crate::sample::Faults;
 
 const PERIOD_NS: u64 = 1_000_000;
@@ -149,7 +149,7 @@ impl Faulter {
     }
 
     /// Takes faults for `duration_ns`, without allocating or unmapping.
-    pub(super) fn run(&mut self, duration_ns: u64, header: &Header) -> Result<()> {
+    pub(super) fn run(&mut self, duration_ns: u64, words: &MapperWords) -> Result<()> {
         let (mapped, mapped_faults) = &mut self.mapped;
         let (fresh, fresh_faults) = &mut self.fresh;
         let begin = now_ns();
@@ -159,10 +159,10 @@ impl Faulter {
             if passed >= duration_ns {
                 return Ok(());
             }
-            mapped_faults.record(mapped.fault(&header.mapped_fault_since_ns)?);
+            mapped_faults.record(mapped.fault(&words.mapped_fault_since_ns)?);
             // The first half a step after the begin, the last half a step before the end.
             if used < FRESH && passed >= (2 * used + 1) * duration_ns / (2 * FRESH) {
-                fresh_faults.record(fresh.fault(used, &header.fresh_fault_since_ns));
+                fresh_faults.record(fresh.fault(used, &words.fresh_fault_since_ns));
                 used += 1;
             }
             // A signal that ends the sleep early is of no matter.

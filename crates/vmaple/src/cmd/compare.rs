@@ -50,7 +50,7 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// All series, each under a name that no other has: kernel and file, or else the report's file name, or else its number.
+/// All series, each under a name that no other has: target, file and kernel, or else the report's file name, or else its number.
 fn labelled(reports: &[Report], paths: &[PathBuf]) -> Vec<(String, Series)> {
     let all = || reports.iter().zip(paths).enumerate();
     let with = |name: &dyn Fn(usize, &Report, &PathBuf) -> String| -> Vec<(String, Series)> {
@@ -59,7 +59,7 @@ fn labelled(reports: &[Report], paths: &[PathBuf]) -> Vec<(String, Series)> {
                 let name = name(i, report, path);
                 stats::series(report)
                     .into_iter()
-                    .map(move |series| (format!("{} {name}", series.file), series))
+                    .map(move |series| (format!("{} {name}", series.label()), series))
             })
             .collect()
     };
@@ -93,6 +93,7 @@ fn warn_of_differences(reports: &[Report]) {
             (first.plan.duration_ns != other.plan.duration_ns, "run lengths"),
             (first.plan.slice != other.plan.slice, "slices"),
             (first.plan.region_bytes != other.plan.region_bytes, "region sizes"),
+            (first.plan.freeze != other.plan.freeze, "settings of --freeze"),
             (first.plan.fragment != other.plan.fragment, "fragmentation"),
             (
                 first.plan.busy_duration_ns != other.plan.busy_duration_ns,

@@ -54,6 +54,7 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
         Progress::Up => {}
         Progress::Done(sample) => {
             let cell = Cell {
+                target: sample.target,
                 file: sample.file,
                 busy: sample.busy,
             };
@@ -93,7 +94,8 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
     .place(&allowed_cpus()?)?;
     let ns = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     let preset = Plan::preset(options.preset.into(), placement);
-    Ok(Plan {
+    let plan = Plan {
+        targets: options.target.clone().unwrap_or_default(),
         files: options.file.clone(),
         busy: options.busy.clone().unwrap_or(preset.busy),
         samples: options.samples.unwrap_or(preset.samples),
@@ -104,25 +106,27 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
         faults: !options.no_faults,
         slice: options.slice,
         busy_duration_ns: options.busy_duration.map(ns),
+        freeze: options.freeze,
         placement: preset.placement,
-    }
-    .checked()?)
+    };
+    let plan = match options.target {
+        Some(_) => plan,
+        None => plan.with_possible_targets(),
+    };
+    Ok(plan.checked()?)
 }
 
 /// Tells on standard error what is going to happen.
 fn describe(plan: &Plan) {
+    let targets: Vec<_> = plan.targets.iter().map(|t| t.name()).collect();
     let files: Vec<_> = plan.files.iter().map(|f| f.name()).collect();
     let levels: Vec<_> = plan.busy.iter().map(ToString::to_string).collect();
-    let busiest = plan
-        .cells()
-        .into_iter()
-        .map(|c| plan.processes(c) - 1)
-        .max()
-        .unwrap_or(0);
+    let busiest = plan.cells().into_iter().map(|c| plan.tasks(c) - 1).max().unwrap_or(0);
     eprintln!(
-        "Plan: {} runs of {} (files {}; levels {}; {} samples), about {}.",
+        "Plan: {} runs of {} (targets {}; files {}; levels {}; {} samples), about {}.",
         plan.cells().len() * plan.samples as usize,
         humantime::format_duration(Duration::from_millis(plan.duration_ns / 1_000_000)),
+        targets.join(", "),
         files.join(", "),
         levels.join(", "),
         plan.samples,
@@ -138,8 +142,13 @@ fn describe(plan: &Plan) {
 }
 
 fn describe_run(cell: Cell, sample: u32, plan: &Plan) -> String {
-    let file = cell.file.map_or("nobody reads", |f| f.name());
-    format!("{file}, {} busy, sample {} of {}", cell.busy, sample + 1, plan.samples)
+    let (target, file) = (cell.target, cell.file.map_or("nobody reads", |f| f.name()));
+    format!(
+        "{target}, {file}, {} busy, sample {} of {}",
+        cell.busy,
+        sample + 1,
+        plan.samples
+    )
 }
 
 /// Drawn between runs only: a ticker would be a load of its own. Hidden where standard error is no terminal.
@@ -214,22 +223,23 @@ fn plot(report: &Report) -> vmaple_repro::Result<String> {
         "Worst case of mmap() and munmap() while others read the process's memory map, Linux {}",
         report.machine.release
     );
-    let series: Vec<_> = stats::series(report)
-        .into_iter()
-        .map(|s| (s.file.to_string(), s))
-        .collect();
+    let series: Vec<_> = stats::series(report).into_iter().map(|s| (s.label(), s)).collect();
     report::svg(&title, &series)
 }
 
 fn tables(report: &Report) -> String {
     let mut text = String::new();
-    for series in stats::series(report) {
-        let heading = report::heading(report, series.file);
+    let all = stats::series(report);
+    for series in &all {
+        let heading = report::heading(report, series.target, series.file);
         text += &format!(
             "{heading}\n\n{}\n{}\n",
-            report::talk_table(&series),
-            report::details(&series)
+            report::talk_table(series),
+            report::details(series)
         );
+    }
+    if let Some(cure) = report::cure(&all) {
+        text += &format!("{cure}\n");
     }
     text += &format!("{}\n", report::noise_line(report));
     if report.interrupted {

@@ -1,0 +1,153 @@
+//! /proc/PID/maps of the address spaces of [`vmaple_mm`]: the kernel's text byte for byte, or records, for readers that delay
+//! nobody.
+//!
+//! - [`Maps`]: an open file. [`read`](Maps::read) is seq_file's protocol, a page of whole lines at a time;
+//!   [`next_record`](Maps::next_record) gives [`VmaRecord`]s instead; [`query`](Maps::query) is the ioctl `PROCMAP_QUERY`.
+//! - [`Maps::snapshot`]: the same, of one instant of the whole address space.
+//! - [`VmaRecord::write_line`]: the text of a record from wherever.
+//!
+//! `no_std` with `alloc`. The feature `std` (default) adds [`std::io::Read`], `serde` makes records serializable.
+//!
+//! ```
+//! use std::io::Read;
+//! use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
+//! use vmaple_proc::Maps;
+//!
+//! let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+//! let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
+//! mm.mmap(VirtAddr(0x10000), 0x3000, Prot::READ | Prot::WRITE, flags, None, 0)?;
+//! mm.mprotect(VirtAddr(0x11000), 0x1000, Prot::READ)?;
+//! mm.brk(VirtAddr(mm.layout().start_brk + 0x2000));
+//!
+//! let mut text = String::new();
+//! Maps::open(&mm)?.read_to_string(&mut text)?;
+//! assert_eq!(text, "\
+//! 00010000-00011000 rw-p 00000000 00:00 0 \n\
+//! 00011000-00012000 r--p 00000000 00:00 0 \n\
+//! 00012000-00013000 rw-p 00000000 00:00 0 \n\
+//! 555555559000-55555555b000 rw-p 00000000 00:00 0                          [heap]\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What a reader may see
+//!
+//! A scan begins at the lowest address and goes on until a read returns 0. It is made of steps: one for each buffer of text,
+//! one for each record. Each step finds its place by address: next is the first VMA that ends above the cursor, and the
+//! cursor is then its end. The address space may change between any two steps, but
+//!
+//! - **Each line is of some instant** within the scan: all its fields are those of one VMA, or of the part of it at and above
+//!   the cursor, where the VMA begins below it because it grew or was merged since. Of a file's VMA that part has its own
+//!   offset. A record has the VMA's true range, and [`new_from`](VmaRecord::new_from).
+//! - **Lines ascend and never overlap.** No address is in two of them.
+//! - **What is mapped all the time is covered.** An address that is mapped from the scan's beginning to its end lies in some
+//!   line, however often its mapping is split, merged or replaced meanwhile.
+//! - **What is untouched appears exactly once**, whole and as it is: a VMA that is the same all the time.
+//! - A buffer of text is *one* instant: its lines are all that there was then from the cursor to where it ends. Reads that
+//!   leave some of a buffer for the next read do not render it anew.
+//! - What is moved to another address may be missed or seen twice. A scan ends, since the cursor only rises, but it may have
+//!   more lines than there were mappings when it began.
+//!
+//! A [snapshot](Maps::snapshot) is one instant from the first line to the last, for any number of scans.
+//!
+//! The kernel promises less: it shows a VMA whole that grew over the cursor, so lines may overlap, and each line is of an instant
+//! of its own. Without changes meanwhile the text is the same.
+//!
+//! `tests/contract.rs` checks every rule against the log of writers that split, merge, grow, shrink, fill and move mappings.
+//!
+//! # Nobody waits for a reader
+//!
+//! A read renders into a buffer of its own in one section of [`vmaple_mm`], which has ended before a byte is copied to the
+//! caller. With a [`MapleStore`](vmaple_mm::MapleStore) no writer waits for a section, so a reader that is stopped, anywhere
+//! and for ever, delays no call of the application and makes none fail. It keeps in memory what was mapped when its section
+//! began, and a constant (the bound of `vmaple_rcu`); what is mapped and unmapped meanwhile is freed. An open file that nobody
+//! reads keeps nothing, a snapshot what was mapped when it was taken, until it is dropped.
+//!
+//! Reading allocates nothing, so there is no lock of the allocator either. Only a line longer than the buffer, and a record's name
+//! longer than any before it, make a buffer grow, outside of the section.
+//!
+//! With `RbStore`, the model of Linux v5.4, the same is read, but a section is the semaphore held for reading: writers wait for
+//! it, and behind them other readers. `tests/waits.rs` has who waits for whom, as a table that is checked.
+//!
+//! # A cached map
+//!
+//! A monitor that comes back often need not read what did not change: [`change`](vmaple_mm::MmRef::change) is a look at one
+//! word. The same even number before and after a scan says that the scan is one state, and still the current one. How
+//! many mappings there are is as cheap: [`map_count`](vmaple_mm::MmRef::map_count).
+//!
+//! ```
+//! use std::io::Read;
+//! use vmaple_mm::{Layout, Limits, MapFlags, Mm, MmReader, MmRef, Prot, VirtAddr};
+//! use vmaple_proc::Maps;
+//!
+//! struct Cached {
+//!     mm: MmRef,
+//!     maps: Maps,
+//!     text: String,
+//!     /// The address space's number when the text was read; odd: the text is not known to be one state.
+//!     change: u64,
+//! }
+//!
+//! impl Cached {
+//!     fn text(&mut self) -> std::io::Result<&str> {
+//!         let now = self.mm.change();
+//!         if now != self.change || now % 2 == 1 {
+//!             self.text.clear();
+//!             self.maps.rewind();
+//!             self.maps.read_to_string(&mut self.text)?;
+//!             self.change = if self.mm.change() == now { now } else { 1 };
+//!         }
+//!         Ok(&self.text)
+//!     }
+//! }
+//!
+//! let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+//! let mut cached = Cached { mm: mm.grab(), maps: Maps::open(&mm)?, text: String::new(), change: 1 };
+//! assert_eq!(cached.text()?, "");
+//! let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
+//! mm.mmap(VirtAddr(0x10000), 0x3000, Prot::READ, flags, None, 0)?;
+//! assert_eq!(cached.text()?, "00010000-00013000 r--p 00000000 00:00 0 \n");
+//! assert_eq!(mm.map_count(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Records as JSON
+//!
+//! With the feature `serde`, permissions and names are text:
+//!
+#![cfg_attr(feature = "serde", doc = "```")]
+#![cfg_attr(not(feature = "serde"), doc = "```ignore")]
+//! use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
+//! use vmaple_proc::Maps;
+//!
+//! let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+//! let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
+//! mm.mmap(VirtAddr(0x10000), 0x3000, Prot::READ, flags, None, 0)?;
+//! let mut maps = Maps::open(&mm)?;
+//! let json = serde_json::to_value(maps.next_record()?)?;
+//! assert_eq!(json["start"], 0x10000);
+//! assert_eq!(json["perms"], "r--p");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Who may read
+//!
+//! The kernel lets those read who may trace the process (`ptrace_may_access()`), and knows which process a PID means. This crate
+//! knows neither processes nor users: who has a reference to an address space may read it. Whoever serves its text to others
+//! has to check, at each open as the kernel does, and keep the reference of the process that was meant.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod line;
+mod maps;
+mod query;
+mod record;
+mod source;
+
+pub use line::TooShort;
+pub use maps::Maps;
+pub use query::QueryFlags;
+pub use record::{Name, Perms, VmaRecord};
+pub use source::Source;

@@ -1,0 +1,227 @@
+//! A call: done to the kernel, done to the model, and written down.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::MetadataExt;
+
+use vmaple_mm::{Error, Kref, MapFlags, Mm, Prot, VirtAddr, VmaStore};
+
+use super::window::{Free, PAGE};
+
+/// A call to an address space.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    Mmap {
+        addr: u64,
+        len: u64,
+        prot: u32,
+        flags: u32,
+        file: Option<usize>,
+        offset: u64,
+    },
+    Munmap {
+        addr: u64,
+        len: u64,
+    },
+    Mprotect {
+        addr: u64,
+        len: u64,
+        prot: u32,
+    },
+    Brk {
+        addr: u64,
+    },
+    Name {
+        addr: u64,
+        len: u64,
+        name: Option<&'static CStr>,
+    },
+}
+
+/// What mappings are made of: two open files of one object, and one of another.
+pub(crate) struct Files([File; 3]);
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        let memfd = |name: &CStr| {
+            // SAFETY: the name ends with a zero.
+            let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+            assert!(fd >= 0, "memfd_create: {}", std::io::Error::last_os_error());
+            // SAFETY: the file is new, and nobody else's.
+            unsafe { File::from_raw_fd(fd) }
+        };
+        let one = memfd(c"one");
+        let again = File::options()
+            .read(true)
+            .write(true)
+            .open(format!("/proc/self/fd/{}", one.as_raw_fd()));
+        Self([one, again.unwrap(), memfd(c"other")])
+    }
+
+    /// The same for a model: as many files, of the same names and numbers.
+    pub(crate) fn of_model(&self) -> Vec<Kref<vmaple_mm::File>> {
+        let file = |file: &File| {
+            let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+            let metadata = file.metadata().unwrap();
+            let dev = (libc::major(metadata.dev()), libc::minor(metadata.dev()));
+            vmaple_mm::File::new(dev, metadata.ino(), path.into_os_string().into_encoded_bytes()).unwrap()
+        };
+        self.0.iter().map(file).collect()
+    }
+}
+
+impl Op {
+    pub(crate) fn on_kernel(&self, free: &mut Free, files: &Files) -> Result<u64, i32> {
+        let child = &mut free.child;
+        match *self {
+            Self::Mmap {
+                addr,
+                len,
+                prot,
+                flags,
+                file,
+                offset,
+            } => {
+                let fd = file.map_or(u64::MAX, |file| files.0[file].as_raw_fd() as u64);
+                let done = child.call(
+                    libc::SYS_mmap,
+                    &[addr, len, u64::from(prot), u64::from(flags), fd, offset],
+                );
+                // Where there was room only below vm.mmap_min_addr.
+                let is_fixed = flags & (MapFlags::FIXED | MapFlags::FIXED_NOREPLACE).bits() != 0;
+                done.map_err(|errno| match errno {
+                    libc::EPERM if free.is_low_free && !is_fixed => libc::ENOMEM,
+                    errno => errno,
+                })
+            }
+            Self::Munmap { addr, len } => child.call(libc::SYS_munmap, &[addr, len]),
+            Self::Mprotect { addr, len, prot } => child.call(libc::SYS_mprotect, &[addr, len, u64::from(prot)]),
+            Self::Brk { addr } => child.call(libc::SYS_brk, &[addr]),
+            Self::Name { addr, len, name } => {
+                let (set, what) = (libc::PR_SET_VMA as u64, libc::PR_SET_VMA_ANON_NAME as u64);
+                let name = name.map_or(0, |name| name.as_ptr() as u64);
+                child.call(libc::SYS_prctl, &[set, what, addr, len, name])
+            }
+        }
+    }
+
+    pub(crate) fn on_model<S: VmaStore>(&self, mm: &Mm<S>, files: &[Kref<vmaple_mm::File>]) -> Result<u64, Error> {
+        let prot = Prot::from_bits_retain;
+        match *self {
+            Self::Mmap {
+                addr,
+                len,
+                prot: bits,
+                flags,
+                file,
+                offset,
+            } => {
+                let (flags, file) = (MapFlags::from_bits_retain(flags), file.map(|file| &files[file]));
+                mm.mmap(VirtAddr(addr), len, prot(bits), flags, file, offset)
+                    .map(|addr| addr.0)
+            }
+            Self::Munmap { addr, len } => mm.munmap(VirtAddr(addr), len).map(|()| 0),
+            Self::Mprotect { addr, len, prot: bits } => mm.mprotect(VirtAddr(addr), len, prot(bits)).map(|()| 0),
+            Self::Brk { addr } => Ok(mm.brk(VirtAddr(addr)).0),
+            Self::Name { addr, len, name } => mm
+                .set_anon_vma_name(VirtAddr(addr), len, name.map(CStr::to_bytes))
+                .map(|()| 0),
+        }
+    }
+
+    /// The error that a result is; of brk(2), which has none, that of brk(3).
+    pub(crate) fn errno(&self, result: Result<u64, i32>) -> Option<i32> {
+        match (self, result) {
+            (Self::Brk { addr }, Ok(brk)) => (brk != *addr).then_some(libc::ENOMEM),
+            (_, result) => result.err(),
+        }
+    }
+
+    /// Whether the kernel, failing as the model did, leaves mappings split that the model leaves whole.
+    pub(crate) fn leaves_splits(&self, error: &Error, mut mapped: impl Iterator<Item = Range<u64>>) -> bool {
+        let cuts = |range: &Range<u64>, addr: u64| range.start < addr && addr < range.end;
+        match *self {
+            // The mappings that it cuts are split before RLIMIT_AS and RLIMIT_DATA are looked at.
+            Self::Mmap { addr, len, flags, .. } if error.why.contains("RLIMIT") => {
+                flags & MapFlags::FIXED.bits() != 0
+                    && mapped.any(|range| cuts(&range, addr) || cuts(&range, addr + len.next_multiple_of(PAGE)))
+            }
+            // A mapping of which the middle becomes another is split twice, of which the second may be one too many.
+            Self::Mprotect { addr, len, .. } | Self::Name { addr, len, .. } if error.why.contains("max_map_count") => {
+                mapped.any(|range| cuts(&range, addr) && cuts(&range, addr + len.next_multiple_of(PAGE)))
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Mmap { .. } => "mmap",
+            Self::Munmap { .. } => "munmap",
+            Self::Mprotect { .. } => "mprotect",
+            Self::Brk { .. } => "brk",
+            Self::Name { .. } => "set_anon_vma_name",
+        }
+    }
+
+    /// Whether it leaves alone what is outside of the window: it is within, changes nothing that is mapped, or is sure to
+    /// fail.
+    pub(crate) fn is_harmless(&self, free: &Free, window: &Range<u64>) -> bool {
+        let (addr, len) = match *self {
+            Self::Brk { .. } => return true,
+            Self::Mmap { flags, .. } if flags & MapFlags::FIXED_NOREPLACE.bits() != 0 => return true,
+            Self::Mmap { flags, .. } if flags & MapFlags::FIXED.bits() == 0 => return true,
+            Self::Mmap { addr, len, .. }
+            | Self::Munmap { addr, len }
+            | Self::Mprotect { addr, len, .. }
+            | Self::Name { addr, len, .. } => (addr, len),
+        };
+        let end = len.checked_next_multiple_of(PAGE).and_then(|len| addr.checked_add(len));
+        let Some(end) = end else { return true };
+        let above = end > free.task_size && !matches!(self, Self::Mprotect { .. } | Self::Name { .. });
+        let below = addr < free.min_addr && matches!(self, Self::Mmap { .. });
+        let within = window.start <= addr && end <= window.end;
+        !addr.is_multiple_of(PAGE) || len == 0 || addr >= free.task_size || above || below || within
+    }
+
+    /// As a call in Rust, with addresses relative to the window where they are near to it.
+    pub(crate) fn display(&self, window: &Range<u64>) -> String {
+        let near = window.start - 16 * PAGE..window.end + 16 * PAGE;
+        let place = |addr: u64| {
+            let relative = addr.wrapping_sub(window.start).cast_signed();
+            match near.contains(&addr) {
+                true if relative < 0 => format!("w - {:#x}", -relative),
+                true => format!("w + {relative:#x}"),
+                false => format!("{addr:#x}"),
+            }
+        };
+        match *self {
+            Self::Mmap {
+                addr,
+                len,
+                prot,
+                flags,
+                file,
+                offset,
+            } => {
+                let (prot, flags) = (Prot::from_bits_retain(prot), MapFlags::from_bits_retain(flags));
+                format!(
+                    "mmap({}, {len:#x}, {prot:?}, {flags:?}, {file:?}, {offset:#x})",
+                    place(addr)
+                )
+            }
+            Self::Munmap { addr, len } => format!("munmap({}, {len:#x})", place(addr)),
+            Self::Mprotect { addr, len, prot } => {
+                format!(
+                    "mprotect({}, {len:#x}, {:?})",
+                    place(addr),
+                    Prot::from_bits_retain(prot)
+                )
+            }
+            Self::Brk { addr } => format!("brk({})", place(addr)),
+            Self::Name { addr, len, name } => format!("set_anon_vma_name({}, {len:#x}, {name:?})", place(addr)),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Threads that stop at a point of their own choice until they are let go, and locks that count who waits.
+
+#![allow(dead_code)] // each test uses some of it
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+
+use lock_api::{GuardSend, RawMutex, RawRwLock, RawRwLockFair};
+use vmaple_mm::store::Call;
+use vmaple_mm::{MmState, SnapshotStore, Vma, VmaRead, VmaStore};
+use vmaple_rcu::AllocError;
+
+/// Where a thread may stop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Point {
+    /// A section has begun.
+    Begin,
+    /// A VMA is about to be looked for.
+    Find,
+    /// The next VMA was reached.
+    Next,
+    /// The writers' lock was taken.
+    Locked,
+}
+
+/// Where a thread that stops meets another, and where it is let go.
+pub(crate) struct Gate {
+    stopped: Barrier,
+    go: Barrier,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            stopped: Barrier::new(2),
+            go: Barrier::new(2),
+        })
+    }
+
+    /// Stops until it is let go.
+    pub(crate) fn stop(&self) {
+        self.stopped.wait();
+        self.go.wait();
+    }
+
+    /// Waits until a thread has stopped.
+    pub(crate) fn wait(&self) {
+        self.stopped.wait();
+    }
+
+    /// Lets the thread go that has stopped.
+    pub(crate) fn go(&self) {
+        self.go.wait();
+    }
+}
+
+thread_local! {
+    static STOP: Cell<Option<(Point, u64, Arc<Gate>)>> = const { Cell::new(None) };
+}
+
+/// This thread is to stop at a point, after it has passed so many of its kind.
+pub(crate) fn stop_at(point: Point, after: u64, gate: &Arc<Gate>) {
+    STOP.set(Some((point, after, Arc::clone(gate))));
+}
+
+/// This thread is not to stop any more; whether it was still to.
+pub(crate) fn never_stopped() -> bool {
+    STOP.take().is_some()
+}
+
+fn reached(point: Point) {
+    match STOP.take() {
+        Some((wanted, 0, gate)) if wanted == point => gate.stop(),
+        Some((wanted, left, gate)) if wanted == point => STOP.set(Some((wanted, left - 1, gate))),
+        other => STOP.set(other),
+    }
+}
+
+/// A store whose readers may stop at each access.
+pub(crate) struct Stopping<S>(pub(crate) S);
+
+pub(crate) struct StoppingSection<V>(V);
+
+impl<V: VmaRead> VmaRead for StoppingSection<V> {
+    fn find(&self, addr: u64) -> Option<&Vma> {
+        reached(Point::Find);
+        self.0.find(addr)
+    }
+
+    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+        reached(Point::Find);
+        self.0.find_prev(addr)
+    }
+
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+        reached(Point::Find);
+        self.0.iter_from(addr).inspect(|_| reached(Point::Next))
+    }
+}
+
+impl<S: VmaStore> VmaStore for Stopping<S> {
+    type Reader<'s> = S::Reader<'s>;
+    type Section<'r> = StoppingSection<S::Section<'r>>;
+    type Write<'s> = S::Write<'s>;
+
+    fn new(state: MmState) -> Result<Self, AllocError> {
+        S::new(state).map(Self)
+    }
+
+    fn reader(&self) -> Result<Self::Reader<'_>, AllocError> {
+        self.0.reader()
+    }
+
+    fn read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r> {
+        let section = StoppingSection(S::read_lock(reader));
+        reached(Point::Begin);
+        section
+    }
+
+    fn write(&self, vmas: usize, call: &Call) -> Result<Self::Write<'_>, AllocError> {
+        self.0.write(vmas, call)
+    }
+
+    fn trim(&self, call: &Call) {
+        self.0.trim(call);
+    }
+}
+
+impl<S: SnapshotStore> SnapshotStore for Stopping<S> {
+    type Snapshot = S::Snapshot;
+
+    fn snapshot(&self, call: &Call) -> Result<Self::Snapshot, AllocError> {
+        self.0.snapshot(call)
+    }
+}
+
+/// A writers' lock; [`MUTEX_WAITS`] counts those who find it taken.
+pub(crate) struct Mutex(parking_lot::RawMutex);
+
+/// A semaphore of readers and writers; [`RWLOCK_WAITS`] counts those who have to wait.
+pub(crate) struct RwLock(parking_lot::RawRwLock);
+
+pub(crate) static MUTEX_WAITS: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static RWLOCK_WAITS: AtomicUsize = AtomicUsize::new(0);
+
+/// Takes a lock at once, or counts and waits.
+fn take(waits: &AtomicUsize, try_lock: impl FnOnce() -> bool, lock: impl FnOnce()) {
+    if !try_lock() {
+        waits.fetch_add(1, Ordering::SeqCst);
+        lock();
+    }
+}
+
+// SAFETY: the inner lock is one.
+unsafe impl RawMutex for Mutex {
+    const INIT: Self = Self(parking_lot::RawMutex::INIT);
+    type GuardMarker = GuardSend;
+
+    fn lock(&self) {
+        take(&MUTEX_WAITS, || self.0.try_lock(), || self.0.lock());
+        reached(Point::Locked);
+    }
+
+    fn try_lock(&self) -> bool {
+        self.0.try_lock()
+    }
+
+    unsafe fn unlock(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.unlock() }
+    }
+}
+
+// SAFETY: the inner lock is one.
+unsafe impl RawRwLock for RwLock {
+    const INIT: Self = Self(parking_lot::RawRwLock::INIT);
+    type GuardMarker = GuardSend;
+
+    fn lock_shared(&self) {
+        take(&RWLOCK_WAITS, || self.0.try_lock_shared(), || self.0.lock_shared());
+    }
+
+    fn try_lock_shared(&self) -> bool {
+        self.0.try_lock_shared()
+    }
+
+    unsafe fn unlock_shared(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.unlock_shared() }
+    }
+
+    fn lock_exclusive(&self) {
+        take(
+            &RWLOCK_WAITS,
+            || self.0.try_lock_exclusive(),
+            || self.0.lock_exclusive(),
+        );
+        reached(Point::Locked);
+    }
+
+    fn try_lock_exclusive(&self) -> bool {
+        self.0.try_lock_exclusive()
+    }
+
+    unsafe fn unlock_exclusive(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.unlock_exclusive() }
+    }
+}
+
+// SAFETY: the inner lock is one.
+unsafe impl RawRwLockFair for RwLock {
+    unsafe fn unlock_shared_fair(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.unlock_shared_fair() }
+    }
+
+    unsafe fn unlock_exclusive_fair(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.unlock_exclusive_fair() }
+    }
+}

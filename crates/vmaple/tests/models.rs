@@ -1,0 +1,137 @@
+//! Real, short experiments on models: the same order and rules as with the kernel's processes, in threads.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod running;
+
+use std::fs;
+use std::path::Path;
+
+use running::{outcome, roles_of, start_and_wait_for_roles, vmaple_with, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use vmaple_repro::plan::SETTLE_NS;
+use vmaple_repro::report::Report;
+use vmaple_repro::sample::Seen;
+use vmaple_repro::target::Target;
+
+fn load(path: &Path) -> Report {
+    Report::from_json(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = "repro --target v5.4,maple --busy 0,3 --samples 1 --duration 300ms --region 4MiB --fragment 100 \
+                --export-json {}/a.json --export-csv {}/a.csv --export-svg {}/a.svg --export-markdown {}/a.md";
+    let (code, out, err) = outcome(vmaple_with(args, dir.path()));
+    assert_eq!(code, 0, "{err}");
+    let report = load(&dir.path().join("a.json"));
+    assert_eq!(Report::from_json(&report.to_json().unwrap()).unwrap(), report);
+    let order: Vec<_> = report.samples.iter().map(|s| (s.busy, s.target)).collect();
+    let (v54, maple) = (Target::V54, Target::Maple);
+    assert_eq!(order, [(0, v54), (0, maple), (3, v54), (3, maple)]);
+    for sample in &report.samples {
+        assert!(sample.operations > 0 && !sample.hang);
+        assert_eq!(sample.calls.count, sample.operations);
+        assert_eq!(sample.maps + sample.unmaps, sample.operations);
+        assert!(sample.faults.is_none());
+        let inside = sample.inside.as_ref().unwrap();
+        // Each call takes the lock; fragments are not counted.
+        assert_eq!(inside.held.count, sample.operations);
+    }
+    for sample in &report.samples[2..] {
+        let t = sample.timeline;
+        assert!(t.scanners_go_ns > 0 && t.first_scan_ns >= t.scanners_go_ns, "{t:?}");
+        assert!(t.busy_go_ns >= t.scanners_go_ns + SETTLE_NS, "{t:?}");
+        assert!(t.busy_up_ns >= t.busy_go_ns && t.first_call_ns >= t.busy_up_ns, "{t:?}");
+        assert!(sample.longest_scan_ns > 0);
+        // Either model shows each line as it was at some instant.
+        assert_eq!(sample.seen, Some(Seen::default()));
+    }
+    for part in [
+        "maps of the model v5.4 (VMAs only: no page tables, no page faults) | mapper CPU",
+        "maps of the model maple",
+        "The writers' lock",
+        "#Busy |   Median   Minimum   Maximum #Hangs |   Median   Minimum   Maximum #Hangs\n    0 |",
+    ] {
+        assert!(out.contains(part), "no '{part}' in {out}");
+    }
+    let read = |name| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert!(read("a.csv").contains("\nv5.4,maps,3,") && read("a.md").contains("model maple"));
+    assert!(read("a.svg").contains("maple maps"));
+    let (code, out, err) = outcome(vmaple_with("compare {}/a.json", dir.path()));
+    assert!(code == 0 && out.contains("v5.4 maps"), "{out}{err}");
+}
+
+#[test]
+fn a_reader_that_stopped_makes_v5_4_hang_and_maple_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("a.json");
+    let args = "repro --freeze --busy 2 --samples 1 --duration 200ms --export-json {}";
+    let (code, out, err) = outcome(vmaple_with(args, &json));
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("frozen in a read") && out.contains(" >="), "{out}");
+    let report = load(&json);
+    let [v54, maple] = report.samples.as_slice() else {
+        panic!("{} samples", report.samples.len());
+    };
+    // Its first call waited until the readers were let go; what it would have taken nobody knows.
+    assert!(v54.hang && v54.cut_short && v54.operations == 1, "{v54:?}");
+    assert_eq!(v54.inside.as_ref().unwrap().writer_waits, 1);
+    assert!(!maple.hang && !maple.cut_short && maple.operations > 1, "{maple:?}");
+    let inside = maple.inside.as_ref().unwrap();
+    assert!(inside.writer_waits == 0 && inside.oldest_section_eras > 0 && inside.deferred_bytes > 0);
+    for sample in [v54, maple] {
+        assert!(sample.scans == 0 && sample.seen.is_none() && sample.longest_scan_ns > 0);
+    }
+    assert!(!err.contains("preempted") && !err.contains("starved"), "{err}");
+}
+
+#[test]
+fn threads_of_a_model_are_placed_as_processes_are() {
+    let mut child = start_and_wait_for_roles("repro --target v5.4 --busy 2 --samples 1 --duration 300ms", 1);
+    let (model, spec) = roles_of(child.id()).remove(0);
+    assert!(spec.contains("\"v5.4\""), "{spec}");
+    let thread = |task: fs::DirEntry| {
+        let read = |name| fs::read_to_string(task.path().join(name)).ok();
+        let status = read("status")?;
+        let cpus = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:"))?;
+        // The nineteenth field of all, of which the second is the name in parentheses.
+        let nice = read("stat")?.rsplit_once(')')?.1.split_whitespace().nth(16)?.to_owned();
+        Some(format!("{} {} {nice}", read("comm")?.trim(), cpus.trim()))
+    };
+    let cpus = vmaple_repro::place::allowed_cpus().unwrap();
+    let (mapper, busy) = (cpus[0], cpus[cpus.len() - 1]);
+    let busy_task = format!("vmaple-busy {busy} 0");
+    let scanner = format!("vmaple-scanner {busy} 15");
+    let expected = [
+        &busy_task,
+        &busy_task,
+        &format!("vmaple-mapper {mapper} 0"),
+        &scanner,
+        &scanner,
+    ];
+    wait_until("its threads to be placed", || {
+        let tasks = fs::read_dir(format!("/proc/{model}/task")).unwrap();
+        let mut threads: Vec<_> = tasks.flatten().filter_map(thread).collect();
+        threads.sort_unstable();
+        threads.iter().eq(expected)
+    });
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_model_that_dies_fails_its_run() {
+    let child = start_and_wait_for_roles("repro --target maple --busy 2 --samples 1 --duration 2s", 1);
+    let controller = child.id();
+    let (model, _) = roles_of(controller).remove(0);
+    kill_process(Pid::from_raw(model).unwrap(), Signal::KILL).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        err.contains(&format!("running the model (PID {model}): it was killed by signal 9")),
+        "{err}"
+    );
+    assert_eq!(roles_of(controller), []);
+}

@@ -100,6 +100,8 @@ mod modify;
 mod mprotect;
 mod munmap;
 mod primitive;
+#[cfg(feature = "std")]
+mod rwsem;
 mod slab;
 mod state;
 pub mod store;
@@ -115,6 +117,8 @@ pub use kref::Kref;
 pub use layout::Layout;
 pub use limits::Limits;
 pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX};
+#[cfg(feature = "std")]
+pub use rwsem::RwSem;
 pub use state::MmState;
 #[cfg(feature = "std")]
 pub use store::RbStore;

@@ -15,7 +15,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use lock_api::{RawMutex, RawRwLock, RawRwLockFair};
+use lock_api::{RawMutex, RawRwLock};
+use vmaple_mm::RwSem;
 
 use crate::clock::now_ns;
 use crate::latency::Latencies;
@@ -159,9 +160,9 @@ unsafe impl RawMutex for CountedMutex {
     }
 }
 
-/// A lock that readers share, and that a waiting writer keeps new ones out of.
+/// The semaphore of the v5.4 model.
 pub(crate) struct CountedRwLock {
-    raw: parking_lot::RawRwLock,
+    raw: RwSem,
     hold: Hold,
 }
 
@@ -169,11 +170,11 @@ pub(crate) struct CountedRwLock {
 unsafe impl RawRwLock for CountedRwLock {
     #[allow(clippy::declare_interior_mutable_const)] // lock_api makes locks so
     const INIT: Self = Self {
-        raw: parking_lot::RawRwLock::INIT,
+        raw: RwSem::INIT,
         hold: Hold::new(),
     };
 
-    type GuardMarker = <parking_lot::RawRwLock as RawRwLock>::GuardMarker;
+    type GuardMarker = <RwSem as RawRwLock>::GuardMarker;
 
     fn lock_shared(&self) {
         if !self.raw.try_lock_shared() {
@@ -210,19 +211,6 @@ unsafe impl RawRwLock for CountedRwLock {
     unsafe fn unlock_exclusive(&self) {
         // SAFETY: the caller holds the lock.
         self.hold.end(|| unsafe { self.raw.unlock_exclusive() });
-    }
-}
-
-// SAFETY: as above; only whom the raw lock lets in next differs.
-unsafe impl RawRwLockFair for CountedRwLock {
-    unsafe fn unlock_shared_fair(&self) {
-        // SAFETY: the caller holds a share.
-        unsafe { self.raw.unlock_shared_fair() };
-    }
-
-    unsafe fn unlock_exclusive_fair(&self) {
-        // SAFETY: the caller holds the lock.
-        self.hold.end(|| unsafe { self.raw.unlock_exclusive_fair() });
     }
 }
 

@@ -1,8 +1,7 @@
 //! Linux v5.4: VMAs in a red-black tree, under a reader-writer semaphore (`mmap_sem`) that readers hold.
 //!
-//! The semaphore is fair: who waits gets it in order, and a writer that waits keeps later readers out. It sleeps. These are
-//! what makes the talk's problem: a reader that is preempted while it holds it stops the writers, and behind them everybody.
-//! `parking_lot`'s lock is such a one if it is always handed over ([`RawRwLockFair`]); tests say so.
+//! The semaphore ([`RwSem`]) is what makes the talk's problem: a reader that is preempted while it holds it, or that is handed it
+//! in its sleep, stops the writers, and behind them everybody.
 //!
 //! VMAs are freed at once, since who reads them holds the semaphore. Where v5.4 finds a gap by what its tree knows of gaps
 //! below each node, this one looks at one VMA after the other: no faster than v5.4, and used by no measurement.
@@ -14,10 +13,11 @@ use core::ptr::NonNull;
 
 use intrusive_collections::rbtree::AtomicLinkOps;
 use intrusive_collections::{Adapter, Bound, KeyAdapter, PointerOps, RBTree, RBTreeAtomicLink};
-use lock_api::{RawRwLock, RawRwLockFair, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use lock_api::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use vmaple_rcu::AllocError;
 
 use super::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
+use crate::rwsem::RwSem;
 use crate::slab::{NewSlab, Slab, SlabBox};
 use crate::state::MmState;
 use crate::vma::Vma;
@@ -112,7 +112,7 @@ struct Protected {
 /// VMAs under a reader-writer semaphore, as in Linux v5.4. `L` is the semaphore.
 ///
 /// Who waits: a writer for the readers and writers before it, a reader for the writers before it.
-pub struct RbStore<L: RawRwLock + RawRwLockFair = parking_lot::RawRwLock> {
+pub struct RbStore<L: RawRwLock = RwSem> {
     mmap_sem: RwLock<L, Protected>,
 }
 
@@ -186,72 +186,32 @@ impl Protected {
 }
 
 /// The semaphore, held for reading.
-pub struct RbSection<'r, L: RawRwLock + RawRwLockFair = parking_lot::RawRwLock>(
-    Option<RwLockReadGuard<'r, L, Protected>>,
-);
+pub struct RbSection<'r, L: RawRwLock = RwSem>(RwLockReadGuard<'r, L, Protected>);
 
 /// The semaphore, held for writing, with a transaction.
-pub struct RbWrite<'s, L: RawRwLock + RawRwLockFair = parking_lot::RawRwLock>(
-    Option<RwLockWriteGuard<'s, L, Protected>>,
-);
+pub struct RbWrite<'s, L: RawRwLock = RwSem>(RwLockWriteGuard<'s, L, Protected>);
 
-impl<L: RawRwLock + RawRwLockFair> RbSection<'_, L> {
-    fn protected(&self) -> &Protected {
-        match &self.0 {
-            Some(protected) => protected,
-            None => unreachable!("there until it is dropped"),
-        }
-    }
-}
-
-impl<L: RawRwLock + RawRwLockFair> Drop for RbSection<'_, L> {
+impl<L: RawRwLock> Drop for RbWrite<'_, L> {
+    /// Undoes what was not published.
     fn drop(&mut self) {
-        if let Some(guard) = self.0.take() {
-            RwLockReadGuard::unlock_fair(guard);
-        }
-    }
-}
-
-impl<L: RawRwLock + RawRwLockFair> RbWrite<'_, L> {
-    fn protected(&self) -> &Protected {
-        match &self.0 {
-            Some(protected) => protected,
-            None => unreachable!("there until it is dropped"),
-        }
-    }
-
-    fn protected_mut(&mut self) -> &mut Protected {
-        match &mut self.0 {
-            Some(protected) => protected,
-            None => unreachable!("there until it is dropped"),
-        }
-    }
-}
-
-impl<L: RawRwLock + RawRwLockFair> Drop for RbWrite<'_, L> {
-    /// Undoes what was not published, and gives up the semaphore.
-    fn drop(&mut self) {
-        self.protected_mut().undo();
-        if let Some(guard) = self.0.take() {
-            RwLockWriteGuard::unlock_fair(guard);
-        }
+        self.0.undo();
     }
 }
 
 /// Reads as what the semaphore protects does.
 macro_rules! reads_what_is_protected {
     ($($type:ident),*) => { $(
-        impl<L: RawRwLock + RawRwLockFair> VmaRead for $type<'_, L> {
+        impl<L: RawRwLock> VmaRead for $type<'_, L> {
             fn find(&self, addr: u64) -> Option<&Vma> {
-                self.protected().find(addr)
+                self.0.find(addr)
             }
 
             fn find_prev(&self, addr: u64) -> Option<&Vma> {
-                self.protected().find_prev(addr)
+                self.0.find_prev(addr)
             }
 
             fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
-                self.protected().iter_from(addr)
+                self.0.iter_from(addr)
             }
         }
     )* };
@@ -259,7 +219,7 @@ macro_rules! reads_what_is_protected {
 
 reads_what_is_protected!(RbSection, RbWrite);
 
-impl<L: RawRwLock + RawRwLockFair + Send + Sync + 'static> VmaStore for RbStore<L> {
+impl<L: RawRwLock + Send + Sync + 'static> VmaStore for RbStore<L> {
     type Reader<'s> = &'s Self;
     type Section<'r> = RbSection<'r, L>;
     type Write<'s> = RbWrite<'s, L>;
@@ -280,14 +240,14 @@ impl<L: RawRwLock + RawRwLockFair + Send + Sync + 'static> VmaStore for RbStore<
     }
 
     fn read_lock<'r>(reader: &'r &Self) -> RbSection<'r, L> {
-        RbSection(Some(reader.mmap_sem.read()))
+        RbSection(reader.mmap_sem.read())
     }
 
     fn write(&self, vmas: usize, _: &Call) -> Result<RbWrite<'_, L>, AllocError> {
         let mut chunks = Vec::new();
         loop {
-            let mut write = RbWrite(Some(self.mmap_sem.write()));
-            let slab = &mut write.protected_mut().vmas;
+            let mut write = RbWrite(self.mmap_sem.write());
+            let slab = &mut write.0.vmas;
             chunks.drain(..).for_each(|chunk| slab.add(chunk));
             if !slab.is_below(vmas) {
                 return Ok(write);
@@ -303,28 +263,28 @@ impl<L: RawRwLock + RawRwLockFair + Send + Sync + 'static> VmaStore for RbStore<
     fn trim(&self, call: &Call) {
         // For none it does not fail.
         if let Ok(mut write) = self.write(0, call) {
-            let protected = write.protected_mut();
+            let protected = &mut *write.0;
             protected.vmas.trim();
             protected.edits = Vec::new();
         }
     }
 }
 
-impl<L: RawRwLock + RawRwLockFair> VmaWrite for RbWrite<'_, L> {
+impl<L: RawRwLock> VmaWrite for RbWrite<'_, L> {
     fn state(&self) -> &MmState {
-        &self.protected().state
+        &self.0.state
     }
 
     fn state_mut(&mut self) -> &mut MmState {
-        &mut self.protected_mut().state
+        &mut self.0.state
     }
 
     fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
-        self.protected().empty_area(size, limits, align)
+        self.0.empty_area(size, limits, align)
     }
 
     fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
-        self.protected().empty_area_rev(size, limits, align)
+        self.0.empty_area_rev(size, limits, align)
     }
 
     fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
@@ -333,7 +293,7 @@ impl<L: RawRwLock + RawRwLockFair> VmaWrite for RbWrite<'_, L> {
             vmas: slab,
             edits,
             ..
-        } = self.protected_mut();
+        } = &mut *self.0;
         let new = vmas.len();
         if slab.is_below(new) {
             return Err(Shortage::Vmas(new));
@@ -357,12 +317,12 @@ impl<L: RawRwLock + RawRwLockFair> VmaWrite for RbWrite<'_, L> {
     }
 
     fn has_room(&mut self, vmas: usize) -> bool {
-        !self.protected_mut().vmas.is_below(vmas)
+        !self.0.vmas.is_below(vmas)
     }
 
     fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         before();
-        let protected = self.protected_mut();
+        let protected = &mut *self.0;
         protected.undo();
         protected.tree.clear();
         after();
@@ -371,7 +331,7 @@ impl<L: RawRwLock + RawRwLockFair> VmaWrite for RbWrite<'_, L> {
     fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         before();
         after();
-        for edit in self.protected_mut().edits.drain(..) {
+        for edit in self.0.edits.drain(..) {
             if let Edit::Removed(node) = edit {
                 node.vma.supersede();
             }

@@ -7,9 +7,9 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use lock_api::{GuardSend, RawMutex, RawRwLock, RawRwLockFair};
+use lock_api::{GuardSend, RawMutex, RawRwLock};
 use vmaple_mm::store::Call;
-use vmaple_mm::{MmState, SnapshotStore, Vma, VmaRead, VmaStore};
+use vmaple_mm::{MmState, RwSem, SnapshotStore, Vma, VmaRead, VmaStore};
 use vmaple_rcu::AllocError;
 
 /// Where a thread may stop.
@@ -140,7 +140,7 @@ impl<S: SnapshotStore> SnapshotStore for Stopping<S> {
 pub(crate) struct Mutex(parking_lot::RawMutex);
 
 /// A semaphore of readers and writers; [`RWLOCK_WAITS`] counts those who have to wait.
-pub(crate) struct RwLock(parking_lot::RawRwLock);
+pub(crate) struct RwLock(RwSem);
 
 pub(crate) static MUTEX_WAITS: AtomicUsize = AtomicUsize::new(0);
 pub(crate) static RWLOCK_WAITS: AtomicUsize = AtomicUsize::new(0);
@@ -175,7 +175,7 @@ unsafe impl RawMutex for Mutex {
 
 // SAFETY: the inner lock is one.
 unsafe impl RawRwLock for RwLock {
-    const INIT: Self = Self(parking_lot::RawRwLock::INIT);
+    const INIT: Self = Self(RwSem::INIT);
     type GuardMarker = GuardSend;
 
     fn lock_shared(&self) {
@@ -207,18 +207,5 @@ unsafe impl RawRwLock for RwLock {
     unsafe fn unlock_exclusive(&self) {
         // SAFETY: the caller's contract.
         unsafe { self.0.unlock_exclusive() }
-    }
-}
-
-// SAFETY: the inner lock is one.
-unsafe impl RawRwLockFair for RwLock {
-    unsafe fn unlock_shared_fair(&self) {
-        // SAFETY: the caller's contract.
-        unsafe { self.0.unlock_shared_fair() }
-    }
-
-    unsafe fn unlock_exclusive_fair(&self) {
-        // SAFETY: the caller's contract.
-        unsafe { self.0.unlock_exclusive_fair() }
     }
 }

@@ -52,9 +52,10 @@ mutate "births ignored" reap.rs 's/record\.retired\.birth <= s\.hi/true/' domain
 mutate "births not counted" update.rs 's/self\.count\(bytes\);\s*\/\/ Relaxed: this value alone advances it\.\s*self\.domain/self.domain/' domain births_alone_advance_the_era
 mutate "no look again at what is parked" reap.rs 's/ready\.take\(&mut parked\.blocks\);\s*slot\.count_parked\(None\);\s*\}\s*\}\s*stays/}}stays/' domain an_object_stays_while_a_guard_holds_it_and_goes_after
 mutate "synchronize_rcu does not wait" update.rs 's/while slot\.lo\.load\(Ordering::Acquire\) < era/while false/' loom synchronize_rcu_waits_for_sections_that_are_open
-unread=what_is_unread_may_be_freed_at_once
-mutate "no fence before it is called unread" update.rs 's/&& fences\.heavy\(\)//' loom $unread
-mutate "unread without Acquire" update.rs 's/slot\.lo\.load\(Ordering::Acquire\) == IDLE/slot.lo.load(Ordering::Relaxed) == IDLE/' loom $unread
+held=what_no_section_holds_may_be_freed_at_once
+mutate "no fence before it is called free" update.rs 's/ \|\| !fences\.heavy\(\)//' loom $held
+mutate "free without Acquire" update.rs 's/if slot\.lo\.load\(Ordering::Acquire\) == IDLE \{/if slot.lo.load(Ordering::Relaxed) == IDLE {/' loom $held
+mutate "open sections taken for closed" update.rs 's/(== IDLE \{\s*0\s*\} else \{\s*)slot\.hi\.load\(Ordering::Acquire\)/${1}0/' loom $held
 
 crate=maple-tree package=maple-tree
 valid=stores_and_erasures_over_any_leaves_leave_a_valid_tree
@@ -63,7 +64,8 @@ mutate "the gap behind an erased end not seen to" store.rs 's/if shrinks \{/if f
 mutate "a gap that shrinks not looked for" splice.rs 's/\} else if before < largest \{/} else if true {/' linux $valid
 mutate "the edge not mended" splice.rs 's/if edge \{\s*self\.mend_edge/if false { self.mend_edge/' linux $valid
 mutate "nodes not merged" splice.rs 's/if len < Self::FEWEST &&/if false \&\&/' linux $valid
-mutate "nodes used again under readers" edit.rs 's/if len > 0 && update\.is_unread\(\)/if len > 0/' concurrent $states
+mutate "nodes used again under readers" edit.rs 's/if len > 0 && held_until == 0/if len > 0/' concurrent $states
+mutate "nodes used again that a reader may hold" edit.rs 's/this\.birth\(\) > held_until/this.birth() >= held_until/' concurrent $states
 mutate "published nodes changed in place" edit.rs 's/\.made_by\(\) == self\.id \{\s*return node;\s*\}\s*let copy/.made_by() > 0 { return node; } let copy/' concurrent $states
 mutate "undone entries kept" edit.rs 's/drop\(unsafe \{ E::from_raw\(raw\) \}\);/let _ = raw;/' drop_count boxes_are_dropped_once
 mutate "births of entries not noted" store.rs 's/E::note_birth\(raw, update\.birth\(E::BYTES\)\)/E::note_birth(raw, 0)/' drop_count a_frozen_reader_keeps_values_that_were_there_and_no_later_ones
@@ -82,6 +84,9 @@ mutate "edits of v5.4 that are not undone" store/rb.rs 's/self\.protected_mut\(\
 mutate "page offsets not compared" vma.rs 's/&& self\.pgoff_at\(addr\) == pgoff//' calls maple::a_file_keeps_its_offsets
 mutate "no gap below what grows down" unmapped_area.rs 's/contains\(VmFlags::GROWSDOWN\)/contains(VmFlags::empty()) \&\& false/' calls maple::a_gap_stays_below_what_grows_down
 mutate "every user takes everything out" mm.rs 's/fetch_sub\(1, Ordering::AcqRel\) == 1/fetch_sub(1, Ordering::AcqRel) >= 1/' calls maple::the_last_user_takes_everything_out
+mutate "readers that pass a waiting writer" rwsem.rs 's/state & \(WRITER \| WAITERS\) == 0/state \& WRITER == 0/' mmap_sem a_waiting_writer_keeps_later_readers_out
+mutate "writers beside readers" rwsem.rs 's/\(state == 0\)\.then_some\(WRITER\)/(state \& WRITER == 0).then_some(state | WRITER)/' mmap_sem a_writer_holds_it_alone
+mutate "a last user who leaves what it retired" store/maple.rs 's/while self\.tree\.rcu\(\)\.reap\(\) \{\}//' calls the_last_user_frees_all_though_a_monitor_stays
 mutate "accounts of neighbours that are merged" transaction.rs 's/if met\.below\.is_none\(\) \{\s*removed\.add\(vma\);\s*\}//' stores random_calls_do_the_same_in_both_stores
 
 # The semantics of crates/mm, noticed by the comparison with the kernel.

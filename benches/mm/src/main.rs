@@ -7,6 +7,8 @@
 //! - apart: munmap of one of them, and mmap of it, at random: a mapping goes and comes.
 //! - middle: munmap of the second page of one, and mmap of it: a mapping becomes smaller, and whole again.
 //! - text: all of /proc/PID/maps, read with a buffer of 128 KiB.
+//! - frozen: maple's pair of kind middle, a million of them, without a reader and with 16 that stopped in the middle of a read at
+//!   different times; and what is kept for them.
 //!
 //! `--one NAME N PAIRS` does so many pairs of kind middle and nothing else, for callgrind.
 
@@ -71,6 +73,24 @@ fn round<S: Space>(figures: &mut Figures, subject: usize, count: u64, seed: u64,
     figures[2][subject].push(text(&mut space, count, buffer));
 }
 
+/// Nanoseconds of a pair without a reader and with frozen ones, and KiB kept for these.
+fn frozen(count: u64, seed: u64) -> [f64; 3] {
+    let space = Model::<MapleStore>::new(0, count).expect("a model");
+    let rng = &mut fastrand::Rng::with_seed(seed);
+    fill(&space, count);
+    middle(&space, count, PAIRS, rng); // warm
+    let alone = middle(&space, count, 20 * PAIRS, rng);
+    let readers: Vec<_> = (0..16).map(|_| space.mm().reader().expect("a reader")).collect();
+    let mut sections = Vec::new();
+    for reader in &readers {
+        sections.push(reader.read_lock().expect("an address space"));
+        middle(&space, count, 1_000, rng);
+    }
+    let beside = middle(&space, count, 20 * PAIRS, rng);
+    let kept = space.mm().store().rcu().stats().deferred_bytes as f64 / 1024.0;
+    [alone, beside, kept]
+}
+
 fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
@@ -117,6 +137,24 @@ fn main() {
             }
             println!();
         }
+        let rounds = (0..rounds).map(|seed| frozen(count, seed));
+        let mut columns: [Vec<f64>; 3] = Default::default();
+        rounds.for_each(|round| {
+            columns
+                .iter_mut()
+                .zip(round)
+                .for_each(|(column, value)| column.push(value))
+        });
+        print!("{count:>9} frozen ");
+        for (name, values) in ["no reader", "16 frozen", "KiB kept"].into_iter().zip(&mut columns) {
+            let middle = median(values).unwrap_or(0.0);
+            print!(
+                "  {name} {middle:>7.1} ({:.1}, {:.1})",
+                values[0],
+                values[values.len() - 1]
+            );
+        }
+        println!();
     }
 }
 

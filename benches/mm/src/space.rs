@@ -90,6 +90,12 @@ impl Drop for Kernel {
 /// A model.
 pub struct Model<S: VmaStore>(Mm<S>, Maps<MmReader<S>>);
 
+impl<S: VmaStore> Model<S> {
+    pub fn mm(&self) -> &Mm<S> {
+        &self.0
+    }
+}
+
 const BASE: u64 = 0x6000_0000_0000;
 
 impl<S: VmaStore> Space for Model<S> {

@@ -248,18 +248,26 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     pub(crate) fn retire(&mut self, update: &mut impl Update) {
         let mut node = core::mem::replace(&mut self.replaced, ptr::null_mut());
         let len = core::mem::take(&mut self.replaced_len);
+        let held_until = if len > 0 { update.held_until() } else { 0 };
         // Nobody reads, most of the time: then these nodes are the next to be made.
-        if len > 0 && update.is_unread() {
+        if len > 0 && held_until == 0 {
             // SAFETY: the list's nodes are this pool's, of these ends and length, and nobody holds them any more.
             unsafe { self.pool.put_list(node, self.replaced_end, len) };
-        } else {
-            while !node.is_null() {
-                // SAFETY: a replaced node stays until it is retired, and freed.
-                let next = unsafe { &*node }.link();
+            node = ptr::null_mut();
+        }
+        while !node.is_null() {
+            // SAFETY: a replaced node stays until it is retired, and freed.
+            let this = unsafe { &*node };
+            let next = this.link();
+            // Readers that stand still hold what was there when they began, not what has come since.
+            if this.birth() > held_until {
+                // SAFETY: this pool's, and nobody holds it any more.
+                unsafe { self.pool.put(node) };
+            } else {
                 // SAFETY: by the type's invariant the version that has just been published does not reach it.
                 unsafe { retire_node(update, node) };
-                node = next;
             }
+            node = next;
         }
         for Displaced { raw, stamp, .. } in self.displaced.drain(..) {
             // SAFETY: as for nodes.

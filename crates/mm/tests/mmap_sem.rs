@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, RbStore, VirtAddr};
+use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, RbStore, RwSem, VirtAddr};
 
 fn new() -> Mm<RbStore> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
@@ -165,4 +165,30 @@ fn who_waits_sleeps() {
 fn thread_cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// What a writer writes in two steps, no reader may see half of.
+#[test]
+fn a_writer_holds_it_alone() {
+    const ROUNDS: u64 = 20_000;
+    let pair = lock_api::RwLock::<RwSem, _>::new((0_u64, 0_u64));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    let mut pair = pair.write();
+                    pair.0 += 1;
+                    std::hint::spin_loop();
+                    pair.1 += 1;
+                }
+            });
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    let pair = pair.read();
+                    assert_eq!(pair.0, pair.1);
+                }
+            });
+        }
+    });
+    assert_eq!(*pair.read(), (2 * ROUNDS, 2 * ROUNDS));
 }

@@ -70,7 +70,7 @@
 //! | [`Reader::read_lock`], dropping a guard | none | wait-free |
 //! | [`Reader::read_lock_at`], [`Guard::protect`], [`RcuPtr::dereference`] | at most 64 rounds | wait-free |
 //! | [`Updater::birth`], [`Updater::retire`] | over blocks reserved (at most a walk of what is asked), and a push to a stack that only the reaper takes from | lock-free; never waits for a reader |
-//! | [`Updater::is_unread`] | over readers' slots | wait-free |
+//! | [`Updater::held_until`] | over readers' slots | wait-free |
 //! | [`RcuDomain::reap`] | over readers' slots and at most 64 blocks | never waits: another reaper at work is left to it |
 //! | [`RcuDomain::reader`] | over slots | lock-free |
 //! | [`Updater::synchronize_rcu`], [`Updater::rcu_barrier`] | until readers leave | waits; for those who want that |
@@ -102,7 +102,7 @@
 //! | the fence at the entry; the fence before the look; Release at the end of a section; Acquire in the look | loom: `a_reader_keeps_what_a_writer_replaces` |
 //! | the extension; the fence after it; loading again after it; keeping `lo` while something is held | loom: `an_interval_is_extended_before_a_younger_object_is_used` |
 //! | rule C | loom: `without_rule_c_a_young_child_in_an_unlinked_parent_is_used_after_it_was_freed` |
-//! | the fence and the Acquire in `is_unread` | loom: `what_is_unread_may_be_freed_at_once` |
+//! | the fence and the Acquire in `held_until` | loom: `what_no_section_holds_may_be_freed_at_once` |
 //! | the wait in `synchronize_rcu` | loom: `synchronize_rcu_waits_for_sections_that_are_open` |
 //! | birth eras | `a_frozen_reader_holds_what_was_live_and_no_more` |
 //! | keeping `lo` while an inner section is open | `a_root_that_is_loaded_again_keeps_what_inner_sections_hold` |

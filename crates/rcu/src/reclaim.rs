@@ -49,10 +49,10 @@ pub unsafe trait Update {
     /// As for [`Updater::retire`].
     unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired>;
 
-    /// Whether no section is open that began before now: what has been unlinked may then be freed at once. `false` where that
-    /// can not be told cheaply.
-    fn is_unread(&mut self) -> bool {
-        false
+    /// The last era from which an open section may hold anything: what has been unlinked, and was born later, may be freed at
+    /// once. `u64::MAX` where that can not be told cheaply.
+    fn held_until(&mut self) -> u64 {
+        u64::MAX
     }
 
     /// Whether [`Reclaim::reap`] is worth its price now; never where freeing is somebody else's task.
@@ -144,8 +144,8 @@ unsafe impl Update for Updater {
     }
 
     #[inline]
-    fn is_unread(&mut self) -> bool {
-        Updater::is_unread(self)
+    fn held_until(&mut self) -> u64 {
+        Updater::held_until(self)
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use crate::block::{BLOCK, Block, Chain, Record, Retired};
 use crate::domain::{Handle, RcuDomain};
 use crate::error::AllocError;
 use crate::primitive::{Ordering, relax};
-use crate::slot::IDLE;
+use crate::slot::{IDLE, Slot};
 
 /// Objects, born or retired, after which the era advances.
 const ERA_OBJECTS: usize = if cfg!(loom) { 1 } else { 64 };
@@ -132,18 +132,27 @@ impl Updater {
         Ok(())
     }
 
-    /// Whether no section is open that began before now: what this thread has unlinked before, no reader can hold, and it may
-    /// be freed at once instead of retired.
+    /// The last era from which a section may hold anything that is open now and began before: what this thread has unlinked
+    /// before, and was born later, no reader can hold, and it may be freed at once instead of retired. 0 if no section is
+    /// open; `u64::MAX` if that cannot be told.
     ///
-    /// A fence and a look at every reader's slot: for who writes while usually nobody reads. With [`Fences::Asymmetric`](crate::Fences) it
-    /// would be a system call, and the answer is no.
+    /// A fence and a look at every reader's slot: for who writes while usually nobody reads, or readers stand still. With
+    /// [`Fences::Asymmetric`](crate::Fences) it would be a system call, and the answer is `u64::MAX`.
     #[inline]
-    pub fn is_unread(&mut self) -> bool {
+    pub fn held_until(&mut self) -> u64 {
         let fences = self.domain.fences;
-        // Acquire as in the reaper's look: what sections that are over have done comes before the free.
-        fences.is_heavy_cheap()
-            && fences.heavy()
-            && (self.domain.registry.iter()).all(|slot| slot.lo.load(Ordering::Acquire) == IDLE)
+        if !fences.is_heavy_cheap() || !fences.heavy() {
+            return u64::MAX;
+        }
+        let held = |slot: &Slot| {
+            // As in the reaper's look. Acquire: what sections that are over have done comes before the free.
+            if slot.lo.load(Ordering::Acquire) == IDLE {
+                0
+            } else {
+                slot.hi.load(Ordering::Acquire)
+            }
+        };
+        self.domain.registry.iter().map(held).max().unwrap_or(0)
     }
 
     /// Whether so much has been retired since the last yes that [`RcuDomain::reap`] is worth its fence: to be asked, and

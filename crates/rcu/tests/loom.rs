@@ -250,7 +250,7 @@ fn without_rule_c_a_young_child_in_an_unlinked_parent_is_used_after_it_was_freed
 }
 
 #[test]
-fn what_is_unread_may_be_freed_at_once() {
+fn what_no_section_holds_may_be_freed_at_once() {
     loom::model(|| {
         let (domain, mut updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
         let object = object();
@@ -262,7 +262,7 @@ fn what_is_unread_may_be_freed_at_once() {
             thread::spawn(move || load(&domain.reader().unwrap(), &root))
         };
         root.store(std::ptr::null_mut(), Ordering::Release);
-        if updater.is_unread() {
+        if born > updater.held_until() {
             // SAFETY: no section is left that could have found it.
             unsafe { mark(object.cast()) };
         } else {

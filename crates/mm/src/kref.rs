@@ -6,7 +6,7 @@ use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 // Not of `primitive`: a count as every other.
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use vmaple_rcu::AllocError;
 
@@ -88,9 +88,8 @@ impl<T> Deref for Kref<T> {
 
 impl<T> Drop for Kref<T> {
     fn drop(&mut self) {
-        // Release pairs with the fence below: all use of the value comes before its end.
-        if self.counted().count.fetch_sub(1, Ordering::Release) == 1 {
-            fence(Ordering::Acquire);
+        // AcqRel pairs with itself: all use of the value comes before its end.
+        if self.counted().count.fetch_sub(1, Ordering::AcqRel) == 1 {
             // SAFETY: from `new`, of a Box's layout and allocator, and this was the last reference.
             drop(unsafe { Box::from_raw(self.0.as_ptr()) });
         }

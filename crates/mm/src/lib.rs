@@ -68,7 +68,7 @@
 //! | the change counter, made even | `commit`, after the root | Release | Acquire in [`MmRef::change`] |
 //! | a VMA's state | `commit`, before the root | Release | Acquire in [`Vma::state`] |
 //! | `users` | `clone`, `upgrade`, `drop` | AcqRel at the end | Acquire in [`MmRef::is_gone`]: what users did comes before the end |
-//! | a [`Kref`]'s count | `clone`, `drop` | Release, then an Acquire fence | each other |
+//! | a [`Kref`]'s count | `clone`, `drop` | AcqRel at the end | each other |
 //! | `map_count`, `total_vm`, `data_vm`, `brk`, open snapshots, whether the slab is low | | Relaxed | none: counts and hints |
 //!
 //! # Where it differs from Linux

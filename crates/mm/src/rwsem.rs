@@ -9,11 +9,11 @@
 //! | word | written by | ordering | partner |
 //! |---|---|---|---|
 //! | `state`, taken | `try_lock_*` | Acquire | Release of who gave it up before |
-//! | `state`, given up | `unlock_*` | Release | Acquire of who takes it next |
+//! | `state`, given up | `unlock_*` | Release, of readers AcqRel | Acquire of who takes it next, or hands it over |
 //! | `state`, handed over | who gives it up, under the queue's lock | Release | the queue's lock, which the one who wakes up has passed |
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use lock_api::{GuardSend, RawRwLock};
 use parking_lot_core::{DEFAULT_UNPARK_TOKEN, FilterOp, ParkResult, ParkToken, UnparkResult, park, unpark_filter};
@@ -138,9 +138,8 @@ unsafe impl RawRwLock for RwSem {
     }
 
     unsafe fn unlock_shared(&self) {
-        if self.state.fetch_sub(READER, Ordering::Release) == READER + WAITERS {
-            // Pairs with the Release of the readers before: the next one comes after them all.
-            fence(Ordering::Acquire);
+        // AcqRel pairs with itself, of the readers before: who comes next comes after them all.
+        if self.state.fetch_sub(READER, Ordering::AcqRel) == READER + WAITERS {
             self.hand_over();
         }
     }

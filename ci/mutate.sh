@@ -81,7 +81,6 @@ crate=mm package=vmaple-mm
 one_state=change::tests::the_same_even_number_before_and_after_means_one_state
 mutate "a change that is not told before it is published" change.rs 's/self\.0\.store\(count \+ 1, Ordering::Relaxed\)/self.0.store(count, Ordering::Relaxed)/; s/self\.0\.store\(count \+ 1, Ordering::Release\)/self.0.store(count + 2, Ordering::Release)/' lib $one_state
 mutate "superseded VMAs that are not told" store/maple.rs 's/displaced\.for_each\(\|\(_, vma\)\| vma\.supersede\(\)\);/let _ = displaced;/' calls a_snapshot_stays_what_it_was_and_says_what_is_gone
-mutate "edits of v5.4 that are not undone" store/rb.rs 's/self\.0\.undo\(\);//' stores random_calls_do_the_same_in_both_stores
 mutate "page offsets not compared" vma.rs 's/&& self\.pgoff_at\(addr\) == pgoff//' calls maple::a_file_keeps_its_offsets
 mutate "no gap below what grows down" unmapped_area.rs 's/contains\(VmFlags::GROWSDOWN\)/contains(VmFlags::empty()) \&\& false/' calls maple::a_gap_stays_below_what_grows_down
 mutate "every user takes everything out" mm.rs 's/fetch_sub\(1, Ordering::AcqRel\) == 1/fetch_sub(1, Ordering::AcqRel) >= 1/' calls maple::the_last_user_takes_everything_out

@@ -21,5 +21,5 @@ if [ "$what" = all ] || [ "$what" = cure ]; then
     run cure --target kernel,v5.4,maple --file maps --busy 0,1,10,100,1000 --samples 5 --duration 10s
 fi
 if [ "$what" = all ] || [ "$what" = freeze ]; then
-    run freeze --target v5.4,maple --freeze --busy 0,1,10,100 --samples 3 --duration 5s
+    run freeze --target v5.4,maple --freeze --busy 0,1,10,100 --samples 3 --duration 2s
 fi

@@ -25,8 +25,8 @@ pub unsafe trait Section {
 /// The writer's side; its holder is the only writer.
 ///
 /// # Safety
-/// What is retired is freed once, after every section has ended that could have found it. [`is_unread`](Self::is_unread) is
-/// true only if every section has ended that could have found what was unlinked before.
+/// What is retired is freed once, after every section has ended that could have found it. No section that is open holds what was
+/// unlinked before and was born later than [`held_until`](Self::held_until) says.
 pub unsafe trait Update {
     /// Makes sure that so many calls of [`retire`](Self::retire) need no memory.
     ///

@@ -2,12 +2,13 @@
 
 use crate::addr::{VirtAddr, page_align};
 use crate::error::{Errno, Error};
+use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
 use crate::transaction::Failure;
 use crate::vma::{ANON_NAME_MAX, AnonName, Mapping};
 
-impl<S: VmaStore> Mm<S> {
+impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, len, name)`: names the anonymous mappings in a range, or takes their names.
     /// Readers see `[anon:NAME]`, of shared memory `[anon_shmem:NAME]`, from one instant on. Neighbours of one name may become
     /// one mapping, of different names never.

@@ -3,13 +3,14 @@
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
 use crate::error::Errno;
 use crate::flags::{MAY_ACCESS, VmFlags};
+use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
 use crate::transaction::{Failure, Merge, Transaction, fail};
 use crate::unmapped_area::{STACK_GUARD_GAP, start_gap};
 use crate::vma::Mapping;
 
-impl<S: VmaStore> Mm<S> {
+impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `brk(addr)`: moves the end of the heap, and gives where it is afterwards: `addr`, or what it was if it cannot be there. As
     /// the system call does, which has no errors.
     ///
@@ -35,7 +36,7 @@ impl<S: VmaStore> Mm<S> {
     }
 }
 
-impl<S: VmaStore> Transaction<'_, S> {
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     fn move_brk(&mut self, brk: u64) -> Result<(), Failure> {
         let start_brk = self.layout().start_brk;
         if brk < start_brk || brk > self.layout().task_size {
@@ -66,6 +67,7 @@ impl<S: VmaStore> Transaction<'_, S> {
             flags: VmFlags::READ | VmFlags::WRITE | VmFlags::ACCOUNT | MAY_ACCESS,
             file: None,
             anon_name: None,
+            anon_vma: None,
         };
         if !self.may_expand(mapping.flags, (new - old) >> PAGE_SHIFT) {
             return fail(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
@@ -90,6 +92,7 @@ impl<S: VmaStore> Transaction<'_, S> {
             return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
         }
         let plan = self.clear(&(new..old), &met);
+        self.zap(new..old, false);
         self.apply(plan)
     }
 }

@@ -22,6 +22,8 @@ pub enum Errno {
     ENOMEM,
     /// Permission denied.
     EACCES,
+    /// No pages can be there.
+    EFAULT,
     /// Something is mapped there.
     EEXIST,
     /// Invalid argument.
@@ -44,6 +46,7 @@ impl Errno {
             Self::EAGAIN => 11,
             Self::ENOMEM => 12,
             Self::EACCES => 13,
+            Self::EFAULT => 14,
             Self::EEXIST => 17,
             Self::EINVAL => 22,
             Self::EOVERFLOW => 75,

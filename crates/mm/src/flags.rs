@@ -38,6 +38,10 @@ bitflags! {
         const GROWSDOWN = 0x100;
         /// Not accounted.
         const NORESERVE = 0x4000;
+        /// With all its pages, at once.
+        const POPULATE = 0x8000;
+        /// `POPULATE` without waiting, which is without effect.
+        const NONBLOCK = 0x1_0000;
         /// For a stack: never in huge pages.
         const STACK = 0x2_0000;
         /// At this address, if nothing is there.
@@ -92,6 +96,16 @@ impl VmFlags {
     /// Whether it commits memory of its own (`accountable_mapping`).
     pub(crate) fn is_accountable(self) -> bool {
         self & (Self::NORESERVE | Self::SHARED | Self::WRITE) == Self::WRITE
+    }
+
+    /// Whether it is code: executable, not writable, no stack.
+    pub(crate) fn is_exec_mapping(self) -> bool {
+        self & (Self::EXEC | Self::WRITE | Self::GROWSDOWN) == Self::EXEC
+    }
+
+    /// Whether it is a stack.
+    pub(crate) fn is_stack_mapping(self) -> bool {
+        self.contains(Self::GROWSDOWN)
     }
 
     /// Whether RLIMIT_DATA counts it: private, writable, no stack.

@@ -84,43 +84,58 @@
 
 extern crate alloc;
 
+mod access;
 mod addr;
 mod anon_name;
 mod brk;
 mod change;
 mod error;
+mod fail_point;
+mod fault;
 mod file;
 mod flags;
 mod kref;
 mod layout;
 mod limits;
+mod machine;
+mod madvise;
 mod mm;
 mod mmap;
 mod modify;
 mod mprotect;
 mod munmap;
+mod pending;
+pub mod pgtable;
 mod primitive;
+#[cfg(all(test, not(loom)))]
+mod races;
 #[cfg(feature = "std")]
 mod rwsem;
 mod slab;
 mod state;
 pub mod store;
+mod thread;
 mod transaction;
 mod unmapped_area;
 mod vma;
 
+pub use access::Access;
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 pub use error::{Errno, Error};
+pub use fault::{Fault, FaultCause};
 pub use file::File;
 pub use flags::{MapFlags, Prot, VmFlags};
 pub use kref::Kref;
 pub use layout::Layout;
 pub use limits::Limits;
-pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX};
+pub use machine::{Machine, MmuNotifier, Soft};
+pub use madvise::Advice;
+pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX, VmStat};
 #[cfg(feature = "std")]
 pub use rwsem::RwSem;
 pub use state::MmState;
 #[cfg(feature = "std")]
 pub use store::RbStore;
 pub use store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
+pub use thread::MmThread;
 pub use vma::{ANON_NAME_MAX, Role, Vma, VmaState};

@@ -1,7 +1,6 @@
 //! The address space: its users, and those who only look at it.
 
 use core::fmt;
-use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -10,17 +9,37 @@ use crate::error::{Errno, Error};
 use crate::kref::Kref;
 use crate::layout::Layout;
 use crate::limits::Limits;
+use crate::machine::{Machine, Soft};
+use crate::pending::Pending;
+use crate::pgtable::{Arch, PageTables, Ram, Walker};
 use crate::state::MmState;
 use crate::store::{Call, MapleStore, SnapshotStore, VmaRead, VmaStore, VmaWrite};
 use crate::transaction::{Accounts, Failure, Transaction};
-use crate::vma::Vma;
+use crate::vma::{AnonVma, Vma};
 
 /// Snapshots of one address space that may be open at a time: each keeps what was mapped when it was taken.
 pub const SNAPSHOTS_MAX: usize = 64;
 
+/// Pages of an address space by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VmStat {
+    /// All.
+    pub total: u64,
+    /// Private and writable, no stack (`data_vm`).
+    pub data: u64,
+    /// Executable and not writable, no stack (`exec_vm`).
+    pub exec: u64,
+    /// Of mappings that grow down (`stack_vm`).
+    pub stack: u64,
+    /// The most that there have been at a time (`hiwater_vm`).
+    pub peak: u64,
+}
+
 /// What users and references share.
-pub(crate) struct MmStruct<S: VmaStore> {
+pub(crate) struct MmStruct<S: VmaStore, M: Machine> {
     pub(crate) store: S,
+    pub(crate) tables: PageTables<M>,
+    pub(crate) pending: Pending,
     pub(crate) layout: Layout,
     pub(crate) change: ChangeCounter,
     /// Users ([`Mm`]): the address space is torn down with the last.
@@ -29,18 +48,34 @@ pub(crate) struct MmStruct<S: VmaStore> {
     map_count: AtomicUsize,
     total_vm: AtomicU64,
     data_vm: AtomicU64,
+    exec_vm: AtomicU64,
+    stack_vm: AtomicU64,
+    peak_vm: AtomicU64,
     /// The end of the heap, in bytes.
     brk: AtomicU64,
     snapshots: AtomicUsize,
+    next_anon_vma: AtomicU64,
 }
 
-impl<S: VmaStore> MmStruct<S> {
+impl<S: VmaStore, M: Machine> MmStruct<S, M> {
     /// For the holder of the writers' lock.
     pub(crate) fn accounts(&self) -> Accounts {
         Accounts {
             map_count: self.map_count.load(Ordering::Relaxed),
             total_vm: self.total_vm.load(Ordering::Relaxed),
             data_vm: self.data_vm.load(Ordering::Relaxed),
+            exec_vm: self.exec_vm.load(Ordering::Relaxed),
+            stack_vm: self.stack_vm.load(Ordering::Relaxed),
+        }
+    }
+
+    /// An identity that no other mapping has.
+    pub(crate) fn new_anon_vma(&self) -> AnonVma {
+        loop {
+            // Relaxed: only to differ.
+            if let Some(id) = AnonVma::new(self.next_anon_vma.fetch_add(1, Ordering::Relaxed)) {
+                return id;
+            }
         }
     }
 
@@ -52,7 +87,12 @@ impl<S: VmaStore> MmStruct<S> {
             self.set_accounts(Accounts::default());
             write.clear(|| self.change.begin(), || self.change.end());
         }
+        let everything = 0..self.layout.task_size;
+        let mut gather = self.tables.gather();
+        gather.zap(everything.clone());
+        gather.finish(everything);
         self.store.trim(&Call(()));
+        self.tables.trim();
     }
 
     /// What it was a moment ago; for the holder of the writers' lock, what it is.
@@ -70,13 +110,18 @@ impl<S: VmaStore> MmStruct<S> {
         self.map_count.store(accounts.map_count, Ordering::Relaxed);
         self.total_vm.store(accounts.total_vm, Ordering::Relaxed);
         self.data_vm.store(accounts.data_vm, Ordering::Relaxed);
+        self.exec_vm.store(accounts.exec_vm, Ordering::Relaxed);
+        self.stack_vm.store(accounts.stack_vm, Ordering::Relaxed);
+        if accounts.total_vm > self.peak_vm.load(Ordering::Relaxed) {
+            self.peak_vm.store(accounts.total_vm, Ordering::Relaxed);
+        }
     }
 }
 
 /// A user of an address space: who may map. Cloned, another user of the same.
 ///
 /// The last user to go takes everything out of it; who only looks ([`MmRef`]) never does. `S` is how the mappings are kept and
-/// read: [`MapleStore`], where readers hold nothing, or, to compare with, another design.
+/// read: [`MapleStore`], where readers hold nothing, or, to compare with, another design. `M` is what it runs on.
 ///
 /// ```
 /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -88,39 +133,55 @@ impl<S: VmaStore> MmStruct<S> {
 /// # Ok::<(), vmaple_mm::Error>(())
 /// ```
 #[doc(alias = "mm_users")]
-pub struct Mm<S: VmaStore = MapleStore>(pub(crate) MmRef<S>);
+pub struct Mm<S: VmaStore = MapleStore, M: Machine = Soft>(pub(crate) MmRef<S, M>);
 
 /// A reference to an address space that keeps the structure, not what is mapped: what a monitor has.
 ///
 /// Once the last user is gone it keeps a few hundred bytes, and what the sections held that were open then.
 #[doc(alias = "mm_struct")]
 #[doc(alias = "mm_count")]
-pub struct MmRef<S: VmaStore = MapleStore>(pub(crate) Kref<MmStruct<S>>);
+pub struct MmRef<S: VmaStore = MapleStore, M: Machine = Soft>(pub(crate) Kref<MmStruct<S, M>>);
 
 impl<S: VmaStore> Mm<S> {
-    /// An empty address space, with one user.
+    /// An empty address space, with one user, on x86-64 with memory of its own: up to 64 GiB of this program's, as it is needed.
     ///
     /// # Errors
     /// `EINVAL` if the layout is none: addresses that are not of pages or beyond `task_size`, or an alignment that is not a power
     /// of two; `ENOMEM` if there is no memory.
     #[doc(alias = "mm_alloc")]
     pub fn new(layout: Layout, limits: Limits) -> Result<Self, Error> {
-        if !layout.is_valid() {
+        Self::with_machine(layout, limits, Soft::new(Ram::new(64 << 30)?))
+    }
+}
+
+impl<S: VmaStore, M: Machine> Mm<S, M> {
+    /// An empty address space, with one user, on a machine.
+    ///
+    /// # Errors
+    /// As for [`new`](Mm::new); `EINVAL` also if the layout is larger than what the architecture's page tables can translate.
+    pub fn with_machine(layout: Layout, limits: Limits, machine: M) -> Result<Self, Error> {
+        if !layout.is_valid() || layout.task_size > M::Arch::TASK_SIZE {
             return Err(Error::new(
                 Errno::EINVAL,
-                "a layout whose addresses do not fit together",
+                "a layout whose addresses do not fit together, or not into the page tables",
             ));
         }
         let shared = Kref::new(MmStruct {
             store: S::new(MmState { limits })?,
+            tables: PageTables::new(machine)?,
+            pending: Pending::new(),
             layout,
             change: ChangeCounter::new(),
             users: AtomicUsize::new(1),
             map_count: AtomicUsize::new(0),
             total_vm: AtomicU64::new(0),
             data_vm: AtomicU64::new(0),
+            exec_vm: AtomicU64::new(0),
+            stack_vm: AtomicU64::new(0),
+            peak_vm: AtomicU64::new(0),
             brk: AtomicU64::new(layout.start_brk),
             snapshots: AtomicUsize::new(0),
+            next_anon_vma: AtomicU64::new(1),
         })?;
         Ok(Self(MmRef(shared)))
     }
@@ -128,7 +189,7 @@ impl<S: VmaStore> Mm<S> {
     /// A reference to look at it.
     #[doc(alias = "mmgrab")]
     #[must_use]
-    pub fn grab(&self) -> MmRef<S> {
+    pub fn grab(&self) -> MmRef<S, M> {
         self.0.clone()
     }
 
@@ -146,13 +207,13 @@ impl<S: VmaStore> Mm<S> {
 
     pub(crate) fn transact<T>(
         &self,
-        call: impl FnMut(&mut Transaction<'_, S>) -> Result<T, Failure>,
+        call: impl FnMut(&mut Transaction<'_, S, M>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         self.0.0.transact(call)
     }
 }
 
-impl<S: VmaStore> Clone for Mm<S> {
+impl<S: VmaStore, M: Machine> Clone for Mm<S, M> {
     #[doc(alias = "mmget")]
     fn clone(&self) -> Self {
         // Relaxed: made from one that is there.
@@ -161,15 +222,15 @@ impl<S: VmaStore> Clone for Mm<S> {
     }
 }
 
-impl<S: VmaStore> Deref for Mm<S> {
-    type Target = MmRef<S>;
+impl<S: VmaStore, M: Machine> Deref for Mm<S, M> {
+    type Target = MmRef<S, M>;
 
-    fn deref(&self) -> &MmRef<S> {
+    fn deref(&self) -> &MmRef<S, M> {
         &self.0
     }
 }
 
-impl<S: VmaStore> Drop for Mm<S> {
+impl<S: VmaStore, M: Machine> Drop for Mm<S, M> {
     /// Takes everything out with the last user.
     #[doc(alias = "mmput")]
     fn drop(&mut self) {
@@ -180,30 +241,34 @@ impl<S: VmaStore> Drop for Mm<S> {
     }
 }
 
-impl<S: VmaStore> MmRef<S> {
+impl<S: VmaStore, M: Machine> MmRef<S, M> {
     /// Registers a monitor: one for each thread or open file that reads.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM` if there is no memory; its users never notice.
-    pub fn reader(&self) -> Result<MmReader<S>, Error> {
+    pub fn reader(&self) -> Result<MmReader<S, M>, Error> {
         if self.is_gone() {
             return Err(Error::new(Errno::ESRCH, "the address space is gone"));
         }
-        let reader = ManuallyDrop::new(self.0.store.reader()?);
-        let reader: *const S::Reader<'_> = &raw const *reader;
-        // SAFETY: a lifetime is no part of a type's layout, and the value is not used where it was. The reader borrows the
-        // store, which stays where it is while the reference beside it does, and that is dropped after it.
-        let reader = unsafe { reader.cast::<S::Reader<'static>>().read() };
+        let (reader, walker) = self.handles()?;
         Ok(MmReader {
             reader,
+            walker,
             mm: self.clone(),
         })
+    }
+
+    /// Handles of the store and of the page tables, to be kept beside a reference and dropped before it.
+    pub(crate) fn handles(&self) -> Result<(S::Reader<'static>, Walker<'static, M>), Error> {
+        // SAFETY: the structure stays where it is while there is a reference, and by this function's contract there is.
+        let mm: &'static MmStruct<S, M> = unsafe { &*core::ptr::from_ref(&*self.0) };
+        Ok((mm.store.reader()?, mm.tables.walker()?))
     }
 
     /// Another user, unless the address space is gone.
     #[doc(alias = "mmget_not_zero")]
     #[must_use]
-    pub fn upgrade(&self) -> Option<Mm<S>> {
+    pub fn upgrade(&self) -> Option<Mm<S, M>> {
         let more = |users: usize| (users > 0).then_some(users + 1);
         // Acquire: with the users before.
         let had = self.0.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, more);
@@ -227,6 +292,25 @@ impl<S: VmaStore> MmRef<S> {
     #[must_use]
     pub fn total_vm(&self) -> u64 {
         self.0.total_vm.load(Ordering::Relaxed)
+    }
+
+    /// Mapped pages by what they are for; each what it was a moment ago.
+    #[must_use]
+    pub fn vm_stat(&self) -> VmStat {
+        let accounts = self.0.accounts();
+        VmStat {
+            total: accounts.total_vm,
+            data: accounts.data_vm,
+            exec: accounts.exec_vm,
+            stack: accounts.stack_vm,
+            peak: self.0.peak_vm.load(Ordering::Relaxed).max(accounts.total_vm),
+        }
+    }
+
+    /// Its page tables.
+    #[must_use]
+    pub fn page_tables(&self) -> &PageTables<M> {
+        &self.0.tables
     }
 
     /// The number of changes so far, doubled; odd while one is being published.
@@ -265,12 +349,12 @@ impl<S: VmaStore> MmRef<S> {
     }
 }
 
-impl<S: SnapshotStore> MmRef<S> {
+impl<S: SnapshotStore, M: Machine> MmRef<S, M> {
     /// The mappings of this instant, to be kept.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `EAGAIN` if [`SNAPSHOTS_MAX`] are open, `ENOMEM` if there is no memory.
-    pub fn snapshot(&self) -> Result<MmSnapshot<S>, Error> {
+    pub fn snapshot(&self) -> Result<MmSnapshot<S, M>, Error> {
         let more = |open: usize| (open < SNAPSHOTS_MAX).then_some(open + 1);
         // Relaxed: a count.
         let counted = self
@@ -293,19 +377,19 @@ impl<S: SnapshotStore> MmRef<S> {
     }
 }
 
-impl<S: VmaStore> Clone for MmRef<S> {
+impl<S: VmaStore, M: Machine> Clone for MmRef<S, M> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<S: VmaStore> fmt::Debug for Mm<S> {
+impl<S: VmaStore, M: Machine> fmt::Debug for Mm<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl<S: VmaStore> fmt::Debug for MmRef<S> {
+impl<S: VmaStore, M: Machine> fmt::Debug for MmRef<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MmRef")
             .field("map_count", &self.map_count())
@@ -315,13 +399,14 @@ impl<S: VmaStore> fmt::Debug for MmRef<S> {
 }
 
 /// A monitor's handle, for one thread or open file.
-pub struct MmReader<S: VmaStore = MapleStore> {
-    /// Before what keeps the store: it is dropped first.
+pub struct MmReader<S: VmaStore = MapleStore, M: Machine = Soft> {
+    /// Before what keeps the store: it is dropped first, and so is the walker.
     reader: S::Reader<'static>,
-    mm: MmRef<S>,
+    walker: Walker<'static, M>,
+    mm: MmRef<S, M>,
 }
 
-impl<S: VmaStore> MmReader<S> {
+impl<S: VmaStore, M: Machine> MmReader<S, M> {
     /// Begins to read; `None` if the address space is gone.
     ///
     /// What is read through the section is one state of the address space. In a [`MapleStore`] nobody waits for it, however
@@ -334,17 +419,43 @@ impl<S: VmaStore> MmReader<S> {
         (!self.mm.is_gone()).then_some(section)
     }
 
+    /// As [`read_lock`](Self::read_lock); where the design has a lock of the whole address space that readers take, with that. For
+    /// files that Linux reads under it.
+    #[inline]
+    #[must_use]
+    pub fn mmap_read_lock(&self) -> Option<S::Section<'_>> {
+        let section = S::mmap_read_lock(&self.reader);
+        // As in `read_lock`.
+        (!self.mm.is_gone()).then_some(section)
+    }
+
+    /// Between two records of a file: where a section is held that nobody waits for, one that begins now instead, so that the next
+    /// record is not older than need be; else the same.
+    #[inline]
+    #[must_use]
+    pub fn renew<'r>(&'r self, section: S::Section<'r>) -> Option<S::Section<'r>> {
+        let section = S::renew(&self.reader, section);
+        // As in `read_lock`.
+        (!self.mm.is_gone()).then_some(section)
+    }
+
+    /// The handle to walk its page tables.
+    #[must_use]
+    pub fn walker(&self) -> &Walker<'_, M> {
+        &self.walker
+    }
+
     /// What it reads.
     #[must_use]
-    pub fn mm(&self) -> &MmRef<S> {
+    pub fn mm(&self) -> &MmRef<S, M> {
         &self.mm
     }
 }
 
 /// One of the snapshots that are open, counted.
-struct Open<S: VmaStore>(MmRef<S>);
+struct Open<S: VmaStore, M: Machine>(MmRef<S, M>);
 
-impl<S: VmaStore> Drop for Open<S> {
+impl<S: VmaStore, M: Machine> Drop for Open<S, M> {
     fn drop(&mut self) {
         // Relaxed: a count.
         self.0.0.snapshots.fetch_sub(1, Ordering::Relaxed);
@@ -355,13 +466,13 @@ impl<S: VmaStore> Drop for Open<S> {
 ///
 /// [`Vma::state`] says which of them are still there.
 #[must_use = "a snapshot keeps memory until it is dropped"]
-pub struct MmSnapshot<S: SnapshotStore = MapleStore> {
+pub struct MmSnapshot<S: SnapshotStore = MapleStore, M: Machine = Soft> {
     snapshot: S::Snapshot,
     #[expect(dead_code, reason = "counts it, and keeps the store")]
-    open: Open<S>,
+    open: Open<S, M>,
 }
 
-impl<S: SnapshotStore> VmaRead for MmSnapshot<S> {
+impl<S: SnapshotStore, M: Machine> VmaRead for MmSnapshot<S, M> {
     fn find(&self, addr: u64) -> Option<&Vma> {
         self.snapshot.find(addr)
     }

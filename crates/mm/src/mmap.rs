@@ -5,17 +5,20 @@ use crate::error::{Errno, Error};
 use crate::file::File;
 use crate::flags::{MAY_ACCESS, MapFlags, Prot, VmFlags};
 use crate::kref::Kref;
+use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
 use crate::transaction::{Failure, Merge, fail};
 use crate::vma::Mapping;
 
-impl<S: VmaStore> Mm<S> {
+impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `mmap(addr, len, prot, flags, fd, offset)`: maps memory, or `file` from `offset` on, and gives the address. One instant
     /// for readers: what [`MapFlags::FIXED`] replaces is there until the new mapping is.
     ///
     /// `len`, in bytes, is rounded up to whole pages. Without `FIXED` the address is a hint. Neighbours that continue each other
-    /// become one mapping. A file is taken for one that is open for reading and writing; with `ANONYMOUS` it is ignored.
+    /// become one mapping. A file is taken for one that is open for reading and writing; with `ANONYMOUS` it is ignored. With
+    /// `POPULATE` the pages are there when it returns, if there was memory; [`MmThread::mmap`](crate::MmThread::mmap) does that
+    /// cheaper.
     ///
     /// # Errors
     /// As mmap(2):
@@ -37,6 +40,25 @@ impl<S: VmaStore> Mm<S> {
     #[doc(alias = "do_mmap")]
     #[doc(alias = "mmap_region")]
     pub fn mmap(
+        &self,
+        addr: VirtAddr,
+        len: u64,
+        prot: Prot,
+        flags: MapFlags,
+        file: Option<&Kref<File>>,
+        offset: u64,
+    ) -> Result<VirtAddr, Error> {
+        let at = self.map(addr, len, prot, flags, file, offset)?;
+        if populates(flags)
+            && let Ok(thread) = self.thread()
+        {
+            thread.populate_mapped(at.0..at.0 + page_align(len));
+        }
+        Ok(at)
+    }
+
+    /// Without pages.
+    pub(crate) fn map(
         &self,
         addr: VirtAddr,
         len: u64,
@@ -81,6 +103,7 @@ impl<S: VmaStore> Mm<S> {
                 flags: vm_flags(prot, flags, file.is_some())?,
                 file: shared.clone(),
                 anon_name: None,
+                anon_vma: None,
             };
             let pgoff = match (file, mapping.flags.contains(VmFlags::SHARED)) {
                 (Some(_), _) => offset >> PAGE_SHIFT,
@@ -93,11 +116,20 @@ impl<S: VmaStore> Mm<S> {
             if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - met.pages) {
                 return fail(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
             }
+            let is_occupied = met.is_occupied();
             let plan = transaction.put(&range, pgoff, mapping, &met, Merge::Both);
+            if is_occupied {
+                transaction.zap(range, true);
+            }
             transaction.apply(plan)?;
             Ok(VirtAddr(start))
         })
     }
+}
+
+/// Whether the flags ask for pages at once.
+pub(crate) fn populates(flags: MapFlags) -> bool {
+    flags & (MapFlags::POPULATE | MapFlags::NONBLOCK) == MapFlags::POPULATE
 }
 
 /// `MAP_TYPE`: the bits that say whose the writes are.

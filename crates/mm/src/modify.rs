@@ -3,11 +3,12 @@
 use core::ops::Range;
 
 use crate::error::Errno;
+use crate::machine::Machine;
 use crate::store::VmaStore;
 use crate::transaction::{Failure, Merge, Transaction, fail};
 use crate::vma::Mapping;
 
-impl<S: VmaStore> Transaction<'_, S> {
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     /// Makes `part`, which is in one VMA whose page offset there is `pgoff`, another mapping, as one VMA with its neighbours if it
     /// continues them.
     #[doc(alias = "vma_modify")]

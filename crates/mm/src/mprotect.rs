@@ -3,12 +3,13 @@
 use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
 use crate::error::{Errno, Error};
 use crate::flags::{ACCESS, Prot, VmFlags};
+use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
 use crate::transaction::{Failure, Transaction, fail};
 use crate::vma::{Mapping, Vma};
 
-impl<S: VmaStore> Mm<S> {
+impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `mprotect(addr, len, prot)`: changes what may be done with the mappings in a range, at one instant for readers. Parts of
     /// mappings are split off, neighbours that continue each other become one.
     ///
@@ -69,18 +70,19 @@ impl<S: VmaStore> Mm<S> {
             };
             let mut at = start;
             while at < end {
-                at = match transaction.protect_one(at, end, prot) {
+                match transaction.protect_one(at, end, prot) {
                     // What came before stays changed.
                     Err(Failure::Error(error)) => return Err(Failure::After(error)),
-                    done => done?,
-                };
+                    done => at = done?,
+                }
+                transaction.change_protection(start..at);
             }
             Ok(())
         })
     }
 }
 
-impl<S: VmaStore> Transaction<'_, S> {
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     /// Changes the part of one mapping that lies in `at..end`; gives its end.
     #[doc(alias = "mprotect_fixup")]
     fn protect_one(&mut self, at: u64, end: u64, prot: Prot) -> Result<u64, Failure> {
@@ -118,7 +120,7 @@ fn protected(vma: &Vma, prot: Prot) -> VmFlags {
         if !vma.flags().intersects(COUNTED) {
             flags |= VmFlags::ACCOUNT;
         }
-    } else if vma.file().is_none() {
+    } else if vma.file().is_none() && vma.anon_vma().is_none() {
         flags -= VmFlags::ACCOUNT;
     }
     flags

@@ -2,11 +2,12 @@
 
 use crate::addr::{VirtAddr, page_align};
 use crate::error::{Errno, Error};
+use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
 use crate::transaction::fail;
 
-impl<S: VmaStore> Mm<S> {
+impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `munmap(addr, len)`: takes out what is mapped in a range, at one instant for readers. Mappings that reach out of the range
     /// keep the rest. That nothing is mapped there is no error.
     ///
@@ -44,6 +45,7 @@ impl<S: VmaStore> Mm<S> {
                 return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
             }
             let plan = transaction.clear(&range, &met);
+            transaction.zap(range.clone(), false);
             transaction.apply(plan)
         })
     }

@@ -10,10 +10,13 @@ use vmaple_rcu::AllocError;
 
 use crate::addr::PAGE_SHIFT;
 use crate::error::{Errno, Error};
+use crate::fail_point;
 use crate::flags::VmFlags;
 use crate::layout::Layout;
 use crate::limits::Limits;
+use crate::machine::Machine;
 use crate::mm::MmStruct;
+use crate::pgtable::Arch;
 use crate::store::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::vma::{Mapping, Role, Vma};
 
@@ -55,15 +58,20 @@ pub(crate) struct Accounts {
     pub(crate) map_count: usize,
     pub(crate) total_vm: u64,
     pub(crate) data_vm: u64,
+    pub(crate) exec_vm: u64,
+    pub(crate) stack_vm: u64,
 }
 
 impl Accounts {
+    #[doc(alias = "vm_stat_account")]
     fn add(&mut self, vma: &Vma) {
+        let (flags, pages) = (vma.flags(), vma.pages());
+        let kind = |is: bool| if is { pages } else { 0 };
         self.map_count += 1;
-        self.total_vm += vma.pages();
-        if vma.flags().is_data_mapping() {
-            self.data_vm += vma.pages();
-        }
+        self.total_vm += pages;
+        self.data_vm += kind(flags.is_data_mapping());
+        self.exec_vm += kind(flags.is_exec_mapping());
+        self.stack_vm += kind(flags.is_stack_mapping());
     }
 
     fn minus(self, other: Self) -> Self {
@@ -71,6 +79,8 @@ impl Accounts {
             map_count: self.map_count - other.map_count,
             total_vm: self.total_vm - other.total_vm,
             data_vm: self.data_vm - other.data_vm,
+            exec_vm: self.exec_vm - other.exec_vm,
+            stack_vm: self.stack_vm - other.stack_vm,
         }
     }
 }
@@ -131,20 +141,33 @@ pub(crate) struct Plan {
 }
 
 /// A call in progress.
-pub(crate) struct Transaction<'m, S: VmaStore> {
-    pub(crate) mm: &'m MmStruct<S>,
+pub(crate) struct Transaction<'m, S: VmaStore, M: Machine> {
+    pub(crate) mm: &'m MmStruct<S, M>,
     write: S::Write<'m>,
     pub(crate) accounts: Accounts,
     /// The end of the heap, which makes a VMA part of it.
     pub(crate) brk: u64,
     is_changed: bool,
+    /// What becomes of the pages of a range.
+    pages: Pages,
 }
 
-impl<S: VmaStore> MmStruct<S> {
+/// What becomes of pages once the call is published.
+enum Pages {
+    Stay,
+    /// They go, with what was mapped there.
+    Go(Range<u64>),
+    /// They go, and something else is mapped there already, to which they are not to be taken for.
+    GiveWay(Range<u64>),
+    /// They are accessed as the mappings there say now.
+    Change(Range<u64>),
+}
+
+impl<S: VmaStore, M: Machine> MmStruct<S, M> {
     /// Makes a call's changes, all at one instant, or none.
     pub(crate) fn transact<T>(
         &self,
-        mut call: impl FnMut(&mut Transaction<'_, S>) -> Result<T, Failure>,
+        mut call: impl FnMut(&mut Transaction<'_, S, M>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         // More than a call of one range takes: the range, and a part on either side.
         let mut vmas = 4;
@@ -155,16 +178,17 @@ impl<S: VmaStore> MmStruct<S> {
                 accounts: self.accounts(),
                 brk: self.brk(),
                 is_changed: false,
+                pages: Pages::Stay,
                 write,
             };
             match call(&mut transaction) {
                 Ok(done) => {
-                    transaction.commit();
+                    transaction.finish();
                     return Ok(done);
                 }
                 Err(Failure::Error(error)) => return Err(error),
                 Err(Failure::After(error)) => {
-                    transaction.commit();
+                    transaction.finish();
                     return Err(error);
                 }
                 Err(Failure::Shortage(Shortage::Memory)) => return Err(AllocError.into()),
@@ -174,7 +198,7 @@ impl<S: VmaStore> MmStruct<S> {
     }
 }
 
-impl<S: VmaStore> Transaction<'_, S> {
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     pub(crate) fn layout(&self) -> &Layout {
         &self.mm.layout
     }
@@ -247,9 +271,15 @@ impl<S: VmaStore> Transaction<'_, S> {
             Merge::Both => true,
             Merge::PrevAbove(addr) => vma.range().end > addr,
         };
-        let continues = |vma: &&Vma| vma.continues_as(range.start, pgoff, &mapping);
-        let left = met.below.or(met.prev).filter(may_be_before).filter(continues);
+        let continues = |vma: &Vma, mapping: &Mapping| vma.continues_as(range.start, pgoff, mapping);
+        let mut mapping = mapping;
+        let left = met
+            .below
+            .or(met.prev)
+            .filter(may_be_before)
+            .filter(|vma| continues(vma, &mapping));
         if let Some(vma) = left {
+            mapping.anon_vma = mapping.anon_vma.or(vma.anon_vma());
             (whole.start, first) = (vma.range().start, vma.pgoff());
             if met.below.is_none() {
                 removed.add(vma);
@@ -259,8 +289,9 @@ impl<S: VmaStore> Transaction<'_, S> {
             .above
             .or(met.next)
             .filter(|_| merge == Merge::Both)
-            .filter(continues);
+            .filter(|vma| continues(vma, &mapping));
         if let Some(vma) = right {
+            mapping.anon_vma = mapping.anon_vma.or(vma.anon_vma());
             whole.end = vma.range().end;
             if met.above.is_none() {
                 removed.add(vma);
@@ -340,12 +371,51 @@ impl<S: VmaStore> Transaction<'_, S> {
         self.write.state_mut().limits = limits;
     }
 
-    fn commit(&mut self) {
-        self.mm.set_brk(self.brk);
-        if self.is_changed {
-            self.mm.set_accounts(self.accounts);
-            let change = &self.mm.change;
-            self.write.commit(|| change.begin(), || change.end());
+    /// Says that the pages in `range` go with what was mapped there; `is_replaced`, if something else is mapped there instead.
+    pub(crate) fn zap(&mut self, range: Range<u64>, is_replaced: bool) {
+        self.pages = if is_replaced {
+            Pages::GiveWay(range)
+        } else {
+            Pages::Go(range)
+        };
+    }
+
+    /// Says that the pages in `range` are to be accessed as the mappings there say.
+    pub(crate) fn change_protection(&mut self, range: Range<u64>) {
+        self.pages = Pages::Change(range);
+    }
+
+    /// Publishes the edits, has the pages follow, gives up the lock, and then frees what was taken out.
+    fn finish(mut self) {
+        let mm = self.mm;
+        if let Pages::GiveWay(range) = &self.pages {
+            mm.pending.begin(range);
         }
+        mm.set_brk(self.brk);
+        if self.is_changed {
+            mm.set_accounts(self.accounts);
+            self.write.commit(|| mm.change.begin(), || mm.change.end());
+        }
+        let (range, gather) = match &self.pages {
+            Pages::Stay => return,
+            Pages::Go(range) | Pages::GiveWay(range) => {
+                fail_point::reach("zap: published");
+                let mut gather = mm.tables.gather();
+                gather.zap(range.clone());
+                mm.pending.end();
+                (range.clone(), gather)
+            }
+            Pages::Change(range) => {
+                fail_point::reach("change: published");
+                let mut gather = mm.tables.gather();
+                for vma in self.range(range.clone()) {
+                    let part = vma.range().start.max(range.start)..vma.range().end.min(range.end);
+                    gather.protect(part, M::Arch::protection(vma.flags()));
+                }
+                (range.clone(), gather)
+            }
+        };
+        drop(self);
+        gather.finish(range);
     }
 }

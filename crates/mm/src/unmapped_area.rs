@@ -4,6 +4,7 @@ use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::error::Errno;
 use crate::flags::{MapFlags, VmFlags};
 use crate::layout::Layout;
+use crate::machine::Machine;
 use crate::store::VmaStore;
 use crate::transaction::{Failure, Transaction, fail};
 use crate::vma::Vma;
@@ -22,7 +23,7 @@ pub(crate) fn start_gap(vma: &Vma) -> u64 {
     vma.range().start.saturating_sub(gap)
 }
 
-impl<S: VmaStore> Transaction<'_, S> {
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     /// The address for a mapping of `len` bytes, a multiple of the page size, that was asked for at `addr`.
     pub(crate) fn unmapped_area(&self, addr: u64, len: u64, flags: MapFlags) -> Result<u64, Failure> {
         let Layout {

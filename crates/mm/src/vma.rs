@@ -1,14 +1,15 @@
 //! The VMA: one mapping, immutable but for the word that says whether it is still one.
 
+use core::num::NonZeroU64;
 use core::ops::Range;
 // Not of `primitive`: loom models the change counter; this word is checked under locks.
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use vmaple_rcu::AllocError;
 
 use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::file::File;
-use crate::flags::VmFlags;
+use crate::flags::{ACCESS, VmFlags};
 use crate::kref::Kref;
 
 /// Most bytes of an anonymous mapping's name, the kernel's limit without its final zero.
@@ -53,19 +54,18 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum VmaState {
-    /// Published, but what was mapped there before is not gone yet.
-    Pending = 0,
     /// What is mapped there.
-    Live = 1,
+    Live = 0,
     /// Replaced, or about to be by a writer that cannot fail any more.
-    Superseded = 2,
+    Superseded = 1,
 }
 
-/// One mapping: a range of pages, and what they are of. All of it but [`state`](Self::state) stays as it was published; a call
-/// that changes a mapping publishes another VMA. So whoever holds one reads fields that belong together.
+/// One mapping: a range of pages, and what they are of. All of it but [`state`](Self::state) stays as it was published, and the
+/// identity of its anonymous memory, which it gets once; a call that changes a mapping publishes another VMA. So whoever holds one
+/// reads fields that belong together.
 ///
 /// # Invariants
-/// `start` and `end` are page-aligned, `start < end`. The state only rises.
+/// `start` and `end` are page-aligned, `start < end`. The state only rises. `anon_vma` is 0 until it is set once.
 #[doc(alias = "vm_area_struct")]
 pub struct Vma {
     start: u64,
@@ -76,6 +76,21 @@ pub struct Vma {
     anon_name: Option<Kref<AnonName>>,
     role: Role,
     state: AtomicU8,
+    anon_vma: AtomicU64,
+}
+
+/// What anonymous memory of neighbouring mappings shares, so that they may become one: in Linux the object through which its pages
+/// are found, here a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AnonVma(NonZeroU64);
+
+impl AnonVma {
+    pub(crate) const fn new(id: u64) -> Option<Self> {
+        match NonZeroU64::new(id) {
+            Some(id) => Some(Self(id)),
+            None => None,
+        }
+    }
 }
 
 /// What a mapping is of, wherever it is.
@@ -84,6 +99,7 @@ pub(crate) struct Mapping {
     pub(crate) flags: VmFlags,
     pub(crate) file: Option<Kref<File>>,
     pub(crate) anon_name: Option<Kref<AnonName>>,
+    pub(crate) anon_vma: Option<AnonVma>,
 }
 
 impl Vma {
@@ -99,6 +115,7 @@ impl Vma {
             anon_name: mapping.anon_name,
             role,
             state: AtomicU8::new(VmaState::Live as u8),
+            anon_vma: AtomicU64::new(mapping.anon_vma.map_or(0, |id| id.0.get())),
         }
     }
 
@@ -172,8 +189,7 @@ impl Vma {
     pub fn state(&self) -> VmaState {
         // Acquire pairs with the Release in `supersede`: who sees it superseded sees what came before.
         match self.state.load(Ordering::Acquire) {
-            0 => VmaState::Pending,
-            1 => VmaState::Live,
+            0 => VmaState::Live,
             _ => VmaState::Superseded,
         }
     }
@@ -184,11 +200,51 @@ impl Vma {
         self.state.store(VmaState::Superseded as u8, Ordering::Release);
     }
 
+    /// The identity of its anonymous memory; `None` while nothing has been written to it.
+    pub(crate) fn anon_vma(&self) -> Option<AnonVma> {
+        // Relaxed: a number of its own.
+        AnonVma::new(self.anon_vma.load(Ordering::Relaxed))
+    }
+
+    /// Gives it an identity, if it has none. A call that replaces the VMA at the same time may not see it, and merge what Linux
+    /// would keep apart.
+    #[doc(alias = "anon_vma_prepare")]
+    pub(crate) fn set_anon_vma(&self, id: AnonVma) {
+        // Relaxed as in `anon_vma`.
+        let _ = self
+            .anon_vma
+            .compare_exchange(0, id.0.get(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether `next`, which begins where this ends, differs in nothing but how it may be accessed, so that anonymous memory of both
+    /// may have one identity.
+    #[doc(alias = "anon_vma_compatible")]
+    pub(crate) fn shares_anon_vma(&self, next: &Self) -> bool {
+        self.end == next.start
+            && (self.flags ^ next.flags) - ACCESS == VmFlags::empty()
+            && self.is_of_file(next.file.as_ref())
+            && self.pgoff_at(next.start) == next.pgoff
+    }
+
+    fn is_of_file(&self, file: Option<&Kref<File>>) -> bool {
+        match (&self.file, file) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Kref::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    /// Whether it is what is mapped there.
+    pub(crate) fn is_live(&self) -> bool {
+        self.state() == VmaState::Live
+    }
+
     pub(crate) fn mapping(&self) -> Mapping {
         Mapping {
             flags: self.flags,
             file: self.file.clone(),
             anon_name: self.anon_name.clone(),
+            anon_vma: self.anon_vma(),
         }
     }
 
@@ -202,13 +258,9 @@ impl Vma {
     #[doc(alias = "can_vma_merge_after")]
     #[doc(alias = "is_mergeable_vma")]
     pub(crate) fn continues_as(&self, addr: u64, pgoff: u64, mapping: &Mapping) -> bool {
-        let same_file = match (&self.file, &mapping.file) {
-            (None, None) => true,
-            (Some(one), Some(other)) => Kref::ptr_eq(one, other),
-            _ => false,
-        };
         self.flags == mapping.flags
-            && same_file
+            && self.is_of_file(mapping.file.as_ref())
+            && (self.anon_vma() == mapping.anon_vma || self.anon_vma().is_none() || mapping.anon_vma.is_none())
             && self.anon_name() == mapping.anon_name.as_ref().map(|name| name.bytes())
             && self.pgoff_at(addr) == pgoff
     }

@@ -23,9 +23,6 @@ use core::ptr::{self, NonNull};
 use crate::error::AllocError;
 use crate::primitive::{AtomicPtr, Ordering};
 
-/// Size and alignment of a chunk, so that an object's address tells its chunk's.
-const CHUNK: usize = 16 << 10;
-
 /// What goes round in a [`Pool`].
 ///
 /// # Safety
@@ -33,6 +30,12 @@ const CHUNK: usize = 16 << 10;
 /// - [`link`](Self::link) gives what [`set_link`](Self::set_link) was last called with, of the same thread or of one that
 ///   came before it, whatever else was done with the object since if that did not touch the link. Neither panics.
 pub unsafe trait Pooled: Sized {
+    /// Size and alignment of a chunk in bytes, so that an object's address tells its chunk's: a power of two.
+    const CHUNK: usize = 16 << 10;
+
+    /// Bytes beside each object, in the chunk's head, for what cannot be inside: [`Pool::beside`]. A multiple of 8.
+    const BESIDE: usize = 0;
+
     /// The next object of the list that this one is in.
     fn link(&self) -> *mut Self;
 
@@ -48,19 +51,29 @@ struct Header<T> {
     free: usize,
 }
 
+/// Bytes before what is beside the objects: whole cache lines, as that is written by whoever has an object.
+const fn head<T: Pooled>() -> usize {
+    let header = size_of::<Header<T>>();
+    if T::BESIDE > 0 {
+        header.next_multiple_of(64)
+    } else {
+        header
+    }
+}
+
 /// Objects in a chunk.
-const fn objects<T>() -> usize {
-    (CHUNK - size_of::<Header<T>>()) / size_of::<T>()
+const fn objects<T: Pooled>() -> usize {
+    (T::CHUNK - head::<T>()) / (size_of::<T>() + T::BESIDE)
 }
 
 /// A fresh chunk on its way into a pool: made without the writers' lock, added under it.
-pub struct Chunk<T>(NonNull<Header<T>>);
+pub struct Chunk<T: Pooled>(NonNull<Header<T>>);
 
 // SAFETY: it is memory that nobody else knows of.
-unsafe impl<T> Send for Chunk<T> {}
+unsafe impl<T: Pooled> Send for Chunk<T> {}
 
-impl<T> Chunk<T> {
-    const LAYOUT: Layout = match Layout::from_size_align(CHUNK, CHUNK) {
+impl<T: Pooled> Chunk<T> {
+    const LAYOUT: Layout = match Layout::from_size_align(T::CHUNK, T::CHUNK) {
         Ok(layout) => layout,
         Err(_) => panic!("a power of two"),
     };
@@ -76,7 +89,7 @@ impl<T> Chunk<T> {
     }
 }
 
-impl<T> Drop for Chunk<T> {
+impl<T: Pooled> Drop for Chunk<T> {
     fn drop(&mut self) {
         // SAFETY: from `new`, and in no pool.
         unsafe { dealloc(self.0.as_ptr().cast(), Self::LAYOUT) };
@@ -150,7 +163,8 @@ impl<T: Pooled> Pool<T> {
     /// [`AllocError`] if there is no memory.
     pub fn new() -> Result<Self, AllocError> {
         // The lowest bit of an address tells a count; objects from the chunk's end on are aligned as it is.
-        const { assert!(align_of::<T>() > 1 && align_of::<T>() <= CHUNK && size_of::<T>() > 0 && objects::<T>() > 0) };
+        const { assert!(align_of::<T>() > 1 && align_of::<T>() <= T::CHUNK && size_of::<T>() > 0 && objects::<T>() > 0) };
+        const { assert!(T::BESIDE % 8 == 0) };
         let layout = Layout::new::<Shared<T>>();
         // SAFETY: the size is not zero.
         let shared = NonNull::new(unsafe { alloc_zeroed(layout) }.cast::<Shared<T>>()).ok_or(AllocError)?;
@@ -182,7 +196,7 @@ impl<T: Pooled> Pool<T> {
     /// Bytes of all chunks.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.total / objects::<T>() * CHUNK
+        self.total / objects::<T>() * T::CHUNK
     }
 
     /// Adds a chunk's objects.
@@ -200,7 +214,7 @@ impl<T: Pooled> Pool<T> {
         unsafe { memory.write(header) };
         *chunks = memory.as_ptr();
         for i in (0..objects::<T>()).rev() {
-            let offset = CHUNK - (i + 1) * size_of::<T>();
+            let offset = T::CHUNK - (i + 1) * size_of::<T>();
             // SAFETY: inside of the chunk, behind its header.
             let object = unsafe { memory.as_ptr().byte_add(offset) }.cast::<T>();
             // SAFETY: zeros are a value of the type, and nobody else knows of it.
@@ -325,13 +339,28 @@ impl<T: Pooled> Pool<T> {
             }
         }
         self.total -= freed * objects::<T>();
-        freed * CHUNK
+        freed * T::CHUNK
     }
 
     /// The chunk that an object is in.
     fn chunk_of(object: *mut T) -> *mut Header<T> {
-        let chunk = object.cast::<()>().map_addr(|address| address & !(CHUNK - 1));
+        let chunk = object.cast::<()>().map_addr(|address| address & !(T::CHUNK - 1));
         chunk.cast()
+    }
+
+    /// The bytes beside an object, which are its holder's as the object is: zeros at first, then whatever was left there.
+    ///
+    /// # Safety
+    /// `object` is from a pool, and has not been given back.
+    #[inline]
+    #[must_use]
+    pub unsafe fn beside(object: NonNull<T>) -> NonNull<u8> {
+        let from_end = T::CHUNK - object.addr().get() % T::CHUNK;
+        let offset = head::<T>() + (from_end / size_of::<T>() - 1) * T::BESIDE;
+        // SAFETY: the object's pointer was made from the chunk's, which begins there.
+        let chunk = unsafe { object.cast::<u8>().sub(T::CHUNK - from_end) };
+        // SAFETY: inside of the chunk's head.
+        unsafe { chunk.add(offset) }
     }
 
     /// The pool of an object that is out.

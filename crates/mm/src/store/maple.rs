@@ -153,6 +153,11 @@ impl<L: RawMutex + Send + Sync + 'static> VmaStore for MapleStore<L> {
         reader.read_lock()
     }
 
+    fn renew<'r>(reader: &'r Reader<'_, VmaEntry>, section: ReadGuard<'r, VmaEntry>) -> ReadGuard<'r, VmaEntry> {
+        drop(section);
+        reader.read_lock()
+    }
+
     fn write(&self, vmas: usize, _: &Call) -> Result<MapleWrite<'_, L>, AllocError> {
         let mut chunks = Vec::new();
         // Relaxed: a hint. Memory is taken without the lock; where there is none the writer that needs it will say so.

@@ -77,6 +77,17 @@ pub trait VmaStore: Sized + Send + Sync + 'static {
     /// Begins to read.
     fn read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r>;
 
+    /// Begins to read with the lock of the whole address space, where the design has one that readers take.
+    fn mmap_read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r> {
+        Self::read_lock(reader)
+    }
+
+    /// Between two records: where a section is held that nobody waits for, one that begins now instead; else the same.
+    fn renew<'r>(reader: &'r Self::Reader<'_>, section: Self::Section<'r>) -> Self::Section<'r> {
+        let _ = reader;
+        section
+    }
+
     /// Takes the writers' lock, with memory for so many VMAs to come, which is asked for without the lock.
     ///
     /// # Errors

@@ -1,0 +1,46 @@
+//! The range whose pages are still to go although something else is mapped there already.
+//!
+//! A call that replaces mappings publishes the new ones at one instant, so that readers never see a hole; what was there before it
+//! takes out only then. A fault in the new mapping meanwhile would find old pages, or put one where an old one is about to be
+//! taken out: it waits for the call instead.
+//!
+//! The two words are one call's for as long as it holds the writers' lock, and whoever finds a mapping of its sees them, as they
+//! were written before it was published: then, or after [`end`](Pending::end), or as a later call's, which is after it too.
+
+use core::ops::Range;
+
+use crate::primitive::{AtomicU64, Ordering};
+
+/// The range, or an empty one.
+pub(crate) struct Pending {
+    start: AtomicU64,
+    end: AtomicU64,
+}
+
+impl Pending {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+        }
+    }
+
+    /// For the holder of the writers' lock, before the new mapping is published.
+    pub(crate) fn begin(&self, range: &Range<u64>) {
+        // Relaxed: ordered by the publishing store.
+        self.start.store(range.start, Ordering::Relaxed);
+        self.end.store(range.end, Ordering::Relaxed);
+    }
+
+    /// For the same, when the pages are gone.
+    pub(crate) fn end(&self) {
+        // Release pairs with the Acquire in `overlaps`: who finds it empty finds the pages gone.
+        self.end.store(0, Ordering::Release);
+    }
+
+    /// Whether faults in `range`, in a mapping that is live, are to wait.
+    pub(crate) fn overlaps(&self, range: &Range<u64>) -> bool {
+        // Acquire pairs with the Release in `end`.
+        range.start < self.end.load(Ordering::Acquire) && self.start.load(Ordering::Relaxed) < range.end
+    }
+}

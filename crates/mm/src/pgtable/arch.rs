@@ -1,0 +1,89 @@
+//! What an architecture's page tables look like.
+
+use bitflags::bitflags;
+
+use super::frame::Pfn;
+use crate::access::Access;
+use crate::flags::VmFlags;
+
+/// Binary logarithm of [`ENTRIES`].
+pub(super) const INDEX_BITS: u32 = if cfg!(loom) { 1 } else { 9 };
+
+/// Entries of a table.
+pub const ENTRIES: usize = 1 << INDEX_BITS;
+
+bitflags! {
+    /// What an entry of a leaf table says of its page.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct PageFlags: u32 {
+        /// May be read.
+        const READ = 0x1;
+        /// May be written.
+        const WRITE = 0x2;
+        /// May be executed.
+        const EXEC = 0x4;
+        /// Has been accessed (`young`).
+        const ACCESSED = 0x8;
+        /// Has been written.
+        const DIRTY = 0x10;
+        /// Is the page of zeros, which counts for nobody (`special`).
+        const ZERO = 0x20;
+    }
+}
+
+/// How a page may be accessed, alone.
+pub(crate) const PAGE_ACCESS: PageFlags = PageFlags::READ.union(PageFlags::WRITE).union(PageFlags::EXEC);
+
+/// A page that is there: which frame, and what may be done with it. One that may not be accessed at all (PROT_NONE) has none of
+/// `READ`, `WRITE` and `EXEC`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pte {
+    /// Its frame.
+    pub pfn: Pfn,
+    /// What may be done with it, and what has been.
+    pub flags: PageFlags,
+}
+
+impl Pte {
+    /// Whether the entry allows this access by itself, without a fault.
+    pub(crate) fn allows(self, access: Access) -> bool {
+        self.flags.contains(match access {
+            Access::Read => PageFlags::READ,
+            Access::Write => PageFlags::WRITE,
+            Access::Exec => PageFlags::EXEC,
+        })
+    }
+}
+
+/// The format of an architecture's page tables: 512 entries of 64 bits in a table, pages of 4 KiB.
+///
+/// Upper tables hold addresses of tables as this program sees them; where those are not what the hardware walks, that is for the
+/// embedder to translate.
+pub trait Arch: Send + Sync + 'static {
+    /// What it is called.
+    const NAME: &'static str;
+
+    /// Tables from the root to the leaf.
+    const LEVELS: u32;
+
+    /// The end of a process's addresses.
+    const TASK_SIZE: u64;
+
+    /// The entry of an upper table that refers to the table at an address, which is a multiple of 4096. Not 0.
+    fn table(addr: u64) -> u64;
+
+    /// The address that an entry of an upper table refers to; 0 if the entry is 0.
+    fn table_addr(entry: u64) -> u64;
+
+    /// The entry of a leaf table for a page. Not 0.
+    fn page(pte: Pte) -> u64;
+
+    /// The page that an entry of a leaf table is for; `None` if the entry is 0.
+    fn pte(entry: u64) -> Option<Pte>;
+
+    /// How the hardware would let pages of a mapping be accessed (`protection_map`).
+    fn protection(flags: VmFlags) -> PageFlags;
+
+    /// Whether memory of a mapping may be accessed so (`access_error`).
+    fn permits(flags: VmFlags, access: Access) -> bool;
+}

@@ -1,0 +1,180 @@
+//! Counts of pages: what smaps says of a range.
+
+use core::ops::{AddAssign, Range};
+
+use super::arch::{PageFlags, Pte};
+use super::counters::LeafCounters;
+use super::table::{index, span};
+use super::walk::{Leaf, Step, Walker};
+use crate::addr::PAGE_SIZE;
+use crate::machine::Machine;
+
+/// Binary logarithm of the parts of a byte in which proportional sizes are counted.
+pub const PSS_SHIFT: u32 = 12;
+
+/// How pages are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CountBy {
+    /// Every entry is looked at.
+    Walk,
+    /// Leaf tables that lie in the range whole are counted by their counters, at one step for 512 pages, unless a page of theirs
+    /// may be shared; the others are walked. The result is the same.
+    Counters,
+}
+
+/// What smaps says of pages, in bytes; proportional sizes in parts of a byte, shifted by [`PSS_SHIFT`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[doc(alias = "mem_size_stats")]
+pub struct PageCounts {
+    /// Resident.
+    pub rss: u64,
+    /// Resident, each page divided by how often it is mapped.
+    pub pss: u64,
+    /// Those of them that have been written.
+    pub pss_dirty: u64,
+    /// Those of them that are of anonymous memory.
+    pub pss_anon: u64,
+    /// Mapped more than once, and not written.
+    pub shared_clean: u64,
+    /// Mapped more than once, and written.
+    pub shared_dirty: u64,
+    /// Mapped here alone, and not written.
+    pub private_clean: u64,
+    /// Mapped here alone, and written.
+    pub private_dirty: u64,
+    /// Accessed.
+    pub referenced: u64,
+    /// Of anonymous memory.
+    pub anonymous: u64,
+    /// Leaf tables that were counted by their counters.
+    pub leaves_by_counters: u64,
+    /// Leaf tables whose entries were looked at.
+    pub leaves_walked: u64,
+}
+
+impl PageCounts {
+    /// A page that `mapcount` entries refer to.
+    #[doc(alias = "smaps_account")]
+    fn add(&mut self, pte: Pte, mapcount: u32) {
+        if pte.flags.contains(PageFlags::ZERO) {
+            return;
+        }
+        let dirty = pte.flags.contains(PageFlags::DIRTY);
+        let share = (PAGE_SIZE << PSS_SHIFT) / u64::from(mapcount.max(1));
+        self.rss += PAGE_SIZE;
+        self.anonymous += PAGE_SIZE;
+        self.pss += share;
+        self.pss_anon += share;
+        if dirty {
+            self.pss_dirty += share;
+        }
+        *match (mapcount > 1, dirty) {
+            (false, false) => &mut self.private_clean,
+            (false, true) => &mut self.private_dirty,
+            (true, false) => &mut self.shared_clean,
+            (true, true) => &mut self.shared_dirty,
+        } += PAGE_SIZE;
+        if pte.flags.contains(PageFlags::ACCESSED) {
+            self.referenced += PAGE_SIZE;
+        }
+    }
+
+    /// A whole leaf table, no page of which is shared.
+    fn add_leaf(&mut self, counters: LeafCounters) {
+        let (anon, dirty) = (counters.anon() * PAGE_SIZE, counters.dirty() * PAGE_SIZE);
+        self.rss += anon;
+        self.anonymous += anon;
+        self.pss += anon << PSS_SHIFT;
+        self.pss_anon += anon << PSS_SHIFT;
+        self.pss_dirty += dirty << PSS_SHIFT;
+        self.private_clean += anon - dirty;
+        self.private_dirty += dirty;
+        self.referenced += counters.young() * PAGE_SIZE;
+        self.leaves_by_counters += 1;
+    }
+}
+
+impl AddAssign for PageCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.rss += other.rss;
+        self.pss += other.pss;
+        self.pss_dirty += other.pss_dirty;
+        self.pss_anon += other.pss_anon;
+        self.shared_clean += other.shared_clean;
+        self.shared_dirty += other.shared_dirty;
+        self.private_clean += other.private_clean;
+        self.private_dirty += other.private_dirty;
+        self.referenced += other.referenced;
+        self.anonymous += other.anonymous;
+        self.leaves_by_counters += other.leaves_by_counters;
+        self.leaves_walked += other.leaves_walked;
+    }
+}
+
+impl<M: Machine> Leaf<'_, M> {
+    /// Adds up its pages in `range`.
+    fn count(&self, range: Range<u64>, counts: &mut PageCounts) {
+        // Loaded before the entries: a page can only be shared with one of another table after both have been told so.
+        let may_share = self.counters().may_share();
+        for (_, pte) in self.ptes(range) {
+            counts.add(pte, if may_share { self.mapcount(pte) } else { 1 });
+        }
+        counts.leaves_walked += 1;
+    }
+}
+
+impl<M: Machine> Walker<'_, M> {
+    /// Adds the pages in `range` to `counts`: each as it was at some moment of the call, and no address twice. Holds nothing longer
+    /// than one read-side section for 512 entries.
+    ///
+    /// ```
+    /// use vmaple_mm::pgtable::{CountBy, PageCounts, PageTables, Ram};
+    /// use vmaple_mm::Soft;
+    /// let machine: Soft = Soft::new(Ram::new(2 << 20)?);
+    /// let tables = PageTables::new(machine)?;
+    /// let mut counts = PageCounts::default();
+    /// tables.walker()?.count(0..1 << 47, CountBy::Counters, &mut counts);
+    /// assert_eq!(counts.rss, 0);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    pub fn count(&self, range: Range<u64>, by: CountBy, counts: &mut PageCounts) {
+        let mut at = range.start;
+        while at < range.end {
+            if by == CountBy::Counters {
+                let next = self.count_by_counters(at..range.end, counts);
+                if next > at {
+                    at = next;
+                    continue;
+                }
+            }
+            at = match self.leaf(at, |leaf| {
+                leaf.count(at..range.end, counts);
+                leaf.range().end
+            }) {
+                Step::Leaf(end) | Step::Hole { end } => end,
+            };
+        }
+    }
+
+    /// Adds up leaf tables by their counters, of one table of leaf tables, as far as that goes; gives where to go on.
+    fn count_by_counters(&self, range: Range<u64>, counts: &mut PageCounts) -> u64 {
+        let guard = self.reader.read_lock();
+        let table = match self.descend(&guard, range.start, 1) {
+            Step::Hole { end } => return end,
+            Step::Leaf(table) => table,
+        };
+        let mut at = range.start;
+        let end = (at & !(span(2) - 1)) + span(2);
+        while at < end && at.is_multiple_of(span(1)) && at + span(1) <= range.end {
+            if let Some(leaf) = self.child(&guard, table, index(at, 1)) {
+                let counters = leaf.counters();
+                if counters.may_share() {
+                    break;
+                }
+                counts.add_leaf(counters);
+            }
+            at += span(1);
+        }
+        at
+    }
+}

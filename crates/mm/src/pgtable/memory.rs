@@ -1,0 +1,341 @@
+//! Memory of page tables. It goes round: who links takes it, who unlinks retires it, and whoever reaps gives it back when no
+//! section can hold it any more.
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use lock_api::{Mutex, RawMutex};
+use vmaple_rcu::{AllocError, RcuDomain, Reader, Retired, Updater};
+
+use super::table::{Descriptor, Entries, Table};
+
+/// Tables that are nobody's.
+#[cfg(not(loom))]
+mod free {
+    use core::ptr::{self, NonNull};
+    use core::sync::atomic::{AtomicPtr, Ordering};
+
+    use vmaple_rcu::pool::{Chunk, Pool, Pooled};
+
+    use super::super::table::{Descriptor, Entries, POISON};
+
+    /// Bytes for a descriptor: a cache line.
+    const BESIDE: usize = 64;
+
+    // SAFETY: zeros are entries; the link is the first entry, which nobody else writes while the table is nobody's.
+    unsafe impl Pooled for Entries {
+        const CHUNK: usize = 64 << 10;
+        const BESIDE: usize = BESIDE;
+
+        fn link(&self) -> *mut Self {
+            first(self).load(Ordering::Relaxed)
+        }
+
+        fn set_link(&self, next: *mut Self) {
+            first(self).store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// The first entry as a link. Relaxed is enough for it: whoever has the table is alone with it.
+    fn first(entries: &Entries) -> &AtomicPtr<Entries> {
+        const { assert!(size_of::<*mut ()>() == size_of::<u64>()) };
+        // SAFETY: both are words of the same size, of which any bits are a value.
+        unsafe { &*ptr::from_ref(&entries.0[0]).cast() }
+    }
+
+    pub(super) type Fresh = Chunk<Entries>;
+    pub(super) type Free = Pool<Entries>;
+
+    /// # Safety
+    /// `table` is from a pool, and has not been given back.
+    pub(in super::super) unsafe fn descriptor<L>(table: NonNull<Entries>) -> NonNull<Descriptor<L>> {
+        const { assert!(size_of::<Descriptor<L>>() <= BESIDE && align_of::<Descriptor<L>>() <= 8) };
+        // SAFETY: by this function's contract.
+        unsafe { Pool::beside(table) }.cast()
+    }
+
+    /// Empties a table that nobody else knows of.
+    ///
+    /// # Safety
+    /// As for [`descriptor`].
+    pub(super) unsafe fn clear(table: NonNull<Entries>) {
+        // SAFETY: by this function's contract; zeros are entries.
+        unsafe { table.write_bytes(0, 1) };
+    }
+
+    /// Gives a retired table back.
+    ///
+    /// # Safety
+    /// As for [`descriptor`]; once.
+    pub(super) unsafe fn give_back(table: *mut ()) {
+        let table = table.cast::<Entries>();
+        if cfg!(debug_assertions) {
+            // SAFETY: by this function's contract no section holds it any more.
+            let entries = unsafe { &*table };
+            entries
+                .0
+                .iter()
+                .for_each(|entry| entry.store(POISON, Ordering::Relaxed));
+        }
+        // SAFETY: by this function's contract.
+        unsafe { Pool::give_back(table) };
+    }
+}
+
+/// The same for loom: tables are poisoned and left where they are, so that a use after free is found and not merely undefined.
+#[cfg(loom)]
+mod free {
+    use core::ptr::NonNull;
+
+    use vmaple_rcu::AllocError;
+
+    use super::super::table::{Descriptor, Entries, POISON};
+    use crate::primitive::{AtomicU64, Ordering};
+
+    #[repr(C)]
+    struct Place {
+        entries: core::mem::MaybeUninit<Entries>,
+        descriptor: [u64; 512],
+    }
+
+    pub(super) struct Fresh(NonNull<Place>);
+
+    impl Fresh {
+        pub(super) fn new() -> Result<Self, AllocError> {
+            let place = Box::new(Place {
+                entries: core::mem::MaybeUninit::uninit(),
+                descriptor: [0; 512],
+            });
+            Ok(Self(NonNull::from(Box::leak(place))))
+        }
+    }
+
+    pub(super) struct Free(Vec<NonNull<Entries>>);
+
+    // SAFETY: the tables are nobody's.
+    unsafe impl Send for Free {}
+
+    impl Free {
+        pub(super) fn new() -> Result<Self, AllocError> {
+            Ok(Self(Vec::new()))
+        }
+
+        pub(super) fn add(&mut self, fresh: Fresh) {
+            self.0.push(fresh.0.cast());
+        }
+
+        pub(super) fn take(&mut self) -> Option<NonNull<Entries>> {
+            self.0.pop()
+        }
+
+        pub(super) unsafe fn put(&mut self, table: *mut Entries) {
+            self.0.extend(NonNull::new(table));
+        }
+
+        pub(super) fn trim(&mut self) {}
+    }
+
+    pub(in super::super) unsafe fn descriptor<L>(table: NonNull<Entries>) -> NonNull<Descriptor<L>> {
+        // SAFETY: tables are in places.
+        unsafe { table.cast::<u8>().add(core::mem::offset_of!(Place, descriptor)) }.cast()
+    }
+
+    pub(super) unsafe fn clear(table: NonNull<Entries>) {
+        // SAFETY: nobody else knows of it.
+        unsafe { table.write(Entries(core::array::from_fn(|_| AtomicU64::new(0)))) };
+    }
+
+    pub(super) unsafe fn give_back(table: *mut ()) {
+        // SAFETY: tables are never freed.
+        let entries = unsafe { &*table.cast::<Entries>() };
+        entries
+            .0
+            .iter()
+            .for_each(|entry| entry.store(POISON, Ordering::Relaxed));
+    }
+}
+
+pub(super) use free::descriptor;
+use free::{Free, Fresh};
+
+/// Tables that have been unlinked, linked through their descriptors: no list of them needs memory.
+///
+/// # Invariants
+/// Every table in it is from [`Memory::take`], with a descriptor of this `L`, and in no other list.
+pub(super) struct TableList<L> {
+    first: Option<NonNull<Entries>>,
+    locks: core::marker::PhantomData<L>,
+}
+
+// SAFETY: the tables are this list's.
+unsafe impl<L: Send> Send for TableList<L> {}
+
+impl<L: RawMutex> TableList<L> {
+    pub(super) const fn new() -> Self {
+        Self {
+            first: None,
+            locks: core::marker::PhantomData,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Adds a table that the caller has unlinked.
+    pub(super) fn push(&mut self, table: Table<'_, L>) {
+        // SAFETY: the field is of who unlinked the table.
+        unsafe { *table.descriptor().next.get() = self.first };
+        self.first = Some(table.as_ptr());
+    }
+
+    /// Takes one out; it stays until it is retired.
+    pub(super) fn pop<'t>(&mut self) -> Option<Table<'t, L>> {
+        let first = self.first?;
+        // SAFETY: by the type's invariant it has not been retired, so it is there.
+        let table = unsafe { Table::new(first) };
+        // SAFETY: the field is this list's.
+        self.first = unsafe { *table.descriptor().next.get() };
+        Some(table)
+    }
+
+    /// The tables in it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Table<'_, L>> {
+        let mut next = self.first;
+        core::iter::from_fn(move || {
+            // SAFETY: as in `pop`.
+            let table = unsafe { Table::new(next?) };
+            // SAFETY: as in `pop`.
+            next = unsafe { *table.descriptor().next.get() };
+            Some(table)
+        })
+    }
+}
+
+/// What the lock of the memory protects.
+struct Stock<L> {
+    updater: Updater,
+    free: Free,
+    /// Unlinked, and not noted to be freed yet, for want of memory for the note.
+    overdue: TableList<L>,
+}
+
+/// Where tables come from, and go.
+///
+/// One lock orders births, retirements and the era. It comes after every lock of a table, and is held for a few stores; memory is
+/// taken without it, but for the notes of what is retired, 63 in a block, which go round too.
+pub(super) struct Memory<L: RawMutex> {
+    domain: RcuDomain,
+    stock: Mutex<L, Stock<L>>,
+    /// Tables that are linked.
+    linked: AtomicUsize,
+}
+
+impl<L: RawMutex> Memory<L> {
+    pub(super) fn new() -> Result<Self, AllocError> {
+        let (domain, updater) = RcuDomain::new()?;
+        let stock = Stock {
+            updater,
+            free: Free::new()?,
+            overdue: TableList::new(),
+        };
+        Ok(Self {
+            domain,
+            stock: Mutex::new(stock),
+            linked: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn domain(&self) -> &RcuDomain {
+        &self.domain
+    }
+
+    pub(super) fn reader(&self) -> Result<Reader, AllocError> {
+        self.domain.reader()
+    }
+
+    /// Tables that are linked; what it was a moment ago.
+    pub(super) fn linked(&self) -> usize {
+        // Relaxed: a count.
+        self.linked.load(Ordering::Relaxed)
+    }
+
+    /// An empty table on its way to be linked.
+    pub(super) fn take<'t>(&self) -> Result<Table<'t, L>, AllocError> {
+        let (table, birth) = loop {
+            let mut stock = self.stock.lock();
+            if let Some(table) = stock.free.take() {
+                // Its life may begin before it is linked: a section that finds it has an era that is not older.
+                let birth = stock.updater.birth(size_of::<Entries>());
+                break (table, birth);
+            }
+            drop(stock);
+            let fresh = Fresh::new()?;
+            self.stock.lock().free.add(fresh);
+        };
+        // SAFETY: the pool gave it away.
+        unsafe { free::clear(table) };
+        // SAFETY: as above.
+        let descriptor = unsafe { descriptor::<L>(table) };
+        // SAFETY: as above; there is room for it.
+        unsafe { descriptor.write(Descriptor::new(birth)) };
+        // Relaxed: a count.
+        self.linked.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: it has a descriptor, and is the caller's.
+        Ok(unsafe { Table::new(table) })
+    }
+
+    /// Takes a table back that was not linked.
+    pub(super) fn put(&self, table: Table<'_, L>) {
+        // Relaxed: a count.
+        self.linked.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: it is from `take`, and was not linked, so nobody else knows of it.
+        unsafe { self.stock.lock().free.put(table.as_ptr().as_ptr()) };
+    }
+
+    /// Defers the freeing of tables that are unlinked, and that no entry holds any more which a section may still load (rule C);
+    /// frees some of what was retired before, if it is time. Cannot fail.
+    pub(super) fn retire(&self, mut tables: TableList<L>) {
+        let mut stock = self.stock.lock();
+        while let Some(table) = stock.overdue.pop().or_else(|| tables.pop()) {
+            let retired = Retired {
+                object: table.as_ptr().as_ptr().cast(),
+                free: free::give_back,
+                birth: table.descriptor().birth,
+                bytes: size_of::<Entries>(),
+            };
+            // SAFETY: by this function's contract; `give_back` may be called in any thread.
+            if unsafe { stock.updater.retire(retired) }.is_err() {
+                stock.overdue.push(table);
+                while let Some(table) = tables.pop() {
+                    stock.overdue.push(table);
+                }
+                break;
+            }
+            // Relaxed: a count.
+            self.linked.fetch_sub(1, Ordering::Relaxed);
+        }
+        let due = stock.updater.reap_due();
+        drop(stock);
+        if due {
+            self.domain.reap();
+        }
+    }
+
+    /// Frees what no section holds, and gives memory back that nothing uses.
+    pub(super) fn trim(&self) {
+        self.retire(TableList::new());
+        self.stock.lock().updater.flush();
+        while self.domain.reap() {}
+        self.stock.lock().free.trim();
+    }
+}
+
+impl<L: RawMutex> fmt::Debug for Memory<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("linked", &self.linked())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! The page tables of one address space.
+
+use core::fmt;
+use core::ops::Range;
+use core::ptr::NonNull;
+
+use lock_api::Mutex;
+use vmaple_rcu::{AllocError, RcuDomain};
+
+use super::arch::{Arch, PageFlags};
+use super::gather::MmuGather;
+use super::memory::Memory;
+use super::table::{Entries, Table};
+use super::walk::Walker;
+use crate::addr::PAGE_SIZE;
+use crate::machine::Machine;
+
+/// The page tables of one address space.
+///
+/// # Invariants
+/// `root` is a table from `memory` that is never retired. Tables are unlinked by the holder of `unlinking` alone, and by nobody
+/// else than [`Memory::retire`] or, unlinked and unpublished, [`Memory::put`] given back.
+pub struct PageTables<M: Machine> {
+    machine: M,
+    pub(super) memory: Memory<M::Lock>,
+    root: NonNull<Entries>,
+    /// The right to unlink. Comes before the locks of tables.
+    pub(super) unlinking: Mutex<M::Lock, ()>,
+}
+
+// SAFETY: tables are words that change atomically, under locks; a pointer to one is as good in any thread.
+unsafe impl<M: Machine> Send for PageTables<M> {}
+// SAFETY: as above.
+unsafe impl<M: Machine> Sync for PageTables<M> {}
+
+impl<M: Machine> PageTables<M> {
+    /// Empty tables.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory.
+    pub fn new(machine: M) -> Result<Self, AllocError> {
+        let memory = Memory::new()?;
+        let root = memory.take()?.as_ptr();
+        Ok(Self {
+            machine,
+            memory,
+            root,
+            unlinking: Mutex::new(()),
+        })
+    }
+
+    /// What they are for.
+    #[must_use]
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// What frees them, with the counts of what is deferred and for whom.
+    #[must_use]
+    pub fn rcu(&self) -> &RcuDomain {
+        self.memory.domain()
+    }
+
+    /// Bytes of all tables that are linked; what it was a moment ago.
+    #[doc(alias = "mm_pgtables_bytes")]
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.memory.linked() as u64 * PAGE_SIZE
+    }
+
+    /// A handle to walk them: one for each thread.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory for one more.
+    pub fn walker(&self) -> Result<Walker<'_, M>, AllocError> {
+        Ok(Walker::new(self, self.memory.reader()?))
+    }
+
+    /// Takes all pages out of `range`, and the tables that are empty then. Their frames are free when it returns.
+    ///
+    /// ```
+    /// use vmaple_mm::pgtable::{Frames, PageFlags, PageTables, Pte, Ram};
+    /// use vmaple_mm::{Machine, Soft};
+    ///
+    /// let machine: Soft = Soft::new(Ram::new(2 << 20)?);
+    /// let tables = PageTables::new(machine)?;
+    /// let walker = tables.walker()?;
+    /// let frames = tables.machine().frames();
+    /// let pfn = frames.alloc(1).pop(frames).unwrap();
+    /// let pte = Pte { pfn, flags: PageFlags::READ | PageFlags::WRITE };
+    /// // SAFETY: the frame was just taken.
+    /// unsafe { walker.map(0x7000, pte) }?;
+    /// assert_eq!(walker.translate(0x7123), Some(pte));
+    /// tables.unmap(0x7000..0x8000);
+    /// assert_eq!(walker.translate(0x7123), None);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    #[doc(alias = "zap_page_range")]
+    pub fn unmap(&self, range: Range<u64>) {
+        self.gather().zap(range);
+    }
+
+    /// Lets pages in `range` be accessed as `flags` say, but for writing only those that could be written before.
+    #[doc(alias = "change_protection")]
+    pub fn protect(&self, range: Range<u64>, flags: PageFlags) {
+        self.gather().protect(range, flags);
+    }
+
+    /// Takes the right to unlink.
+    pub(crate) fn gather(&self) -> MmuGather<'_, M> {
+        MmuGather::new(self)
+    }
+
+    /// Gives memory of tables back that nothing uses.
+    pub(crate) fn trim(&self) {
+        self.memory.trim();
+    }
+
+    pub(super) fn root(&self) -> Table<'_, M::Lock> {
+        // SAFETY: by the type's invariant it stays.
+        unsafe { Table::new(self.root) }
+    }
+}
+
+impl<M: Machine> Drop for PageTables<M> {
+    fn drop(&mut self) {
+        self.unmap(0..M::Arch::TASK_SIZE);
+        self.memory.put(self.root());
+        self.memory.trim();
+    }
+}
+
+impl<M: Machine> fmt::Debug for PageTables<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PageTables")
+            .field("arch", &M::Arch::NAME)
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,329 @@
+//! Faults against everything else: each race that the rules close, made certain by a place where the other side acts.
+//!
+//! Named as the rules: L, that the mapping is looked at under the lock of the leaf table; PENDING; that a page is put only where
+//! there is what was expected. `ci/mutate.sh` takes each rule out and expects its test to fail.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use crate::fail_point::at;
+use crate::pgtable::{CountBy, PageCounts, PageFlags, Ram};
+use crate::{
+    Access, Advice, Errno, FaultCause, Layout, Limits, MapFlags, MapleStore, Mm, MmThread, MmuNotifier, Prot, Soft,
+    VirtAddr,
+};
+
+const PAGE: u64 = 4096;
+const LEAF: u64 = 512 * PAGE;
+const RW: Prot = Prot::READ.union(Prot::WRITE);
+const ANON: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
+const FIXED: MapFlags = ANON.union(MapFlags::FIXED);
+/// The beginning of a leaf table's addresses.
+const BASE: VirtAddr = VirtAddr(64 * LEAF);
+
+fn page(index: u64) -> VirtAddr {
+    VirtAddr(BASE.0 + index * PAGE)
+}
+
+fn mm() -> Mm {
+    Mm::new(Layout::default(), Limits::default()).unwrap()
+}
+
+fn map(mm: &Mm, index: u64, pages: u64, prot: Prot) {
+    mm.mmap(page(index), pages * PAGE, prot, FIXED, None, 0).unwrap();
+}
+
+fn byte(thread: &MmThread, addr: VirtAddr) -> u8 {
+    let mut byte = [0xff];
+    thread.read(addr, &mut byte).unwrap();
+    byte[0]
+}
+
+fn resident(mm: &Mm) -> u64 {
+    let mut counts = PageCounts::default();
+    let walker = mm.page_tables().walker().unwrap();
+    walker.count(0..mm.layout().task_size, CountBy::Walk, &mut counts);
+    let mut by_counters = PageCounts::default();
+    walker.count(0..mm.layout().task_size, CountBy::Counters, &mut by_counters);
+    assert_eq!(counts.rss, by_counters.rss);
+    counts.rss / PAGE
+}
+
+/// 2.1: the fault finds the mapping, then it is made read-only by a walk that passes an empty entry.
+#[test]
+fn a_fault_that_began_before_mprotect_leaves_no_writable_page() {
+    for place in ["fault: found", "fault: before the lock"] {
+        let mm = mm();
+        map(&mm, 0, 4, RW);
+        let thread = mm.thread().unwrap();
+        let other = mm.clone();
+        at(place, move || other.mprotect(BASE, 4 * PAGE, Prot::READ).unwrap());
+        let fault = thread.write(page(1), &[1]).unwrap_err();
+        assert_eq!(fault.cause, FaultCause::AccErr, "{place}");
+        let pte = mm.page_tables().walker().unwrap().translate(page(1).0);
+        assert!(pte.is_none_or(|pte| !pte.flags.contains(PageFlags::WRITE)), "{place}");
+    }
+}
+
+/// 2.1: the same with munmap: a page in a hole, which the next mapping there would inherit.
+#[test]
+fn a_fault_that_began_before_munmap_leaves_no_page_in_the_hole() {
+    for place in ["fault: found", "fault: before the lock"] {
+        let mm = mm();
+        map(&mm, 0, 4, RW);
+        map(&mm, 8, 4, RW);
+        let thread = mm.thread().unwrap();
+        // A neighbour's page: the leaf table stays.
+        thread.write(page(8), &[1]).unwrap();
+        let other = mm.clone();
+        at(place, move || other.munmap(BASE, 4 * PAGE).unwrap());
+        let fault = thread.write(page(1), &[1]).unwrap_err();
+        assert_eq!((fault.addr, fault.cause), (page(1), FaultCause::MapErr), "{place}");
+        assert_eq!(resident(&mm), 1, "{place}");
+        map(&mm, 0, 4, RW);
+        assert_eq!(byte(&thread, page(1)), 0, "{place}");
+    }
+}
+
+/// 2.1, variant: the leaf table is there, linked for a neighbour, and is unlinked with it while the fault is on its way.
+#[test]
+fn a_fault_puts_nothing_into_a_table_that_is_unlinked() {
+    let mm = mm();
+    map(&mm, 0, 512, RW);
+    let thread = mm.thread().unwrap();
+    thread.write(page(0), &[1]).unwrap();
+    let other = mm.clone();
+    at("fault: before the lock", move || {
+        other.munmap(BASE, LEAF).unwrap();
+        map(&other, 0, 512, RW);
+    });
+    thread.fault(page(1), Access::Write).unwrap();
+    assert_eq!(resident(&mm), 1, "the page went into a table that nobody finds");
+    assert_eq!(byte(&thread, page(0)), 0);
+}
+
+/// 2.1: no table is linked into the place of a mapping that is gone.
+#[test]
+fn a_fault_that_began_before_munmap_leaves_no_tables_over_the_hole() {
+    let mm = mm();
+    map(&mm, 0, 4, RW);
+    let thread = mm.thread().unwrap();
+    let other = mm.clone();
+    let before = mm.page_tables().bytes();
+    at("fault: found", move || other.munmap(BASE, 4 * PAGE).unwrap());
+    thread.write(page(1), &[1]).unwrap_err();
+    assert_eq!(mm.page_tables().bytes(), before);
+}
+
+/// 2.2: the new mapping is published, the old one's pages are not gone yet.
+#[test]
+fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
+    let mm = mm();
+    map(&mm, 0, 4, RW);
+    let thread = mm.thread().unwrap();
+    for index in 0..4 {
+        thread.write(page(index), &[1]).unwrap();
+    }
+    map(&mm, 4, 4, RW);
+    // On another thread, as a writer would wait for itself: a fault beside it is over before the writer goes on, one inside is not.
+    let (tell, told) = channel();
+    let other = mm.clone();
+    at("zap: published", move || {
+        let (says, heard) = channel();
+        let faults = std::thread::spawn(move || {
+            let thread = other.thread().unwrap();
+            thread.fault(page(5), Access::Write).unwrap();
+            says.send("beside").unwrap();
+            // Whose result is the new mapping's, as what follows it is.
+            thread.fault(page(2), Access::Write).unwrap();
+            says.send("inside").unwrap();
+            thread.write(page(2), &[9]).unwrap();
+        });
+        assert_eq!(heard.recv(), Ok("beside"));
+        assert!(
+            heard.recv_timeout(Duration::from_millis(50)).is_err(),
+            "it did not wait"
+        );
+        tell.send((faults, heard)).unwrap();
+    });
+    map(&mm, 0, 4, RW);
+    let (faults, _heard) = told.recv().unwrap();
+    faults.join().unwrap();
+    assert_eq!(byte(&thread, page(2)), 9, "the store was lost");
+    assert_eq!(byte(&thread, page(1)), 0);
+}
+
+/// 2.3: what DONTNEED has found is gone, and something else is mapped there, which is none of its business until it has looked.
+#[test]
+fn a_stale_dontneed_drops_nothing_of_what_came_after() {
+    let mm = mm();
+    map(&mm, 0, 4, RW);
+    let thread = mm.thread().unwrap();
+    thread.write(page(0), &[1]).unwrap();
+    let other = mm.clone();
+    at("dontneed: found", move || {
+        other.munmap(BASE, 4 * PAGE).unwrap();
+        // Beside it, in the same leaf table.
+        map(&other, 4, 4, RW);
+        other.thread().unwrap().write(page(4), &[5]).unwrap();
+    });
+    let gone = thread.madvise(BASE, 4 * PAGE, Advice::DontNeed).unwrap_err();
+    assert_eq!(gone.errno, Errno::ENOMEM);
+    assert_eq!(byte(&thread, page(4)), 5);
+}
+
+/// 2.4: tables do not pile up over holes.
+#[test]
+fn what_is_unmapped_leaves_no_tables_behind() {
+    let mm = mm();
+    let empty = mm.page_tables().bytes();
+    let thread = mm.thread().unwrap();
+    // Whole leaf tables, parts of them, ranges over two, and such that DONTNEED had emptied before.
+    for (first, pages) in [(0, 512), (3, 10), (500, 40), (0, 2048), (700, 1)] {
+        map(&mm, first, pages, RW);
+        for index in (first..first + pages).step_by(7) {
+            thread.write(page(index), &[1]).unwrap();
+        }
+        assert!(mm.page_tables().bytes() > empty);
+        if pages == 40 {
+            thread.madvise(page(first), pages * PAGE, Advice::DontNeed).unwrap();
+        }
+        mm.munmap(page(first), pages * PAGE).unwrap();
+        assert_eq!((mm.page_tables().bytes(), resident(&mm)), (empty, 0), "{pages} pages");
+    }
+}
+
+/// 2.7: what replaces a mapping but is the same at the address does not send the fault back.
+#[test]
+fn a_fault_goes_on_in_a_mapping_that_has_only_grown() {
+    let mm = mm();
+    map(&mm, 0, 4, RW);
+    let thread = mm.thread().unwrap();
+    let grown = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    // As often as a fault looks before it lines up with the writers: were it sent back, it would reach the place again.
+    for times in 1..=8 {
+        let (other, grown) = (mm.clone(), Arc::clone(&grown));
+        at("fault: before the lock", move || {
+            map(&other, 4 * times, 4, RW);
+            grown.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+    thread.fault(page(1), Access::Write).unwrap();
+    assert_eq!(grown.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(mm.map_count(), 1);
+}
+
+/// 2.8: counters of a table whose pages may be shared are not believed.
+#[test]
+fn shares_of_pages_are_counted_exactly_where_pages_may_be_shared() {
+    use crate::machine::Machine;
+    use crate::pgtable::{Frames, PageTables, Pte};
+    let machine: Soft = Soft::new(Ram::new(4 << 20).unwrap());
+    let tables = PageTables::new(machine).unwrap();
+    let walker = tables.walker().unwrap();
+    let frames = tables.machine().frames();
+    let flags = PageFlags::READ | PageFlags::DIRTY;
+    let pfn = frames.alloc(1).pop(frames).unwrap();
+    for addr in [0, LEAF] {
+        // SAFETY: the frame was taken above, and is mapped by these calls alone.
+        unsafe { walker.map(addr, Pte { pfn, flags }) }.unwrap();
+    }
+    let mut counts = PageCounts::default();
+    walker.count(0..LEAF, CountBy::Counters, &mut counts);
+    assert_eq!((counts.rss, counts.shared_dirty, counts.private_dirty), (PAGE, PAGE, 0));
+    assert_eq!(counts.pss >> crate::pgtable::PSS_SHIFT, PAGE / 2);
+    assert_eq!((counts.leaves_walked, counts.leaves_by_counters), (1, 0));
+    tables.unmap(LEAF..2 * LEAF);
+    let mut counts = PageCounts::default();
+    walker.count(0..LEAF, CountBy::Counters, &mut counts);
+    assert_eq!((counts.shared_dirty, counts.private_dirty), (0, PAGE));
+}
+
+/// 2.10: two faults at one page: the second finds the first one's.
+#[test]
+fn the_second_of_two_faults_keeps_the_page_of_the_first() {
+    for access in [Access::Read, Access::Write] {
+        let mm = mm();
+        map(&mm, 0, 4, RW);
+        let thread = mm.thread().unwrap();
+        let other = mm.clone();
+        at("fault: before the lock", move || {
+            other.thread().unwrap().write(page(1), &[3]).unwrap();
+        });
+        thread.fault(page(1), access).unwrap();
+        assert_eq!(byte(&thread, page(1)), 3, "{access:?}");
+        assert_eq!(resident(&mm), 1);
+    }
+}
+
+/// 2.10: a page of zeros that gives way to a written one meanwhile.
+#[test]
+fn a_write_to_a_page_of_zeros_keeps_what_was_written_meanwhile() {
+    let mm = mm();
+    map(&mm, 0, 4, RW);
+    let thread = mm.thread().unwrap();
+    assert_eq!(byte(&thread, page(1)), 0);
+    assert_eq!(resident(&mm), 0);
+    let other = mm.clone();
+    at("fault: before the lock", move || {
+        let thread = other.thread().unwrap();
+        thread.write(page(1), &[1, 2]).unwrap();
+    });
+    thread.write(VirtAddr(page(1).0 + 1), &[9]).unwrap();
+    assert_eq!(byte(&thread, page(1)), 1);
+}
+
+/// 2.11: a writer that is stopped in a call delays other writers and the faults that need it, and no others.
+#[test]
+fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
+    let mm = mm();
+    map(&mm, 0, 8, RW);
+    let thread = mm.thread().unwrap();
+    thread.write(page(0), &[1]).unwrap();
+    let other = mm.clone();
+    at("zap: published", move || {
+        // On another thread, and all of it done before the writer goes on.
+        let work = move || {
+            let thread = other.thread().unwrap();
+            thread.write(page(6), &[6]).unwrap();
+            thread.madvise(page(6), PAGE, Advice::DontNeed).unwrap();
+            let reader = other.reader().unwrap();
+            assert!(reader.read_lock().is_some());
+            let mut counts = PageCounts::default();
+            reader.walker().count(0..1 << 47, CountBy::Walk, &mut counts);
+            assert_eq!(counts.rss, PAGE, "what is about to be taken out is still there");
+        };
+        std::thread::spawn(work).join().unwrap();
+    });
+    mm.munmap(page(0), 4 * PAGE).unwrap();
+    assert_eq!(resident(&mm), 0);
+}
+
+/// Translations that somebody keeps end before the frame is used anew.
+#[test]
+fn a_notifier_is_told_before_frames_are_used_anew() {
+    #[derive(Default)]
+    struct Shadow(std::sync::Mutex<Vec<std::ops::Range<u64>>>);
+    impl MmuNotifier for Arc<Shadow> {
+        fn invalidate_range(&self, range: std::ops::Range<u64>) {
+            self.0.lock().unwrap().push(range);
+        }
+    }
+    let shadow = Arc::new(Shadow::default());
+    let machine: Soft<crate::pgtable::X86_64, _, Arc<Shadow>> =
+        Soft::with_notifier(Ram::new(4 << 20).unwrap(), Arc::clone(&shadow));
+    let mm: Mm<MapleStore, _> = Mm::with_machine(Layout::default(), Limits::default(), machine).unwrap();
+    let thread = mm.thread().unwrap();
+    let told = || std::mem::take(&mut *shadow.0.lock().unwrap());
+    mm.mmap(BASE, 4 * PAGE, RW, FIXED, None, 0).unwrap();
+    thread.write(BASE, &[1]).unwrap();
+    assert_eq!(told(), []);
+    mm.mprotect(BASE, PAGE, Prot::READ).unwrap();
+    thread.madvise(page(1), PAGE, Advice::DontNeed).unwrap();
+    mm.munmap(page(2), 2 * PAGE).unwrap();
+    let range = |first: u64, end: u64| page(first).0..page(end).0;
+    assert_eq!(told(), [range(0, 1), range(1, 2), range(2, 4)]);
+}

@@ -1,0 +1,227 @@
+//! A thread that touches memory.
+
+use core::cell::Cell;
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::access::Access;
+use crate::addr::{PAGE_SIZE, VirtAddr, page_align};
+use crate::error::Error;
+use crate::fault::{Fault, FaultCause};
+use crate::file::File;
+use crate::flags::{MapFlags, Prot};
+use crate::kref::Kref;
+use crate::machine::{Machine, Soft};
+use crate::mm::Mm;
+use crate::mmap::populates;
+use crate::pgtable::{FrameList, Frames, PageFlags, Walker};
+use crate::store::{MapleStore, VmaStore};
+
+/// Frames that a thread keeps at hand.
+const FRAMES: usize = 64;
+
+/// A thread that touches memory of an address space, and is a user of it: `current`. It takes page faults as a processor would.
+///
+/// Data is accessed a page at a time, under the lock of the page's leaf table: so what is written is never written to a page that
+/// has been taken away, or made read-only, meanwhile.
+///
+/// ```
+/// use vmaple_mm::{FaultCause, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
+/// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+/// let thread = mm.thread()?;
+/// let at = mm.mmap(VirtAddr(0), 0x2000, Prot::READ | Prot::WRITE, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+/// thread.write(VirtAddr(at.0 + 0xffe), b"maple").unwrap(); // over two pages
+/// let mut read = [0; 6];
+/// thread.read(VirtAddr(at.0 + 0xffd), &mut read).unwrap();
+/// assert_eq!(&read, b"\0maple");
+/// let fault = thread.write(VirtAddr(0x10), b"!").unwrap_err();
+/// assert_eq!((fault.addr, fault.cause), (VirtAddr(0x10), FaultCause::MapErr));
+/// # Ok::<(), vmaple_mm::Error>(())
+/// ```
+pub struct MmThread<S: VmaStore = MapleStore, M: Machine = Soft> {
+    /// Before what keeps the store and the tables.
+    pub(crate) reader: S::Reader<'static>,
+    pub(crate) walker: Walker<'static, M>,
+    frames: Cell<FrameList>,
+    mm: Mm<S, M>,
+}
+
+impl<S: VmaStore, M: Machine> Mm<S, M> {
+    /// A thread that touches memory, and is another user.
+    ///
+    /// # Errors
+    /// `ENOMEM` if there is no memory.
+    pub fn thread(&self) -> Result<MmThread<S, M>, Error> {
+        let (reader, walker) = self.handles()?;
+        Ok(MmThread {
+            reader,
+            walker,
+            frames: Cell::new(FrameList::new()),
+            mm: self.clone(),
+        })
+    }
+}
+
+impl<S: VmaStore, M: Machine> MmThread<S, M> {
+    /// The address space.
+    #[must_use]
+    pub fn mm(&self) -> &Mm<S, M> {
+        &self.mm
+    }
+
+    /// [`Mm::mmap`]; the pages that `POPULATE` asks for are put there by this thread.
+    ///
+    /// # Errors
+    /// As for [`Mm::mmap`].
+    pub fn mmap(
+        &self,
+        addr: VirtAddr,
+        len: u64,
+        prot: Prot,
+        flags: MapFlags,
+        file: Option<&Kref<File>>,
+        offset: u64,
+    ) -> Result<VirtAddr, Error> {
+        let at = self.mm.map(addr, len, prot, flags, file, offset)?;
+        if populates(flags) {
+            self.populate_mapped(at.0..at.0 + page_align(len));
+        }
+        Ok(at)
+    }
+
+    /// Reads memory from `addr` on.
+    ///
+    /// # Errors
+    /// The [`Fault`] at the first address that cannot be read; what lies before it has been.
+    #[doc(alias = "copy_from_user")]
+    pub fn read(&self, addr: VirtAddr, to: &mut [u8]) -> Result<(), Fault> {
+        let mut rest = to;
+        let mut at = addr.0;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at_mut(in_page(at, rest.len()));
+            self.with_page(VirtAddr(at), Access::Read, |page| {
+                // SAFETY: so many bytes are left of the page, which is the caller's under the lock of its table.
+                unsafe { page.copy_to_nonoverlapping(NonNull::from(&mut *now).cast(), now.len()) };
+            })?;
+            at = at.wrapping_add(now.len() as u64);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes memory from `addr` on.
+    ///
+    /// # Errors
+    /// The [`Fault`] at the first address that cannot be written; what lies before it has been.
+    #[doc(alias = "copy_to_user")]
+    pub fn write(&self, addr: VirtAddr, from: &[u8]) -> Result<(), Fault> {
+        let mut rest = from;
+        let mut at = addr.0;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(in_page(at, rest.len()));
+            self.with_page(VirtAddr(at), Access::Write, |page| {
+                // SAFETY: so many bytes are left of the page, which is the caller's under the lock of its table.
+                unsafe { page.copy_from_nonoverlapping(NonNull::from(now).cast(), now.len()) };
+            })?;
+            at = at.wrapping_add(now.len() as u64);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Replaces the word of 64 bits at `addr` by `new` if it is `current`, in one step for all threads; gives what was there, as
+    /// `Err` if it was another.
+    ///
+    /// # Errors
+    /// The [`Fault`] if it cannot be written, or if the address is not a multiple of 8.
+    pub fn compare_exchange(&self, addr: VirtAddr, current: u64, new: u64) -> Result<Result<u64, u64>, Fault> {
+        if !addr.0.is_multiple_of(8) {
+            let cause = FaultCause::Unaligned;
+            return Err(Fault { addr, cause });
+        }
+        self.with_page(addr, Access::Write, |page| {
+            // SAFETY: aligned, in the page, and under the lock of its table nobody accesses it otherwise.
+            let word = unsafe { AtomicU64::from_ptr(page.cast().as_ptr()) };
+            // AcqRel: a processor's.
+            word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
+        })
+    }
+
+    /// Translates an address, and lends the byte there with all that follow in its page, under the lock of the leaf table: what
+    /// `lent` does with them is one step for all threads, and other threads that access pages of the same two megabytes wait for it.
+    ///
+    /// The pointer is good in `lent` only, but for those whom an [`MmuNotifier`](crate::MmuNotifier) tells when it ends.
+    ///
+    /// # Errors
+    /// The [`Fault`] if the address cannot be accessed so.
+    #[doc(alias = "get_user_pages")]
+    pub fn with_page<R>(
+        &self,
+        addr: VirtAddr,
+        access: Access,
+        lent: impl FnOnce(NonNull<u8>) -> R,
+    ) -> Result<R, Fault> {
+        loop {
+            let guard = self.walker.read_lock();
+            if let Some((mut leaf, pte)) = self.lock_page(&guard, addr.0, access) {
+                let seen = match access {
+                    Access::Write => PageFlags::ACCESSED | PageFlags::DIRTY,
+                    Access::Read | Access::Exec => PageFlags::ACCESSED,
+                };
+                leaf.set_flags(addr.0, pte, pte.flags | seen);
+                let page = self.frames().page(pte.pfn);
+                // SAFETY: inside of the page.
+                return Ok(lent(unsafe { page.add((addr.0 % PAGE_SIZE) as usize) }));
+            }
+            drop(guard);
+            self.fault(addr, access)?;
+        }
+    }
+
+    pub(crate) fn frames(&self) -> &M::Frames {
+        self.mm.page_tables().machine().frames()
+    }
+
+    /// Takes frames, of those at hand first: at least one, unless there is none.
+    pub(crate) fn take_frames(&self, count: usize) -> FrameList {
+        let mut at_hand = self.frames.take();
+        if at_hand.is_empty() {
+            at_hand = self.frames().alloc(FRAMES.max(count));
+        }
+        let taken = at_hand.split(self.frames(), count);
+        self.frames.set(at_hand);
+        taken
+    }
+
+    /// Takes frames back that were not used, or not any more.
+    pub(crate) fn put_frames(&self, frames: FrameList) {
+        let mut at_hand = self.frames.take();
+        at_hand.append(self.frames(), frames);
+        if at_hand.len() > 2 * FRAMES {
+            let kept = at_hand.split(self.frames(), FRAMES);
+            self.frames().free(core::mem::replace(&mut at_hand, kept));
+        }
+        self.frames.set(at_hand);
+    }
+}
+
+/// Bytes up to the end of the page, at most `len`.
+fn in_page(addr: u64, len: usize) -> usize {
+    len.min((PAGE_SIZE - addr % PAGE_SIZE) as usize)
+}
+
+impl<S: VmaStore, M: Machine> Drop for MmThread<S, M> {
+    fn drop(&mut self) {
+        let frames = self.frames.take();
+        if !frames.is_empty() {
+            self.frames().free(frames);
+        }
+    }
+}
+
+impl<S: VmaStore, M: Machine> fmt::Debug for MmThread<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmThread").field("mm", &self.mm).finish_non_exhaustive()
+    }
+}

@@ -58,18 +58,23 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         }
         match advice {
             Advice::DontNeed => self.drop_pages(addr.0..end),
-            Advice::PopulateRead => self.populate(addr.0..end, Access::Read),
-            Advice::PopulateWrite => self.populate(addr.0..end, Access::Write),
+            Advice::PopulateRead => self.populate(addr.0..end, Access::Read, VmFlags::READ),
+            Advice::PopulateWrite => self.populate(addr.0..end, Access::Write, VmFlags::WRITE),
         }
     }
 
     #[doc(alias = "madvise_populate")]
-    fn populate(&self, range: Range<u64>, access: Access) -> Result<(), Error> {
+    fn populate(&self, range: Range<u64>, access: Access, needed: VmFlags) -> Result<(), Error> {
+        const REFUSED: Error = Error::new(Errno::EINVAL, "a mapping may not be accessed so");
         let mut at = range.start;
         while at < range.end {
+            // More than the processor asks for, which may read whatever it may write or execute.
+            if self.flags_at(at).is_some_and(|(_, flags)| !flags.contains(needed)) {
+                return Err(REFUSED);
+            }
             at = self.fault_in(at..range.end, access).map_err(|cause| match cause {
                 FaultCause::MapErr => Error::new(Errno::ENOMEM, "a part of the range is not mapped"),
-                FaultCause::AccErr => Error::new(Errno::EINVAL, "a mapping may not be accessed so"),
+                FaultCause::AccErr => REFUSED,
                 FaultCause::NoMemory => Error::new(Errno::ENOMEM, "no memory for a page"),
                 FaultCause::NotSupported | FaultCause::Unaligned => {
                     Error::new(Errno::EFAULT, "pages of files and of shared memory are not built yet")

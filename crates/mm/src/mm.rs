@@ -1,7 +1,7 @@
 //! The address space: its users, and those who only look at it.
 
 use core::fmt;
-use core::ops::Deref;
+use core::ops::{Deref, Range};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::change::ChangeCounter;
@@ -292,6 +292,14 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
     #[must_use]
     pub fn total_vm(&self) -> u64 {
         self.0.total_vm.load(Ordering::Relaxed)
+    }
+
+    /// Whether pages in `range` may be there still that were mapped before what is mapped there now: a call that replaces mappings
+    /// publishes the new ones, and then takes the old pages out. Who finds it false, and after that finds pages there and the mapping
+    /// [live](crate::VmaState::Live), has found the mapping's own.
+    #[must_use]
+    pub fn is_pending(&self, range: &Range<u64>) -> bool {
+        self.0.pending.overlaps(range)
     }
 
     /// Mapped pages by what they are for; each what it was a moment ago.

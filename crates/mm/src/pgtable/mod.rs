@@ -23,7 +23,7 @@
 //! | the same, cleared | `unlink`, under its lock | Relaxed | the era's Release store, which comes after: see [`vmaple_rcu`] |
 //! | an entry of a leaf table | under its lock | Release | Acquire in `pte`: what is known of the frame is there |
 //! | dead | under its lock | Relaxed | the lock |
-//! | counters | under its lock | Relaxed | none: numbers of one moment |
+//! | counters | under its lock | Release | Acquire in `counters`: the state of the mapping, looked at after, is not older |
 //! | a frame's map count | under the lock of a leaf table | Relaxed, AcqRel when it falls | each other: all use of a frame comes before it is used anew |
 //! | a frame's link | who has it | Relaxed | the lock of who keeps free frames |
 //! | [`Ram`]'s chunks | `grow` | Release | Acquire in `chunk` |
@@ -39,6 +39,8 @@ mod page_tables;
 mod ram;
 mod riscv;
 mod table;
+#[cfg(test)]
+mod tests;
 mod walk;
 mod x86_64;
 

@@ -135,8 +135,9 @@ impl<'t, L: RawMutex> Table<'t, L> {
 
     /// The counters of this moment.
     pub(super) fn counters(self) -> LeafCounters {
-        // Relaxed: a word of numbers.
-        LeafCounters::from_bits(self.descriptor().counters.load(Ordering::Relaxed))
+        // Acquire pairs with the Release in `set_counters`: who sees pages go, and then finds their mapping live, has seen them go
+        // from that one.
+        LeafCounters::from_bits(self.descriptor().counters.load(Ordering::Acquire))
     }
 
     /// Takes its lock.
@@ -170,8 +171,8 @@ impl<L: RawMutex> Locked<'_, L> {
     }
 
     fn set_counters(&mut self, counters: LeafCounters) {
-        // Relaxed: a word of numbers.
-        self.descriptor().counters.store(counters.bits(), Ordering::Relaxed);
+        // Release pairs with the Acquire in `counters`.
+        self.descriptor().counters.store(counters.bits(), Ordering::Release);
     }
 
     /// Replaces an entry of a leaf table.

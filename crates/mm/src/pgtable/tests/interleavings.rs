@@ -198,7 +198,9 @@ fn fault_and_munmap<const LEVELS: u32>(pages: &'static [u64], preemptions: usize
     model.preemption_bound = Some(preemptions);
     model.check(move || {
         let space = Space::<LEVELS>::new();
-        let faulters = (1..).zip(pages).map(|(pfn, page)| faulter(&space, page * PAGE_SIZE, pfn));
+        let faulters = (1..)
+            .zip(pages)
+            .map(|(pfn, page)| faulter(&space, page * PAGE_SIZE, pfn));
         let faulters = faulters.collect::<Vec<_>>();
         space.munmap();
         faulters.into_iter().for_each(|faulter| faulter.join().unwrap());

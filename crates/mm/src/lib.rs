@@ -5,14 +5,17 @@
 //! nobody waits, and sees one state of the whole address space.
 //!
 //! - [`Mm`]: a user, who calls [`mmap`](Mm::mmap), [`munmap`](Mm::munmap), [`mprotect`](Mm::mprotect), [`brk`](Mm::brk),
-//!   [`set_anon_vma_name`](Mm::set_anon_vma_name). [`MmRef`]: who looks, and keeps nothing mapped. [`MmReader`]: a monitor's handle.
+//!   [`set_anon_vma_name`](Mm::set_anon_vma_name). [`MmThread`]: a thread that touches memory: faults, data,
+//!   [`madvise`](MmThread::madvise). [`MmRef`]: who looks, and keeps nothing mapped. [`MmReader`]: a monitor's handle.
 //!   [`MmSnapshot`]: one instant, kept.
 //! - [`Vma`]: one mapping, immutable. [`File`]: what it is of, as maps shows it.
-//! - [`VmaStore`]: where the VMAs are and who waits for whom. [`MapleStore`] is the cure, `RbStore` the disease: Linux v5.4's
-//!   tree and semaphore, to compare with. All else is shared.
+//! - [`pgtable`]: page tables, in the format of an architecture, with memory behind them; usable without the rest. [`Machine`]: what
+//!   an address space runs on.
+//! - [`VmaStore`]: where the VMAs are and who waits for whom. [`MapleStore`] is the cure. The others are the disease, to compare with:
+//!   `RbStore`, Linux v5.4's tree and semaphore, and `VmaLockStore`, v6.17's lock in each VMA. All else is shared.
 //!
-//! `no_std` with `alloc`; the feature `std` (default) adds writers' locks that park, and `RbStore`. The text of the files is in the
-//! crate `vmaple-proc`. Page tables, faults and fork are to come.
+//! `no_std` with `alloc`; the feature `std` (default) adds locks that park, `RbStore` and `VmaLockStore`. The text of the files is in
+//! the crate `vmaple-proc`. Pages of files and of shared memory, and fork, are to come.
 //!
 //! ```
 //! use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr, VmaRead};
@@ -31,34 +34,41 @@
 //! ```
 //!
 //! # What a concurrent reader may see
-//! A section, and a snapshot, is one state that the address space was in, between two calls: never half of a call, however many
+//! A section, and a snapshot, is one state that the mappings were in, between two calls: never half of a call, however many
 //! mappings it replaced, split or merged. The fields of a VMA belong together. What was unmapped before the section began is not
 //! in it. [`MmRef::change`] says whether what several sections showed is one state. [`MmRef::map_count`] and
 //! [`MmRef::total_vm`] are what they were a moment ago.
 //!
+//! Pages are another matter: each is seen as it was at some moment of the walk, and the mapping may be gone by then
+//! ([`Vma::state`]). While a call that replaces mappings is at it, pages of what was there before may be seen in the new mapping
+//! ([`MmRef::is_pending`]); no fault finds them.
+//!
 //! # Locks, and who waits for whom
-//! There is one lock: `W`, the writers' lock of the store. Below it nothing is locked, no I/O is done and no destructor of an
-//! embedder's runs (a [`File`] goes when a VMA is freed, which is after `W`; in `RbStore`, as in v5.4, under it). Memory for VMAs is
-//! asked for before `W` is taken; the tree has nodes for calls of a few mappings at hand, and asks the global allocator under `W`
-//! only where a call meets more mappings than fit in some leaves. Page tables will add locks below it: `W`, then the tables' from
-//! the root to the leaf.
+//! `W`, the writers' lock of the store → the right to unlink page tables → upper tables → leaf tables → the memory of tables; frames
+//! have their own. Under none of them is I/O done, or does a destructor of an embedder's run (a [`File`] goes when a VMA is freed,
+//! which is after `W`; in `RbStore`, as in v5.4, under it). Memory for VMAs is asked for before `W` is taken; the tree has nodes for
+//! calls of a few mappings at hand, and asks the global allocator under `W` only where a call meets more mappings than fit in some
+//! leaves. Memory for pages and tables is asked for without a lock, but by a fault that has looked three times and lines up with the
+//! writers.
 //!
 //! Who is stopped (rows) and who then waits (columns), in a `MapleStore`; in brackets, where it differs, in a `RbStore`:
 //!
-//! | stopped | another writer | a monitor that reads | `change`, `map_count` | the last user that goes |
-//! |---|---|---|---|---|
-//! | a monitor in a section, or in a read of maps | no (**yes**) | no (only behind a writer that waits) | no | no (**yes**) |
-//! | a monitor between two reads of maps | no | no | no | no |
-//! | an open snapshot | no | no | no | no |
-//! | a writer in a call | **yes** | no (**yes**) | no | **yes** |
+//! | stopped | another writer | a fault | a monitor that reads | `change`, `map_count` | the last user that goes |
+//! |---|---|---|---|---|---|
+//! | a monitor in a section, in a read of maps or smaps, or in a page walk | no (**yes**) | no (behind a writer that waits) | no (the same) | no | no (**yes**) |
+//! | a monitor between two reads | no | no | no | no | no |
+//! | an open snapshot | no | no | no | no | no |
+//! | a fault, an access to data | if it takes pages out of that leaf table (**yes**) | at pages of that leaf table | no (behind a writer that waits) | no | it is a user |
+//! | a writer in a call | **yes** | in what it replaces, or after three looks; at pages of a table that it is just at (**yes**) | no (**yes**) | no | **yes** |
 //!
-//! `waits.rs` in the tests of `vmaple-proc` does every row. A call takes `W` once, and again if it turns out to need more memory; the
-//! lock parks after it has spun, and is a type parameter. A monitor that is stopped for ever keeps what was mapped when its
-//! section began, and the bound of [`vmaple_rcu`]; names and paths that VMAs refer to are not counted there.
+//! `waits.rs` in the tests of `vmaple-proc` does the rows. A call takes `W` once, and again if it turns out to need more memory; locks
+//! park after they have spun, and are type parameters. A monitor that is stopped for ever keeps what was mapped when its section
+//! began, or the page tables that were there when its walk did, and the bound of [`vmaple_rcu`]; names and paths that VMAs refer to
+//! are not counted there. It keeps no page of data.
 //!
 //! What is retired is freed by the calls that follow, each some of it; whoever goes idle after a large call may call
-//! [`reap`](vmaple_rcu::RcuDomain::reap) of [`MapleStore::rcu`] until it has nothing to do. The last user frees all but what open
-//! sections hold, which goes with the monitors' references.
+//! [`reap`](vmaple_rcu::RcuDomain::reap) of [`MapleStore::rcu`] and of [`PageTables::rcu`](pgtable::PageTables::rcu) until it has
+//! nothing to do. The last user frees all but what open sections hold, which goes with the monitors' references.
 //!
 //! # Atomics
 //! | word | written by | ordering | partner |
@@ -66,19 +76,26 @@
 //! | the root of the tree | `commit` | Release | Acquire in a section: see [`maple_tree`] |
 //! | the change counter, made odd | `commit`, before the root | Relaxed | ordered by the root's Release store |
 //! | the change counter, made even | `commit`, after the root | Release | Acquire in [`MmRef::change`] |
-//! | a VMA's state | `commit`, before the root | Release | Acquire in [`Vma::state`] |
+//! | a VMA's state | `commit`, before the root | Release | Acquire in [`Vma::state`]; a fault that is to find it finds it by a table's lock |
+//! | a VMA's identity | the first write fault | Relaxed | none: a number |
+//! | the pending range | a call that replaces mappings, before the root | Relaxed | ordered by the root's Release store, through which a fault has found the new mapping |
+//! | the same, empty again | the same call, when the pages are gone | Release | Acquire in a fault, under the leaf's lock |
 //! | `users` | `clone`, `upgrade`, `drop` | AcqRel at the end | Acquire in [`MmRef::is_gone`]: what users did comes before the end |
 //! | a [`Kref`]'s count | `clone`, `drop` | AcqRel at the end | each other |
-//! | `map_count`, `total_vm`, `data_vm`, `brk`, open snapshots, whether the slab is low | | Relaxed | none: counts and hints |
+//! | `map_count`, `total_vm` and the like, `brk`, open snapshots, the next identity, whether the slab is low | | Relaxed | none: counts and hints |
+//!
+//! Page tables have their own table: [`pgtable`].
 //!
 //! # Where it differs from Linux
 //! Found by running the same random calls on both (`differential.rs` in the tests of `vmaple-proc`), and left so:
-//! - No transparent huge pages: mappings of 2 MiB and more are not placed at multiples of 2 MiB.
+//! - No transparent huge pages, no swap: mappings of 2 MiB and more are not placed at multiples of 2 MiB.
 //! - A call that fails at a limit leaves the mapping that it failed at as it was. Linux leaves it split, if it had split it before.
 //! - A file is taken for one that is open for reading and writing, of a file system that allows execution.
 //! - A name is refused with EAGAIN for too many mappings, but with ENOMEM where there is no memory at all.
 //! - Nobody has CAP_SYS_RAWIO: addresses below [`Layout::min_addr`] are refused. Overcommit is not limited.
-//! - No MAP_LOCKED, MAP_POPULATE, MAP_HUGETLB, MAP_32BIT, protection keys and sealing yet: their bits are ignored.
+//! - No MAP_LOCKED, MAP_HUGETLB, MAP_32BIT, protection keys and sealing yet: their bits are ignored.
+//! - A fault below a mapping that grows down is refused: stacks do not grow yet. No pages of files and of shared memory.
+//! - A page that mprotect makes writable again takes one fault more when it is written.
 //!
 #![cfg_attr(not(feature = "std"), no_std)]
 

@@ -9,7 +9,7 @@ git ls-files -z crates ci Cargo.toml Cargo.lock | xargs -0 cp --parents -t "$cop
 export CARGO_TARGET_DIR=$PWD/target/mutate
 passed=0 failed=0
 
-# mutate NAME FILE PERL-SUBSTITUTION TEST-BINARY TEST, in the crate and package that were set; lib: the models in the crate itself
+# mutate NAME FILE PERL-SUBSTITUTION TEST-BINARY TEST, in the crate and package that were set; lib: the models in the crate itself; unit: its unit tests
 mutate() {
     local name=$1 file=$copy/crates/$crate/src/$2 change=$3 binary=$4 test=$5 flags=""
     cp "$file" "$copy/original"
@@ -21,9 +21,12 @@ mutate() {
     fi
     local tests=(--test "$binary")
     case $binary in loom | lib) flags="--cfg loom" ;; esac
-    [ "$binary" = lib ] && tests=(--lib)
+    # Unit tests run with what checks itself, such as poisoned tables.
+    local profile=--release
+    [ "$binary" = unit ] && profile=
+    case $binary in lib | unit) tests=(--lib) ;; esac
     if (cd "$copy" && RUSTFLAGS=$flags LOOM_MAX_PREEMPTIONS=3 timeout 300 \
-        cargo test -q --release -p "$package" "${tests[@]}" -- --exact "$test" >"$copy/log" 2>&1); then
+        cargo test -q $profile -p "$package" "${tests[@]}" -- --exact "$test" >"$copy/log" 2>&1); then
         echo "FAILED  $name: $test does not notice"
         failed=$((failed + 1))
     elif grep -q "^error\(\[\|: could not compile\)" "$copy/log"; then
@@ -87,6 +90,37 @@ mutate "every user takes everything out" mm.rs 's/fetch_sub\(1, Ordering::AcqRel
 mutate "readers that pass a waiting writer" rwsem.rs 's/state & \(WRITER \| WAITERS\) == 0/state \& WRITER == 0/' mmap_sem a_waiting_writer_keeps_later_readers_out
 mutate "writers beside readers" rwsem.rs 's/\(state == 0\)\.then_some\(WRITER\)/(state \& WRITER == 0).then_some(state | WRITER)/' mmap_sem a_writer_holds_it_alone
 mutate "accounts of neighbours that are merged" transaction.rs 's/if met\.below\.is_none\(\) \{\s*removed\.add\(vma\);\s*\}//' stores random_calls_do_the_same_in_both_stores
+
+# Faults against everything else.
+mutate "a mapping that is not looked at under the lock: mprotect" fault.rs 's/if !vma\.is_live\(\) \{/if false {/' unit races::a_fault_that_began_before_mprotect_leaves_no_writable_page
+mutate "a mapping that is not looked at under the lock: munmap" fault.rs 's/if !vma\.is_live\(\) \{/if false {/' unit races::a_fault_that_began_before_munmap_leaves_no_page_in_the_hole
+mutate "pages put into dead tables" pgtable/link.rs 's/\(!locked\.is_dead\(\)\)\.then_some/true.then_some/' unit races::a_fault_puts_nothing_into_a_table_that_is_unlinked
+mutate "tables linked for what is gone" fault.rs 's/\|\| vma\.is_live\(\)\)/|| true)/' unit races::a_fault_that_began_before_munmap_leaves_no_tables_over_the_hole
+mutate "faults that do not wait for old pages to go" fault.rs 's/if mm\.pending\.overlaps\(&\(addr\.\.end\)\)/if false/' unit races::a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone
+mutate "a stale DONTNEED" madvise.rs 's/\.filter\(\|_\| vma\.is_live\(\)\)//' unit races::a_stale_dontneed_drops_nothing_of_what_came_after
+mutate "empty tables that stay" pgtable/gather.rs 's/if self\.zap_leaf\(child, start\.\.end\) \{/if self.zap_leaf(child, start..end) \&\& false {/' unit races::what_is_unmapped_leaves_no_tables_behind
+mutate "upper tables that stay" pgtable/gather.rs 's/if child\.counters\(\)\.present\(\) == 0 \{/if false {/' unit races::what_is_unmapped_leaves_no_tables_behind
+mutate "faults sent back by a mapping that grew" fault.rs 's/Some\(now\) if end <=/Some(now) if false \&\& end <=/' unit races::a_fault_goes_on_in_a_mapping_that_has_only_grown
+mutate "counters believed where pages may be shared" pgtable/count.rs 's/if counters\.may_share\(\) \{/if false {/' unit races::shares_of_pages_are_counted_exactly_where_pages_may_be_shared
+mutate "a second fault that does not look" fault.rs 's/let old = leaf\.pte\(page\);/let old: Option<Pte> = None;/' unit races::the_second_of_two_faults_keeps_the_page_of_the_first
+mutate "frames freed before the notifier is told" pgtable/gather.rs 's/self\.tables\.machine\(\)\.notifier\(\)\.invalidate_range\(range\);/let _ = range;/' unit races::a_notifier_is_told_before_frames_are_used_anew
+loom=pgtable::tests::interleavings
+unmapped=$loom::no_page_and_no_table_is_left_of_what_was_unmapped
+protected=$loom::no_page_may_be_written_after_mprotect
+anew=$loom::what_is_unmapped_and_mapped_anew_has_its_pages_in_the_tree
+beside=$loom::a_leaf_that_is_shared_with_another_mapping_stays_while_it_has_a_page
+monitor=$loom::a_monitor_touches_no_table_that_is_freed
+mutate "rule L: empty entries passed over without the lock" pgtable/gather.rs 's/let _locked = table\.lock\(\);//' lib $unmapped
+mutate "rule L: empty entries passed over by mprotect" pgtable/gather.rs 's/let _locked = table\.lock\(\);//' lib $protected
+mutate "rule L: tables linked for what is gone" pgtable/link.rs 's/locked\.is_dead\(\) \|\| !is_live\(\)/locked.is_dead()/' lib $unmapped
+mutate "rule L: tables linked into dead ones" pgtable/link.rs 's/locked\.is_dead\(\) \|\| !is_live\(\)/!is_live()/' lib $anew
+mutate "rule L: pages put into dead tables" pgtable/link.rs 's/\(!locked\.is_dead\(\)\)\.then_some/true.then_some/' lib $anew
+mutate "emptiness looked at without the lock" pgtable/gather.rs 's/let mut locked = child\.lock\(\);\s*let is_empty = locked\.counters\(\)\.present\(\) == 0;/let is_empty = child.counters().present() == 0; let mut locked = child.lock();/' lib $beside
+mutate "dead tables that are still in the tree" pgtable/gather.rs 's/(locked\.set_dead\(\);)(\s*parent\.unlink\(index\);[^;]*)drop\(locked\);/$1 drop(locked);$2/' lib $beside
+mutate "rule C: an entry of an unlinked table that holds a retired one" pgtable/gather.rs 's/parent\.unlink\(index\);/let kept = parent.entry(index).load(crate::primitive::Ordering::Relaxed); parent.unlink(index); if with_pages \&\& M::Arch::LEVELS > 2 { parent.entry(index).store(kept, crate::primitive::Ordering::Relaxed); }/' lib $monitor
+mutate "a walk that does not protect what it finds" pgtable/walk.rs 's/guard\.protect\(\|\| unsafe \{ table\.child::<M::Arch>\(index\) \}\)/{ let _ = guard; unsafe { table.child::<M::Arch>(index) } }/' lib $monitor
+mutate "tables linked without Release" pgtable/table.rs 's/(A::table\(child\.addr\(\)\), Ordering::)Release/${1}Relaxed/' lib $monitor
+mutate "tables freed at once" pgtable/memory.rs 's/if unsafe \{ stock\.updater\.retire\(retired\) \}\.is_err\(\) \{/unsafe { (retired.free)(retired.object) }; if false {/' lib $monitor
 
 # The semantics of crates/mm, noticed by the comparison with the kernel.
 crate=mm package=vmaple-proc

@@ -88,6 +88,7 @@ mod free {
 mod free {
     use core::ptr::NonNull;
 
+    use loom::cell::UnsafeCell;
     use vmaple_rcu::AllocError;
 
     use super::super::table::{Descriptor, Entries, POISON};
@@ -97,6 +98,18 @@ mod free {
     struct Place {
         entries: core::mem::MaybeUninit<Entries>,
         descriptor: [u64; 512],
+        /// Whether it has been given back; loom is told of every access.
+        freed: UnsafeCell<bool>,
+    }
+
+    /// To be called with each access: fails unless the table is there, and given back after it.
+    pub(in super::super) fn touch(table: NonNull<Entries>) {
+        // SAFETY: tables are in places, which are freed last.
+        let place = unsafe { table.cast::<Place>().as_ref() };
+        // SAFETY: loom checks that nobody writes.
+        place
+            .freed
+            .with(|freed| assert!(!unsafe { *freed }, "a table that has been freed"));
     }
 
     pub(super) struct Fresh(NonNull<Place>);
@@ -106,23 +119,26 @@ mod free {
             let place = Box::new(Place {
                 entries: core::mem::MaybeUninit::uninit(),
                 descriptor: [0; 512],
+                freed: UnsafeCell::new(false),
             });
             Ok(Self(NonNull::from(Box::leak(place))))
         }
     }
 
-    pub(super) struct Free(Vec<NonNull<Entries>>);
+    /// Those that are free, and all: they end with it.
+    pub(super) struct Free(Vec<NonNull<Entries>>, Vec<NonNull<Place>>);
 
     // SAFETY: the tables are nobody's.
     unsafe impl Send for Free {}
 
     impl Free {
         pub(super) fn new() -> Result<Self, AllocError> {
-            Ok(Self(Vec::new()))
+            Ok(Self(Vec::new(), Vec::new()))
         }
 
         pub(super) fn add(&mut self, fresh: Fresh) {
             self.0.push(fresh.0.cast());
+            self.1.push(fresh.0);
         }
 
         pub(super) fn take(&mut self) -> Option<NonNull<Entries>> {
@@ -136,6 +152,15 @@ mod free {
         pub(super) fn trim(&mut self) {}
     }
 
+    impl Drop for Free {
+        fn drop(&mut self) {
+            for place in self.1.drain(..) {
+                // SAFETY: from `Fresh`, and the updater, which is dropped before, was the last to refer to tables.
+                drop(unsafe { Box::from_raw(place.as_ptr()) });
+            }
+        }
+    }
+
     pub(in super::super) unsafe fn descriptor<L>(table: NonNull<Entries>) -> NonNull<Descriptor<L>> {
         // SAFETY: tables are in places.
         unsafe { table.cast::<u8>().add(core::mem::offset_of!(Place, descriptor)) }.cast()
@@ -147,8 +172,12 @@ mod free {
     }
 
     pub(super) unsafe fn give_back(table: *mut ()) {
-        // SAFETY: tables are never freed.
-        let entries = unsafe { &*table.cast::<Entries>() };
+        // SAFETY: tables are in places, which are freed last.
+        let place = unsafe { &*table.cast::<Place>() };
+        // SAFETY: loom checks that nobody else is at it.
+        place.freed.with_mut(|freed| unsafe { *freed = true });
+        // SAFETY: it was cleared when it was taken.
+        let entries = unsafe { place.entries.assume_init_ref() };
         entries
             .0
             .iter()
@@ -157,6 +186,8 @@ mod free {
 }
 
 pub(super) use free::descriptor;
+#[cfg(loom)]
+pub(super) use free::touch;
 use free::{Free, Fresh};
 
 /// Tables that have been unlinked, linked through their descriptors: no list of them needs memory.

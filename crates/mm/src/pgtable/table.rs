@@ -103,11 +103,15 @@ impl<'t, L: RawMutex> Table<'t, L> {
     }
 
     pub(super) fn entry(self, index: usize) -> &'t AtomicU64 {
+        #[cfg(loom)]
+        memory::touch(self.table);
         // SAFETY: by the type's invariant.
         &unsafe { self.table.as_ref() }.0[index]
     }
 
     pub(super) fn descriptor(self) -> &'t Descriptor<L> {
+        #[cfg(loom)]
+        memory::touch(self.table);
         // SAFETY: by the type's invariant.
         let descriptor = unsafe { memory::descriptor(self.table) };
         // SAFETY: by the type's invariant it has one.

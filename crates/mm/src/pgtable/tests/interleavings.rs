@@ -113,15 +113,22 @@ const SUPERSEDED: u64 = 2;
 struct Space<const LEVELS: u32> {
     tables: PageTables<Model<LEVELS>>,
     state: AtomicU64,
+    /// Whether faults look at the state under the leaf table's lock, as they must.
+    looks: bool,
 }
 
 impl<const LEVELS: u32> Space<LEVELS> {
     const ALL: u64 = Small::<LEVELS>::TASK_SIZE;
 
     fn new() -> Arc<Self> {
+        Self::with(true)
+    }
+
+    fn with(looks: bool) -> Arc<Self> {
         Arc::new(Self {
             tables: PageTables::new(Model::default()).unwrap(),
             state: AtomicU64::new(LIVE),
+            looks,
         })
     }
 
@@ -145,12 +152,12 @@ impl<const LEVELS: u32> Space<LEVELS> {
                 Err(LinkError::NoMemory) => unreachable!("there is memory"),
                 Err(LinkError::Stale) => {}
                 Ok(leaf) => {
-                    let mut leaf = leaf.lock();
-                    if leaf.is_dead() || !self.is_live() {
+                    let Some(mut leaf) = leaf.lock() else { continue };
+                    if self.looks && !self.is_live() {
                         continue;
                     }
                     if leaf.pte(addr).is_none() {
-                        leaf.put(self.tables.machine().frames(), addr, pte);
+                        leaf.set_page(self.tables.machine().frames(), addr, None, pte);
                     }
                     return;
                 }
@@ -193,10 +200,15 @@ fn faulter<const LEVELS: u32>(space: &Arc<Space<LEVELS>>, addr: u64, pfn: u64) -
     thread::spawn(move || space.fault(&space.tables.walker().unwrap(), addr, pfn))
 }
 
-fn fault_and_munmap<const LEVELS: u32>(pages: &'static [u64], preemptions: usize) {
+/// With so many preemptions at most: what is left out takes minutes.
+fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
-    model.check(move || {
+    model.check(check);
+}
+
+fn fault_and_munmap<const LEVELS: u32>(pages: &'static [u64], preemptions: usize) {
+    model(preemptions, move || {
         let space = Space::<LEVELS>::new();
         let faulters = (1..)
             .zip(pages)
@@ -224,8 +236,8 @@ fn no_page_of_two_that_are_faulted_in_is_left_of_what_was_unmapped() {
 /// A fault that finds its mapping replaced by the same mapping goes on: no page may go into a table that is out of the tree.
 #[test]
 fn what_is_unmapped_and_mapped_anew_has_its_pages_in_the_tree() {
-    fn model<const LEVELS: u32>() {
-        loom::model(|| {
+    fn munmap_and_mmap<const LEVELS: u32>() {
+        model(4, || {
             let space = Space::<LEVELS>::new();
             let faulter = faulter(&space, 0, 1);
             space.munmap();
@@ -235,14 +247,58 @@ fn what_is_unmapped_and_mapped_anew_has_its_pages_in_the_tree() {
             space.pages();
         });
     }
-    model::<2>();
-    model::<3>();
+    munmap_and_mmap::<2>();
+    munmap_and_mmap::<3>();
+}
+
+fn fault_and_mprotect(looks: bool) {
+    model(4, move || {
+        let space = Space::<2>::with(looks);
+        let faulter = faulter(&space, 0, 1);
+        // Release as of a VMA's state.
+        space.state.store(SUPERSEDED, Ordering::Release);
+        space.tables.protect(0..Space::<2>::ALL, PageFlags::READ);
+        faulter.join().unwrap();
+        if space.pages() > 0 {
+            let pte = space.tables.walker().unwrap().translate(0).unwrap();
+            assert_eq!(pte.flags, PageFlags::READ, "a page that may be written");
+        }
+    });
+}
+
+#[test]
+fn no_page_may_be_written_after_mprotect() {
+    fault_and_mprotect(true);
+}
+
+#[test]
+#[should_panic(expected = "a page that may be written")]
+fn without_a_look_at_the_mapping_under_the_lock_a_page_may_be_written_after_mprotect() {
+    fault_and_mprotect(false);
+}
+
+/// A mapping goes whose leaf table another one keeps.
+#[test]
+fn no_page_is_left_of_what_was_unmapped_beside_another_mapping() {
+    model(4, || {
+        let space = Space::<2>::new();
+        let walker = space.tables.walker().unwrap();
+        space.fault(&walker, PAGE_SIZE, 2);
+        drop(walker);
+        let faulter = faulter(&space, 0, 1);
+        // Release as of a VMA's state.
+        space.state.store(SUPERSEDED, Ordering::Release);
+        space.tables.unmap(0..PAGE_SIZE);
+        faulter.join().unwrap();
+        assert_eq!(space.pages(), 1);
+        assert_eq!(space.tables.walker().unwrap().translate(0), None);
+    });
 }
 
 /// One page of two goes, and with it the leaf table if it is empty just then.
 #[test]
 fn a_leaf_that_is_shared_with_another_mapping_stays_while_it_has_a_page() {
-    loom::model(|| {
+    model(4, || {
         let space = Space::<2>::new();
         let walker = space.tables.walker().unwrap();
         space.fault(&walker, 0, 1);
@@ -251,12 +307,11 @@ fn a_leaf_that_is_shared_with_another_mapping_stays_while_it_has_a_page() {
         space.tables.unmap(0..PAGE_SIZE);
         other.join().unwrap();
         assert_eq!(space.pages(), 1);
-        drop(space);
     });
 }
 
-fn monitor_and_munmap<const LEVELS: u32>(look: fn(&Walker<'_, Model<LEVELS>>)) {
-    loom::model(move || {
+fn monitor_and_munmap<const LEVELS: u32>(look: fn(&Walker<'_, Model<LEVELS>>), preemptions: usize) {
+    model(preemptions, move || {
         let space = Space::<LEVELS>::new();
         let monitor = {
             let space = Arc::clone(&space);
@@ -278,8 +333,8 @@ fn a_monitor_touches_no_table_that_is_freed() {
             assert_eq!(pte.pfn, Pfn(1));
         }
     }
-    monitor_and_munmap::<2>(translate);
-    monitor_and_munmap::<3>(translate);
+    monitor_and_munmap::<2>(translate, 3);
+    monitor_and_munmap::<3>(translate, 2);
 }
 
 #[test]
@@ -289,6 +344,6 @@ fn counters_that_a_monitor_adds_up_are_of_tables_that_are_there() {
         walker.count(0..2 * PAGE_SIZE, CountBy::Counters, &mut counts);
         assert!([0, PAGE_SIZE].contains(&counts.rss));
     }
-    monitor_and_munmap::<2>(count);
-    monitor_and_munmap::<3>(count);
+    monitor_and_munmap::<2>(count, 3);
+    monitor_and_munmap::<3>(count, 2);
 }

@@ -24,7 +24,7 @@ const MOST_BLOCKS: usize = 64;
 /// Empty blocks that the reaper keeps for itself.
 const SPARE_BLOCKS: usize = 4;
 /// Empty blocks that are kept for the updater; what a backlog leaves above that is freed.
-const MOST_EMPTIES: usize = 256;
+const MOST_EMPTIES: usize = 1024;
 
 /// What became of a block.
 #[derive(PartialEq)]

@@ -9,7 +9,7 @@ root=${1:-/tmp}/vmaple-trixie
 work=$root/src
 if [ ! -e "$root/usr/bin/qemu-aarch64" ]; then
     command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq debootstrap; }
-    mirror=$(cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null |
+    mirror=$({ cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null || true; } |
         grep -oE '[a-z]+://[^ ]*/debian/? *$' | head -n1)
     debootstrap --variant=minbase trixie "$root" "$mirror"
     cp /etc/apt/apt.conf.d/* "$root/etc/apt/apt.conf.d/"

@@ -78,8 +78,8 @@
 //! | the change counter, made even | `commit`, after the root | Release | Acquire in [`MmRef::change`] |
 //! | a VMA's state | `commit`, before the root | Release | Acquire in [`Vma::state`]; a fault that is to find it finds it by a table's lock |
 //! | a VMA's identity | the first write fault | Relaxed | none: a number |
-//! | the pending range | a call that replaces mappings, before the root | Relaxed | ordered by the root's Release store, through which a fault has found the new mapping |
-//! | the same, empty again | the same call, when the pages are gone | Release | Acquire in a fault, under the leaf's lock |
+//! | the pending range | a call that replaces mappings, before the root | Release | Acquire in `overlaps`: the pages of calls before it are gone; ordered by the root's Release store, through which a fault has found the new mapping |
+//! | the same, empty again | the same call, when the pages are gone | Release | the same |
 //! | `users` | `clone`, `upgrade`, `drop` | AcqRel at the end | Acquire in [`MmRef::is_gone`]: what users did comes before the end |
 //! | a [`Kref`]'s count | `clone`, `drop` | AcqRel at the end | each other |
 //! | `map_count`, `total_vm` and the like, `brk`, open snapshots, the next identity, whether the slab is low | | Relaxed | none: counts and hints |

@@ -27,9 +27,10 @@ impl Pending {
 
     /// For the holder of the writers' lock, before the new mapping is published.
     pub(crate) fn begin(&self, range: &Range<u64>) {
-        // Relaxed: ordered by the publishing store.
-        self.start.store(range.start, Ordering::Relaxed);
-        self.end.store(range.end, Ordering::Relaxed);
+        // Release pairs with the Acquires in `overlaps`: who finds this range instead of an earlier one, or of either one word, finds
+        // the earlier one's pages gone. The publishing store orders it before what is published.
+        self.start.store(range.start, Ordering::Release);
+        self.end.store(range.end, Ordering::Release);
     }
 
     /// For the same, when the pages are gone.
@@ -40,7 +41,38 @@ impl Pending {
 
     /// Whether faults in `range`, in a mapping that is live, are to wait.
     pub(crate) fn overlaps(&self, range: &Range<u64>) -> bool {
-        // Acquire pairs with the Release in `end`.
-        range.start < self.end.load(Ordering::Acquire) && self.start.load(Ordering::Relaxed) < range.end
+        // Acquire pairs with the Releases in `end` and `begin`.
+        range.start < self.end.load(Ordering::Acquire) && self.start.load(Ordering::Acquire) < range.end
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// Two calls, one after the other; a word stands for the old pages of the first.
+    #[test]
+    fn who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone() {
+        loom::model(|| {
+            let pending = Arc::new(Pending::new());
+            let (root, old_pages) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(1)));
+            let writer = {
+                let (pending, root, old_pages) = (Arc::clone(&pending), Arc::clone(&root), Arc::clone(&old_pages));
+                thread::spawn(move || {
+                    for call in 1..=2 {
+                        pending.begin(&(call..call + 1));
+                        root.store(call, Ordering::Release);
+                        old_pages.store(0, Ordering::Relaxed);
+                        pending.end();
+                    }
+                })
+            };
+            if root.load(Ordering::Acquire) > 0 && !pending.overlaps(&(1..2)) {
+                assert_eq!(old_pages.load(Ordering::Relaxed), 0);
+            }
+            writer.join().unwrap();
+        });
     }
 }

@@ -20,7 +20,7 @@
 //! | word | written by | ordering | partner |
 //! |---|---|---|---|
 //! | an entry of an upper table | `link`, under its lock | Release | Acquire in `child`: the table below and its descriptor are initialised |
-//! | the same, cleared | `unlink`, under its lock | Relaxed | the era's Release store, which comes after: see [`vmaple_rcu`] |
+//! | the same, cleared | `unlink`, under its lock | Release | Acquire in `child`; that it is retired after is for the era's Release store: see [`vmaple_rcu`] |
 //! | an entry of a leaf table | under its lock | Release | Acquire in `pte`: what is known of the frame is there |
 //! | dead | under its lock | Relaxed | the lock |
 //! | counters | under its lock | Release | Acquire in `counters`: the state of the mapping, looked at after, is not older |

@@ -203,8 +203,8 @@ impl<L: RawMutex> Locked<'_, L> {
 
     /// Takes a table out of an entry of an upper table.
     pub(super) fn unlink(&mut self, index: usize) {
-        // Relaxed: who still finds it keeps it by its section; the era's Release store comes after.
-        self.entry(index).store(0, Ordering::Relaxed);
+        // Release pairs with the Acquire in `Table::child`: who finds nothing finds what the unlinker did before.
+        self.entry(index).store(0, Ordering::Release);
         self.set_counters(LeafCounters::from_bits(self.counters().bits() - 1));
     }
 }

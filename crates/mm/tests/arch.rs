@@ -1,0 +1,375 @@
+//! The same on every architecture: page tables alone, and an address space on them.
+
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::collections::BTreeSet;
+
+use vmaple_mm::pgtable::{
+    Arch, CountBy, Frames, PageCounts, PageFlags, PageTables, Pfn, Pte, Ram, Step, Sv39, Walker, X86_64,
+};
+use vmaple_mm::{
+    Access, Advice, Errno, FaultCause, Layout, Limits, Machine, MapFlags, MapleStore, Mm, Prot, Soft, VirtAddr,
+};
+
+const PAGE: u64 = 0x1000;
+const LEAF: u64 = 512 * PAGE;
+const ANONYMOUS: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
+const RW: PageFlags = PageFlags::READ.union(PageFlags::WRITE);
+
+/// A test on each architecture.
+macro_rules! of_each {
+    ($($name:ident)*) => {
+        mod x86_64 { $( #[test] fn $name() { super::$name::<super::X86_64>(); } )* }
+        mod x86_64_with_five_levels { $( #[test] fn $name() { super::$name::<super::X86_64<5>>(); } )* }
+        mod riscv_sv39 { $( #[test] fn $name() { super::$name::<super::Sv39>(); } )* }
+    };
+}
+
+of_each! {
+    every_page_is_found_where_it_was_mapped
+    tables_are_there_for_what_is_mapped_and_no_longer
+    protection_changes_and_pages_stay
+    what_is_counted_is_what_is_mapped
+    counters_say_what_a_walk_says
+    holes_end_where_the_next_page_can_be
+    what_is_wrong_is_told
+    an_address_space_reaches_to_both_ends
+    pages_are_accessed_as_the_architecture_permits
+    a_layout_larger_than_the_page_tables_is_refused
+}
+
+fn tables<A: Arch>() -> PageTables<Soft<A>> {
+    PageTables::new(Soft::new(Ram::new(4 << 20).unwrap())).unwrap()
+}
+
+/// Pages that share tables of each level with others, and not, up to the last.
+fn addresses<A: Arch>() -> Vec<u64> {
+    let mut addresses = BTreeSet::from([0, A::TASK_SIZE - PAGE, A::TASK_SIZE / 2 & !(PAGE - 1)]);
+    for level in 0..A::LEVELS {
+        let span = PAGE << (9 * level);
+        addresses.extend([span, span - PAGE, 3 * span + PAGE].map(|addr| addr % A::TASK_SIZE));
+    }
+    addresses.into_iter().collect()
+}
+
+fn map<M: Machine>(walker: &Walker<'_, M>, frames: &M::Frames, addr: u64, flags: PageFlags) -> Pte {
+    let pfn = frames.alloc(1).pop(frames).unwrap();
+    let pte = Pte { pfn, flags };
+    // SAFETY: the frame was just taken.
+    unsafe { walker.map(addr, pte) }.unwrap();
+    pte
+}
+
+/// The tables that pages at these addresses need, the root included.
+fn tables_for<A: Arch>(addresses: &[u64]) -> u64 {
+    let of_level = |level| {
+        let spans = addresses.iter().map(|addr| addr >> (12 + 9 * (level + 1)));
+        spans.collect::<BTreeSet<_>>().len()
+    };
+    (0..A::LEVELS - 1).map(of_level).sum::<usize>() as u64 + 1
+}
+
+fn counts<M: Machine>(walker: &Walker<'_, M>, range: std::ops::Range<u64>, by: CountBy) -> PageCounts {
+    let mut counts = PageCounts::default();
+    walker.count(range, by, &mut counts);
+    counts
+}
+
+fn free_frames<F: Frames>(frames: &F) -> usize {
+    let all = frames.alloc(usize::MAX);
+    let count = all.len();
+    frames.free(all);
+    count
+}
+
+fn every_page_is_found_where_it_was_mapped<A: Arch>() {
+    let tables = tables::<A>();
+    let (walker, frames) = (tables.walker().unwrap(), tables.machine().frames());
+    let addresses = addresses::<A>();
+    let mapped = addresses.iter().map(|&addr| (addr, map(&walker, frames, addr, RW)));
+    let mapped = mapped.collect::<Vec<_>>();
+    for &(addr, pte) in &mapped {
+        assert_eq!(walker.translate(addr), Some(pte), "{addr:#x}");
+        assert_eq!(walker.translate(addr + PAGE - 1), Some(pte));
+    }
+    let found = addresses.iter().flat_map(|&addr| {
+        let found = walker.leaf(addr, |leaf| {
+            assert!(leaf.range().contains(&addr) && leaf.range().start.is_multiple_of(LEAF));
+            leaf.ptes(addr..addr + PAGE).collect::<Vec<_>>()
+        });
+        let Step::Leaf(found) = found else {
+            panic!("a hole at {addr:#x}")
+        };
+        found
+    });
+    assert_eq!(found.collect::<Vec<_>>(), mapped);
+}
+
+fn tables_are_there_for_what_is_mapped_and_no_longer<A: Arch>() {
+    let tables = tables::<A>();
+    let (walker, frames) = (tables.walker().unwrap(), tables.machine().frames());
+    let free = free_frames(frames);
+    let mut left = addresses::<A>();
+    for (mapped, &addr) in left.iter().enumerate() {
+        map(&walker, frames, addr, RW);
+        assert_eq!(tables.bytes(), tables_for::<A>(&left[..=mapped]) * PAGE);
+    }
+    // From the middle out, so that tables lose their first entries and their last.
+    while !left.is_empty() {
+        let addr = left.remove(left.len() / 2);
+        tables.unmap(addr..addr + PAGE);
+        assert_eq!(walker.translate(addr), None);
+        assert!(left.iter().all(|&addr| walker.translate(addr).is_some()));
+        assert_eq!(tables.bytes(), tables_for::<A>(&left) * PAGE, "after {addr:#x}");
+    }
+    assert_eq!(free_frames(frames), free);
+    for &addr in &addresses::<A>() {
+        map(&walker, frames, addr, RW);
+    }
+    tables.unmap(0..u64::MAX);
+    assert_eq!((tables.bytes(), free_frames(frames)), (PAGE, free));
+}
+
+fn protection_changes_and_pages_stay<A: Arch>() {
+    let tables = tables::<A>();
+    let (walker, frames) = (tables.walker().unwrap(), tables.machine().frames());
+    let addresses = addresses::<A>();
+    for &addr in &addresses {
+        map(&walker, frames, addr, RW | PageFlags::DIRTY);
+    }
+    let flags = |addr| walker.translate(addr).unwrap().flags;
+    let (first, others) = addresses.split_first().unwrap();
+    tables.protect(PAGE..A::TASK_SIZE, PageFlags::READ);
+    assert_eq!(flags(*first), RW | PageFlags::DIRTY);
+    assert!(
+        others
+            .iter()
+            .all(|&addr| flags(addr) == PageFlags::READ | PageFlags::DIRTY)
+    );
+    tables.protect(0..A::TASK_SIZE, PageFlags::empty());
+    assert!(
+        addresses.iter().all(|&addr| flags(addr) == PageFlags::DIRTY),
+        "PROT_NONE"
+    );
+    let rss = counts(&walker, 0..A::TASK_SIZE, CountBy::Walk).rss;
+    assert_eq!(rss, addresses.len() as u64 * PAGE);
+    // What was not writable is made so by faults alone.
+    tables.protect(0..A::TASK_SIZE, RW);
+    assert!(
+        addresses
+            .iter()
+            .all(|&addr| flags(addr) == PageFlags::READ | PageFlags::DIRTY)
+    );
+}
+
+fn what_is_counted_is_what_is_mapped<A: Arch>() {
+    let tables = tables::<A>();
+    let (walker, frames) = (tables.walker().unwrap(), tables.machine().frames());
+    let addresses = addresses::<A>();
+    for (i, &addr) in addresses.iter().enumerate() {
+        let dirty = if i % 2 == 0 {
+            PageFlags::DIRTY
+        } else {
+            PageFlags::ACCESSED
+        };
+        map(&walker, frames, addr, RW | dirty);
+    }
+    let zero = Pte {
+        pfn: frames.zero(),
+        flags: PageFlags::READ | PageFlags::ZERO,
+    };
+    // SAFETY: the page of zeros is nobody's.
+    unsafe { walker.map(5 * PAGE, zero) }.unwrap();
+    for by in [CountBy::Walk, CountBy::Counters] {
+        let all = counts(&walker, 0..A::TASK_SIZE, by);
+        let pages = addresses.len() as u64;
+        assert_eq!(
+            (all.rss, all.anonymous, all.pss),
+            (pages * PAGE, pages * PAGE, pages * PAGE << 12)
+        );
+        assert_eq!(all.private_dirty, pages.div_ceil(2) * PAGE);
+        assert_eq!(all.private_clean + all.private_dirty, all.rss);
+        assert_eq!(all.referenced, all.private_clean);
+        assert_eq!((all.shared_clean, all.shared_dirty), (0, 0));
+        // In pieces it is as much as in one.
+        let mut pieces = PageCounts::default();
+        let ends = addresses.iter().copied().chain([A::TASK_SIZE]);
+        ends.fold(0, |start, end| {
+            walker.count(start..end, by, &mut pieces);
+            end
+        });
+        assert_eq!(without_leaves(pieces), without_leaves(all));
+    }
+}
+
+/// An address space's pages come and go at random.
+fn counters_say_what_a_walk_says<A: Arch>() {
+    const PAGES: u64 = 3 * 512;
+    let mm = address_space::<A>();
+    let thread = mm.thread().unwrap();
+    let reader = mm.reader().unwrap();
+    let at = 4 * LEAF;
+    let fixed = ANONYMOUS | MapFlags::FIXED;
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut by_counters = 0;
+    for step in 0..400 {
+        // Every so often a whole leaf table, else some pages.
+        let (first, pages) = match random.u64(0..8) {
+            0 => (random.u64(0..3) * 512, 512),
+            _ => (random.u64(0..PAGES), random.u64(1..40)),
+        };
+        let (addr, len) = (VirtAddr(at + first * PAGE), pages.min(PAGES - first) * PAGE);
+        // What is refused is refused.
+        match random.u64(0..7) {
+            0 => drop(mm.munmap(addr, len)),
+            1 => drop(mm.mmap(addr, len, Prot::READ | Prot::WRITE, fixed, None, 0)),
+            2 => drop(mm.mmap(addr, len, Prot::READ | Prot::WRITE, fixed | MapFlags::POPULATE, None, 0)),
+            3 => drop(mm.mprotect(addr, len, Prot::from_bits_retain(random.u32(0..8)))),
+            4 => drop(thread.madvise(addr, len, Advice::DontNeed)),
+            5 => drop(thread.madvise(addr, len, Advice::PopulateRead)),
+            _ => drop(thread.madvise(addr, len, Advice::PopulateWrite)),
+        }
+        for range in [
+            0..A::TASK_SIZE,
+            at..at + LEAF,
+            at + LEAF..at + 3 * LEAF,
+            addr.0..addr.0 + len,
+        ] {
+            let walked = counts(reader.walker(), range.clone(), CountBy::Walk);
+            let counted = counts(reader.walker(), range, CountBy::Counters);
+            assert_eq!(without_leaves(counted), without_leaves(walked), "step {step}");
+            by_counters += counted.leaves_by_counters;
+        }
+    }
+    assert!(by_counters > 1000, "{by_counters}");
+}
+
+fn without_leaves(counts: PageCounts) -> PageCounts {
+    PageCounts {
+        leaves_by_counters: 0,
+        leaves_walked: 0,
+        ..counts
+    }
+}
+
+fn holes_end_where_the_next_page_can_be<A: Arch>() {
+    let tables = tables::<A>();
+    let walker = tables.walker().unwrap();
+    let hole = |addr| match walker.leaf(addr, |_| ()) {
+        Step::Leaf(()) => None,
+        Step::Hole { end } => Some(end),
+    };
+    let top = PAGE << (9 * (A::LEVELS - 1));
+    assert_eq!(hole(0), Some(top));
+    assert_eq!(hole(top + 1), Some(2 * top));
+    map(&walker, tables.machine().frames(), LEAF, RW);
+    assert_eq!(hole(LEAF + 7 * PAGE), None);
+    assert_eq!(hole(0), Some(LEAF));
+    assert_eq!(hole(2 * LEAF), Some(3 * LEAF));
+    // From one hole to the next a walk comes to the end, and to the page.
+    let (mut at, mut leaves) = (0, 0);
+    while at < A::TASK_SIZE {
+        at = hole(at).unwrap_or_else(|| {
+            leaves += 1;
+            at + LEAF
+        });
+    }
+    assert_eq!(leaves, 1);
+}
+
+fn what_is_wrong_is_told<A: Arch>() {
+    let tables = tables::<A>();
+    let walker = tables.walker().unwrap();
+    let pte = map(&walker, tables.machine().frames(), 0, RW);
+    let again = Pte { pfn: Pfn(0), ..pte };
+    // SAFETY: the page of zeros is nobody's.
+    let map = |addr| unsafe { walker.map(addr, again) }.unwrap_err().errno;
+    assert_eq!(map(0), Errno::EEXIST);
+    assert_eq!(map(A::TASK_SIZE), Errno::EINVAL);
+    assert_eq!(map(u64::MAX), Errno::EINVAL);
+    assert_eq!(walker.translate(0), Some(pte));
+    assert_eq!(walker.translate(A::TASK_SIZE), None);
+}
+
+fn layout<A: Arch>() -> Layout {
+    Layout {
+        mmap_base: A::TASK_SIZE / 2 & !(PAGE - 1),
+        task_size: A::TASK_SIZE,
+        start_brk: 1 << 30,
+        ..Layout::default()
+    }
+}
+
+fn address_space<A: Arch>() -> Mm<MapleStore, Soft<A>> {
+    Mm::with_machine(layout::<A>(), Limits::default(), Soft::new(Ram::new(16 << 20).unwrap())).unwrap()
+}
+
+fn an_address_space_reaches_to_both_ends<A: Arch>() {
+    let mm = address_space::<A>();
+    let thread = mm.thread().unwrap();
+    for at in [layout::<A>().min_addr, A::TASK_SIZE - 2 * PAGE] {
+        let at = VirtAddr(at);
+        let fixed = ANONYMOUS | MapFlags::FIXED;
+        assert_eq!(mm.mmap(at, 2 * PAGE, Prot::READ | Prot::WRITE, fixed, None, 0), Ok(at));
+        let text = b"over the edge of a page";
+        let middle = VirtAddr(at.0 + PAGE - 5);
+        thread.write(middle, text).unwrap();
+        let mut back = [0; 23];
+        thread.read(middle, &mut back).unwrap();
+        assert_eq!(&back, text);
+        let reader = mm.reader().unwrap();
+        let counts = counts(reader.walker(), at.0..at.0 + 2 * PAGE, CountBy::Walk);
+        assert_eq!((counts.rss, counts.private_dirty), (2 * PAGE, 2 * PAGE));
+        mm.munmap(at, 2 * PAGE).unwrap();
+        assert_eq!(thread.read(middle, &mut back).unwrap_err().cause, FaultCause::MapErr);
+        assert_eq!(mm.page_tables().bytes(), PAGE);
+    }
+}
+
+/// What the hardware allows of each protection: on x86-64 whatever may be accessed may be read, on RISC-V what may be executed alone
+/// may not.
+fn pages_are_accessed_as_the_architecture_permits<A: Arch>() {
+    let mm = address_space::<A>();
+    let thread = mm.thread().unwrap();
+    for bits in 0..8 {
+        let prot = Prot::from_bits_retain(bits);
+        let at = mm.mmap(VirtAddr(0), PAGE, prot, ANONYMOUS, None, 0).unwrap();
+        let readable = match bits {
+            0 => false,
+            4 => A::NAME.starts_with("x86"),
+            _ => true,
+        };
+        let expected = [
+            (Access::Read, readable),
+            (Access::Write, prot.contains(Prot::WRITE)),
+            (Access::Exec, prot.contains(Prot::EXEC)),
+        ];
+        for (access, allowed) in expected {
+            let result = thread.with_page(at, access, |_| ()).map_err(|fault| fault.cause);
+            let expected = if allowed { Ok(()) } else { Err(FaultCause::AccErr) };
+            assert_eq!(result, expected, "{access:?} of {prot:?}");
+        }
+        // And after mprotect, of a page that is there.
+        mm.mprotect(at, PAGE, Prot::READ | Prot::WRITE).unwrap();
+        thread.write(at, &[7]).unwrap();
+        mm.mprotect(at, PAGE, prot).unwrap();
+        let read = thread.with_page(at, Access::Read, |page| {
+            // SAFETY: the page is lent for the call.
+            unsafe { page.read() }
+        });
+        let expected = if readable { Ok(7) } else { Err(FaultCause::AccErr) };
+        assert_eq!(read.map_err(|fault| fault.cause), expected, "{prot:?}");
+        mm.munmap(at, PAGE).unwrap();
+    }
+}
+
+fn a_layout_larger_than_the_page_tables_is_refused<A: Arch>() {
+    let layout = Layout {
+        task_size: A::TASK_SIZE + PAGE,
+        ..layout::<A>()
+    };
+    let machine: Soft<A> = Soft::new(Ram::new(2 << 20).unwrap());
+    let refused = Mm::<MapleStore, _>::with_machine(layout, Limits::default(), machine);
+    assert_eq!(refused.unwrap_err().errno, Errno::EINVAL);
+}

@@ -1,0 +1,185 @@
+//! Frames: what is given away, what comes back, and lists of them.
+
+#![cfg(not(loom))]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use vmaple_mm::Kref;
+use vmaple_mm::pgtable::{FrameList, Frames, Pfn, Ram};
+
+const CHUNK: usize = 512;
+const PAGE: usize = 4096;
+
+fn ram(chunks: u64) -> Kref<Ram> {
+    Ram::new(chunks << 21).unwrap()
+}
+
+/// The frames of a list, in the order in which they come out.
+fn drain(ram: &Ram, mut list: FrameList) -> Vec<Pfn> {
+    let len = list.len();
+    let frames = std::iter::from_fn(|| list.pop(ram)).collect::<Vec<_>>();
+    assert_eq!((frames.len(), list.is_empty(), list.pop(ram)), (len, true, None));
+    frames
+}
+
+fn list(ram: &Ram, frames: impl IntoIterator<Item = Pfn>) -> FrameList {
+    let mut list = FrameList::new();
+    frames.into_iter().for_each(|pfn| list.push(ram, pfn));
+    list
+}
+
+/// All that can be had, one chunk after the other.
+fn take_all(ram: &Ram) -> Vec<Pfn> {
+    let lists = std::iter::from_fn(|| Some(ram.alloc(usize::MAX)).filter(|list| !list.is_empty()));
+    lists.flat_map(|list| drain(ram, list)).collect()
+}
+
+#[test]
+fn every_frame_is_given_once_and_the_page_of_zeros_never() {
+    let ram = ram(3);
+    let all = take_all(&ram);
+    let distinct = all.iter().map(|pfn| pfn.0).collect::<BTreeSet<_>>();
+    assert_eq!((all.len(), distinct.len()), (3 * CHUNK - 1, 3 * CHUNK - 1));
+    assert!(!all.contains(&ram.zero()));
+    let pages = all
+        .iter()
+        .map(|&pfn| ram.page(pfn).as_ptr().addr())
+        .collect::<BTreeSet<_>>();
+    assert_eq!(pages.len(), all.len());
+    assert!(pages.iter().all(|page| page.is_multiple_of(PAGE)));
+    let metas = all.iter().map(|&pfn| std::ptr::from_ref(ram.meta(pfn)).addr());
+    assert_eq!(metas.collect::<BTreeSet<_>>().len(), all.len());
+}
+
+#[test]
+fn there_are_no_more_frames_than_were_allowed_and_they_can_be_had_again() {
+    let ram = ram(1);
+    assert!(ram.alloc(0).is_empty());
+    let (some, rest) = (ram.alloc(100), ram.alloc(usize::MAX));
+    assert_eq!((some.len(), rest.len()), (100, CHUNK - 1 - 100));
+    assert!(ram.alloc(1).is_empty());
+    ram.free(FrameList::new());
+    assert!(ram.alloc(1).is_empty());
+    let frames = drain(&ram, some);
+    ram.free(list(&ram, frames.iter().copied()));
+    let again = drain(&ram, ram.alloc(usize::MAX));
+    let numbers = |frames: Vec<Pfn>| frames.into_iter().map(|pfn| pfn.0).collect::<BTreeSet<_>>();
+    assert_eq!(numbers(again), numbers(frames));
+}
+
+#[test]
+fn memory_is_taken_as_it_is_needed() {
+    let ram = ram(1 << 20); // two tebibytes
+    let first = ram.alloc(usize::MAX);
+    assert_eq!(first.len(), CHUNK - 1);
+    let more = ram.alloc(1);
+    assert_eq!((more.len(), ram.alloc(usize::MAX).len()), (1, CHUNK - 1));
+}
+
+#[test]
+fn what_was_reserved_is_there_at_once() {
+    let ram = ram(4);
+    ram.reserve(3 * CHUNK).unwrap();
+    assert!(ram.alloc(usize::MAX).len() >= 3 * CHUNK);
+    let ram = self::ram(2);
+    assert!(ram.reserve(2 * CHUNK).is_err(), "one is the page of zeros");
+    assert_eq!(take_all(&ram).len(), 2 * CHUNK - 1);
+}
+
+#[test]
+fn the_page_of_zeros_is_zero_and_pages_are_memory() {
+    let ram = ram(1);
+    let zero = ram.page(ram.zero());
+    // SAFETY: nobody writes it.
+    let zeros = unsafe { std::slice::from_raw_parts(zero.as_ptr(), PAGE) };
+    assert!(zeros.iter().all(|byte| *byte == 0));
+    let all = take_all(&ram);
+    for &pfn in &all {
+        // SAFETY: the frame was taken.
+        unsafe { ram.page(pfn).write_bytes(pfn.0 as u8, PAGE) };
+    }
+    for &pfn in &all {
+        // SAFETY: as above, and written.
+        let page = unsafe { std::slice::from_raw_parts(ram.page(pfn).as_ptr(), PAGE) };
+        assert!(page.iter().all(|byte| *byte == pfn.0 as u8));
+    }
+    assert!(zeros.iter().all(|byte| *byte == 0));
+}
+
+/// Lists against vectors whose last is the list's first.
+#[test]
+fn lists_are_joined_and_parted_as_vectors_are() {
+    let ram = ram(1);
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut free = take_all(&ram);
+    let mut lists = [const { FrameList::new() }; 3];
+    let mut models = [const { Vec::new() }; 3];
+    for _ in 0..50_000 {
+        let (one, other) = (random.usize(0..3), random.usize(0..3));
+        match random.u32(0..8) {
+            0..3 => {
+                if let Some(pfn) = free.pop() {
+                    lists[one].push(&*ram, pfn);
+                    models[one].push(pfn);
+                }
+            }
+            3..5 => {
+                let popped = lists[one].pop(&*ram);
+                assert_eq!(popped, models[one].pop());
+                free.extend(popped);
+            }
+            5 if one != other => {
+                let taken = std::mem::take(&mut lists[other]);
+                lists[one].append(&*ram, taken);
+                let taken = std::mem::take(&mut models[other]);
+                models[one].extend(taken);
+            }
+            6 if one != other => {
+                let count = random.usize(0..8);
+                let taken = lists[one].split(&*ram, count);
+                let left = models[one].len().saturating_sub(count);
+                let expected = models[one].split_off(left);
+                assert_eq!(taken.len(), expected.len());
+                lists[other].append(&*ram, taken);
+                models[other].extend(expected);
+            }
+            _ => {}
+        }
+        for (list, model) in lists.iter().zip(&models) {
+            assert_eq!((list.len(), list.is_empty()), (model.len(), model.is_empty()));
+        }
+    }
+    for (list, mut model) in lists.into_iter().zip(models) {
+        model.reverse();
+        assert_eq!(drain(&ram, list), model);
+    }
+}
+
+#[test]
+fn no_frame_is_two_threads() {
+    let ram = ram(4);
+    let thread = |number: u64| {
+        let ram = ram.clone();
+        move || {
+            let mut random = fastrand::Rng::with_seed(number);
+            for _ in 0..2_000 {
+                let frames = drain(&ram, ram.alloc(random.usize(1..40)));
+                for &pfn in &frames {
+                    // SAFETY: the frame is this thread's.
+                    unsafe { ram.page(pfn).cast::<u64>().write_volatile(number) };
+                }
+                thread::yield_now();
+                for &pfn in &frames {
+                    // SAFETY: as above.
+                    assert_eq!(unsafe { ram.page(pfn).cast::<u64>().read_volatile() }, number);
+                }
+                ram.free(list(&ram, frames));
+            }
+        }
+    };
+    let threads = [1, 2, 3].map(|number| thread::spawn(thread(number)));
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(take_all(&ram).len(), 4 * CHUNK - 1);
+}

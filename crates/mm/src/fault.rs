@@ -217,10 +217,12 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
             if taken.is_empty() && frames.is_empty() {
                 return Err(FaultCause::NoMemory);
             }
-            while let Some(pfn) = taken.pop(self.frames()) {
+            // SAFETY: all frames of a thread are from its machine's.
+            while let Some(pfn) = unsafe { taken.pop(self.frames()) } {
                 // SAFETY: the frame is this thread's.
                 unsafe { self.frames().page(pfn).write_bytes(0, PAGE_SIZE as usize) };
-                frames.push(self.frames(), pfn);
+                // SAFETY: as above.
+                unsafe { frames.push(self.frames(), pfn) };
             }
         }
         Ok(())
@@ -247,7 +249,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                     leaf.set_flags(page, old, old.flags | writable);
                 }
                 (_, Access::Write) => {
-                    let Some(pfn) = fresh.pop(frames) else {
+                    // SAFETY: all frames of a thread are from its machine's.
+                    let Some(pfn) = (unsafe { fresh.pop(frames) }) else {
                         return (page > range.start).then_some(page);
                     };
                     let flags = writable;

@@ -151,8 +151,8 @@ pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX, VmStat};
 #[cfg(feature = "std")]
 pub use rwsem::RwSem;
 pub use state::MmState;
-#[cfg(feature = "std")]
-pub use store::RbStore;
 pub use store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
+#[cfg(feature = "std")]
+pub use store::{RbStore, VmaLockStore};
 pub use thread::MmThread;
 pub use vma::{ANON_NAME_MAX, Role, Vma, VmaState};

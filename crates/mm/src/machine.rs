@@ -10,7 +10,10 @@ use crate::kref::Kref;
 use crate::pgtable::{Arch, Frames, Ram, X86_64};
 
 /// What an address space runs on.
-pub trait Machine: Send + Sync + 'static {
+///
+/// # Safety
+/// [`frames`](Self::frames) is always the same.
+pub unsafe trait Machine: Send + Sync + 'static {
     /// The format of page tables.
     type Arch: Arch;
     /// Where memory comes from.
@@ -79,7 +82,8 @@ impl<A, F, N, L> Soft<A, F, N, L> {
     }
 }
 
-impl<A: Arch, F: Frames, N: MmuNotifier, L: RawMutex + Send + Sync + 'static> Machine for Soft<A, F, N, L> {
+// SAFETY: the frames are a field, which is lent only.
+unsafe impl<A: Arch, F: Frames, N: MmuNotifier, L: RawMutex + Send + Sync + 'static> Machine for Soft<A, F, N, L> {
     type Arch = A;
     type Frames = F;
     type Lock = L;

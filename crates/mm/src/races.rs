@@ -226,7 +226,8 @@ fn shares_of_pages_are_counted_exactly_where_pages_may_be_shared() {
     let walker = tables.walker().unwrap();
     let frames = tables.machine().frames();
     let flags = PageFlags::READ | PageFlags::DIRTY;
-    let pfn = frames.alloc(1).pop(frames).unwrap();
+    // SAFETY: taken from there.
+    let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
     for addr in [0, LEAF] {
         // SAFETY: the frame was taken above, and is mapped by these calls alone.
         unsafe { walker.map(addr, Pte { pfn, flags }) }.unwrap();

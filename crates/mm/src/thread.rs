@@ -189,7 +189,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         if at_hand.is_empty() {
             at_hand = self.frames().alloc(FRAMES.max(count));
         }
-        let taken = at_hand.split(self.frames(), count);
+        // SAFETY: all frames of a thread are from its machine's.
+        let taken = unsafe { at_hand.split(self.frames(), count) };
         self.frames.set(at_hand);
         taken
     }
@@ -197,9 +198,11 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// Takes frames back that were not used, or not any more.
     pub(crate) fn put_frames(&self, frames: FrameList) {
         let mut at_hand = self.frames.take();
-        at_hand.append(self.frames(), frames);
+        // SAFETY: as in `take_frames`.
+        unsafe { at_hand.append(self.frames(), frames) };
         if at_hand.len() > 2 * FRAMES {
-            let kept = at_hand.split(self.frames(), FRAMES);
+            // SAFETY: as in `take_frames`.
+            let kept = unsafe { at_hand.split(self.frames(), FRAMES) };
             self.frames().free(core::mem::replace(&mut at_hand, kept));
         }
         self.frames.set(at_hand);

@@ -45,7 +45,7 @@ fn tables<A: Arch>() -> PageTables<Soft<A>> {
 
 /// Pages that share tables of each level with others, and not, up to the last.
 fn addresses<A: Arch>() -> Vec<u64> {
-    let mut addresses = BTreeSet::from([0, A::TASK_SIZE - PAGE, A::TASK_SIZE / 2 & !(PAGE - 1)]);
+    let mut addresses = BTreeSet::from([0, A::TASK_SIZE - PAGE, (A::TASK_SIZE / 2) & !(PAGE - 1)]);
     for level in 0..A::LEVELS {
         let span = PAGE << (9 * level);
         addresses.extend([span, span - PAGE, 3 * span + PAGE].map(|addr| addr % A::TASK_SIZE));
@@ -54,7 +54,8 @@ fn addresses<A: Arch>() -> Vec<u64> {
 }
 
 fn map<M: Machine>(walker: &Walker<'_, M>, frames: &M::Frames, addr: u64, flags: PageFlags) -> Pte {
-    let pfn = frames.alloc(1).pop(frames).unwrap();
+    // SAFETY: taken from there.
+    let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
     let pte = Pte { pfn, flags };
     // SAFETY: the frame was just taken.
     unsafe { walker.map(addr, pte) }.unwrap();
@@ -186,7 +187,7 @@ fn what_is_counted_is_what_is_mapped<A: Arch>() {
         let pages = addresses.len() as u64;
         assert_eq!(
             (all.rss, all.anonymous, all.pss),
-            (pages * PAGE, pages * PAGE, pages * PAGE << 12)
+            (pages * PAGE, pages * PAGE, (pages * PAGE) << 12)
         );
         assert_eq!(all.private_dirty, pages.div_ceil(2) * PAGE);
         assert_eq!(all.private_clean + all.private_dirty, all.rss);
@@ -294,7 +295,7 @@ fn what_is_wrong_is_told<A: Arch>() {
 
 fn layout<A: Arch>() -> Layout {
     Layout {
-        mmap_base: A::TASK_SIZE / 2 & !(PAGE - 1),
+        mmap_base: (A::TASK_SIZE / 2) & !(PAGE - 1),
         task_size: A::TASK_SIZE,
         start_brk: 1 << 30,
         ..Layout::default()

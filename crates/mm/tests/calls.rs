@@ -6,7 +6,7 @@
 
 use vmaple_mm::{
     ANON_NAME_MAX, Errno, Error, File, Kref, Layout, Limits, MapFlags, MapleStore, Mm, Prot, RbStore, Role,
-    SNAPSHOTS_MAX, VirtAddr, VmFlags, VmaRead, VmaState, VmaStore,
+    SNAPSHOTS_MAX, VirtAddr, VmFlags, VmaLockStore, VmaRead, VmaState, VmaStore,
 };
 
 const PAGE: u64 = 0x1000;
@@ -50,14 +50,15 @@ fn errno<T: std::fmt::Debug>(result: Result<T, Error>) -> Errno {
 }
 
 /// A test of each store.
-macro_rules! of_both {
+macro_rules! of_each {
     ($($name:ident)*) => {
         mod maple { $( #[test] fn $name() { super::$name::<super::MapleStore>(); } )* }
         mod rb { $( #[test] fn $name() { super::$name::<super::RbStore>(); } )* }
+        mod vma_lock { $( #[test] fn $name() { super::$name::<super::VmaLockStore>(); } )* }
     };
 }
 
-of_both! {
+of_each! {
     a_mapping_is_split_and_becomes_one_again
     the_highest_room_is_taken_with_alignment
     a_gap_stays_below_what_grows_down

@@ -19,14 +19,18 @@ fn ram(chunks: u64) -> Kref<Ram> {
 /// The frames of a list, in the order in which they come out.
 fn drain(ram: &Ram, mut list: FrameList) -> Vec<Pfn> {
     let len = list.len();
-    let frames = std::iter::from_fn(|| list.pop(ram)).collect::<Vec<_>>();
-    assert_eq!((frames.len(), list.is_empty(), list.pop(ram)), (len, true, None));
+    // SAFETY: frames of the one Ram, taken from it.
+    let frames = std::iter::from_fn(|| unsafe { list.pop(ram) }).collect::<Vec<_>>();
+    assert_eq!((frames.len(), list.is_empty()), (len, true));
+    // SAFETY: as above.
+    assert_eq!(unsafe { list.pop(ram) }, None);
     frames
 }
 
 fn list(ram: &Ram, frames: impl IntoIterator<Item = Pfn>) -> FrameList {
     let mut list = FrameList::new();
-    frames.into_iter().for_each(|pfn| list.push(ram, pfn));
+    // SAFETY: frames of the one Ram, taken from it.
+    frames.into_iter().for_each(|pfn| unsafe { list.push(ram, pfn) });
     list
 }
 
@@ -121,28 +125,33 @@ fn lists_are_joined_and_parted_as_vectors_are() {
         match random.u32(0..8) {
             0..3 => {
                 if let Some(pfn) = free.pop() {
-                    lists[one].push(&*ram, pfn);
+                    // SAFETY: frames of the one Ram, taken from it.
+                    unsafe { lists[one].push(&*ram, pfn) };
                     models[one].push(pfn);
                 }
             }
             3..5 => {
-                let popped = lists[one].pop(&*ram);
+                // SAFETY: frames of the one Ram, taken from it.
+                let popped = unsafe { lists[one].pop(&*ram) };
                 assert_eq!(popped, models[one].pop());
                 free.extend(popped);
             }
             5 if one != other => {
                 let taken = std::mem::take(&mut lists[other]);
-                lists[one].append(&*ram, taken);
+                // SAFETY: frames of the one Ram, taken from it.
+                unsafe { lists[one].append(&*ram, taken) };
                 let taken = std::mem::take(&mut models[other]);
                 models[one].extend(taken);
             }
             6 if one != other => {
                 let count = random.usize(0..8);
-                let taken = lists[one].split(&*ram, count);
+                // SAFETY: frames of the one Ram, taken from it.
+                let taken = unsafe { lists[one].split(&*ram, count) };
                 let left = models[one].len().saturating_sub(count);
                 let expected = models[one].split_off(left);
                 assert_eq!(taken.len(), expected.len());
-                lists[other].append(&*ram, taken);
+                // SAFETY: frames of the one Ram, taken from it.
+                unsafe { lists[other].append(&*ram, taken) };
                 models[other].extend(expected);
             }
             _ => {}

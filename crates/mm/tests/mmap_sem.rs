@@ -4,12 +4,13 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::path::Path;
+mod asleep;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::thread;
 use std::time::Duration;
 
+use asleep::start_and_let_wait;
 use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, RbStore, RwSem, VirtAddr};
 
 fn new() -> Mm<RbStore> {
@@ -17,28 +18,6 @@ fn new() -> Mm<RbStore> {
     // With memory at hand: a call that has to fetch some lines up twice.
     mm.brk(VirtAddr(Layout::default().start_brk + 1));
     mm
-}
-
-/// Starts `work` in a thread and returns when that sleeps, which in these tests it does in the semaphore alone.
-fn start_and_let_wait<'s, T: Send + 's>(
-    scope: &'s Scope<'s, '_>,
-    work: impl FnOnce() -> T + Send + 's,
-) -> ScopedJoinHandle<'s, T> {
-    let (tell, told) = mpsc::channel();
-    let thread = scope.spawn(move || {
-        tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        work()
-    });
-    let stat = Path::new("/proc").join(told.recv().unwrap()).join("stat");
-    // Three times in a row: what it may wait for besides takes no time.
-    let mut asleep = 0;
-    while asleep < 3 {
-        let stat = std::fs::read_to_string(&stat).unwrap();
-        let state = stat.rsplit_once(") ").unwrap().1.chars().next();
-        asleep = if state == Some('S') { asleep + 1 } else { 0 };
-        thread::sleep(Duration::from_millis(5));
-    }
-    thread
 }
 
 /// A thread that reads until it is told to end, and notes when it has begun.

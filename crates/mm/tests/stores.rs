@@ -1,9 +1,9 @@
-//! Random calls do the same in both stores, and the accounts are what is mapped.
+//! Random calls do the same in every store, and the accounts are what is mapped.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use vmaple_mm::{Layout, Limits, MapFlags, MapleStore, Mm, Prot, RbStore, VirtAddr, VmaRead, VmaStore};
+use vmaple_mm::{Layout, Limits, MapFlags, MapleStore, Mm, Prot, RbStore, VirtAddr, VmaLockStore, VmaRead, VmaStore};
 
 const PAGE: u64 = 0x1000;
 const PAGES: u64 = 64;
@@ -76,7 +76,7 @@ fn call<S: VmaStore>(mm: &Mm<S>, numbers: [u64; 5]) -> Result<u64, String> {
 }
 
 #[test]
-fn random_calls_do_the_same_in_both_stores() {
+fn random_calls_do_the_same_in_every_store() {
     let seed = std::env::var("VMAPLE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("VMAPLE_SEED={seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -87,14 +87,17 @@ fn random_calls_do_the_same_in_both_stores() {
             data: if round % 4 == 0 { 20 * PAGE } else { u64::MAX },
         };
         let (maple, rb) = (new::<MapleStore>(limits), new::<RbStore>(limits));
+        let vma_lock = new::<VmaLockStore>(limits);
         for step in 0..500 {
             let numbers = std::array::from_fn(|_| rng.u64(..));
             let before = seen(&maple);
             let change = maple.change();
             let done = call(&maple, numbers);
             assert_eq!(done, call(&rb, numbers), "round {round}, step {step}");
+            assert_eq!(done, call(&vma_lock, numbers), "round {round}, step {step}");
             let after = seen(&maple);
             assert_eq!(after, seen(&rb), "round {round}, step {step}");
+            assert_eq!(after, seen(&vma_lock), "round {round}, step {step}");
             if maple.change() == change {
                 assert_eq!(after, before);
             }

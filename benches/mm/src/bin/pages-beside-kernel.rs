@@ -185,7 +185,8 @@ unsafe impl Frames for OneFrame {
     fn alloc(&self, count: usize) -> FrameList {
         let mut one = FrameList::new();
         if count > 0 {
-            one.push(self, Pfn(1));
+            // SAFETY: as above.
+            unsafe { one.push(self, Pfn(1)) };
         }
         one
     }

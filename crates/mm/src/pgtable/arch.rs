@@ -59,7 +59,14 @@ impl Pte {
 ///
 /// Upper tables hold addresses of tables as this program sees them; where those are not what the hardware walks, that is for the
 /// embedder to translate.
-pub trait Arch: Send + Sync + 'static {
+///
+/// Where [`permits`](Self::permits) allows an access to a mapping's pages, [`protection`](Self::protection) does; else a thread would
+/// take the same fault for ever.
+///
+/// # Safety
+/// `table_addr` gives what `table` was made of, and 0 of 0. `pte` gives the frame that `page` was made of, with its `WRITE`, `ZERO`
+/// and `DIRTY`, and `None` of 0. None of them depends on anything else.
+pub unsafe trait Arch: Send + Sync + 'static {
     /// What it is called.
     const NAME: &'static str;
 

@@ -11,14 +11,14 @@ pub struct Pfn(pub u64);
 /// Where the memory of data comes from.
 ///
 /// # Safety
-/// - A frame that [`alloc`](Self::alloc) gave is nobody else's until it is given to [`free`](Self::free).
+/// - A frame that [`alloc`](Self::alloc) gave is nobody else's until it is given to [`free`](Self::free), and is not the page of zeros.
 /// - [`page`](Self::page) of it is valid for 4096 bytes, aligned to them, and the same for as long as this value lives, wherever it is moved.
 /// - [`meta`](Self::meta) of any frame that was ever given away is the same, and distinct from other frames', for as long.
 pub unsafe trait Frames: Send + Sync + 'static {
     /// Takes frames, at least one and at most `count`; an empty list if there is none. What is in them is anything.
     fn alloc(&self, count: usize) -> FrameList;
 
-    /// Takes frames back.
+    /// Takes frames back, which are from here.
     fn free(&self, frames: FrameList);
 
     /// The 4096 bytes of a frame.
@@ -78,8 +78,11 @@ impl FrameMeta {
         Pfn(self.next.load(Ordering::Relaxed))
     }
 
-    /// Sets the next one in its list; for who has the frame.
-    pub fn set_next(&self, next: Pfn) {
+    /// Sets the next one in its list.
+    ///
+    /// # Safety
+    /// The frame is the caller's, and in no [`FrameList`].
+    pub unsafe fn set_next(&self, next: Pfn) {
         // Relaxed as in `next`.
         self.next.store(next.0, Ordering::Relaxed);
     }
@@ -87,10 +90,10 @@ impl FrameMeta {
 
 /// Frames, linked through what is known of them: lists are joined in constant time, and need no memory.
 ///
-/// Dropped, the frames are lost to whoever they are from.
+/// It owns its frames, and is to be used with the [`Frames`] that they are from. Dropped, they are lost to that.
 ///
 /// # Invariants
-/// If `len` is not 0, `first` leads to `last` by `len - 1` links; all of one [`Frames`].
+/// If `len` is not 0, `first` leads to `last` by `len - 1` links; all of one [`Frames`], from which the list has them.
 #[derive(Debug)]
 pub struct FrameList {
     first: Pfn,
@@ -119,11 +122,15 @@ impl FrameList {
     }
 
     /// Adds a frame.
-    pub fn push<F: Frames + ?Sized>(&mut self, frames: &F, pfn: Pfn) {
+    ///
+    /// # Safety
+    /// The frame is the caller's, and from `frames`, as all of the list's are.
+    pub unsafe fn push<F: Frames + ?Sized>(&mut self, frames: &F, pfn: Pfn) {
         if self.len == 0 {
             self.last = pfn;
         } else {
-            frames.meta(pfn).set_next(self.first);
+            // SAFETY: by this function's contract.
+            unsafe { frames.meta(pfn).set_next(self.first) };
         }
         // INVARIANT: one more link, but for the first.
         self.first = pfn;
@@ -131,7 +138,10 @@ impl FrameList {
     }
 
     /// Takes out the frame that was added last.
-    pub fn pop<F: Frames + ?Sized>(&mut self, frames: &F) -> Option<Pfn> {
+    ///
+    /// # Safety
+    /// `frames` is where the list's frames are from.
+    pub unsafe fn pop<F: Frames + ?Sized>(&mut self, frames: &F) -> Option<Pfn> {
         self.len = self.len.checked_sub(1)?;
         let pfn = self.first;
         if self.len > 0 {
@@ -141,8 +151,11 @@ impl FrameList {
     }
 
     /// Adds all frames of another list.
+    ///
+    /// # Safety
+    /// `frames` is where the frames of both lists are from.
     #[expect(clippy::needless_pass_by_value, reason = "its frames are in this list now")]
-    pub fn append<F: Frames + ?Sized>(&mut self, frames: &F, other: Self) {
+    pub unsafe fn append<F: Frames + ?Sized>(&mut self, frames: &F, other: Self) {
         let Self { first, last, len } = other;
         if len == 0 {
             return;
@@ -150,7 +163,8 @@ impl FrameList {
         if self.len == 0 {
             self.last = last;
         } else {
-            frames.meta(last).set_next(self.first);
+            // SAFETY: the other list's, which is this one's now.
+            unsafe { frames.meta(last).set_next(self.first) };
         }
         // INVARIANT: the other's links, one between, and this one's.
         self.first = first;
@@ -158,8 +172,11 @@ impl FrameList {
     }
 
     /// Takes out up to `count` frames.
+    ///
+    /// # Safety
+    /// `frames` is where the list's frames are from.
     #[must_use]
-    pub fn split<F: Frames + ?Sized>(&mut self, frames: &F, count: usize) -> Self {
+    pub unsafe fn split<F: Frames + ?Sized>(&mut self, frames: &F, count: usize) -> Self {
         if count >= self.len {
             return core::mem::take(self);
         }

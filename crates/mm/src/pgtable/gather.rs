@@ -86,7 +86,8 @@ impl<'t, M: Machine> MmuGather<'t, M> {
         let mut leaf = leaf.lock();
         clear::<M>(&mut leaf, range, |pte| {
             if is_last(frames, pte) {
-                self.frames.push(frames, pte.pfn);
+                // SAFETY: mapped nowhere any more, so this list's.
+                unsafe { self.frames.push(frames, pte.pfn) };
             }
         });
         leaf.counters().present() == 0
@@ -159,7 +160,8 @@ impl<M: Machine> Drop for MmuGather<'_, M> {
                 if let Some(pte) = leaf.pte::<M::Arch>(index)
                     && is_last(frames, pte)
                 {
-                    self.frames.push(frames, pte.pfn);
+                    // SAFETY: mapped nowhere any more, so this list's.
+                    unsafe { self.frames.push(frames, pte.pfn) };
                 }
             }
         }

@@ -86,7 +86,8 @@ impl<M: Machine> PageTables<M> {
     /// let tables = PageTables::new(machine)?;
     /// let walker = tables.walker()?;
     /// let frames = tables.machine().frames();
-    /// let pfn = frames.alloc(1).pop(frames).unwrap();
+    /// // SAFETY: taken from there.
+    /// let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
     /// let pte = Pte { pfn, flags: PageFlags::READ | PageFlags::WRITE };
     /// // SAFETY: the frame was just taken.
     /// unsafe { walker.map(0x7000, pte) }?;

@@ -114,10 +114,12 @@ impl Ram {
         }
         let mut all = self.alloc(usize::MAX);
         let mut touched = FrameList::new();
-        while let Some(pfn) = all.pop(self) {
+        // SAFETY: taken from this just now.
+        while let Some(pfn) = unsafe { all.pop(self) } {
             // SAFETY: taken just now.
             unsafe { self.page(pfn).write_bytes(0, PAGE_SIZE as usize) };
-            touched.push(self, pfn);
+            // SAFETY: as above.
+            unsafe { touched.push(self, pfn) };
         }
         self.free(touched);
         Ok(())
@@ -143,7 +145,8 @@ impl Ram {
         let first = (index * CHUNK) as u64;
         let zeros = u64::from(index == 0);
         for pfn in (first + zeros..first + CHUNK as u64).rev() {
-            free.push(self, Pfn(pfn));
+            // SAFETY: frames of the chunk, which nobody has yet.
+            unsafe { free.push(self, Pfn(pfn)) };
         }
         Ok(())
     }
@@ -165,15 +168,18 @@ unsafe impl Frames for Ram {
         while free.is_empty() && count > 0 {
             drop(free);
             if self.grow().is_err() {
-                return self.free.lock().split(self, count);
+                // SAFETY: the list is this one's.
+                return unsafe { self.free.lock().split(self, count) };
             }
             free = self.free.lock();
         }
-        free.split(self, count)
+        // SAFETY: the list is this one's.
+        unsafe { free.split(self, count) }
     }
 
     fn free(&self, frames: FrameList) {
-        self.free.lock().append(self, frames);
+        // SAFETY: the frames are from here.
+        unsafe { self.free.lock().append(self, frames) };
     }
 
     fn page(&self, pfn: Pfn) -> NonNull<u8> {

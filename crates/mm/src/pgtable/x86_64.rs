@@ -45,7 +45,8 @@ const TABLE: u64 = P | RW | US | A | D;
 #[derive(Debug)]
 pub struct X86_64<const LEVELS: u32 = 4>;
 
-impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
+// SAFETY: addresses and frame numbers have their bits to themselves; tested for every combination of flags.
+unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
     const NAME: &'static str = if LEVELS == 5 {
         "x86-64 with five levels"
     } else {

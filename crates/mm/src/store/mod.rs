@@ -4,6 +4,13 @@
 mod maple;
 #[cfg(feature = "std")]
 mod rb;
+mod tree;
+#[cfg(feature = "std")]
+mod vm_refcnt;
+#[cfg(feature = "std")]
+mod vma_lock;
+#[cfg(all(test, feature = "std", not(loom)))]
+mod vma_lock_races;
 
 use core::ops::Range;
 
@@ -12,11 +19,14 @@ use vmaple_rcu::AllocError;
 use crate::state::MmState;
 use crate::vma::Vma;
 
-pub use maple::{MapleStore, MapleWrite, VmaEntry};
+pub use maple::{MapleStore, MapleWrite};
 #[cfg(feature = "std")]
 pub use rb::{RbSection, RbStore, RbWrite};
+pub use tree::VmaEntry;
+#[cfg(feature = "std")]
+pub use vma_lock::{VmaLockReader, VmaLockSection, VmaLockStore, VmaLockWrite};
 
-/// VMAs of one state of the address space, to be read.
+/// VMAs to be read: of one state of the address space, but in a `VmaLockSection`, where each is of a state of its own.
 pub trait VmaRead {
     /// The first VMA that ends above `addr`.
     #[doc(alias = "find_vma")]

@@ -23,7 +23,8 @@ use crate::primitive::{AtomicU64, Ordering};
 /// Tables as they are, with addresses and numbers in the clear.
 struct Small<const LEVELS: u32>;
 
-impl<const LEVELS: u32> Arch for Small<LEVELS> {
+// SAFETY: as of x86-64.
+unsafe impl<const LEVELS: u32> Arch for Small<LEVELS> {
     const NAME: &'static str = "small";
     const LEVELS: u32 = LEVELS;
     const TASK_SIZE: u64 = PAGE_SIZE << LEVELS;
@@ -91,7 +92,8 @@ unsafe impl Frames for Numbers {
 #[derive(Default)]
 struct Model<const LEVELS: u32>(Numbers);
 
-impl<const LEVELS: u32> Machine for Model<LEVELS> {
+// SAFETY: always the same.
+unsafe impl<const LEVELS: u32> Machine for Model<LEVELS> {
     type Arch = Small<LEVELS>;
     type Frames = Numbers;
     type Lock = LoomLock;

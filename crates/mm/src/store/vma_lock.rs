@@ -1,0 +1,378 @@
+//! Linux v6.17: VMAs in a maple tree, freed by RCU, each with a lock that its readers hold while they produce a line of maps; with
+//! the kernels of 2026 those of smaps too, while they walk its page tables.
+//!
+//! A reader goes through the tree without a lock and locks one VMA at a time. A writer of that VMA sleeps until the reader has left
+//! it, with `mmap_lock` in its hands: the talk's problem is a smaller one, but it is there. A reader that finds its VMA locked by a
+//! writer takes `mmap_lock` for as long as it takes to lock what is there then, so it waits behind writers, and they behind it.
+//!
+//! # Who waits for whom
+//! Who is stopped (rows) and who then waits (columns):
+//!
+//! | stopped | a writer of that VMA | another writer | a reader of that VMA | another reader |
+//! |---|---|---|---|---|
+//! | a reader that has found a VMA | **yes** | no | no | no |
+//! | the same, a writer waiting for it | **yes** | **yes** | **yes** | only of a VMA that the writer has locked already |
+//! | a reader of the whole address space ([`mmap_read_lock`](VmaStore::mmap_read_lock)) | **yes** | **yes** | no | no |
+//! | the same, a writer waiting for it | **yes** | **yes** | no | only of the whole address space |
+//! | a reader that has fallen back, with `mmap_lock` | **yes** | **yes** | no | no |
+//! | a reader between two sections | no | no | no | no |
+//! | a writer in a call | **yes** | **yes** | **yes**, of what it takes out and of what it puts in | only of the whole address space |
+//!
+//! A thread that holds a VMA in one section must neither write, nor look for anything in another section, nor take
+//! `mmap_lock`: a writer may wait for it with `mmap_lock`.
+//!
+//! # Where it differs from Linux
+//! - VMAs are immutable: a writer does not change the one that it has locked, but puts another one in its place. That one
+//!   is locked until the writer gives `mmap_lock` up, as in Linux (`vm_lock_seq`); the old one for ever.
+//! - A writer locks when nothing can fail any more. Linux locks as it goes, and a call that fails has locked for nothing.
+//! - A reader finds each VMA by its address, in the newest version, where Linux goes on from the leaf that it has come to: some tens
+//!   of nanoseconds more between two locks.
+//! - A section keeps all that it has found, and so in memory all that was taken out since it began. Linux's readers leave
+//!   RCU to sleep.
+//!
+//! # Ordering
+//! | word | written by | ordering | partner |
+//! |---|---|---|---|
+//! | `mm_lock_seq`, made odd | a writer that has taken `mmap_lock` | Relaxed | ordered by the root's Release store: who finds what the writer put in finds it odd, or later |
+//! | `mm_lock_seq`, made even | a writer that is about to give it up | Release | Acquire of the reader that looks whether a VMA is locked: it finds all that the writer did |
+//!
+//! The VMAs' locks have a table of their own, in `vm_refcnt.rs`.
+
+use core::cell::Cell;
+use core::ops::Range;
+use core::ptr::{self, NonNull};
+
+use lock_api::{RawMutex, RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use maple_tree::{DefaultLock, Displaced, ReadGuard, Reader, View};
+use vmaple_rcu::{AllocError, RcuDomain};
+
+use super::tree::{Held, VmaEntry, VmaTree, VmaTreeWrite};
+use super::vm_refcnt::{Refused, VmRefcnt};
+use super::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
+use crate::change::ChangeCounter;
+use crate::fail_point;
+use crate::rwsem::RwSem;
+use crate::state::MmState;
+use crate::vma::Vma;
+
+/// A VMA and its lock.
+struct LockedVma {
+    vm_refcnt: VmRefcnt,
+    /// The writer's [`mm_lock_seq`](VmaLockStore::mm_lock_seq) who put it in: while it is the same, the VMA is locked.
+    vm_lock_seq: u64,
+    vma: Vma,
+}
+
+impl LockedVma {
+    /// Waits for its readers, and says that it is replaced.
+    fn start_write(&self) {
+        self.vm_refcnt.start_write();
+        self.vma.supersede();
+    }
+}
+
+impl Held for LockedVma {
+    fn vma(&self) -> &Vma {
+        &self.vma
+    }
+}
+
+type Entry = VmaEntry<LockedVma>;
+
+/// What a VMA is looked for with, by an address.
+type Find = fn(&View<Entry>, u64) -> Option<&LockedVma>;
+
+/// VMAs with a lock each, as in Linux v6.17. `W` is `mmap_lock`, `L` the lock of the tree, which is only taken under it.
+///
+/// Who waits: a writer for the writers before it, for readers of what it replaces, and for readers of the whole address space; a
+/// reader, where a writer is at work on what it finds, for that writer, and with it for all that the writer waits for.
+#[doc(alias = "CONFIG_PER_VMA_LOCK")]
+pub struct VmaLockStore<W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
+    vmas: VmaTree<LockedVma, L>,
+    mmap_lock: RwLock<W, ()>,
+    /// Odd while a writer has `mmap_lock`.
+    mm_lock_seq: ChangeCounter,
+}
+
+impl<W: RawRwLock, L: RawMutex> VmaLockStore<W, L> {
+    /// What frees for it, with the counts of what is deferred and for whom.
+    pub fn rcu(&self) -> &RcuDomain {
+        self.vmas.tree.rcu()
+    }
+}
+
+impl<W, L> VmaStore for VmaLockStore<W, L>
+where
+    W: RawRwLock + Send + Sync + 'static,
+    L: RawMutex + Send + Sync + 'static,
+{
+    type Reader<'s> = VmaLockReader<'s, W, L>;
+    type Section<'r> = VmaLockSection<'r, W, L>;
+    type Write<'s> = VmaLockWrite<'s, W, L>;
+
+    fn new(state: MmState) -> Result<Self, AllocError> {
+        Ok(Self {
+            vmas: VmaTree::new(state)?,
+            mmap_lock: RwLock::new(()),
+            mm_lock_seq: ChangeCounter::new(),
+        })
+    }
+
+    fn reader(&self) -> Result<VmaLockReader<'_, W, L>, AllocError> {
+        Ok(VmaLockReader {
+            tree: self.vmas.tree.reader()?,
+            store: self,
+        })
+    }
+
+    fn read_lock<'r>(reader: &'r VmaLockReader<'_, W, L>) -> VmaLockSection<'r, W, L> {
+        VmaLockSection::new(reader, None)
+    }
+
+    fn mmap_read_lock<'r>(reader: &'r VmaLockReader<'_, W, L>) -> VmaLockSection<'r, W, L> {
+        VmaLockSection::new(reader, Some(reader.store.mmap_lock.read()))
+    }
+
+    /// Gives the VMA up a step early, and with it what the section keeps in memory; `mmap_lock` it keeps.
+    fn renew<'r>(reader: &'r VmaLockReader<'_, W, L>, section: VmaLockSection<'r, W, L>) -> VmaLockSection<'r, W, L> {
+        if section.mmap_lock.is_some() {
+            return section;
+        }
+        drop(section);
+        Self::read_lock(reader)
+    }
+
+    fn write(&self, vmas: usize, _: &Call) -> Result<VmaLockWrite<'_, W, L>, AllocError> {
+        let (mmap_lock, write) = self.vmas.write(vmas, || {
+            let held = self.mmap_lock.write();
+            self.mm_lock_seq.begin();
+            MmapWriteLock {
+                mm_lock_seq: &self.mm_lock_seq,
+                _held: held,
+            }
+        })?;
+        Ok(VmaLockWrite { mmap_lock, write })
+    }
+
+    fn trim(&self, _: &Call) {
+        self.vmas.trim();
+    }
+}
+
+/// A reader's handle.
+pub struct VmaLockReader<'s, W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
+    tree: Reader<'s, Entry>,
+    store: &'s VmaLockStore<W, L>,
+}
+
+/// The lock of one VMA, held for reading.
+///
+/// # Invariants
+/// The VMA stays while this lives.
+struct ReadLocked(NonNull<VmRefcnt>);
+
+impl Drop for ReadLocked {
+    fn drop(&mut self) {
+        // SAFETY: by the type's invariant.
+        unsafe { self.0.as_ref() }.end_read();
+    }
+}
+
+/// A reader with the lock of the VMA that it found last, until it looks for the next or goes; or with `mmap_lock`, if it reads
+/// [the whole address space](VmaStore::mmap_read_lock).
+///
+/// Each VMA that is found is one of the address space while it is locked, and stays in memory while the section lives.
+pub struct VmaLockSection<'r, W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
+    /// Before what keeps the VMA: it is dropped first.
+    held: Cell<Option<ReadLocked>>,
+    mmap_lock: Option<RwLockReadGuard<'r, W, ()>>,
+    /// Keeps what is found in sections inside of it.
+    _outer: ReadGuard<'r, Entry>,
+    reader: &'r VmaLockReader<'r, W, L>,
+}
+
+impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
+    fn new(reader: &'r VmaLockReader<'_, W, L>, mmap_lock: Option<RwLockReadGuard<'r, W, ()>>) -> Self {
+        Self {
+            held: Cell::new(None),
+            mmap_lock,
+            _outer: reader.tree.read_lock(),
+            reader,
+        }
+    }
+
+    /// What is found for an address in the newest version.
+    fn look(&self, find: Find, addr: u64) -> Option<&LockedVma> {
+        let newest = self.reader.tree.read_lock();
+        let found: *const LockedVma = find(&newest, addr)?;
+        // SAFETY: the reader's sections nest: what one has found stays until the outermost has ended, and `_outer` is open.
+        Some(unsafe { &*found })
+    }
+
+    /// Lets a reader into a VMA that it has [found](Self::look).
+    #[doc(alias = "vma_start_read")]
+    fn start_read(&self, found: &LockedVma) -> Result<ReadLocked, Refused> {
+        // Seen unlocked once, it is: the number does not come back.
+        if found.vm_lock_seq == self.reader.store.mm_lock_seq.read() {
+            return Err(Refused::WriteLocked);
+        }
+        found.vm_refcnt.start_read()?;
+        // INVARIANT: the lock stays with this section, which keeps the VMA longer.
+        Ok(ReadLocked(NonNull::from(&found.vm_refcnt)))
+    }
+
+    /// Finds a VMA and locks it, or waits for `mmap_lock` to do so.
+    #[doc(alias = "lock_next_vma")]
+    fn lock(&self, find: Find, addr: u64) -> Option<&Vma> {
+        drop(self.held.take());
+        if self.mmap_lock.is_some() {
+            return self.look(find, addr).map(Held::vma);
+        }
+        let mm_lock_seq = &self.reader.store.mm_lock_seq;
+        loop {
+            let before = mm_lock_seq.read();
+            let found = self.look(find, addr)?;
+            fail_point::reach("vma lock: found");
+            let locked = match self.start_read(found) {
+                Ok(locked) => locked,
+                // Some writer has been faster, each time.
+                Err(Refused::Detached) => continue,
+                Err(Refused::WriteLocked) => return self.lock_under_mmap_lock(find, addr),
+            };
+            // A gap before it may be one that has been filled since: not one to be told of.
+            let is_unchanged = || before.is_multiple_of(2) && mm_lock_seq.read() == before;
+            let is_newest = || self.look(find, addr).is_some_and(|newest| ptr::eq(newest, found));
+            if !found.vma.range().contains(&addr) && !is_unchanged() && !is_newest() {
+                drop(locked);
+                return self.lock_under_mmap_lock(find, addr);
+            }
+            self.held.set(Some(locked));
+            return Some(&found.vma);
+        }
+    }
+
+    /// The same, having lost a race: no writer is at work while it looks.
+    #[doc(alias = "lock_next_vma_under_mmap_lock")]
+    #[cold]
+    fn lock_under_mmap_lock(&self, find: Find, addr: u64) -> Option<&Vma> {
+        fail_point::reach("vma lock: lost the race");
+        let _mmap_lock = self.reader.store.mmap_lock.read();
+        let found = self.look(find, addr)?;
+        let Ok(locked) = self.start_read(found) else {
+            unreachable!("only the holder of mmap_lock locks for writing");
+        };
+        self.held.set(Some(locked));
+        Some(&found.vma)
+    }
+}
+
+impl<W: RawRwLock, L: RawMutex> VmaRead for VmaLockSection<'_, W, L> {
+    fn find(&self, addr: u64) -> Option<&Vma> {
+        self.lock(find, addr)
+    }
+
+    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+        self.lock(find_rev, addr.checked_sub(1)?)
+    }
+
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+        let mut from = Some(addr);
+        core::iter::from_fn(move || {
+            let vma = self.lock(find, from?);
+            from = vma.map(|vma| vma.range().end);
+            vma
+        })
+    }
+}
+
+fn find(view: &View<Entry>, addr: u64) -> Option<&LockedVma> {
+    view.find(addr).map(|(_, found)| found)
+}
+
+fn find_rev(view: &View<Entry>, addr: u64) -> Option<&LockedVma> {
+    view.find_rev(addr).map(|(_, found)| found)
+}
+
+/// `mmap_lock`, held for writing. What was put in under it is locked until it is given up.
+struct MmapWriteLock<'s, W: RawRwLock> {
+    mm_lock_seq: &'s ChangeCounter,
+    _held: RwLockWriteGuard<'s, W, ()>,
+}
+
+impl<W: RawRwLock> Drop for MmapWriteLock<'_, W> {
+    #[doc(alias = "vma_end_write_all")]
+    fn drop(&mut self) {
+        self.mm_lock_seq.end();
+    }
+}
+
+/// `mmap_lock`, held for writing, with a transaction.
+pub struct VmaLockWrite<'s, W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
+    /// Given up before the tree, which is undone, and frees, without it.
+    mmap_lock: MmapWriteLock<'s, W>,
+    write: VmaTreeWrite<'s, LockedVma, L>,
+}
+
+impl<W: RawRwLock, L: RawMutex> VmaRead for VmaLockWrite<'_, W, L> {
+    fn find(&self, addr: u64) -> Option<&Vma> {
+        VmaRead::find(&*self.write.write, addr)
+    }
+
+    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+        VmaRead::find_prev(&*self.write.write, addr)
+    }
+
+    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+        VmaRead::iter_from(&*self.write.write, addr)
+    }
+}
+
+impl<W: RawRwLock, L: RawMutex> VmaWrite for VmaLockWrite<'_, W, L> {
+    fn state(&self) -> &MmState {
+        self.write.state()
+    }
+
+    fn state_mut(&mut self) -> &mut MmState {
+        self.write.state_mut()
+    }
+
+    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+        self.write.write.empty_area(size, limits, align)
+    }
+
+    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+        self.write.write.empty_area_rev(size, limits, align)
+    }
+
+    fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
+        let vm_lock_seq = self.mmap_lock.mm_lock_seq.read();
+        self.write.replace(range, vmas, |vma| LockedVma {
+            vm_refcnt: VmRefcnt::new(),
+            vm_lock_seq,
+            vma,
+        })
+    }
+
+    fn has_room(&mut self, vmas: usize) -> bool {
+        self.write.has_room(vmas)
+    }
+
+    /// Waits for the readers of what is replaced, and then cannot fail.
+    fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
+        let lock = |displaced: Displaced<'_, Entry>| {
+            displaced.for_each(|(_, found)| found.start_write());
+            before();
+        };
+        let detach = |displaced: Displaced<'_, Entry>| {
+            displaced.for_each(|(_, found)| found.vm_refcnt.detach());
+            after();
+        };
+        self.write.write.commit_with(lock, detach);
+    }
+
+    /// Waits for the readers of all. What is taken out stays locked: a reader that comes to it looks again under `mmap_lock`.
+    fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
+        self.write.write.iter().for_each(|(_, found)| found.start_write());
+        self.write.clear(before, after);
+    }
+}

@@ -69,6 +69,15 @@ impl fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
+/// What a fault has at hand, and has done.
+#[derive(Default)]
+struct Hand {
+    /// Fresh pages.
+    frames: FrameList,
+    /// Whether a page has given way to another one, so that translations have ended.
+    replaced: bool,
+}
+
 /// What a mapping is at an address, as far as a page of it depends on it.
 struct Wanted {
     flags: VmFlags,
@@ -117,33 +126,41 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 
     /// Has pages from the beginning of `range` on be there, one at least; gives where to go on.
     pub(crate) fn fault_in(&self, range: Range<u64>, access: Access) -> Result<u64, FaultCause> {
-        let mut frames = FrameList::new();
+        let mut hand = Hand::default();
         let mut done = Ok(None);
         for _ in 0..TRIES {
-            done = self.try_fault(range.clone(), access, &mut frames);
+            done = self.try_fault(range.clone(), access, &mut hand);
             if done != Ok(None) {
                 break;
             }
         }
         if done == Ok(None) {
-            done = self.fault_as_writer(range.start, access, &mut frames).map(Some);
+            done = self.fault_as_writer(range.start, access, &mut hand).map(Some);
         }
-        self.put_frames(frames);
-        Ok(done?.unwrap_or(range.start))
+        self.put_frames(hand.frames);
+        let end = done?.unwrap_or(range.start);
+        if hand.replaced {
+            self.notify(range.start..end);
+        }
+        Ok(end)
     }
 
     /// The same, beside writers; `None` if it has to look again.
-    fn try_fault(&self, range: Range<u64>, access: Access, frames: &mut FrameList) -> Result<Option<u64>, FaultCause> {
+    fn try_fault(&self, range: Range<u64>, access: Access, hand: &mut Hand) -> Result<Option<u64>, FaultCause> {
         let addr = range.start;
         let mm = &self.mm().0.0;
         let section = S::read_lock(&self.reader);
         let mut vma = find(&section, addr)?;
+        let mut neighbours = None;
+        if access == Access::Write && vma.anon_vma().is_none() {
+            neighbours = neighbours_anon_vma(&section, vma);
+            // Once more: where readers lock VMAs it is the last one that is locked, and may be another by now.
+            vma = find(&section, addr)?;
+        }
         check::<M>(vma, access)?;
         let mut wanted = Wanted::of(vma, addr);
-        if access == Access::Write && wanted.anon_vma.is_none() {
-            wanted.anon_vma = Some(neighbours_anon_vma(&section, vma).unwrap_or_else(|| mm.new_anon_vma()));
-            // Once more, as the one that was looked at last.
-            vma = find(&section, addr)?;
+        if access == Access::Write {
+            wanted.anon_vma = wanted.anon_vma.or(neighbours).or_else(|| Some(mm.new_anon_vma()));
         }
         let end = range
             .end
@@ -160,7 +177,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         if access == Access::Write {
             let is_missing = |page: &u64| leaf.peek(*page).is_none_or(|pte| pte.flags.contains(PageFlags::ZERO));
             let missing = pages(addr..end).filter(is_missing).count();
-            self.prepare(frames, missing)?;
+            self.prepare(&mut hand.frames, missing)?;
         }
         fail_point::reach("fault: before the lock");
         let Some(mut leaf) = leaf.lock() else {
@@ -183,15 +200,15 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         {
             vma.set_anon_vma(id);
         }
-        Ok(self.install(&mut leaf, addr..end, vma.flags(), access, frames))
+        Ok(self.install(&mut leaf, addr..end, vma.flags(), access, hand))
     }
 
     /// The same for one page, with the writers' lock, so that it need not look again.
     #[cold]
-    fn fault_as_writer(&self, addr: u64, access: Access, frames: &mut FrameList) -> Result<u64, FaultCause> {
+    fn fault_as_writer(&self, addr: u64, access: Access, hand: &mut Hand) -> Result<u64, FaultCause> {
         let mm = &self.mm().0.0;
         if access == Access::Write {
-            self.prepare(frames, 1)?;
+            self.prepare(&mut hand.frames, 1)?;
         }
         let write = mm.store.write(0, &Call(())).map_err(|_| FaultCause::NoMemory)?;
         let vma = find(&write, addr)?;
@@ -205,7 +222,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         let leaf = leaf.map_err(|_| FaultCause::NoMemory)?;
         let end = addr + PAGE_SIZE;
         if let Some(mut leaf) = leaf.lock() {
-            self.install(&mut leaf, addr..end, vma.flags(), access, frames);
+            self.install(&mut leaf, addr..end, vma.flags(), access, hand);
         }
         Ok(end)
     }
@@ -236,7 +253,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         range: Range<u64>,
         flags: VmFlags,
         access: Access,
-        fresh: &mut FrameList,
+        hand: &mut Hand,
     ) -> Option<u64> {
         let frames = self.frames();
         let allowed = M::Arch::protection(flags);
@@ -250,10 +267,11 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                 }
                 (_, Access::Write) => {
                     // SAFETY: all frames of a thread are from its machine's.
-                    let Some(pfn) = (unsafe { fresh.pop(frames) }) else {
+                    let Some(pfn) = (unsafe { hand.frames.pop(frames) }) else {
                         return (page > range.start).then_some(page);
                     };
                     let flags = writable;
+                    hand.replaced |= old.is_some();
                     leaf.set_page(frames, page, old, Pte { pfn, flags });
                 }
                 (Some(old), _) => leaf.set_flags(page, old, old.flags | readable),

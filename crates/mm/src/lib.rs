@@ -67,7 +67,7 @@
 //! are not counted there. It keeps no page of data.
 //!
 //! What is retired is freed by the calls that follow, each some of it; whoever goes idle after a large call may call
-//! [`reap`](vmaple_rcu::RcuDomain::reap) of [`MapleStore::rcu`] and of [`PageTables::rcu`](pgtable::PageTables::rcu) until it has
+//! [`reap`](vmaple_rcu::RcuDomain::reap) of [`MapleStore::rcu`] and of [`MmRef::pgtables_rcu`] until it has
 //! nothing to do. The last user frees all but what open sections hold, which goes with the monitors' references.
 //!
 //! # Atomics

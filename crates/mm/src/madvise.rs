@@ -9,7 +9,7 @@ use crate::error::{Errno, Error};
 use crate::fail_point;
 use crate::fault::FaultCause;
 use crate::flags::{ACCESS, VmFlags};
-use crate::machine::{Machine, MmuNotifier};
+use crate::machine::Machine;
 use crate::pgtable::{Arch, ENTRIES, FrameList, Step};
 use crate::store::{VmaRead, VmaStore};
 use crate::thread::MmThread;
@@ -154,7 +154,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                 }
             }
             drop(section);
-            self.mm().page_tables().machine().notifier().invalidate_range(part);
+            self.notify(part);
             self.put_frames(freed);
         }
         if holes {

@@ -4,6 +4,8 @@ use core::fmt;
 use core::ops::{Deref, Range};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use vmaple_rcu::RcuDomain;
+
 use crate::change::ChangeCounter;
 use crate::error::{Errno, Error};
 use crate::kref::Kref;
@@ -11,7 +13,7 @@ use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::machine::{Machine, Soft};
 use crate::pending::Pending;
-use crate::pgtable::{Arch, PageTables, Ram, Walker};
+use crate::pgtable::{Arch, Frames, PageTables, Ram, Walker};
 use crate::state::MmState;
 use crate::store::{Call, MapleStore, SnapshotStore, VmaRead, VmaStore, VmaWrite};
 use crate::transaction::{Accounts, Failure, Transaction};
@@ -93,6 +95,7 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
         gather.finish(everything);
         self.store.trim(&Call(()));
         self.tables.trim();
+        self.tables.machine().frames().trim();
     }
 
     /// What it was a moment ago; for the holder of the writers' lock, what it is.
@@ -315,9 +318,20 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
         }
     }
 
-    /// Its page tables.
+    /// Bytes of its page tables; what it was a moment ago.
+    #[doc(alias = "mm_pgtables_bytes")]
     #[must_use]
-    pub fn page_tables(&self) -> &PageTables<M> {
+    pub fn pgtables_bytes(&self) -> u64 {
+        self.0.tables.bytes()
+    }
+
+    /// What frees its page tables, with the counts of what is deferred and for whom.
+    #[must_use]
+    pub fn pgtables_rcu(&self) -> &RcuDomain {
+        self.0.tables.rcu()
+    }
+
+    pub(crate) fn page_tables(&self) -> &PageTables<M> {
         &self.0.tables
     }
 

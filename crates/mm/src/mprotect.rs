@@ -75,7 +75,6 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                     Err(Failure::Error(error)) => return Err(Failure::After(error)),
                     done => at = done?,
                 }
-                transaction.change_protection(start..at);
             }
             Ok(())
         })
@@ -90,24 +89,27 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
             return fail(Errno::ENOMEM, "a part of the range is not mapped");
         };
         let part = at..end.min(vma.range().end);
-        let flags = protected(vma, prot);
+        let mapping = vma.mapping();
+        let flags = protected(vma, prot, mapping.anon_vma.is_some());
         if flags == vma.flags() {
             return Ok(part.end);
         }
         let pages = (part.end - part.start) >> PAGE_SHIFT;
         let old = vma.flags();
-        let mapping = Mapping { flags, ..vma.mapping() };
+        let mapping = Mapping { flags, ..mapping };
         if flags.contains(VmFlags::WRITE) && !self.may_expand(flags, pages) && self.may_expand(old, pages) {
             return fail(Errno::ENOMEM, "above RLIMIT_DATA");
         }
         let pgoff = vma.pgoff_at(at);
         self.modify(&part, pgoff, mapping)?;
-        Ok(part.end)
+        let end = part.end;
+        self.change_protection(part);
+        Ok(end)
     }
 }
 
 /// The flags of a mapping with another protection.
-fn protected(vma: &Vma, prot: Prot) -> VmFlags {
+fn protected(vma: &Vma, prot: Prot, was_written: bool) -> VmFlags {
     const COUNTED: VmFlags = VmFlags::ACCOUNT
         .union(VmFlags::WRITE)
         .union(VmFlags::SHARED)
@@ -120,7 +122,7 @@ fn protected(vma: &Vma, prot: Prot) -> VmFlags {
         if !vma.flags().intersects(COUNTED) {
             flags |= VmFlags::ACCOUNT;
         }
-    } else if vma.file().is_none() && vma.anon_vma().is_none() {
+    } else if vma.file().is_none() && !was_written {
         flags -= VmFlags::ACCOUNT;
     }
     flags

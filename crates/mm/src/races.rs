@@ -327,4 +327,33 @@ fn a_notifier_is_told_before_frames_are_used_anew() {
     mm.munmap(page(2), 2 * PAGE).unwrap();
     let range = |first: u64, end: u64| page(first).0..page(end).0;
     assert_eq!(told(), [range(0, 1), range(1, 2), range(2, 4)]);
+    thread.read(page(1), &mut [0]).unwrap();
+    assert_eq!(told(), []);
+    thread.write(page(1), &[1]).unwrap(); // the page of zeros gives way
+    assert_eq!(told(), [range(1, 2)]);
+    mm.page_tables().protect(BASE.0..BASE.0 + PAGE, PageFlags::READ);
+    mm.page_tables().unmap(BASE.0..BASE.0 + PAGE);
+    assert_eq!(told(), [range(0, 1), range(0, 1)]);
+}
+
+/// What has gone keeps no memory of pages, whoever still looks.
+#[test]
+fn memory_of_pages_goes_with_the_last_user() {
+    use crate::machine::Machine;
+    use crate::pgtable::Frames;
+    let ram = Ram::new(64 << 20).unwrap();
+    let mm: Mm = Mm::with_machine(Layout::default(), Limits::default(), Soft::new(ram.clone())).unwrap();
+    let reader = mm.reader().unwrap();
+    let populate = FIXED | MapFlags::POPULATE;
+    mm.mmap(BASE, 16 << 20, RW, populate, None, 0).unwrap();
+    assert!(format!("{ram:?}").contains("frames: 4608"), "{ram:?}");
+    drop(mm);
+    assert!(format!("{ram:?}").contains("frames: 512"), "{ram:?}");
+    // And comes back, without what was in it.
+    let mm: Mm = Mm::with_machine(Layout::default(), Limits::default(), Soft::new(ram.clone())).unwrap();
+    mm.mmap(BASE, 16 << 20, RW, populate, None, 0).unwrap();
+    assert_eq!(byte(&mm.thread().unwrap(), page(4000)), 0);
+    assert!(reader.read_lock().is_none());
+    let machine: &Soft = mm.page_tables().machine();
+    assert_eq!(machine.frames().zero(), ram.zero());
 }

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::fmt;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,19 +13,19 @@ use crate::fault::{Fault, FaultCause};
 use crate::file::File;
 use crate::flags::{MapFlags, Prot};
 use crate::kref::Kref;
-use crate::machine::{Machine, Soft};
+use crate::machine::{Machine, MmuNotifier, Soft};
 use crate::mm::Mm;
 use crate::mmap::populates;
 use crate::pgtable::{FrameList, Frames, PageFlags, Walker};
 use crate::store::{MapleStore, VmaStore};
 
 /// Frames that a thread keeps at hand.
-const FRAMES: usize = 64;
+const FRAMES: usize = 32;
 
 /// A thread that touches memory of an address space, and is a user of it: `current`. It takes page faults as a processor would.
 ///
 /// Data is accessed a page at a time, under the lock of the page's leaf table: so what is written is never written to a page that
-/// has been taken away, or made read-only, meanwhile.
+/// has been taken away, or made read-only, meanwhile. It keeps up to 64 frames at hand.
 ///
 /// ```
 /// use vmaple_mm::{FaultCause, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -149,9 +150,12 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     }
 
     /// Translates an address, and lends the byte there with all that follow in its page, under the lock of the leaf table: what
-    /// `lent` does with them is one step for all threads, and other threads that access pages of the same two megabytes wait for it.
+    /// `lent` does with them is one step for all threads. For it wait those who access pages of the same two megabytes, writers that
+    /// take such pages out or change them, and all who wait for these; so it is to be short, and must not come back to this address
+    /// space in any way, which would wait for itself.
     ///
-    /// The pointer is good in `lent` only, but for those whom an [`MmuNotifier`](crate::MmuNotifier) tells when it ends.
+    /// The memory may be written for [`Access::Write`] only; else it may be the page of zeros. The pointer is good in `lent` only, but
+    /// for those whom an [`MmuNotifier`](crate::MmuNotifier) tells when it ends, and who have noted it before `lent` returns.
     ///
     /// # Errors
     /// The [`Fault`] if the address cannot be accessed so.
@@ -183,6 +187,11 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         self.mm.page_tables().machine().frames()
     }
 
+    /// Tells who translates besides.
+    pub(crate) fn notify(&self, range: Range<u64>) {
+        self.mm.page_tables().machine().notifier().invalidate_range(range);
+    }
+
     /// Takes frames, of those at hand first: at least one, unless there is none.
     pub(crate) fn take_frames(&self, count: usize) -> FrameList {
         let mut at_hand = self.frames.take();
@@ -203,7 +212,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         if at_hand.len() > 2 * FRAMES {
             // SAFETY: as in `take_frames`.
             let kept = unsafe { at_hand.split(self.frames(), FRAMES) };
-            self.frames().free(core::mem::replace(&mut at_hand, kept));
+            // SAFETY: as in `take_frames`.
+            unsafe { self.frames().free(core::mem::replace(&mut at_hand, kept)) };
         }
         self.frames.set(at_hand);
     }
@@ -218,7 +228,8 @@ impl<S: VmaStore, M: Machine> Drop for MmThread<S, M> {
     fn drop(&mut self) {
         let frames = self.frames.take();
         if !frames.is_empty() {
-            self.frames().free(frames);
+            // SAFETY: as in `take_frames`.
+            unsafe { self.frames().free(frames) };
         }
     }
 }

@@ -380,9 +380,13 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         };
     }
 
-    /// Says that the pages in `range` are to be accessed as the mappings there say.
+    /// Says that the pages in `range` too are to be accessed as the mappings there say. Ranges ascend.
     pub(crate) fn change_protection(&mut self, range: Range<u64>) {
-        self.pages = Pages::Change(range);
+        let start = match &self.pages {
+            Pages::Change(before) => before.start,
+            _ => range.start,
+        };
+        self.pages = Pages::Change(start..range.end);
     }
 
     /// Publishes the edits, has the pages follow, gives up the lock, and then frees what was taken out.

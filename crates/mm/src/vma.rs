@@ -56,7 +56,7 @@ pub enum Role {
 pub enum VmaState {
     /// What is mapped there.
     Live = 0,
-    /// Replaced, or about to be by a writer that cannot fail any more.
+    /// Replaced.
     Superseded = 1,
 }
 

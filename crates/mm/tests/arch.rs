@@ -80,7 +80,8 @@ fn counts<M: Machine>(walker: &Walker<'_, M>, range: std::ops::Range<u64>, by: C
 fn free_frames<F: Frames>(frames: &F) -> usize {
     let all = frames.alloc(usize::MAX);
     let count = all.len();
-    frames.free(all);
+    // SAFETY: they are from there.
+    unsafe { frames.free(all) };
     count
 }
 
@@ -324,7 +325,7 @@ fn an_address_space_reaches_to_both_ends<A: Arch>() {
         assert_eq!((counts.rss, counts.private_dirty), (2 * PAGE, 2 * PAGE));
         mm.munmap(at, 2 * PAGE).unwrap();
         assert_eq!(thread.read(middle, &mut back).unwrap_err().cause, FaultCause::MapErr);
-        assert_eq!(mm.page_tables().bytes(), PAGE);
+        assert_eq!(mm.pgtables_bytes(), PAGE);
     }
 }
 

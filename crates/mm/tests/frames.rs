@@ -64,10 +64,12 @@ fn there_are_no_more_frames_than_were_allowed_and_they_can_be_had_again() {
     let (some, rest) = (ram.alloc(100), ram.alloc(usize::MAX));
     assert_eq!((some.len(), rest.len()), (100, CHUNK - 1 - 100));
     assert!(ram.alloc(1).is_empty());
-    ram.free(FrameList::new());
+    // SAFETY: they are from there.
+    unsafe { ram.free(FrameList::new()) };
     assert!(ram.alloc(1).is_empty());
     let frames = drain(&ram, some);
-    ram.free(list(&ram, frames.iter().copied()));
+    // SAFETY: they are from there.
+    unsafe { ram.free(list(&ram, frames.iter().copied())) };
     let again = drain(&ram, ram.alloc(usize::MAX));
     let numbers = |frames: Vec<Pfn>| frames.into_iter().map(|pfn| pfn.0).collect::<BTreeSet<_>>();
     assert_eq!(numbers(again), numbers(frames));
@@ -184,7 +186,8 @@ fn no_frame_is_two_threads() {
                     // SAFETY: as above.
                     assert_eq!(unsafe { ram.page(pfn).cast::<u64>().read_volatile() }, number);
                 }
-                ram.free(list(&ram, frames));
+                // SAFETY: they are from there.
+                unsafe { ram.free(list(&ram, frames)) };
             }
         }
     };

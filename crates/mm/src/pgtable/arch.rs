@@ -64,8 +64,8 @@ impl Pte {
 /// take the same fault for ever.
 ///
 /// # Safety
-/// `table_addr` gives what `table` was made of, and 0 of 0. `pte` gives the frame that `page` was made of, with its `WRITE`, `ZERO`
-/// and `DIRTY`, and `None` of 0. None of them depends on anything else.
+/// `table_addr` gives what `table` was made of, and 0 of 0. `pte` gives the frame that `page` was made of, with its `WRITE`, `ZERO`,
+/// `ACCESSED` and `DIRTY`, and `None` of 0. None of them depends on anything else.
 pub unsafe trait Arch: Send + Sync + 'static {
     /// What it is called.
     const NAME: &'static str;

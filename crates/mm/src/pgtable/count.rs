@@ -12,6 +12,9 @@ use crate::machine::Machine;
 /// Binary logarithm of the parts of a byte in which proportional sizes are counted.
 pub const PSS_SHIFT: u32 = 12;
 
+/// Leaf tables whose counters are read in one section.
+const MOST_LEAVES: u64 = 64;
+
 /// How pages are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CountBy {
@@ -164,7 +167,8 @@ impl<M: Machine> Walker<'_, M> {
             Step::Leaf(table) => table,
         };
         let mut at = range.start;
-        let end = (at & !(span(2) - 1)) + span(2);
+        // Of one table, and few, so that a reader that is stopped and goes on, again and again, keeps little.
+        let end = ((at & !(span(2) - 1)) + span(2)).min(at + MOST_LEAVES * span(1));
         while at < end && at.is_multiple_of(span(1)) && at + span(1) <= range.end {
             if let Some(leaf) = self.child(&guard, table, index(at, 1)) {
                 let counters = leaf.counters();

@@ -18,16 +18,24 @@ pub unsafe trait Frames: Send + Sync + 'static {
     /// Takes frames, at least one and at most `count`; an empty list if there is none. What is in them is anything.
     fn alloc(&self, count: usize) -> FrameList;
 
-    /// Takes frames back, which are from here.
-    fn free(&self, frames: FrameList);
+    /// Takes frames back.
+    ///
+    /// # Safety
+    /// They are from here.
+    unsafe fn free(&self, frames: FrameList);
 
-    /// The 4096 bytes of a frame.
+    /// The 4096 bytes of a frame. Panics, or gives any other's, for a number that is no frame's.
     fn page(&self, pfn: Pfn) -> NonNull<u8>;
 
     /// What is known of a frame. May be read of any frame at any time: a monitor may look at one that has been freed meanwhile.
     fn meta(&self, pfn: Pfn) -> &FrameMeta;
 
-    /// The page of zeros, which is never taken or freed.
+    /// Gives memory back that nothing uses, where that is possible: an address space has gone.
+    fn trim(&self) {}
+
+    /// The page of zeros, always the same; it has a page and is known of as others are, and is never taken or freed. Nobody writes it.
+    ///
+    /// What is known of it is never used.
     fn zero(&self) -> Pfn;
 }
 

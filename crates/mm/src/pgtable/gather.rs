@@ -122,6 +122,7 @@ impl<'t, M: Machine> MmuGather<'t, M> {
     pub(crate) fn protect(&mut self, range: Range<u64>, flags: PageFlags) {
         let end = range.end.min(M::Arch::TASK_SIZE);
         if range.start < end {
+            let flags = flags & PAGE_ACCESS;
             self.protect_below(self.tables.root(), M::Arch::LEVELS - 1, range.start..end, flags);
         }
     }
@@ -166,7 +167,8 @@ impl<M: Machine> Drop for MmuGather<'_, M> {
             }
         }
         if !self.frames.is_empty() {
-            frames.free(core::mem::take(&mut self.frames));
+            // SAFETY: from page tables of this machine.
+            unsafe { frames.free(core::mem::take(&mut self.frames)) };
         }
         for list in [&mut self.leaves, &mut self.empty] {
             if !list.is_empty() {

@@ -88,8 +88,8 @@ impl<M: Machine> Walker<'_, M> {
     /// beyond the addresses of the architecture.
     ///
     /// # Safety
-    /// The frame is of the machine's frames, and the caller's, or mapped by such a call elsewhere: it is freed when it is mapped
-    /// nowhere any more.
+    /// The frame is of the machine's frames and the caller's, who gives it away, or mapped by such a call elsewhere: it is freed when
+    /// it is mapped nowhere any more. If these are the tables of an address space, none of its threads accesses the page.
     pub unsafe fn map(&self, addr: u64, pte: Pte) -> Result<(), Error> {
         if addr >= M::Arch::TASK_SIZE {
             return Err(Error::new(Errno::EINVAL, "beyond the addresses of the architecture"));

@@ -244,6 +244,9 @@ impl<L: RawMutex> TableList<L> {
     }
 }
 
+/// Tables that are retired under one hold of the lock.
+const RETIRED_AT_ONCE: usize = 63;
+
 /// What the lock of the memory protects.
 struct Stock<L> {
     updater: Updater,
@@ -328,8 +331,24 @@ impl<L: RawMutex> Memory<L> {
     /// Defers the freeing of tables that are unlinked, and that no entry holds any more which a section may still load (rule C);
     /// frees some of what was retired before, if it is time. Cannot fail.
     pub(super) fn retire(&self, mut tables: TableList<L>) {
+        loop {
+            let due = self.retire_some(&mut tables);
+            if due {
+                self.domain.reap();
+            }
+            if tables.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Some of them, as others wait meanwhile; whether it is time to free.
+    fn retire_some(&self, tables: &mut TableList<L>) -> bool {
         let mut stock = self.stock.lock();
-        while let Some(table) = stock.overdue.pop().or_else(|| tables.pop()) {
+        for _ in 0..RETIRED_AT_ONCE {
+            let Some(table) = stock.overdue.pop().or_else(|| tables.pop()) else {
+                break;
+            };
             let retired = Retired {
                 object: table.as_ptr().as_ptr().cast(),
                 free: free::give_back,
@@ -347,11 +366,7 @@ impl<L: RawMutex> Memory<L> {
             // Relaxed: a count.
             self.linked.fetch_sub(1, Ordering::Relaxed);
         }
-        let due = stock.updater.reap_due();
-        drop(stock);
-        if due {
-            self.domain.reap();
-        }
+        stock.updater.reap_due()
     }
 
     /// Frees what no section holds, and gives memory back that nothing uses.

@@ -10,7 +10,7 @@ use vmaple_rcu::{AllocError, RcuDomain};
 use super::arch::{Arch, PageFlags};
 use super::gather::MmuGather;
 use super::memory::Memory;
-use super::table::{Entries, Table};
+use super::table::{Entries, Table, span};
 use super::walk::Walker;
 use crate::addr::PAGE_SIZE;
 use crate::machine::Machine;
@@ -39,6 +39,7 @@ impl<M: Machine> PageTables<M> {
     /// # Errors
     /// [`AllocError`] if there is no memory.
     pub fn new(machine: M) -> Result<Self, AllocError> {
+        const { assert!(M::Arch::LEVELS >= 2 && M::Arch::LEVELS <= 5 && M::Arch::TASK_SIZE <= span(M::Arch::LEVELS)) };
         let memory = Memory::new()?;
         let root = memory.take()?.as_ptr();
         Ok(Self {
@@ -98,13 +99,17 @@ impl<M: Machine> PageTables<M> {
     /// ```
     #[doc(alias = "zap_page_range")]
     pub fn unmap(&self, range: Range<u64>) {
-        self.gather().zap(range);
+        let mut gather = self.gather();
+        gather.zap(range.clone());
+        gather.finish(range);
     }
 
-    /// Lets pages in `range` be accessed as `flags` say, but for writing only those that could be written before.
+    /// Lets pages in `range` be accessed as `READ`, `WRITE` and `EXEC` of `flags` say, but for writing only those that could be written before.
     #[doc(alias = "change_protection")]
     pub fn protect(&self, range: Range<u64>, flags: PageFlags) {
-        self.gather().protect(range, flags);
+        let mut gather = self.gather();
+        gather.protect(range.clone(), flags);
+        gather.finish(range);
     }
 
     /// Takes the right to unlink.
@@ -125,7 +130,7 @@ impl<M: Machine> PageTables<M> {
 
 impl<M: Machine> Drop for PageTables<M> {
     fn drop(&mut self) {
-        self.unmap(0..M::Arch::TASK_SIZE);
+        self.gather().zap(0..M::Arch::TASK_SIZE);
         self.memory.put(self.root());
         self.memory.trim();
     }

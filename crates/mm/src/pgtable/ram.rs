@@ -1,6 +1,6 @@
 //! Frames of this program's own memory.
 
-use alloc::alloc::{Layout, alloc, dealloc};
+use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -24,23 +24,18 @@ const MEMORY: Layout = match Layout::from_size_align(CHUNK * PAGE_SIZE as usize,
     Err(_) => panic!("a power of two"),
 };
 
+/// What is known of a chunk's frames, which stays, and their memory, which may go when none is used.
 struct Chunk {
-    memory: NonNull<u8>,
+    memory: AtomicPtr<u8>,
     metas: [FrameMeta; CHUNK],
 }
 
 impl Chunk {
     fn new() -> Result<Box<Self>, AllocError> {
-        // SAFETY: the size is not zero.
-        let memory = NonNull::new(unsafe { alloc(MEMORY) }).ok_or(AllocError)?;
         let mut place = Vec::new();
-        if place.try_reserve_exact(1).is_err() {
-            // SAFETY: just taken.
-            unsafe { dealloc(memory.as_ptr(), MEMORY) };
-            return Err(AllocError);
-        }
+        place.try_reserve_exact(1).map_err(|_| AllocError)?;
         place.push(Self {
-            memory,
+            memory: AtomicPtr::new(ptr::null_mut()),
             metas: [const { FrameMeta::new() }; CHUNK],
         });
         let chunk: Box<[Self]> = place.into_boxed_slice();
@@ -49,18 +44,28 @@ impl Chunk {
     }
 }
 
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        // SAFETY: from `new`.
-        unsafe { dealloc(self.memory.as_ptr(), MEMORY) };
+/// Takes memory for a chunk's frames.
+fn take_memory() -> Result<NonNull<u8>, AllocError> {
+    // SAFETY: the size is not zero.
+    NonNull::new(unsafe { alloc(MEMORY) }).ok_or(AllocError)
+}
+
+/// Gives it back.
+///
+/// # Safety
+/// `memory` is null or from [`take_memory`], and nobody uses it any more.
+unsafe fn give_memory_back(memory: *mut u8) {
+    if !memory.is_null() {
+        // SAFETY: by this function's contract.
+        unsafe { dealloc(memory, MEMORY) };
     }
 }
 
 /// Frames of this program's own memory: taken from the global allocator in pieces of 2 MiB as they are needed, and kept until it is
-/// dropped. Several address spaces may share one.
+/// dropped, or an address space goes and no frame is used any more. Several address spaces may share one.
 ///
 /// # Invariants
-/// The first `grown` chunks are there, and stay. `free` has frames of these that are nobody's.
+/// The first `grown` chunks have memory; those that were there once are there. `free` has the frames of these `grown` that are nobody's.
 pub struct Ram {
     chunks: Box<[AtomicPtr<Chunk>]>,
     /// Under the lock of `free`.
@@ -84,20 +89,18 @@ impl Ram {
     /// let ram = Ram::new(64 << 20)?;
     /// let frames = ram.alloc(3);
     /// assert_eq!(frames.len(), 3);
-    /// ram.free(frames);
+    /// // SAFETY: they are from there.
+    /// unsafe { ram.free(frames) };
     /// # Ok::<(), vmaple_rcu::AllocError>(())
     /// ```
     pub fn new(bytes: u64) -> Result<Kref<Self>, AllocError> {
         let most = usize::try_from(bytes.div_ceil(MEMORY.size() as u64)).map_err(|_| AllocError)?;
-        let mut chunks = Vec::new();
-        chunks.try_reserve_exact(most.max(1)).map_err(|_| AllocError)?;
-        chunks.resize_with(most.max(1), || AtomicPtr::new(ptr::null_mut()));
         let ram = Self {
-            chunks: chunks.into_boxed_slice(),
+            chunks: null_pointers(most.max(1))?,
             grown: AtomicUsize::new(0),
             free: Mutex::new(FrameList::new()),
         };
-        ram.grow()?;
+        ram.grow(false)?;
         let zero = ram.page(ram.zero());
         // SAFETY: the frame is never taken, and nobody knows of it yet.
         unsafe { zero.write_bytes(0, PAGE_SIZE as usize) };
@@ -110,43 +113,45 @@ impl Ram {
     /// [`AllocError`] if there is no memory, or not that much allowed.
     pub fn reserve(&self, frames: usize) -> Result<(), AllocError> {
         while self.free.lock().len() < frames {
-            self.grow()?;
+            self.grow(true)?;
         }
-        let mut all = self.alloc(usize::MAX);
-        let mut touched = FrameList::new();
-        // SAFETY: taken from this just now.
-        while let Some(pfn) = unsafe { all.pop(self) } {
-            // SAFETY: taken just now.
-            unsafe { self.page(pfn).write_bytes(0, PAGE_SIZE as usize) };
-            // SAFETY: as above.
-            unsafe { touched.push(self, pfn) };
-        }
-        self.free(touched);
         Ok(())
     }
 
     /// Takes memory for some more frames.
     #[cold]
-    fn grow(&self) -> Result<(), AllocError> {
-        let chunk = Box::into_raw(Chunk::new()?);
+    fn grow(&self, touch: bool) -> Result<(), AllocError> {
+        let memory = take_memory()?.as_ptr();
+        if touch {
+            // SAFETY: just taken.
+            unsafe { memory.write_bytes(0, MEMORY.size()) };
+        }
+        let given = Chunk::new().and_then(|chunk| self.add(chunk, memory));
+        if given.is_err() {
+            // SAFETY: taken above, and given to nobody.
+            unsafe { give_memory_back(memory) };
+        }
+        given
+    }
+
+    /// Gives the next chunk memory; `fresh` is for one that is not there.
+    fn add(&self, fresh: Box<Chunk>, memory: *mut u8) -> Result<(), AllocError> {
         let mut free = self.free.lock();
         // Relaxed: under the lock.
         let index = self.grown.load(Ordering::Relaxed);
-        let Some(place) = self.chunks.get(index) else {
-            drop(free);
-            // SAFETY: made above, and nobody knows of it.
-            drop(unsafe { Box::from_raw(chunk) });
-            return Err(AllocError);
-        };
-        // Release pairs with the Acquire in `chunk`.
-        place.store(chunk, Ordering::Release);
-        // INVARIANT: this chunk too is there now.
+        let place = self.chunks.get(index).ok_or(AllocError)?;
+        if place.load(Ordering::Relaxed).is_null() {
+            // Release pairs with the Acquire in `chunk`.
+            place.store(Box::into_raw(fresh), Ordering::Release);
+        }
+        let first = index * CHUNK;
+        // Release pairs with the Acquire in `page`.
+        self.chunk(Pfn(first as u64)).memory.store(memory, Ordering::Release);
+        // INVARIANT: this chunk too has memory now.
         self.grown.store(index + 1, Ordering::Relaxed);
-        let first = (index * CHUNK) as u64;
-        let zeros = u64::from(index == 0);
-        for pfn in (first + zeros..first + CHUNK as u64).rev() {
+        for pfn in (first + usize::from(index == 0)..first + CHUNK).rev() {
             // SAFETY: frames of the chunk, which nobody has yet.
-            unsafe { free.push(self, Pfn(pfn)) };
+            unsafe { free.push(self, Pfn(pfn as u64)) };
         }
         Ok(())
     }
@@ -167,7 +172,7 @@ unsafe impl Frames for Ram {
         let mut free = self.free.lock();
         while free.is_empty() && count > 0 {
             drop(free);
-            if self.grow().is_err() {
+            if self.grow(false).is_err() {
                 // SAFETY: the list is this one's.
                 return unsafe { self.free.lock().split(self, count) };
             }
@@ -177,19 +182,46 @@ unsafe impl Frames for Ram {
         unsafe { free.split(self, count) }
     }
 
-    fn free(&self, frames: FrameList) {
-        // SAFETY: the frames are from here.
+    unsafe fn free(&self, frames: FrameList) {
+        // SAFETY: by this function's contract.
         unsafe { self.free.lock().append(self, frames) };
     }
 
     fn page(&self, pfn: Pfn) -> NonNull<u8> {
+        // Acquire pairs with the Release in `add`.
+        let memory = self.chunk(pfn).memory.load(Ordering::Acquire);
+        let memory = NonNull::new(memory).expect("a frame that is used has memory");
         let offset = pfn.0 as usize % CHUNK * PAGE_SIZE as usize;
         // SAFETY: inside of the chunk's memory.
-        unsafe { self.chunk(pfn).memory.add(offset) }
+        unsafe { memory.add(offset) }
     }
 
     fn meta(&self, pfn: Pfn) -> &FrameMeta {
         &self.chunk(pfn).metas[pfn.0 as usize % CHUNK]
+    }
+
+    fn trim(&self) {
+        let mut free = self.free.lock();
+        // Relaxed: under the lock.
+        let grown = self.grown.load(Ordering::Relaxed);
+        if free.len() < grown * CHUNK - 1 {
+            return;
+        }
+        // None is used, but the page of zeros in the first chunk: that keeps its memory.
+        *free = FrameList::new();
+        for pfn in (1..CHUNK as u64).rev() {
+            // SAFETY: nobody's, and in no list now.
+            unsafe { free.push(self, Pfn(pfn)) };
+        }
+        for index in 1..grown {
+            let chunk = self.chunk(Pfn((index * CHUNK) as u64));
+            // Relaxed: under the lock.
+            let memory = chunk.memory.swap(ptr::null_mut(), Ordering::Relaxed);
+            // SAFETY: from `grow`; frames without an owner are used by nobody.
+            unsafe { give_memory_back(memory) };
+        }
+        // INVARIANT: the others have none any more.
+        self.grown.store(1, Ordering::Relaxed);
     }
 
     fn zero(&self) -> Pfn {
@@ -201,18 +233,30 @@ impl Drop for Ram {
     fn drop(&mut self) {
         for chunk in &mut self.chunks {
             if let Some(chunk) = NonNull::new(*chunk.get_mut()) {
-                // SAFETY: from `grow`, and nobody refers to it any more.
-                drop(unsafe { Box::from_raw(chunk.as_ptr()) });
+                // SAFETY: from `add`, and nobody refers to it any more.
+                let chunk = unsafe { Box::from_raw(chunk.as_ptr()) };
+                // SAFETY: from `grow`, and nobody uses it any more.
+                unsafe { give_memory_back(chunk.memory.load(Ordering::Relaxed)) };
             }
         }
     }
+}
+
+/// A slice of null pointers, which takes no memory of the machine until it is written.
+fn null_pointers(count: usize) -> Result<Box<[AtomicPtr<Chunk>]>, AllocError> {
+    let layout = Layout::array::<AtomicPtr<Chunk>>(count).map_err(|_| AllocError)?;
+    // SAFETY: the count is not zero.
+    let memory = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(AllocError)?;
+    let slice = ptr::slice_from_raw_parts_mut(memory.as_ptr().cast(), count);
+    // SAFETY: of a slice's layout and allocator; zeros are null pointers.
+    Ok(unsafe { Box::from_raw(slice) })
 }
 
 impl fmt::Debug for Ram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ram")
             .field("frames", &(self.grown.load(Ordering::Relaxed) * CHUNK))
-            .field("free", &self.free.lock().len())
+            .field("free", &self.free.try_lock().map(|free| free.len()))
             .finish_non_exhaustive()
     }
 }
@@ -223,8 +267,13 @@ unsafe impl<F: Frames> Frames for Kref<F> {
         (**self).alloc(count)
     }
 
-    fn free(&self, frames: FrameList) {
-        (**self).free(frames);
+    unsafe fn free(&self, frames: FrameList) {
+        // SAFETY: the same contract.
+        unsafe { (**self).free(frames) };
+    }
+
+    fn trim(&self) {
+        (**self).trim();
     }
 
     fn page(&self, pfn: Pfn) -> NonNull<u8> {

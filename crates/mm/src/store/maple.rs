@@ -134,12 +134,12 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
     }
 
     fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
-        // Superseded before they are unreachable: who finds such a one in the tree looks again, or waits for the lock.
+        // Superseded when nobody finds them any more, and before pages follow: who has one looks again, and finds another.
         let supersede = |displaced: Displaced<'_, VmaEntry>| {
             displaced.for_each(|(_, vma)| vma.supersede());
-            before();
+            after();
         };
-        self.0.write.commit_with(supersede, |_| after());
+        self.0.write.commit_with(|_| before(), supersede);
     }
 
     fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {

@@ -3,6 +3,9 @@
 //! The semaphore ([`RwSem`]) is what makes the talk's problem: a reader that is preempted while it holds it, or that is handed it
 //! in its sleep, stops the writers, and behind them everybody.
 //!
+//! Pages are taken out with the semaphore held for writing; v5.4 holds it for reading by then in munmap and brk, and so lets readers
+//! and faults in a little earlier.
+//!
 //! VMAs are freed at once, since who reads them holds the semaphore. Where v5.4 finds a gap by what its tree knows of gaps
 //! below each node, this one looks at one VMA after the other: no faster than v5.4, and used by no measurement.
 

@@ -120,21 +120,23 @@ mutate "dead tables that are still in the tree" pgtable/gather.rs 's/(locked\.se
 mutate "rule C: an entry of an unlinked table that holds a retired one" pgtable/gather.rs 's/parent\.unlink\(index\);/let kept = parent.entry(index).load(crate::primitive::Ordering::Relaxed); parent.unlink(index); if with_pages \&\& M::Arch::LEVELS > 2 { parent.entry(index).store(kept, crate::primitive::Ordering::Relaxed); }/' lib $monitor
 mutate "a walk that does not protect what it finds" pgtable/walk.rs 's/guard\.protect\(\|\| unsafe \{ table\.child::<M::Arch>\(index\) \}\)/{ let _ = guard; unsafe { table.child::<M::Arch>(index) } }/' lib $monitor
 mutate "tables linked without Release" pgtable/table.rs 's/(A::table\(child\.addr\(\)\), Ordering::)Release/${1}Relaxed/' lib $monitor
+mutate "a new table used without being found" pgtable/link.rs 's/(locked\.link::<M::Arch>\(index, fresh\);)/$1 drop(locked); break fresh;/' lib $unmapped
 mutate "tables freed at once" pgtable/memory.rs 's/if unsafe \{ stock\.updater\.retire\(retired\) \}\.is_err\(\) \{/unsafe { (retired.free)(retired.object) }; if false {/' lib $monitor
 
 # Formats, frames, counters.
-mutate "RISC-V: what may be executed may be read" pgtable/riscv.rs 's/Access::Read => VmFlags::READ \| VmFlags::WRITE,/Access::Read => ACCESS,/; s/use crate::flags::VmFlags;/use crate::flags::{ACCESS, VmFlags};/' arch riscv_sv39::pages_are_accessed_as_the_architecture_permits
+mutate "RISC-V: what may be executed may be read" pgtable/riscv.rs 's/Access::Read => VmFlags::READ \| VmFlags::WRITE,/Access::Read => VmFlags::READ | VmFlags::WRITE | VmFlags::EXEC,/' unit pgtable::riscv::tests::what_a_mapping_permits_is_what_its_pages_allow
 mutate "RISC-V: writable and not readable, which is reserved" pgtable/riscv.rs 's/PageFlags::WRITE, R \| W\)/PageFlags::WRITE, W)/' unit pgtable::riscv::tests::entries_of_pages_have_the_bits_of_the_manual
 mutate "x86-64: PROT_NONE as an empty entry" pgtable/x86_64.rs 's/if entry & \(P \| PROTNONE\) == 0/if entry \& P == 0/' arch x86_64::protection_changes_and_pages_stay
 mutate "x86-64: everything may be executed" pgtable/x86_64.rs 's/ \| \(NX - has\(PageFlags::EXEC, NX\)\)//' unit pgtable::x86_64::tests::entries_of_pages_have_the_bits_of_the_manual
 mutate "the fifth level forgotten" pgtable/walk.rs 's/\(level \+ 1\.\.M::Arch::LEVELS\)/(level + 1..M::Arch::LEVELS.min(4))/; ' arch x86_64_with_five_levels::every_page_is_found_where_it_was_mapped
-mutate "mprotect makes pages writable" pgtable/gather.rs 's/\(flags & pte\.flags & PageFlags::WRITE\)/(flags \& PageFlags::WRITE)/' arch x86_64::protection_changes_and_pages_stay
+mutate "mprotect makes pages writable" pgtable/gather.rs 's/flags & pte\.flags & PageFlags::WRITE/flags \& PageFlags::WRITE/' arch x86_64::protection_changes_and_pages_stay
 mutate "pages of zeros counted" pgtable/counters.rs 's/return Self\(1\);/return Self(1 | 1 << BITS);/' arch x86_64::counters_say_what_a_walk_says
 mutate "counters added and not replaced" pgtable/counters.rs 's/self\.0 - old\.0 \+ new\.0/self.0 + new.0/' unit pgtable::tests::counters::counts_stay_apart_whatever_entries_become
 mutate "the note of sharing that is overwritten" pgtable/counters.rs 's/Self\(self\.0 - old\.0 \+ new\.0\)/Self((self.0 \& !SHARE) - old.0 + new.0)/' unit pgtable::tests::counters::counts_stay_apart_whatever_entries_become
 mutate "the page of zeros given away" pgtable/ram.rs 's/let zeros = u64::from\(index == 0\);/let zeros = 0;/' frames every_frame_is_given_once_and_the_page_of_zeros_never
 mutate "lists joined at the wrong end" pgtable/frame.rs 's/frames\.meta\(last\)\.set_next\(self\.first\)/frames.meta(first).set_next(self.first)/' frames lists_are_joined_and_parted_as_vectors_are
-mutate "a list that forgets its last" pgtable/frame.rs 's/if self\.len == 0 \{\s*self\.last = last;\s*\} else \{/if self.len > 0 {/' frames lists_are_joined_and_parted_as_vectors_are
+mutate "a list that forgets its last" pgtable/frame.rs 's/self\.last = last;/let _ = self.last;/' frames lists_are_joined_and_parted_as_vectors_are
+mutate "the pending range written without Release" pending.rs 's/self\.start\.store\(range\.start, Ordering::Release\)/self.start.store(range.start, Ordering::Relaxed)/; s/self\.end\.store\(range\.end, Ordering::Release\)/self.end.store(range.end, Ordering::Relaxed)/' lib pending::tests::who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone
 
 # The semantics of crates/mm, noticed by the comparison with the kernel.
 crate=mm package=vmaple-proc

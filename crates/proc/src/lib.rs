@@ -1,10 +1,13 @@
-//! /proc/PID/maps of the address spaces of [`vmaple_mm`]: the kernel's text byte for byte, or records, for readers that delay
+//! /proc/PID files of the address spaces of [`vmaple_mm`]: the kernel's text byte for byte, or records, for readers that delay
 //! nobody.
 //!
-//! - [`Maps`]: an open file. [`read`](Maps::read) is seq_file's protocol, a page of whole lines at a time;
+//! - [`Maps`]: maps. [`read`](Maps::read) is seq_file's protocol, a page of whole lines at a time;
 //!   [`next_record`](Maps::next_record) gives [`VmaRecord`]s instead; [`query`](Maps::query) is the ioctl `PROCMAP_QUERY`.
-//! - [`Maps::snapshot`]: the same, of one instant of the whole address space.
-//! - [`VmaRecord::write_line`]: the text of a record from wherever.
+//! - [`Smaps`]: smaps, read in the same ways; [`SmapsRecord`]s say what is resident of each mapping. [`SmapsRollup`]:
+//!   smaps_rollup, the sum, by a walk over all pages or by counters.
+//! - [`Pagemap`]: pagemap, 8 bytes for each page. [`Statm`]: statm. [`Status`]: the lines of memory in status.
+//! - [`Maps::snapshot`], [`Smaps::snapshot`]: the mappings of one instant of the whole address space.
+//! - [`VmaRecord::write_line`], [`SmapsRecord::write_text`] and the like: the text of a record from wherever.
 //!
 //! `no_std` with `alloc`. The feature `std` (default) adds [`std::io::Read`], `serde` makes records serializable.
 //!
@@ -31,6 +34,9 @@
 //!
 //! # What a reader may see
 //!
+//! Of maps; what else there is to say of a file that counts pages stands with it: [`Smaps`], [`SmapsRollup`], [`Pagemap`],
+//! [`Statm`], [`Status`].
+//!
 //! A scan begins at the lowest address and goes on until a read returns 0. It is made of steps: one for each buffer of text,
 //! one for each record. Each step finds its place by address: next is the first VMA that ends above the cursor, and the
 //! cursor is then its end. The address space may change between any two steps, but
@@ -42,7 +48,7 @@
 //! - **What is mapped all the time is covered.** An address that is mapped from the scan's beginning to its end lies in some
 //!   line, however often its mapping is split, merged or replaced meanwhile.
 //! - **What is untouched appears exactly once**, whole and as it is: a VMA that is the same all the time.
-//! - A buffer of text is *one* instant: its lines are all that there was then from the cursor to where it ends. Reads that
+//! - A buffer of maps is *one* instant: its lines are all that there was then from the cursor to where it ends. Reads that
 //!   leave some of a buffer for the next read do not render it anew.
 //! - What is moved to another address may be missed or seen twice. A scan ends, since the cursor only rises, but it may have
 //!   more lines than there were mappings when it began.
@@ -52,7 +58,8 @@
 //! The kernel promises less: it shows a VMA whole that grew over the cursor, so lines may overlap, and each line is of an instant
 //! of its own. Without changes meanwhile the text is the same.
 //!
-//! `tests/contract.rs` checks every rule against the log of writers that split, merge, grow, shrink, fill and move mappings.
+//! `tests/contract.rs` checks every rule against the log of writers that split, merge, grow, shrink, fill and move mappings, and
+//! `tests/smaps_contract.rs` every count against the log of which pages there were.
 //!
 //! # Nobody waits for a reader
 //!
@@ -65,8 +72,22 @@
 //! Reading allocates nothing, so there is no lock of the allocator either. Only a line longer than the buffer, and a record's name
 //! longer than any before it, make a buffer grow, outside of the section.
 //!
-//! With `RbStore`, the model of Linux v5.4, the same is read, but a section is the semaphore held for reading: writers wait for
-//! it, and behind them other readers. `tests/waits.rs` has who waits for whom, as a table that is checked.
+//! Pages are counted while holding nothing either: a walk is a read-side section of the page tables for each leaf table, or for 512 of
+//! them by their counters, inside of the section that holds the VMA. A fault, munmap(2) or madvise(2) beside it does not wait, and a
+//! walk that is stopped for ever keeps the tables that there were.
+//!
+//! The models of Linux are read in the same ways, but their sections are locks. `RbStore`, v5.4: the semaphore for reading, for a
+//! buffer of maps or smaps, all of smaps_rollup if it is walked, two megabytes of addresses of pagemap; never for statm and
+//! status. Writers wait for it, and behind them other readers and faults. `VmaLockStore`, v6.17 and later: the lock of the VMA that is
+//! shown, so that lines of one buffer are each of an instant of its own, and `mmap_lock` for smaps_rollup and pagemap.
+//! `tests/waits.rs` has who waits for whom, as a table that is checked.
+//!
+//! # Which kernel
+//!
+//! The text is that of Linux 6.18, compared with the running kernel's on the same mappings (`tests/resident.rs`). What depends on
+//! its configuration is as without `CONFIG_MEM_SOFT_DIRTY` (no `sd` in VmFlags, bit 55 of pagemap is 0) and without protection keys (no
+//! line ProtectionKey). What the address spaces have none of is 0: memory that is merged (KSM), lazily
+//! freed, locked, swapped out or in huge pages. In status, VmHWM is missing, as nobody keeps it.
 //!
 //! # A cached map
 //!
@@ -117,7 +138,7 @@
 #![cfg_attr(feature = "serde", doc = "```")]
 #![cfg_attr(not(feature = "serde"), doc = "```ignore")]
 //! use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
-//! use vmaple_proc::Maps;
+//! use vmaple_proc::{Maps, Smaps};
 //!
 //! let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
 //! let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
@@ -126,6 +147,10 @@
 //! let json = serde_json::to_value(maps.next_record()?)?;
 //! assert_eq!(json["start"], 0x10000);
 //! assert_eq!(json["perms"], "r--p");
+//!
+//! let json = serde_json::to_value(Smaps::open(&mm)?.next_record()?)?;
+//! assert_eq!(json["vma"]["end"], 0x13000);
+//! assert_eq!((&json["flags"], &json["counts"]["rss"]), (&"rd mr mw me".into(), &0.into()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -133,7 +158,8 @@
 //!
 //! The kernel lets those read who may trace the process (`ptrace_may_access()`), and knows which process a PID means. This crate
 //! knows neither processes nor users: who has a reference to an address space may read it. Whoever serves its text to others
-//! has to check, at each open as the kernel does, and keep the reference of the process that was meant.
+//! has to check, at each open as the kernel does, and keep the reference of the process that was meant. Who may see which frame holds
+//! a page is a choice at the open of [`Pagemap`].
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -142,12 +168,28 @@ extern crate alloc;
 
 mod line;
 mod maps;
+mod name_buffer;
+mod pagemap;
 mod query;
 mod record;
+mod seq_file;
+mod smaps;
+mod smaps_record;
+mod smaps_rollup;
 mod source;
+mod statm;
+mod status;
+mod text;
+mod vm_flags;
 
-pub use line::TooShort;
 pub use maps::Maps;
+pub use pagemap::Pagemap;
 pub use query::QueryFlags;
 pub use record::{Name, Perms, VmaRecord};
-pub use source::Source;
+pub use smaps::Smaps;
+pub use smaps_record::SmapsRecord;
+pub use smaps_rollup::{RollupRecord, SmapsRollup};
+pub use source::{PageSource, SnapshotWithPages, Source};
+pub use statm::{Statm, StatmRecord};
+pub use status::{Status, StatusRecord};
+pub use text::TooShort;

@@ -2,30 +2,14 @@
 //!
 //! Source: `show_map_vma()` in Linux's fs/proc/task_mmu.c.
 
-use core::fmt;
-
 use crate::record::VmaRecord;
+use crate::text::TooShort;
 
 /// Where names begin, on 64 bits: `seq_setwidth(m, 25 + sizeof(void *) * 6 - 1)`, and a space.
 const NAME_COLUMN: usize = 73;
 /// The longest text before a name: three numbers of 16 digits, two of 8, one of 20, four letters, eight signs; and what is written
 /// behind a number's last digit, to be overwritten.
 const PREFIX: usize = 3 * 16 + 2 * 8 + 20 + 4 + 8 + 8;
-
-/// There is no room for a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooShort {
-    /// The bytes that it takes.
-    pub needed: usize,
-}
-
-impl fmt::Display for TooShort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the line needs {} bytes", self.needed)
-    }
-}
-
-impl core::error::Error for TooShort {}
 
 impl VmaRecord<'_> {
     /// Writes the record's line of maps, newline included, at the beginning of `to`, and returns its length in bytes.

@@ -1,20 +1,14 @@
-//! An open /proc/PID/maps: the cursor, and seq_file's buffer.
+//! An open /proc/PID/maps.
 
-use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Range;
 
-use vmaple_mm::{Errno, Error, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, VmaRead, VmaStore};
+use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, VmaRead, VmaStore};
 
-use crate::line::TooShort;
+use crate::name_buffer::NameBuffer;
 use crate::query::QueryFlags;
 use crate::record::VmaRecord;
-use crate::source::Source;
-
-/// seq_file's page. A line fits if it leaves a byte, which is how seq_file tells a full buffer from one that was too small.
-const PAGE: usize = 4096;
-/// Behind the last VMA: no VMA ends above it, so nothing is found any more.
-const END: u64 = u64::MAX;
+use crate::seq_file::{GONE, SeqFile};
+use crate::source::{END, Source};
 
 /// An open /proc/PID/maps, with its place in it.
 ///
@@ -23,22 +17,16 @@ const END: u64 = u64::MAX;
 /// about one address ([`query`](Self::query)) leave the cursor where it is.
 ///
 /// What a concurrent reader may see: [the contract](crate#what-a-reader-may-see).
-///
-/// # Invariants
-/// `unread` lies within `buffer`.
 pub struct Maps<R = MmReader<MapleStore>> {
     source: R,
     /// What is below has been shown.
     cursor: u64,
-    /// Lines of one instant; as long as it may become full.
-    buffer: Vec<u8>,
-    /// What of it has not been read.
-    unread: Range<usize>,
-    /// The text in the name of the record that was found last.
-    pub(crate) name: Vec<u8>,
+    /// Lines of one instant.
+    seq: SeqFile,
+    pub(crate) name: NameBuffer,
 }
 
-impl<S: VmaStore> Maps<MmReader<S>> {
+impl<S: VmaStore, M: Machine> Maps<MmReader<S, M>> {
     /// Opens the maps of an address space, which lives on or ends as if nobody had it open.
     ///
     /// Nobody is asked for permission: see [the crate](crate#who-may-read).
@@ -56,12 +44,12 @@ impl<S: VmaStore> Maps<MmReader<S>> {
     /// assert_eq!(maps.read(&mut [0; 100]).unwrap_err().errno, Errno::ESRCH);
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
-    pub fn open(mm: &MmRef<S>) -> Result<Self, Error> {
+    pub fn open(mm: &MmRef<S, M>) -> Result<Self, Error> {
         Self::of(mm.reader()?)
     }
 }
 
-impl<S: SnapshotStore> Maps<MmSnapshot<S>> {
+impl<S: SnapshotStore, M: Machine> Maps<MmSnapshot<S, M>> {
     /// Opens the maps of an address space as they are now: all that is read is of this one instant, whatever happens meanwhile
     /// and even when the address space is gone. What is mapped now stays in memory while it is open.
     ///
@@ -83,23 +71,19 @@ impl<S: SnapshotStore> Maps<MmSnapshot<S>> {
     /// assert_eq!(&buffer[..length], b"00010000-00013000 r--p 00000000 00:00 0 \n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn snapshot(mm: &MmRef<S>) -> Result<Self, Error> {
+    pub fn snapshot(mm: &MmRef<S, M>) -> Result<Self, Error> {
         Self::of(mm.snapshot()?)
     }
 }
 
 impl<R: Source> Maps<R> {
     fn of(source: R) -> Result<Self, Error> {
-        let mut maps = Self {
+        Ok(Self {
             source,
             cursor: 0,
-            buffer: Vec::new(),
-            unread: 0..0,
-            name: Vec::new(),
-        };
-        grow(&mut maps.buffer, PAGE)?;
-        // INVARIANT: nothing is unread.
-        Ok(maps)
+            seq: SeqFile::new()?,
+            name: NameBuffer::new(),
+        })
     }
 
     /// Copies text into `to` and returns how many bytes: what was left of the last buffer, or else from a new one, which is
@@ -130,17 +114,10 @@ impl<R: Source> Maps<R> {
     ///
     /// Source: `seq_read_iter()`, `m_start()` and `m_next()` of Linux.
     pub fn read(&mut self, to: &mut [u8]) -> Result<usize, Error> {
-        if to.is_empty() {
-            return Ok(0);
-        }
-        if self.unread.is_empty() {
-            self.fill()?;
-        }
-        let text = &self.buffer[self.unread.clone()];
-        let length = text.len().min(to.len());
-        to[..length].copy_from_slice(&text[..length]);
-        self.unread.start += length;
-        Ok(length)
+        let Self {
+            source, cursor, seq, ..
+        } = self;
+        seq.read(to, |seq| render(source, cursor, seq))
     }
 
     /// The next VMA, whole, with the address from which it is new to this scan; nothing at the end. Text that was rendered and
@@ -175,7 +152,7 @@ impl<R: Source> Maps<R> {
         }
         let record = self.find(from, QueryFlags::COVERING_OR_NEXT_VMA, from)?;
         self.cursor = record.map_or(END, |record| record.end);
-        Ok(record.map(|record| record.over(&self.name)))
+        Ok(record.map(|record| self.name.give(&record)))
     }
 
     /// Begins a new scan at the lowest address, as lseek(2) to 0 does; what [the contract](crate#what-a-reader-may-see) says
@@ -196,38 +173,7 @@ impl<R: Source> Maps<R> {
     /// ```
     pub fn rewind(&mut self) {
         self.cursor = 0;
-        self.unread = 0..0;
-    }
-
-    /// Renders lines until the buffer is full or none is left.
-    fn fill(&mut self) -> Result<(), Error> {
-        // A line that is longer than the buffer has it grow, outside of the section, and is looked for again.
-        while let Some(needed) = self.render()? {
-            grow(&mut self.buffer, (needed + 1).next_power_of_two())?;
-        }
-        Ok(())
-    }
-
-    /// Renders in one section; returns the length of the first line if there is no room for it.
-    fn render(&mut self) -> Result<Option<usize>, Error> {
-        self.unread = 0..0;
-        if self.cursor == END {
-            return Ok(None);
-        }
-        let section = self.source.section().ok_or(GONE)?;
-        let room = self.buffer.len() - 1;
-        for vma in section.iter_from(self.cursor) {
-            let record = VmaRecord::new(vma, self.cursor);
-            match record.write_line(&mut self.buffer[self.unread.end..room]) {
-                // INVARIANT: the line lies within the buffer.
-                Ok(length) => self.unread.end += length,
-                Err(TooShort { needed }) if self.unread.is_empty() => return Ok(Some(needed)),
-                Err(_) => return Ok(None),
-            }
-            self.cursor = record.end;
-        }
-        self.cursor = END;
-        Ok(None)
+        self.seq.clear();
     }
 
     /// The first record that answers the question, found in one section, for a scan that has come to `cursor`. The text of its
@@ -239,47 +185,44 @@ impl<R: Source> Maps<R> {
         cursor: u64,
     ) -> Result<Option<VmaRecord<'static>>, Error> {
         loop {
-            self.name.clear();
             let section = self.source.section().ok_or(GONE)?;
             let Some(vma) = flags.find(&section, addr) else {
                 return Ok(None);
             };
-            let record = VmaRecord::new(vma, cursor);
-            let text = record.name.text();
-            if text.len() <= self.name.capacity() {
-                self.name.extend_from_slice(text);
-                return Ok(Some(record.over(&[])));
+            match self.name.take(&VmaRecord::new(vma, cursor)) {
+                Ok(record) => return Ok(Some(record)),
+                Err(too_long) => {
+                    // As for lines: outside of the section, and then looked for again.
+                    drop(section);
+                    self.name.grow(too_long)?;
+                }
             }
-            // As for lines.
-            let needed = text.len().next_power_of_two();
-            drop(section);
-            self.name.try_reserve_exact(needed).map_err(|_| NO_MEMORY)?;
         }
     }
 }
 
-const GONE: Error = Error {
-    errno: Errno::ESRCH,
-    why: "the address space is gone",
-};
-
-/// Makes a buffer so many bytes long, or leaves it as it is.
-fn grow(buffer: &mut Vec<u8>, size: usize) -> Result<(), Error> {
-    buffer.try_reserve_exact(size - buffer.len()).map_err(|_| NO_MEMORY)?;
-    buffer.resize(size, 0);
+/// Renders lines of one section until the buffer is full or none is left.
+fn render<R: Source>(source: &R, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
+    if *cursor == END {
+        return Ok(());
+    }
+    let section = source.section().ok_or(GONE)?;
+    for vma in section.iter_from(*cursor) {
+        let record = VmaRecord::new(vma, *cursor);
+        if !seq.add(|to| record.write_line(to)) {
+            return Ok(());
+        }
+        *cursor = record.end;
+    }
+    *cursor = END;
     Ok(())
 }
-
-const NO_MEMORY: Error = Error {
-    errno: Errno::ENOMEM,
-    why: "no memory for the buffer of an open maps file",
-};
 
 impl<R> fmt::Debug for Maps<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Maps")
             .field("cursor", &self.cursor)
-            .field("unread", &self.unread.len())
+            .field("unread", &self.seq.unread())
             .finish_non_exhaustive()
     }
 }

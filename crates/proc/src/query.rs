@@ -86,6 +86,6 @@ impl<R: Source> Maps<R> {
             errno: Errno::ENOENT,
             why: "no mapping is as the query asks",
         })?;
-        Ok(record.over(&self.name))
+        Ok(self.name.give(&record))
     }
 }

@@ -1,6 +1,14 @@
-//! What a reader of maps reads: an address space as it is, or one instant of it.
+//! What readers of the files read: an address space as it is, or one instant of it.
 
-use vmaple_mm::{MmReader, MmSnapshot, SnapshotStore, VmaRead, VmaStore};
+use core::ops::Range;
+
+use vmaple_mm::pgtable::{CountBy, PageCounts};
+use vmaple_mm::{
+    Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, Soft, Vma, VmaRead, VmaState, VmaStore,
+};
+
+/// Behind the last VMA: no VMA ends above it, so nothing is found any more.
+pub(crate) const END: u64 = u64::MAX;
 
 /// What a [`Maps`](crate::Maps) reads.
 pub trait Source {
@@ -13,8 +21,19 @@ pub trait Source {
     fn section(&self) -> Option<Self::Section<'_>>;
 }
 
+/// What a [`Smaps`](crate::Smaps) reads.
+pub trait PageSource: Source {
+    /// Between two records: where readers hold nothing that others wait for, a newer section; else the same. Nothing if the
+    /// address space is gone.
+    fn renew<'s>(&'s self, section: Self::Section<'s>) -> Option<Self::Section<'s>>;
+
+    /// Adds up the pages of a VMA in `range`, and says whether all of them are its own: it was live all the while, and what had been
+    /// mapped there before was gone.
+    fn count(&self, vma: &Vma, range: Range<u64>, by: CountBy) -> (PageCounts, bool);
+}
+
 /// The address space as it is: each section has the state of the moment when it begins.
-impl<S: VmaStore> Source for MmReader<S> {
+impl<S: VmaStore, M: Machine> Source for MmReader<S, M> {
     type Section<'s>
         = S::Section<'s>
     where
@@ -26,8 +45,23 @@ impl<S: VmaStore> Source for MmReader<S> {
     }
 }
 
+impl<S: VmaStore, M: Machine> PageSource for MmReader<S, M> {
+    fn renew<'s>(&'s self, section: Self::Section<'s>) -> Option<Self::Section<'s>> {
+        self.renew(section)
+    }
+
+    /// All that is mapped there is counted, pages of the mapping before it or after it too.
+    fn count(&self, vma: &Vma, range: Range<u64>, by: CountBy) -> (PageCounts, bool) {
+        let mut counts = PageCounts::default();
+        let was_pending = self.mm().is_pending(&range);
+        self.walker().count(range, by, &mut counts);
+        // The pages are looked at by Acquire loads, so the state comes after.
+        (counts, !was_pending && vma.state() == VmaState::Live)
+    }
+}
+
 /// One instant: all sections have the same state, and it stays when the address space is gone.
-impl<S: SnapshotStore> Source for MmSnapshot<S> {
+impl<S: SnapshotStore, M: Machine> Source for MmSnapshot<S, M> {
     type Section<'s>
         = &'s Self
     where
@@ -36,5 +70,45 @@ impl<S: SnapshotStore> Source for MmSnapshot<S> {
     #[inline]
     fn section(&self) -> Option<Self::Section<'_>> {
         Some(self)
+    }
+}
+
+/// The mappings of one instant, with the pages of now.
+pub struct SnapshotWithPages<S: SnapshotStore = MapleStore, M: Machine = Soft> {
+    snapshot: MmSnapshot<S, M>,
+    reader: MmReader<S, M>,
+}
+
+impl<S: SnapshotStore, M: Machine> SnapshotWithPages<S, M> {
+    pub(crate) fn new(mm: &MmRef<S, M>) -> Result<Self, Error> {
+        Ok(Self {
+            snapshot: mm.snapshot()?,
+            reader: mm.reader()?,
+        })
+    }
+}
+
+impl<S: SnapshotStore, M: Machine> Source for SnapshotWithPages<S, M> {
+    type Section<'s>
+        = &'s MmSnapshot<S, M>
+    where
+        Self: 's;
+
+    fn section(&self) -> Option<Self::Section<'_>> {
+        Some(&self.snapshot)
+    }
+}
+
+impl<S: SnapshotStore, M: Machine> PageSource for SnapshotWithPages<S, M> {
+    fn renew<'s>(&'s self, section: Self::Section<'s>) -> Option<Self::Section<'s>> {
+        Some(section)
+    }
+
+    /// Nothing, if some may be another's.
+    fn count(&self, vma: &Vma, range: Range<u64>, by: CountBy) -> (PageCounts, bool) {
+        match self.reader.count(vma, range, by) {
+            (counts, true) => (counts, true),
+            _ => (PageCounts::default(), false),
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 mod history;
 mod line;
+mod smaps_text;
 mod workload;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use history::check::{Broken, check};
 use history::scan::{Scan, Seen};
 use history::{Clock, History, Piece, Recorder, padded};
 use parking_lot::Mutex; // ThreadSanitizer sees it: the standard library's is not rebuilt
-use vmaple_mm::{MapleStore, RbStore, VmaStore};
+use vmaple_mm::{MapleStore, RbStore, VmaLockStore, VmaStore};
 use vmaple_proc::Maps;
 use workload::{BASE, Change, Workload};
 
@@ -37,8 +38,25 @@ fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
+/// A store, and whether all lines of a buffer are of one instant.
+trait Design: VmaStore {
+    const IS_A_BUFFER_ONE_INSTANT: bool;
+}
+
+impl Design for MapleStore {
+    const IS_A_BUFFER_ONE_INSTANT: bool = true;
+}
+
+impl Design for RbStore {
+    const IS_A_BUFFER_ONE_INSTANT: bool = true;
+}
+
+impl Design for VmaLockStore {
+    const IS_A_BUFFER_ONE_INSTANT: bool = false;
+}
+
 /// Two writers, a reader of whole buffers, one of small pieces and one of records; rounds of so many changes, checked after each.
-fn run<S: VmaStore>() {
+fn run<S: Design>() {
     let seed = from_env("VMAPLE_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("VMAPLE_SEED={seed}");
     let end = Instant::now() + Duration::from_secs(from_env("VMAPLE_CONTRACT_SECONDS").unwrap_or(3));
@@ -62,7 +80,7 @@ fn run<S: VmaStore>() {
     println!("{tally:?}");
 }
 
-fn one_round<S: VmaStore>(seed: u64) -> (History, Vec<Scan>) {
+fn one_round<S: Design>(seed: u64) -> (History, Vec<Scan>) {
     let workload = Workload::<S>::new();
     let clock = Clock::default();
     let recorder = Mutex::new(Recorder::new(&workload.mm, &clock, BASE));
@@ -83,7 +101,7 @@ fn one_round<S: VmaStore>(seed: u64) -> (History, Vec<Scan>) {
                             std::thread::yield_now();
                         }
                     };
-                    let scan = match kind {
+                    let mut scan = match kind {
                         0 => Scan::buffers(&mut maps, clock, between),
                         1 => Scan::records(&mut maps, clock, between),
                         _ => Scan::text(&mut maps, clock, || {
@@ -92,6 +110,9 @@ fn one_round<S: VmaStore>(seed: u64) -> (History, Vec<Scan>) {
                             fastrand::usize(1..=most)
                         }),
                     };
+                    if kind == 0 && !S::IS_A_BUFFER_ONE_INSTANT {
+                        scan.instants.clear();
+                    }
                     // As many as can be checked.
                     if scans.len() < 300 {
                         scans.push(scan);
@@ -125,6 +146,11 @@ fn readers_of_the_maple_store_see_what_the_contract_says() {
 #[test]
 fn readers_of_the_v5_4_model_see_what_the_contract_says() {
     run::<RbStore>();
+}
+
+#[test]
+fn readers_of_the_v6_17_model_see_what_the_contract_says() {
+    run::<VmaLockStore>();
 }
 
 /// The checker's own test: three VMAs, of which the second is replaced by a larger one in version 1.

@@ -6,14 +6,16 @@
 
 mod history;
 mod line;
+mod signal;
+mod smaps_text;
 mod stop;
 mod workload;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use history::check::check;
 use history::scan::Scan;
-use history::{Clock, IS_READING, Recorder};
+use history::{Clock, Recorder};
 use stop::{Gate, MUTEX_WAITS, Mutex, Point, Stopping, never_stopped, stop_at};
 use vmaple_mm::{MapleStore, MmReader, MmRef};
 use vmaple_proc::Maps;
@@ -103,32 +105,9 @@ fn a_reader_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was() {
     stop_at_each(Point::Begin, |maps, clock| Scan::buffers(maps, clock, || ()), 30_000);
 }
 
-/// What the signal's handler and the writer tell each other: how often a reader was parked, and how often it was let go.
-static PARKED: AtomicU32 = AtomicU32::new(0);
-static RELEASED: AtomicU32 = AtomicU32::new(0);
-static HANDLED: AtomicU32 = AtomicU32::new(0);
-
-/// Parks the thread where it is, if it is inside of the library.
-extern "C" fn park(_: libc::c_int) {
-    if IS_READING.get() {
-        let turn = PARKED.fetch_add(1, Ordering::SeqCst) + 1;
-        while RELEASED.load(Ordering::SeqCst) < turn {
-            let moment = libc::timespec {
-                tv_sec: 0,
-                tv_nsec: 20_000,
-            };
-            // SAFETY: a valid time, and nobody asks for the rest of it.
-            unsafe { libc::nanosleep(&raw const moment, std::ptr::null_mut()) };
-        }
-    }
-    HANDLED.fetch_add(1, Ordering::SeqCst);
-}
-
 #[test]
 fn a_reader_that_stops_anywhere_delays_nobody_and_keeps_what_there_was() {
-    let handler: extern "C" fn(libc::c_int) = park;
-    // SAFETY: the handler calls atomics, a thread-local without a destructor and nanosleep: async-signal-safe.
-    unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
+    signal::install();
     let workload = Workload::<Store>::new();
     let clock = Clock::default();
     let mut recorder = Recorder::new(&workload.mm, &clock, BASE);
@@ -141,8 +120,7 @@ fn a_reader_that_stops_anywhere_delays_nobody_and_keeps_what_there_was() {
         let (thread, its_thread) = std::sync::mpsc::channel();
         let (workload, clock, is_over) = (&workload, &clock, &is_over);
         let reader = scope.spawn(move || {
-            // SAFETY: it has no preconditions.
-            thread.send(unsafe { libc::pthread_self() }).unwrap();
+            thread.send(signal::this_thread()).unwrap();
             let mut maps = Maps::open(&workload.mm).unwrap();
             let mut scans = Vec::new();
             while !is_over.load(Ordering::Relaxed) {
@@ -162,19 +140,11 @@ fn a_reader_that_stops_anywhere_delays_nobody_and_keeps_what_there_was() {
         let mut parked = 0;
         while parked < 200 {
             (0..random.u32(..5_000)).for_each(|_| std::hint::spin_loop());
-            let handled = HANDLED.load(Ordering::SeqCst);
-            // SAFETY: the thread runs until it is told that it is over.
-            assert_eq!(unsafe { libc::pthread_kill(reader_thread, libc::SIGUSR1) }, 0);
-            // It is parked, or was outside of the library.
-            while HANDLED.load(Ordering::SeqCst) == handled {
-                if PARKED.load(Ordering::SeqCst) > parked {
-                    parked += 1;
-                    recorder.change(|| made += make(workload, &mut random, clock.cursor(), 500));
-                    most = most.max(deferred_bytes(&workload.mm));
-                    RELEASED.store(parked, Ordering::SeqCst);
-                }
-                std::thread::yield_now();
-            }
+            let was_parked = signal::interrupt(reader_thread, || {
+                recorder.change(|| made += make(workload, &mut random, clock.cursor(), 500));
+                most = most.max(deferred_bytes(&workload.mm));
+            });
+            parked += u32::from(was_parked);
         }
         is_over.store(true, Ordering::Relaxed);
         scans = reader.join().unwrap();

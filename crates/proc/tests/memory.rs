@@ -8,10 +8,12 @@ use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 use std::io::Read;
 
+use vmaple_mm::pgtable::CountBy;
 use vmaple_mm::{
-    Errno, Error, File, Kref, Layout, Limits, MapFlags, MapleStore, Mm, PAGE_SIZE, Prot, RbStore, VirtAddr, VmaStore,
+    Advice, Errno, Error, File, Kref, Layout, Limits, MapFlags, MapleStore, Mm, PAGE_SIZE, Prot, RbStore, VirtAddr,
+    VmaStore,
 };
-use vmaple_proc::{Maps, QueryFlags};
+use vmaple_proc::{Maps, Name, Pagemap, QueryFlags, Smaps, SmapsRollup, Statm, Status};
 
 thread_local! {
     /// Allocations of this thread that succeed before all others fail; negative: all succeed.
@@ -180,6 +182,11 @@ fn calls_fail_well<S: VmaStore>() {
     });
     fail_each::<S, _>("new", |_| Mm::<S>::new(Layout::default(), Limits::default()));
     fail_each::<S, _>("open", |mm| Maps::open(mm));
+    fail_each::<S, _>("open smaps", |mm| Smaps::open(mm));
+    fail_each::<S, _>("open smaps_rollup", |mm| SmapsRollup::open(mm, CountBy::Walk));
+    fail_each::<S, _>("open pagemap", |mm| Pagemap::open(mm));
+    fail_each::<S, _>("open statm", |mm| Statm::open(mm));
+    fail_each::<S, _>("open status", |mm| Status::open(mm));
     // Sixteen readers have a place together.
     fail_each::<S, _>("many open", |mm| {
         (0..20).map(|_| Maps::open(mm)).try_for_each(|maps| maps.map(drop))
@@ -191,6 +198,7 @@ fn a_call_that_fails_for_want_of_memory_changes_nothing() {
     calls_fail_well::<MapleStore>();
     calls_fail_well::<RbStore>();
     fail_each::<MapleStore, _>("snapshot", |mm| Maps::snapshot(mm));
+    fail_each::<MapleStore, _>("snapshot of smaps", |mm| Smaps::snapshot(mm));
 }
 
 #[test]
@@ -216,6 +224,16 @@ fn a_reader_without_memory_for_a_long_line_tries_again() {
         maps.read_to_end(&mut read).unwrap();
         assert!(read == whole);
     }
+    let mut smaps = Smaps::open(&mm).unwrap();
+    let mut buffer = [0; 4096];
+    for _ in 0..3 {
+        let refused = with_allocations(0, || [smaps.next_record().map(drop), smaps.read(&mut buffer).map(drop)]);
+        assert!(refused.iter().all(|result| result.unwrap_err().errno == Errno::ENOMEM));
+    }
+    assert_eq!(
+        smaps.next_record().unwrap().unwrap().vma.name,
+        Name::Path(&[b'x'; 9000])
+    );
 }
 
 #[test]
@@ -238,6 +256,10 @@ fn what_is_warm_neither_allocates_nor_frees() {
     fn check<S: VmaStore>() {
         let mm = space::<S>(2_000);
         let mut maps = Maps::open(&mm).unwrap();
+        let (mut smaps, mut statm) = (Smaps::open(&mm).unwrap(), Statm::open(&mm).unwrap());
+        let mut rollups = [CountBy::Walk, CountBy::Counters].map(|by| SmapsRollup::open(&mm, by).unwrap());
+        let (mut status, mut pagemap) = (Status::open(&mm).unwrap(), Pagemap::open(&mm).unwrap());
+        let thread = mm.thread().unwrap();
         let mut buffer = vec![0; 128 << 10];
         let mut random = fastrand::Rng::with_seed(1);
         let mut turn = |rounds: usize| {
@@ -252,6 +274,28 @@ fn what_is_warm_neither_allocates_nor_frees() {
                 maps.query(at(page).0, QueryFlags::empty()).unwrap();
                 if maps.next_record().unwrap().is_none() {
                     maps.rewind();
+                }
+                // Tables come and go with the pages of the heap, and with those of what is mapped far away.
+                thread.write(VirtAddr(start), &[1]).unwrap();
+                let far = VirtAddr(start + (1 << 30) + random.u64(..3) * (1 << 21));
+                mm.mmap(far, PAGE_SIZE, RW, ANONYMOUS, None, 0).unwrap();
+                thread.write(far, &[1]).unwrap();
+                thread.madvise(VirtAddr(start), PAGE_SIZE, Advice::DontNeed).unwrap();
+                smaps.read(&mut buffer).unwrap();
+                if smaps.next_record().unwrap().is_none() {
+                    smaps.rewind();
+                }
+                pagemap.read_at(far.0 / PAGE_SIZE * 8, &mut buffer[..800]).unwrap();
+                mm.munmap(far, PAGE_SIZE).unwrap();
+                if random.u32(..500) == 0 {
+                    let [walk, add] = &mut rollups;
+                    let files: [&mut dyn Read; 4] = [walk, add, &mut statm, &mut status];
+                    for file in files {
+                        assert!(file.read(&mut buffer).unwrap() > 0);
+                    }
+                    rollups.iter_mut().for_each(SmapsRollup::rewind);
+                    statm.rewind();
+                    status.rewind();
                 }
             }
         };

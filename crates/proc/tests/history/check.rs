@@ -48,7 +48,7 @@ pub(crate) fn check(history: &History, scan: &Scan) -> Result<(), Broken> {
 }
 
 /// The VMAs of which a line may be the part that begins at the cursor.
-fn lives<'h>(history: &'h History, seen: &Seen, cursor: u64) -> impl Iterator<Item = &'h Life> {
+pub(super) fn lives<'h>(history: &'h History, seen: &Seen, cursor: u64) -> impl Iterator<Item = &'h Life> {
     let (part, whole) = (seen.part, seen.whole);
     let lives = history.by_end.get(&part.end).into_iter().flatten();
     lives

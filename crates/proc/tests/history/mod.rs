@@ -4,13 +4,16 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 pub(crate) mod check;
+pub(crate) mod pages;
 pub(crate) mod scan;
+pub(crate) mod smaps_scan;
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use vmaple_mm::{Mm, MmReader, PAGE_SHIFT, PAGE_SIZE, Role, VmFlags, Vma, VmaRead, VmaStore};
+use pages::PageLog;
+use vmaple_mm::{Machine, Mm, MmReader, PAGE_SHIFT, PAGE_SIZE, Role, Soft, VmFlags, Vma, VmaRead, VmaStore};
 
 /// A VMA, or what was shown of one.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -196,19 +199,22 @@ impl History {
 }
 
 /// The writers' log. Whoever changes the address space does it through this, so that the log has the order of publication.
-pub(crate) struct Recorder<'a, S: VmaStore> {
-    reader: MmReader<S>,
+pub(crate) struct Recorder<'a, S: VmaStore, M: Machine = Soft> {
+    reader: MmReader<S, M>,
     clock: &'a Clock,
     pub(crate) history: History,
+    /// Which pages there were in the end of each version.
+    pub(crate) pages: PageLog,
 }
 
-impl<'a, S: VmaStore> Recorder<'a, S> {
+impl<'a, S: VmaStore, M: Machine> Recorder<'a, S, M> {
     /// Begins with the address space as it is, which has nothing below `base`.
-    pub(crate) fn new(mm: &Mm<S>, clock: &'a Clock, base: u64) -> Self {
+    pub(crate) fn new(mm: &Mm<S, M>, clock: &'a Clock, base: u64) -> Self {
         let mut recorder = Self {
             reader: mm.reader().unwrap(),
             clock,
             history: History::new(base),
+            pages: PageLog::new(base),
         };
         recorder.log();
         recorder
@@ -216,13 +222,24 @@ impl<'a, S: VmaStore> Recorder<'a, S> {
 
     /// Makes a change of the address space, of one publication.
     pub(crate) fn change(&mut self, change: impl FnOnce()) {
+        self.change_all(|_| change());
+    }
+
+    /// Makes a change of many, of which no reader sees the mappings in between.
+    pub(crate) fn change_all(&mut self, change: impl FnOnce(&mut Self)) {
         self.clock.begun.fetch_add(1, Ordering::SeqCst);
-        change();
+        change(self);
         self.log();
         self.clock.done.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Notes which pages there are in the middle of a change that is made of several.
+    pub(crate) fn note_pages(&mut self) {
+        self.pages.note(self.reader.walker());
+    }
+
     fn log(&mut self) {
+        self.pages.push(self.reader.walker());
         let section = self.reader.read_lock().unwrap();
         self.history.push(section.iter_from(0).map(Piece::of));
     }

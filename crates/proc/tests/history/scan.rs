@@ -122,7 +122,7 @@ impl Scan {
 }
 
 impl Clock {
-    fn meet_at(&self, seen: &[Seen]) {
+    pub(super) fn meet_at(&self, seen: &[Seen]) {
         let cursor = seen.last().map_or(0, |seen| seen.part.end);
         self.cursor.store(cursor, Ordering::Relaxed);
     }

@@ -1,24 +1,32 @@
-//! A process that does the system calls it is told to, and nothing else.
+//! A process that does the system calls and accesses that it is told to, and nothing else.
 
 use std::ffi::c_long;
-use std::fs::File;
-use std::io::{Error, Read, Seek, Write};
-use std::ops::Range;
+use std::io::{Error, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The number of a system call and its arguments.
-type Request = [u64; 7];
+use super::access::{self, Access};
+use super::proc_files::ProcFiles;
+use super::refused::Refused;
 
-/// A forked process that waits for system calls to do. Killed and reaped when this is dropped.
+/// The number of a system call and its arguments; or [`ACCESS`] more than that of an access.
+type Request = [u64; 7];
+const ACCESS: u64 = 1 << 32;
+
+/// What came of it, as below, and two values.
+type Reply = [u64; 3];
+const DONE: u64 = 0;
+const ERRNO: u64 = 1;
+const SEGV: u64 = 2;
+
+/// A forked process that waits for what it is to do. Killed and reaped when this is dropped.
 pub(crate) struct Child {
     pid: libc::pid_t,
     socket: UnixStream,
     /// The number of the child's end of it.
     theirs: RawFd,
-    maps: File,
-    statm: File,
+    pub(crate) files: ProcFiles,
 }
 
 impl Child {
@@ -33,13 +41,11 @@ impl Child {
             serve(theirs.as_raw_fd(), parent);
         }
         assert!(pid > 0, "fork: {}", Error::last_os_error());
-        let open = |name| File::open(format!("/proc/{pid}/{name}")).unwrap();
         Self {
             pid,
             socket,
             theirs: theirs.as_raw_fd(),
-            maps: open("maps"),
-            statm: open("statm"),
+            files: ProcFiles::open(pid),
         }
     }
 
@@ -49,21 +55,30 @@ impl Child {
 
     /// Has the child do a system call. Its result, or the number of the error.
     pub(crate) fn call(&mut self, number: c_long, arguments: &[u64]) -> Result<u64, i32> {
-        self.request(number, arguments);
+        self.request(number as u64, arguments);
+        self.result().map_err(|refused| match refused {
+            Refused::Errno(errno) => errno,
+            Refused::Segv { .. } => panic!("a system call: {refused}"),
+        })
+    }
+
+    /// Has the child access `count` bytes of its memory; for [`Access::CompareExchange`] the word is to be `count`.
+    pub(crate) fn access(&mut self, access: Access, addr: u64, count: u64, value: u64) -> Result<u64, Refused> {
+        self.request(ACCESS + access as u64, &[addr, count, value]);
         self.result()
     }
 
     /// Puts words into the child's copy of memory that it does not use.
     pub(crate) fn store(&mut self, addr: u64, words: &[u64]) {
         let length = size_of_val(words) as u64;
-        self.request(libc::SYS_read, &[self.theirs as u64, addr, length]);
+        self.request(libc::SYS_read as u64, &[self.theirs as u64, addr, length]);
         self.send(words);
         assert_eq!(self.result(), Ok(length));
     }
 
-    fn request(&mut self, number: c_long, arguments: &[u64]) {
+    fn request(&mut self, number: u64, arguments: &[u64]) {
         let mut request: Request = [0; 7];
-        request[0] = number as u64;
+        request[0] = number;
         request[1..=arguments.len()].copy_from_slice(arguments);
         self.send(&request);
     }
@@ -73,15 +88,17 @@ impl Child {
         self.socket.write_all(&bytes).expect("the child is gone");
     }
 
-    fn result(&mut self) -> Result<u64, i32> {
-        let mut reply = [0; 8];
+    fn result(&mut self) -> Result<u64, Refused> {
+        let mut reply = [0; size_of::<Reply>()];
         self.socket.read_exact(&mut reply).expect("the child is gone");
-        let value = i64::from_ne_bytes(reply);
-        // How the kernel itself tells errors from results.
-        if (-4095..0).contains(&value) {
-            Err(-value as i32)
-        } else {
-            Ok(value as u64)
+        let word = |at: usize| u64::from_ne_bytes(*reply[8 * at..].first_chunk().unwrap());
+        match word(0) {
+            DONE => Ok(word(1)),
+            ERRNO => Err(Refused::Errno(word(1) as i32)),
+            _ => Err(Refused::Segv {
+                code: word(1) as i32,
+                addr: word(2),
+            }),
         }
     }
 
@@ -95,40 +112,6 @@ impl Child {
         let done = unsafe { libc::prlimit(self.pid, resource, &raw const limit, std::ptr::null_mut()) };
         assert_eq!(done, 0, "prlimit: {}", Error::last_os_error());
     }
-
-    /// The text of the child's maps, up to at least the first mapping that begins at `until` or above.
-    pub(crate) fn maps(&mut self, until: u64, text: &mut Vec<u8>) {
-        text.clear();
-        self.maps.rewind().unwrap();
-        loop {
-            let begin = text.len();
-            text.resize(begin + 8192, 0);
-            let read = self.maps.read(&mut text[begin..]).unwrap();
-            text.truncate(begin + read);
-            let last = text
-                .strip_suffix(b"\n")
-                .and_then(|text| text.rsplit(|&byte| byte == b'\n').next());
-            if read == 0 || last.is_some_and(|line| range(line).start >= until) {
-                return;
-            }
-        }
-    }
-
-    /// Pages of address space.
-    pub(crate) fn total_vm(&mut self) -> u64 {
-        let mut text = [0; 256];
-        self.statm.rewind().unwrap();
-        let length = self.statm.read(&mut text).unwrap();
-        let text = std::str::from_utf8(&text[..length]).unwrap();
-        text.split(' ').next().unwrap().parse().unwrap()
-    }
-
-    /// Bytes of private writable memory that is no stack.
-    pub(crate) fn data_vm(&self) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
-        line.trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
-    }
 }
 
 impl Drop for Child {
@@ -140,20 +123,16 @@ impl Drop for Child {
     }
 }
 
-/// The addresses of a line of maps.
-pub(crate) fn range(line: &[u8]) -> Range<u64> {
-    let addresses = line.split(|&byte| byte == b' ').next().unwrap();
-    let (start, end) = std::str::from_utf8(addresses).unwrap().split_once('-').unwrap();
-    let hex = |text| u64::from_str_radix(text, 16).unwrap();
-    hex(start)..hex(end)
-}
-
 /// What the child does until it is killed: no allocation, no lock, no panic.
 fn serve(socket: RawFd, parent: u32) -> ! {
     // SAFETY: no argument is a pointer.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     // SAFETY: has no arguments.
     let is_orphan = unsafe { libc::getppid() } as u32 != parent;
+    // SAFETY: no argument is a pointer. For this process, even if a mapping wanted some, no huge pages.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    // SAFETY: this process accesses memory where it is told to, and needs no other handler.
+    unsafe { access::survive() };
     let mut request: Request = [0; 7];
     loop {
         // SAFETY: the buffer is as long as is said, and any bytes are a value of it.
@@ -163,14 +142,21 @@ fn serve(socket: RawFd, parent: u32) -> ! {
             break;
         }
         let [number, a, b, c, d, e, f] = request;
-        // SAFETY: the parent asks for calls that change addresses which nothing here uses.
-        let result = unsafe { libc::syscall(number as c_long, a, b, c, d, e, f) };
-        let reply = match result {
-            -1 => -c_long::from(Error::last_os_error().raw_os_error().unwrap_or(0)),
-            result => result,
+        let reply: Reply = if number < ACCESS {
+            // SAFETY: the parent asks for calls that change addresses which nothing here uses.
+            match unsafe { libc::syscall(number as c_long, a, b, c, d, e, f) } {
+                -1 => [ERRNO, Error::last_os_error().raw_os_error().unwrap_or(0) as u64, 0],
+                result => [DONE, result as u64, 0],
+            }
+        } else {
+            // SAFETY: the same addresses, and the parent keeps to `access::MOST`.
+            match unsafe { access::access(number - ACCESS, a, b, c) } {
+                Ok(result) => [DONE, result, 0],
+                Err((code, at)) => [SEGV, code, at],
+            }
         };
         // SAFETY: the buffer is as long as is said.
-        unsafe { libc::write(socket, (&raw const reply).cast(), size_of_val(&reply)) };
+        unsafe { libc::write(socket, reply.as_ptr().cast(), size_of::<Reply>()) };
     }
     // SAFETY: ends the process without what the parent has registered for its own end.
     unsafe { libc::_exit(1) }

@@ -4,20 +4,28 @@ use std::ffi::CStr;
 use std::ops::Range;
 
 use fastrand::Rng;
+use vmaple_mm::Advice;
 
+use super::access::MOST;
 use super::op::Op;
 use super::pair::Pair;
 use super::window::PAGE;
 
 const HUGE_PAGE: u64 = 2 << 20;
+/// Pages of a crowd.
+const CROWD: u64 = 6;
 const NAMES: [Option<&CStr>; 4] = [None, Some(c"a"), Some(c"b"), Some(c"[bad]")];
 
+const READ: u32 = 1;
+const EXEC: u32 = 4;
 const SHARED: u32 = 1;
 const PRIVATE: u32 = 2;
 const SHARED_VALIDATE: u32 = 3;
 const FIXED: u32 = 0x10;
 const ANONYMOUS: u32 = 0x20;
 const GROWSDOWN: u32 = 0x100;
+const POPULATE: u32 = 0x8000;
+const NONBLOCK: u32 = 0x1_0000;
 const NORESERVE: u32 = 0x4000;
 const STACK: u32 = 0x2_0000;
 const FIXED_NOREPLACE: u32 = 0x10_0000;
@@ -25,12 +33,20 @@ const FIXED_NOREPLACE: u32 = 0x10_0000;
 pub(crate) struct Generator {
     rng: Rng,
     window: Range<u64>,
-    /// Where mappings begin and end.
+    mapped: Vec<Range<u64>>,
+    /// Where these begin and end.
     edges: Vec<u64>,
     has_names: bool,
     /// Without huge pages MAP_STACK is ignored, which the model does not do.
     has_huge_pages: bool,
-    /// How many of a hundred mappings grow down, and are of files: runs with many of a kind reach other states.
+    /// With protection keys what can be executed only cannot be read.
+    has_protection_keys: bool,
+    /// All on a few pages that are written: whether two mappings become one depends on who wrote to which of their neighbours
+    /// first.
+    is_crowded: bool,
+    /// How many of a hundred calls touch memory, how many mappings grow down, and are of files: runs with many of a kind reach
+    /// other states.
+    touch_percent: u32,
     growsdown_percent: u32,
     file_percent: u32,
 }
@@ -40,9 +56,13 @@ impl Generator {
         let mut rng = Rng::with_seed(seed);
         Self {
             window: pair.window.clone(),
+            mapped: Vec::new(),
             edges: Vec::new(),
             has_names,
             has_huge_pages: std::fs::exists("/sys/kernel/mm/transparent_hugepage").unwrap(),
+            has_protection_keys: std::fs::read_to_string("/proc/cpuinfo").unwrap().contains(" ospke"),
+            is_crowded: rng.u32(..4) == 0,
+            touch_percent: [0, 30, 60][rng.usize(..3)],
             // What is free below vm.mmap_min_addr would be found where a guard gap has the search begin anew.
             growsdown_percent: if pair.free.is_low_free {
                 0
@@ -55,12 +75,16 @@ impl Generator {
     }
 
     pub(crate) fn next(&mut self, pair: &Pair<'_>) -> Op {
+        self.mapped.clear();
+        self.mapped.extend(pair.mapped());
         self.edges.clear();
         self.edges.extend([self.window.start, self.window.end]);
         self.edges
-            .extend(pair.mapped().flat_map(|range| [range.start, range.end]));
+            .extend(self.mapped.iter().flat_map(|range| [range.start, range.end]));
         loop {
             let op = match self.rng.u32(..100) {
+                _ if self.is_crowded => self.in_crowd(),
+                _ if self.chance(self.touch_percent) => self.touch(),
                 0..45 => self.mmap(),
                 45..62 => self.munmap(),
                 62..87 => self.mprotect(),
@@ -68,7 +92,7 @@ impl Generator {
                 _ if pair.free.has_brk => self.brk(),
                 _ => continue,
             };
-            if op.is_harmless(&pair.free, &self.window) {
+            if op.is_harmless(&pair.free, &self.window) && pair.is_built(&op) {
                 return op;
             }
         }
@@ -130,13 +154,18 @@ impl Generator {
     }
 
     fn prot(&mut self) -> u32 {
-        match self.rng.u32(..100) {
+        let prot = match self.rng.u32(..100) {
             0..35 => 1,
             35..70 => 3,
             70..80 => 0,
             80..97 => self.rng.u32(..8),
             97..99 => self.rng.u32(..8) | 8,
             _ => self.rng.u32(..8) | 0x10,
+        };
+        if prot == EXEC && self.has_protection_keys {
+            prot | READ
+        } else {
+            prot
         }
     }
 
@@ -178,6 +207,10 @@ impl Generator {
             };
         } else if !self.chance(1) {
             flags |= ANONYMOUS;
+            // Of shared memory there are no pages in the model.
+            if self.touch_percent > 0 && flags & SHARED == 0 && self.chance(20) {
+                flags |= POPULATE | if self.chance(3) { NONBLOCK } else { 0 };
+            }
             offset = if self.chance(3) {
                 self.rng.u64(..) & !(PAGE / 2 - 1)
             } else {
@@ -197,6 +230,85 @@ impl Generator {
             flags,
             file,
             offset,
+        }
+    }
+
+    /// An access, or advice.
+    fn touch(&mut self) -> Op {
+        let addr = if !self.mapped.is_empty() && self.chance(70) {
+            // The first pages of a mapping, mostly: mappings have neighbours there, and pages are met again.
+            let range = self.mapped[self.rng.usize(..self.mapped.len())].clone();
+            let pages = (range.end - range.start) / PAGE;
+            let most = if self.chance(70) { pages.min(4) } else { pages };
+            range.start + self.rng.u64(..most) * PAGE
+        } else {
+            self.addr()
+        };
+        let len = self.len(addr);
+        let place = addr.wrapping_add(self.rng.u64(..PAGE));
+        let bytes = match self.rng.u32(..100) {
+            0..60 => self.rng.u64(1..16),
+            60..90 => self.rng.u64(1..=PAGE),
+            _ => self.rng.u64(1..=MOST),
+        };
+        match self.rng.u32(..100) {
+            0..40 => Op::Write {
+                addr: place,
+                len: bytes,
+                byte: self.rng.u8(..),
+            },
+            40..63 => Op::Read {
+                addr: place,
+                len: bytes,
+            },
+            63..70 => {
+                let words = [0, 0x0101_0101_0101_0101, u64::MAX];
+                Op::CompareExchange {
+                    addr: place & !7,
+                    current: words[self.rng.usize(..3)],
+                    new: words[self.rng.usize(..3)],
+                }
+            }
+            kind => Op::Madvise {
+                addr,
+                len,
+                advice: match kind {
+                    70..82 => Advice::DontNeed,
+                    82..90 => Advice::PopulateRead,
+                    _ => Advice::PopulateWrite,
+                },
+            },
+        }
+    }
+
+    /// A call on a few pages: mappings side by side that differ in one thing only, if any.
+    fn in_crowd(&mut self) -> Op {
+        let page = self.rng.u64(..CROWD);
+        let addr = self.window.start + page * PAGE;
+        let len = self.rng.u64(1..4).min(CROWD - page) * PAGE;
+        let prot = [0, 1, 3, 3, 3, 7, 7][self.rng.usize(..7)];
+        match self.rng.u32(..100) {
+            0..20 => Op::Mmap {
+                addr,
+                len,
+                prot,
+                flags: PRIVATE | FIXED | ANONYMOUS | if self.chance(10) { NORESERVE } else { 0 },
+                file: None,
+                offset: 0,
+            },
+            20..28 => Op::Munmap { addr, len },
+            28..60 => Op::Mprotect { addr, len, prot },
+            60..92 => Op::Write {
+                addr,
+                len: 1,
+                byte: self.rng.u8(..),
+            },
+            92..96 => Op::Read { addr, len: 1 },
+            _ => Op::Madvise {
+                addr,
+                len,
+                advice: [Advice::DontNeed, Advice::PopulateRead, Advice::PopulateWrite][self.rng.usize(..3)],
+            },
         }
     }
 

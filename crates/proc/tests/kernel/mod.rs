@@ -1,27 +1,48 @@
-//! The running kernel beside the model: the same calls to both, and what they say compared.
+//! The running kernel beside the model: the same calls and accesses to both, and what they say compared.
 //!
 //! The kernel's side is a process of which one window of addresses is free and all others are taken, so that the kernel has
-//! no choice that the model does not have. What is left out, so that both can be compared exactly:
+//! no choice that the model does not have. After each call the results, the text of maps, the number of pages, and which pages are
+//! there (pagemap) are compared; now and then, and wherever there is a difference, the text of smaps, the counts of data, stacks and
+//! what is executable, and every byte. What is left out, so that both can be compared exactly:
 //!
 //! - Calls that would change the child outside of its window, unless they are sure to fail ([`Op::is_harmless`]).
 //! - Lengths between 2 MiB and what cannot fit: huge pages have their say on where these go.
 //! - Calls that fail at a limit after they have split mappings: the kernel leaves these split, the model leaves no trace of a
 //!   call that fails for want of something ([`Op::leaves_splits`]).
 //! - Addresses in the last page of all with FIXED: the kernel takes them for the number of an error, and fails with that.
-//! - Memory is never touched, so no mapping has an `anon_vma`.
 //! - The numbers of shared anonymous objects: which mappings have the same one is compared.
+//!
+//! Of memory ([`Op::is_built`]):
+//!
+//! - Pages of files and of shared memory, which the model does not have yet: their mappings are neither accessed nor populated.
+//!   That such an access is refused is compared.
+//! - Accesses below a mapping that grows down, which let it grow in the kernel.
+//! - The execution of memory: what is there would be executed.
+//! - Words that lie in two pages, and locked ones that are not aligned: the hardware's business. Bytes are accessed one by one,
+//!   over any number of pages.
+//! - Addresses that are not canonical: the signal says nothing of them.
+//! - Huge pages (the child has none), swap, KSM, and what is freed lazily; the numbers of frames.
+//! - In smaps `Referenced`: who looks for memory to reclaim resets it; `THPeligible` and `ProtectionKey`: of the machine; the flag
+//!   `sd`, and in pagemap what it is of: of the kernel's configuration.
+//! - Memory that can be executed only, where the processor has protection keys: it cannot be read there. None is made.
 
+mod access;
 mod child;
 mod generator;
+mod memory;
 mod model;
 mod op;
 mod pair;
+mod proc_files;
+mod refused;
 mod shrink;
+mod text;
 mod window;
 
 pub(crate) use child::Child;
 pub(crate) use generator::Generator;
 pub(crate) use op::{Files, Op};
 pub(crate) use pair::{Outcome, Pair, Setting};
+pub(crate) use refused::Refused;
 pub(crate) use shrink::shrink;
 pub(crate) use window::{PAGE, Window, sysctl};

@@ -6,11 +6,14 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::MetadataExt;
 
-use vmaple_mm::{Error, Kref, MapFlags, Mm, Prot, VirtAddr, VmaStore};
+use vmaple_mm::{Advice, Error, Fault, FaultCause, Kref, MapFlags, MmThread, Prot, VirtAddr, VmFlags, VmaStore};
 
+use super::access::{Access, hash};
+use super::model::Mapping;
+use super::refused::Refused;
 use super::window::{Free, PAGE};
 
-/// A call to an address space.
+/// A call to an address space, or an access to its memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Mmap {
@@ -38,7 +41,60 @@ pub(crate) enum Op {
         len: u64,
         name: Option<&'static CStr>,
     },
+    Madvise {
+        addr: u64,
+        len: u64,
+        advice: Advice,
+    },
+    Read {
+        addr: u64,
+        len: u64,
+    },
+    Write {
+        addr: u64,
+        len: u64,
+        byte: u8,
+    },
+    CompareExchange {
+        addr: u64,
+        current: u64,
+        new: u64,
+    },
 }
+
+/// Why the model did not do something.
+#[derive(Clone, Copy)]
+pub(crate) struct NotDone {
+    pub(crate) refused: Refused,
+    pub(crate) why: &'static str,
+}
+
+impl From<Error> for NotDone {
+    fn from(error: Error) -> Self {
+        Self {
+            refused: Refused::Errno(error.errno.code()),
+            why: error.why,
+        }
+    }
+}
+
+impl From<Fault> for NotDone {
+    fn from(fault: Fault) -> Self {
+        let code = match fault.cause {
+            FaultCause::MapErr => SEGV_MAPERR,
+            FaultCause::AccErr => SEGV_ACCERR,
+            cause => panic!("{cause}"),
+        };
+        let addr = fault.addr.0;
+        Self {
+            refused: Refused::Segv { code, addr },
+            why: "",
+        }
+    }
+}
+
+const SEGV_MAPERR: i32 = 1;
+const SEGV_ACCERR: i32 = 2;
 
 /// What mappings are made of: two open files of one object, and one of another.
 pub(crate) struct Files([File; 3]);
@@ -73,9 +129,9 @@ impl Files {
 }
 
 impl Op {
-    pub(crate) fn on_kernel(&self, free: &mut Free, files: &Files) -> Result<u64, i32> {
+    pub(crate) fn on_kernel(&self, free: &mut Free, files: &Files) -> Result<u64, Refused> {
         let child = &mut free.child;
-        match *self {
+        let done = match *self {
             Self::Mmap {
                 addr,
                 len,
@@ -104,12 +160,24 @@ impl Op {
                 let name = name.map_or(0, |name| name.as_ptr() as u64);
                 child.call(libc::SYS_prctl, &[set, what, addr, len, name])
             }
-        }
+            Self::Madvise { addr, len, advice } => child.call(libc::SYS_madvise, &[addr, len, advice as u64]),
+            Self::Read { addr, len } => return child.access(Access::Load, addr, len, 0),
+            Self::Write { addr, len, byte } => return child.access(Access::Store, addr, len, u64::from(byte)),
+            Self::CompareExchange { addr, current, new } => {
+                return child.access(Access::CompareExchange, addr, current, new);
+            }
+        };
+        done.map_err(Refused::Errno)
     }
 
-    pub(crate) fn on_model<S: VmaStore>(&self, mm: &Mm<S>, files: &[Kref<vmaple_mm::File>]) -> Result<u64, Error> {
+    pub(crate) fn on_model<S: VmaStore>(
+        &self,
+        thread: &MmThread<S>,
+        files: &[Kref<vmaple_mm::File>],
+    ) -> Result<u64, NotDone> {
         let prot = Prot::from_bits_retain;
-        match *self {
+        let mm = thread.mm();
+        Ok(match *self {
             Self::Mmap {
                 addr,
                 len,
@@ -119,37 +187,50 @@ impl Op {
                 offset,
             } => {
                 let (flags, file) = (MapFlags::from_bits_retain(flags), file.map(|file| &files[file]));
-                mm.mmap(VirtAddr(addr), len, prot(bits), flags, file, offset)
-                    .map(|addr| addr.0)
+                thread.mmap(VirtAddr(addr), len, prot(bits), flags, file, offset)?.0
             }
-            Self::Munmap { addr, len } => mm.munmap(VirtAddr(addr), len).map(|()| 0),
-            Self::Mprotect { addr, len, prot: bits } => mm.mprotect(VirtAddr(addr), len, prot(bits)).map(|()| 0),
-            Self::Brk { addr } => Ok(mm.brk(VirtAddr(addr)).0),
+            Self::Munmap { addr, len } => mm.munmap(VirtAddr(addr), len).map(|()| 0)?,
+            Self::Mprotect { addr, len, prot: bits } => mm.mprotect(VirtAddr(addr), len, prot(bits)).map(|()| 0)?,
+            Self::Brk { addr } => mm.brk(VirtAddr(addr)).0,
             Self::Name { addr, len, name } => mm
                 .set_anon_vma_name(VirtAddr(addr), len, name.map(CStr::to_bytes))
-                .map(|()| 0),
-        }
+                .map(|()| 0)?,
+            Self::Madvise { addr, len, advice } => thread.madvise(VirtAddr(addr), len, advice).map(|()| 0)?,
+            Self::Read { addr, len } => {
+                let mut bytes = vec![0; len as usize];
+                thread.read(VirtAddr(addr), &mut bytes)?;
+                hash(&bytes)
+            }
+            Self::Write { addr, len, byte } => {
+                let bytes = vec![byte; len as usize];
+                thread.write(VirtAddr(addr), &bytes).map(|()| 0)?
+            }
+            Self::CompareExchange { addr, current, new } => {
+                let (Ok(old) | Err(old)) = thread.compare_exchange(VirtAddr(addr), current, new)?;
+                old
+            }
+        })
     }
 
     /// The error that a result is; of brk(2), which has none, that of brk(3).
-    pub(crate) fn errno(&self, result: Result<u64, i32>) -> Option<i32> {
+    pub(crate) fn refused(&self, result: Result<u64, Refused>) -> Option<Refused> {
         match (self, result) {
-            (Self::Brk { addr }, Ok(brk)) => (brk != *addr).then_some(libc::ENOMEM),
+            (Self::Brk { addr }, Ok(brk)) => (brk != *addr).then_some(Refused::Errno(libc::ENOMEM)),
             (_, result) => result.err(),
         }
     }
 
     /// Whether the kernel, failing as the model did, leaves mappings split that the model leaves whole.
-    pub(crate) fn leaves_splits(&self, error: &Error, mut mapped: impl Iterator<Item = Range<u64>>) -> bool {
+    pub(crate) fn leaves_splits(&self, why: &str, mut mapped: impl Iterator<Item = Range<u64>>) -> bool {
         let cuts = |range: &Range<u64>, addr: u64| range.start < addr && addr < range.end;
         match *self {
             // The mappings that it cuts are split before RLIMIT_AS and RLIMIT_DATA are looked at.
-            Self::Mmap { addr, len, flags, .. } if error.why.contains("RLIMIT") => {
+            Self::Mmap { addr, len, flags, .. } if why.contains("RLIMIT") => {
                 flags & MapFlags::FIXED.bits() != 0
                     && mapped.any(|range| cuts(&range, addr) || cuts(&range, addr + len.next_multiple_of(PAGE)))
             }
             // A mapping of which the middle becomes another is split twice, of which the second may be one too many.
-            Self::Mprotect { addr, len, .. } | Self::Name { addr, len, .. } if error.why.contains("max_map_count") => {
+            Self::Mprotect { addr, len, .. } | Self::Name { addr, len, .. } if why.contains("max_map_count") => {
                 mapped.any(|range| cuts(&range, addr) && cuts(&range, addr + len.next_multiple_of(PAGE)))
             }
             _ => false,
@@ -163,7 +244,49 @@ impl Op {
             Self::Mprotect { .. } => "mprotect",
             Self::Brk { .. } => "brk",
             Self::Name { .. } => "set_anon_vma_name",
+            Self::Madvise { advice, .. } => match advice {
+                Advice::DontNeed => "madvise DONTNEED",
+                Advice::PopulateRead => "madvise POPULATE_READ",
+                _ => "madvise POPULATE_WRITE",
+            },
+            Self::Read { .. } => "read",
+            Self::Write { .. } => "write",
+            Self::CompareExchange { .. } => "compare_exchange",
         }
+    }
+
+    /// The addresses of an access.
+    fn accessed(&self) -> Option<Range<u64>> {
+        match *self {
+            Self::Read { addr, len } | Self::Write { addr, len, .. } => Some(addr..addr.saturating_add(len)),
+            Self::CompareExchange { addr, .. } => Some(addr..addr.saturating_add(8)),
+            _ => None,
+        }
+    }
+
+    /// The addresses of which it matters what is mapped there: whether the model has it yet.
+    pub(crate) fn touched(&self) -> Option<Range<u64>> {
+        match *self {
+            Self::Madvise {
+                advice: Advice::DontNeed,
+                ..
+            } => None,
+            Self::Madvise { addr, len, .. } => Some(addr..addr.saturating_add(len)),
+            _ => self.accessed(),
+        }
+    }
+
+    /// Whether the model has what it needs there: it has no pages of files, and stacks that do not grow.
+    pub(crate) fn is_built(&self, touched: &Range<u64>, mappings: &[Mapping]) -> bool {
+        let is_access = self.accessed().is_some();
+        let mut end = touched.start;
+        mappings.iter().all(|(range, flags, is_file)| {
+            let is_hole = end < range.start && end < touched.end;
+            let is_met = range.start < touched.end;
+            let is_accessible = flags.intersects(VmFlags::READ | VmFlags::WRITE | VmFlags::EXEC);
+            end = range.end;
+            !(is_access && is_hole && flags.contains(VmFlags::GROWSDOWN) || is_met && *is_file && is_accessible)
+        })
     }
 
     /// Whether it leaves alone what is outside of the window: it is within, changes nothing that is mapped, or is sure to
@@ -171,16 +294,24 @@ impl Op {
     pub(crate) fn is_harmless(&self, free: &Free, window: &Range<u64>) -> bool {
         let (addr, len) = match *self {
             Self::Brk { .. } => return true,
+            // It ends at the page that is not accessible on either side of the window, if not before.
+            Self::Read { addr, .. } | Self::Write { addr, .. } | Self::CompareExchange { addr, .. } => {
+                let reserved = window.start - PAGE..window.end + PAGE;
+                let above = free.task_size..free.task_size + PAGE;
+                let last = u64::MAX - 2 * PAGE;
+                return reserved.contains(&addr) || addr < PAGE || above.contains(&addr) || addr > last;
+            }
             Self::Mmap { flags, .. } if flags & MapFlags::FIXED_NOREPLACE.bits() != 0 => return true,
             Self::Mmap { flags, .. } if flags & MapFlags::FIXED.bits() == 0 => return true,
             Self::Mmap { addr, len, .. }
             | Self::Munmap { addr, len }
             | Self::Mprotect { addr, len, .. }
-            | Self::Name { addr, len, .. } => (addr, len),
+            | Self::Name { addr, len, .. }
+            | Self::Madvise { addr, len, .. } => (addr, len),
         };
         let end = len.checked_next_multiple_of(PAGE).and_then(|len| addr.checked_add(len));
         let Some(end) = end else { return true };
-        let above = end > free.task_size && !matches!(self, Self::Mprotect { .. } | Self::Name { .. });
+        let above = end > free.task_size && matches!(self, Self::Mmap { .. } | Self::Munmap { .. });
         let below = addr < free.min_addr && matches!(self, Self::Mmap { .. });
         let within = window.start <= addr && end <= window.end;
         !addr.is_multiple_of(PAGE) || len == 0 || addr >= free.task_size || above || below || within
@@ -222,6 +353,12 @@ impl Op {
             }
             Self::Brk { addr } => format!("brk({})", place(addr)),
             Self::Name { addr, len, name } => format!("set_anon_vma_name({}, {len:#x}, {name:?})", place(addr)),
+            Self::Madvise { addr, len, advice } => format!("madvise({}, {len:#x}, {advice:?})", place(addr)),
+            Self::Read { addr, len } => format!("read({}, {len:#x} bytes)", place(addr)),
+            Self::Write { addr, len, byte } => format!("write({}, {len:#x} bytes, all {byte:#x})", place(addr)),
+            Self::CompareExchange { addr, current, new } => {
+                format!("compare_exchange({}, {current:#x}, {new:#x})", place(addr))
+            }
         }
     }
 }

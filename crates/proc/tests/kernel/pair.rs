@@ -3,12 +3,17 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use vmaple_mm::{Layout, Limits, MapleStore, RbStore};
+use vmaple_mm::{Layout, Limits, MapleStore, RbStore, VmaLockStore};
 
-use super::child::range;
-use super::model::{Model, lines};
+use super::memory::Pages;
+use super::model::{Model, Space};
 use super::op::{Files, Op};
+use super::refused::Refused;
+use super::text::{lines, range};
 use super::window::{Free, PAGE, Window};
+
+/// Counts and contents are compared after so many calls.
+const EVERY: u64 = 32;
 
 /// What of an address space is limited.
 #[derive(Clone, Copy, Debug)]
@@ -23,23 +28,30 @@ pub(crate) enum Setting {
     MapCount(u64),
 }
 
-/// What a call came to.
+/// What a call or an access came to.
 pub(crate) enum Outcome {
-    Same(Result<u64, i32>),
+    Same(Result<u64, Refused>),
     /// The model's error.
-    LeftOut(i32),
+    LeftOut(Refused),
+    /// Nothing was done.
+    NotBuilt,
 }
 
-/// A child and two models, to which the same is done.
+/// A child and models, to which the same is done.
 pub(crate) struct Pair<'a> {
     pub(crate) free: Free,
     files: &'a Files,
     pub(crate) window: Range<u64>,
-    maple: Model<MapleStore>,
-    rb: Model<RbStore>,
+    spaces: Vec<Box<dyn Space>>,
     text: Vec<u8>,
+    pages: Pages,
     /// Pages that the child has and the models do not have.
     more_pages: i64,
+    /// Of [`ProcFiles::vm_stat`](super::proc_files::ProcFiles::vm_stat) likewise.
+    vm_stat_before: [[u64; 3]; 2],
+    /// Everything is looked at after so many calls.
+    every: u64,
+    calls: u64,
 }
 
 impl<'a> Pair<'a> {
@@ -47,7 +59,7 @@ impl<'a> Pair<'a> {
         let mut free = window.child();
         let within = window.range();
         let mapped = free.task_size - free.min_addr - (within.end - within.start);
-        let child_pages = free.child.total_vm();
+        let child_pages = free.child.files.total_vm();
         // Where they are not in the window, they are where there is a file's mapping, which is never named after them.
         let elsewhere = (free.min_addr, free.min_addr);
         let (start_brk, start_stack) = if free.has_brk {
@@ -63,7 +75,11 @@ impl<'a> Pair<'a> {
             start_stack,
             ..Layout::default()
         };
-        let maple = Model::new(layout, &within, files);
+        let mut spaces: Vec<Box<dyn Space>> = vec![
+            Box::new(Model::<MapleStore>::new("MapleStore", layout, &within, files)),
+            Box::new(Model::<RbStore>::new("RbStore", layout, &within, files)),
+            Box::new(Model::<VmaLockStore>::new("VmaLockStore", layout, &within, files)),
+        ];
         let mut limits = Limits {
             // More than fit into a window.
             max_map_count: usize::MAX,
@@ -73,85 +89,202 @@ impl<'a> Pair<'a> {
             Setting::Unlimited => {}
             Setting::Rlimits { address_space, data } => {
                 free.child.limit(libc::RLIMIT_AS, (child_pages + address_space) * PAGE);
-                free.child.limit(libc::RLIMIT_DATA, free.child.data_vm() + data * PAGE);
+                let child_data = free.child.files.vm_stat()[0];
+                free.child.limit(libc::RLIMIT_DATA, child_data + data * PAGE);
                 limits.address_space = mapped + address_space * PAGE;
                 limits.data = data * PAGE;
             }
             Setting::MapCount(count) => {
                 free.leave_mappings(within.end, count);
-                limits.max_map_count = maple.mm.map_count() + count as usize;
+                limits.max_map_count = spaces[0].map_count() + count as usize;
             }
         }
-        let rb = Model::new(layout, &within, files);
-        maple.mm.set_limits(limits).unwrap();
-        rb.mm.set_limits(limits).unwrap();
+        for space in &mut spaces {
+            space.set_limits(limits);
+        }
         Self {
-            maple,
-            rb,
             more_pages: child_pages.cast_signed() - (mapped / PAGE).cast_signed(),
+            vm_stat_before: [free.child.files.vm_stat(), spaces[0].vm_stat()],
+            every: EVERY,
+            calls: 0,
+            spaces,
             free,
             files,
             window: within,
             text: Vec::new(),
+            pages: Pages::default(),
         }
+    }
+
+    /// Looks at everything after each call, not only now and then.
+    pub(crate) fn look_always(mut self) -> Self {
+        self.every = 1;
+        self
     }
 
     /// What is mapped in the window.
     pub(crate) fn mapped(&self) -> impl Iterator<Item = Range<u64>> {
-        lines(&self.text, &self.window).map(range)
+        lines(&self.text, &self.window).filter_map(range)
     }
 
-    /// Does it to all. What they said; or that it was left out, since the kernel leaves mappings split when it fails; or in what
-    /// they differ.
+    /// Whether the models have what is needed for it.
+    pub(crate) fn is_built(&self, op: &Op) -> bool {
+        op.touched()
+            .is_none_or(|touched| op.is_built(&touched, &self.spaces[0].mappings(&touched)))
+    }
+
+    /// Does it to all. What they said; or that it was left out; or in what they differ.
     pub(crate) fn apply(&mut self, op: &Op) -> Result<Outcome, String> {
-        let maple = op.on_model(&self.maple.mm, &self.maple.files);
-        let rb = op.on_model(&self.rb.mm, &self.rb.files);
-        if let Err(error) = &maple
-            && op.leaves_splits(error, self.mapped())
+        if !self.is_built(op) {
+            return Ok(Outcome::NotBuilt);
+        }
+        let done: Vec<_> = self.spaces.iter_mut().map(|space| space.apply(op)).collect();
+        // The kernel leaves mappings split when it fails.
+        if let Err(error) = done[0]
+            && op.leaves_splits(error.why, self.mapped())
         {
-            return Ok(Outcome::LeftOut(error.errno.code()));
+            return Ok(Outcome::LeftOut(error.refused));
         }
-        let [maple, rb] = [maple, rb].map(|result| result.map_err(|error| error.errno.code()));
         let kernel = op.on_kernel(&mut self.free, self.files);
-        let child = &mut self.free.child;
-        child.maps(self.window.end, &mut self.text);
-        let pages = (child.total_vm().cast_signed() - self.more_pages).cast_unsigned();
-        let agree = self.maple.agrees(&self.window, &self.text) & self.rb.agrees(&self.window, &self.text);
-        let have = [self.maple.mm.total_vm(), self.rb.mm.total_vm()];
-        if agree && [maple, rb] == [kernel; 2] && have == [pages; 2] {
-            return Ok(Outcome::Same(kernel));
-        }
-        let kernel_lines: Vec<_> = lines(&self.text, &self.window).collect();
-        let mut report = format!("kernel: {}\n", self.outcome(kernel, pages));
-        for (who, result, pages, text) in [
-            ("MapleStore", maple, have[0], &self.maple.text),
-            ("RbStore", rb, have[1], &self.rb.text),
-        ] {
-            writeln!(report, "{who}: {}", self.outcome(result, pages)).unwrap();
-            let model_lines: Vec<_> = lines(text, &self.window).collect();
-            for (has, hasnt, sign) in [(&kernel_lines, &model_lines, '-'), (&model_lines, &kernel_lines, '+')] {
-                for line in has.iter().filter(|line| !hasnt.contains(line)) {
-                    let (range, line) = (range(line), String::from_utf8_lossy(line));
-                    let [start, end] = [range.start, range.end].map(|addr| addr - self.window.start);
-                    let rest = line.split_once(' ').unwrap().1;
-                    writeln!(report, "  {sign} w + {start:#x}..{end:#x} {rest}").unwrap();
-                }
+        let mut report = String::new();
+        for (space, done) in self.spaces.iter().zip(done) {
+            let done = done.map_err(|error| error.refused);
+            if done != kernel {
+                let (done, kernel) = (self.outcome(done), self.outcome(kernel));
+                writeln!(report, "{}: {done}, kernel: {kernel}", space.name()).unwrap();
             }
         }
-        Err(report)
+        self.compare_mappings(&mut report);
+        self.compare_pages(&mut report);
+        self.calls += 1;
+        if self.calls.is_multiple_of(self.every) || !report.is_empty() {
+            self.compare_counts(&mut report);
+            self.compare_memory(&mut report);
+        }
+        if report.is_empty() {
+            Ok(Outcome::Same(kernel))
+        } else {
+            Err(report)
+        }
     }
 
     /// Does it to the kernel alone, with which nothing can be compared any more.
-    pub(crate) fn last(mut self, op: &Op) -> Result<u64, i32> {
+    pub(crate) fn last(mut self, op: &Op) -> Result<u64, Refused> {
         op.on_kernel(&mut self.free, self.files)
     }
 
-    fn outcome(&self, result: Result<u64, i32>, pages: u64) -> String {
-        let result = match result {
-            Ok(addr) if self.window.contains(&addr) => format!("w + {:#x}", addr - self.window.start),
-            Ok(value) => format!("{value:#x}"),
-            Err(errno) => std::io::Error::from_raw_os_error(errno).to_string(),
+    fn compare_mappings(&mut self, report: &mut String) {
+        let files = &mut self.free.child.files;
+        files.maps(self.window.end, &mut self.text);
+        let pages = (files.total_vm().cast_signed() - self.more_pages).cast_unsigned();
+        for space in &mut self.spaces {
+            if !space.maps_agree(&self.window, &self.text) {
+                describe(report, "maps", &**space, &self.text, &self.window);
+            }
+            let total_vm = space.total_vm();
+            if total_vm != pages {
+                writeln!(report, "{}: {total_vm} pages, kernel: {pages}", space.name()).unwrap();
+            }
+        }
+    }
+
+    fn compare_pages(&mut self, report: &mut String) {
+        let files = &self.free.child.files;
+        self.pages
+            .fill(&self.window, |offset, entries| files.pagemap(offset, entries));
+        for space in &mut self.spaces {
+            if let Some((addr, [kernel, model])) = self.pages.difference(space.pages(&self.window)) {
+                let page = addr - self.window.start;
+                writeln!(
+                    report,
+                    "{}: page w + {page:#x} is {model}, kernel: {kernel}",
+                    space.name()
+                )
+                .unwrap();
+            }
+        }
+    }
+
+    fn compare_counts(&mut self, report: &mut String) {
+        let files = &mut self.free.child.files;
+        let mut text = Vec::new();
+        files.smaps(self.window.end, &mut text);
+        let [kernel_before, models_before] = self.vm_stat_before;
+        let grown = |now: [u64; 3], before: [u64; 3]| [0, 1, 2].map(|kind| now[kind].wrapping_sub(before[kind]));
+        let kernel = grown(files.vm_stat(), kernel_before);
+        for space in &mut self.spaces {
+            if !space.smaps_agree(&self.window, &text) {
+                describe(report, "smaps", &**space, &text, &self.window);
+            }
+            let model = grown(space.vm_stat(), models_before);
+            if model != kernel {
+                writeln!(
+                    report,
+                    "{}: data, stack, exec {model:?}, kernel: {kernel:?}",
+                    space.name()
+                )
+                .unwrap();
+            }
+        }
+    }
+
+    /// Compares what is in the pages that both have.
+    fn compare_memory(&mut self, report: &mut String) {
+        let mut bytes = [0; PAGE as usize];
+        for addr in self.pages.own() {
+            self.free.child.files.memory(addr, &mut bytes);
+            for space in &self.spaces {
+                let model = space.memory(addr);
+                if bytes == model {
+                    continue;
+                }
+                for (at, (kernel, model)) in (addr..).zip(bytes.iter().zip(&model)) {
+                    if kernel != model {
+                        let byte = at - self.window.start;
+                        writeln!(
+                            report,
+                            "{}: byte w + {byte:#x} is {model:#x}, kernel: {kernel:#x}",
+                            space.name()
+                        )
+                        .unwrap();
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn outcome(&self, result: Result<u64, Refused>) -> String {
+        let near = |addr: u64| match self.window.contains(&addr) {
+            true => format!("w + {:#x}", addr - self.window.start),
+            false => format!("{addr:#x}"),
         };
-        format!("{result}; {pages} pages")
+        match result {
+            Ok(value) => near(value),
+            Err(Refused::Segv { code, addr }) => format!("SIGSEGV {code} at {}", near(addr)),
+            Err(refused) => refused.to_string(),
+        }
+    }
+}
+
+/// The lines that only one of the two has.
+fn describe(report: &mut String, what: &str, space: &dyn Space, kernel: &[u8], window: &Range<u64>) {
+    writeln!(report, "{}: {what} (- of the kernel, + of the model)", space.name()).unwrap();
+    let numbered = |text| {
+        let mut mapping = 0..0;
+        let lines = lines(text, window).map(|line| {
+            mapping = range(line).unwrap_or(mapping.clone());
+            (mapping.clone(), line)
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let [kernel, model] = [numbered(kernel), numbered(space.text())];
+    for (has, hasnt, sign) in [(&kernel, &model, '-'), (&model, &kernel, '+')] {
+        for (range, line) in has.iter().filter(|line| !hasnt.contains(line)) {
+            let [start, end] = [range.start, range.end].map(|addr| addr - window.start);
+            let rest = line.strip_prefix(format!("{:x}-{:x}", range.start, range.end).as_bytes());
+            let line = String::from_utf8_lossy(rest.unwrap_or(line));
+            writeln!(report, "  {sign} w + {start:#x}..{end:#x} {}", line.trim()).unwrap();
+        }
     }
 }

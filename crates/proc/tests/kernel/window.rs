@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Child;
-use super::child::range;
+use super::text::range;
 
 pub(crate) const PAGE: u64 = 4096;
 const RESERVE: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u64;
@@ -62,7 +62,7 @@ impl Window {
         let fixed = RESERVE | libc::MAP_FIXED_NOREPLACE as u64;
         let mut text = Vec::new();
         let mut is_low_free = false;
-        child.maps(u64::MAX, &mut text);
+        child.files.maps(u64::MAX, &mut text);
         let margins = [self.reserved.start..window.start, window.end..self.reserved.end];
         for gap in gaps(&text, PAGE, task_size).filter(|gap| *gap != window) {
             let length = gap.end - gap.start;
@@ -79,7 +79,7 @@ impl Window {
         let without = [CAPABILITY_HEADER.as_ptr() as u64, NO_CAPABILITIES.as_ptr() as u64];
         child.call(libc::SYS_capset, &without).unwrap();
         let min_addr = sysctl("mmap_min_addr");
-        child.maps(u64::MAX, &mut text);
+        child.files.maps(u64::MAX, &mut text);
         let free: Vec<_> = gaps(&text, min_addr, task_size).collect();
         assert_eq!(free, [window], "{}", String::from_utf8_lossy(&text));
         Free {
@@ -105,7 +105,7 @@ impl Window {
         if has_mm_map {
             let (brk, stack) = self.brk_and_stack();
             // What brk(2) counts with the heap against RLIMIT_DATA: as much as counts there anyway.
-            let data = [ANYWHERE, ANYWHERE + child.data_vm()];
+            let data = [ANYWHERE, ANYWHERE + child.files.vm_stat()[0]];
             let code = [ANYWHERE, ANYWHERE + 1];
             let arguments_and_environment = [ANYWHERE; 4];
             // No auxiliary vector, no executable.
@@ -142,7 +142,7 @@ impl Free {
     /// Splits what is mapped above an address until only so many mappings may be made.
     pub(crate) fn leave_mappings(&mut self, above: u64, count: u64) {
         let mut text = Vec::new();
-        self.child.maps(u64::MAX, &mut text);
+        self.child.files.maps(u64::MAX, &mut text);
         let mappings = || ranges(&text, self.task_size);
         let most = sysctl("max_map_count") - count - mappings().count() as u64;
         let above = mappings().filter(|range| range.start >= above);
@@ -173,8 +173,8 @@ fn dont_merge(child: &mut Child, range: &Range<u64>) {
 
 /// What is mapped, without [vsyscall], which is no mapping of the process.
 fn ranges(text: &[u8], task_size: u64) -> impl Iterator<Item = Range<u64>> {
-    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(range).filter(move |range| range.start < task_size)
+    let lines = text.split(|&byte| byte == b'\n');
+    lines.filter_map(range).filter(move |range| range.start < task_size)
 }
 
 fn gaps(text: &[u8], min_addr: u64, task_size: u64) -> impl Iterator<Item = Range<u64>> {

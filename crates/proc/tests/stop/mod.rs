@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use lock_api::{GuardSend, RawMutex, RawRwLock};
+use vmaple_mm::pgtable::{Arch, PageFlags, Pte, Ram, X86_64};
 use vmaple_mm::store::Call;
-use vmaple_mm::{MmState, RwSem, SnapshotStore, Vma, VmaRead, VmaStore};
+use vmaple_mm::{Access, Kref, MmState, RwSem, SnapshotStore, Soft, VmFlags, Vma, VmaRead, VmaStore};
 use vmaple_rcu::AllocError;
 
 /// Where a thread may stop.
@@ -23,6 +24,12 @@ pub(crate) enum Point {
     Next,
     /// The writers' lock was taken.
     Locked,
+    /// An entry of an upper page table was loaded.
+    Table,
+    /// An entry of a leaf table was loaded.
+    Page,
+    /// The lock of a page table was taken.
+    TableLocked,
 }
 
 /// Where a thread that stops meets another, and where it is let go.
@@ -78,6 +85,13 @@ fn reached(point: Point) {
     }
 }
 
+fn begun<V>(section: V) -> StoppingSection<V> {
+    SECTIONS.set(SECTIONS.get() + 1);
+    let section = StoppingSection(section);
+    reached(Point::Begin);
+    section
+}
+
 /// A store whose readers may stop at each access.
 pub(crate) struct Stopping<S>(pub(crate) S);
 
@@ -114,9 +128,15 @@ impl<S: VmaStore> VmaStore for Stopping<S> {
     }
 
     fn read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r> {
-        let section = StoppingSection(S::read_lock(reader));
-        reached(Point::Begin);
-        section
+        begun(S::read_lock(reader))
+    }
+
+    fn mmap_read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r> {
+        begun(S::mmap_read_lock(reader))
+    }
+
+    fn renew<'r>(reader: &'r Self::Reader<'_>, section: Self::Section<'r>) -> Self::Section<'r> {
+        begun(S::renew(reader, section.0))
     }
 
     fn write(&self, vmas: usize, call: &Call) -> Result<Self::Write<'_>, AllocError> {
@@ -136,14 +156,69 @@ impl<S: SnapshotStore> SnapshotStore for Stopping<S> {
     }
 }
 
+/// Page tables whose readers may stop at each access.
+pub(crate) struct StoppingArch;
+
+// SAFETY: all is from one that is right.
+unsafe impl Arch for StoppingArch {
+    const NAME: &'static str = X86_64::<4>::NAME;
+    const LEVELS: u32 = X86_64::<4>::LEVELS;
+    const TASK_SIZE: u64 = X86_64::<4>::TASK_SIZE;
+
+    fn table(addr: u64) -> u64 {
+        X86_64::<4>::table(addr)
+    }
+
+    fn table_addr(entry: u64) -> u64 {
+        reached(Point::Table);
+        X86_64::<4>::table_addr(entry)
+    }
+
+    fn page(pte: Pte) -> u64 {
+        X86_64::<4>::page(pte)
+    }
+
+    fn pte(entry: u64) -> Option<Pte> {
+        LOOKS.set(LOOKS.get() + 1);
+        reached(Point::Page);
+        X86_64::<4>::pte(entry)
+    }
+
+    fn protection(flags: VmFlags) -> PageFlags {
+        X86_64::<4>::protection(flags)
+    }
+
+    fn permits(flags: VmFlags, access: Access) -> bool {
+        X86_64::<4>::permits(flags, access)
+    }
+}
+
+thread_local! {
+    /// Entries of leaf tables that this thread has looked at.
+    pub(crate) static LOOKS: Cell<u64> = const { Cell::new(0) };
+    /// Sections that this thread has begun.
+    pub(crate) static SECTIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A machine whose page tables stop readers, and whose locks count who waits.
+pub(crate) type StoppingMachine = Soft<StoppingArch, Kref<Ram>, (), TableLock>;
+
+pub(crate) fn machine() -> StoppingMachine {
+    Soft::new(Ram::new(64 << 20).unwrap())
+}
+
 /// A writers' lock; [`MUTEX_WAITS`] counts those who find it taken.
 pub(crate) struct Mutex(parking_lot::RawMutex);
+
+/// A page table's lock; [`TABLE_WAITS`] counts those who find it taken.
+pub(crate) struct TableLock(parking_lot::RawMutex);
 
 /// A semaphore of readers and writers; [`RWLOCK_WAITS`] counts those who have to wait.
 pub(crate) struct RwLock(RwSem);
 
 pub(crate) static MUTEX_WAITS: AtomicUsize = AtomicUsize::new(0);
 pub(crate) static RWLOCK_WAITS: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static TABLE_WAITS: AtomicUsize = AtomicUsize::new(0);
 
 /// Takes a lock at once, or counts and waits.
 fn take(waits: &AtomicUsize, try_lock: impl FnOnce() -> bool, lock: impl FnOnce()) {
@@ -161,6 +236,26 @@ unsafe impl RawMutex for Mutex {
     fn lock(&self) {
         take(&MUTEX_WAITS, || self.0.try_lock(), || self.0.lock());
         reached(Point::Locked);
+    }
+
+    fn try_lock(&self) -> bool {
+        self.0.try_lock()
+    }
+
+    unsafe fn unlock(&self) {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.unlock() }
+    }
+}
+
+// SAFETY: the inner lock is one.
+unsafe impl RawMutex for TableLock {
+    const INIT: Self = Self(parking_lot::RawMutex::INIT);
+    type GuardMarker = GuardSend;
+
+    fn lock(&self) {
+        take(&TABLE_WAITS, || self.0.try_lock(), || self.0.lock());
+        reached(Point::TableLocked);
     }
 
     fn try_lock(&self) -> bool {

@@ -4,9 +4,12 @@
 #![allow(dead_code)] // each test uses some of it
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+pub(crate) mod pages;
+
 use std::ops::Range;
 
-use vmaple_mm::{File, Kref, Layout, Limits, MapFlags, Mm, PAGE_SIZE, Prot, VirtAddr, VmaStore};
+use vmaple_mm::pgtable::Ram;
+use vmaple_mm::{File, Kref, Layout, Limits, Machine, MapFlags, Mm, PAGE_SIZE, Prot, Soft, VirtAddr, VmaStore};
 
 pub(crate) const BASE: u64 = 0x1000_0000;
 /// Places of eight pages, of which pages 1 to 4 are mapped at first.
@@ -14,8 +17,8 @@ pub(crate) const SLOTS: u64 = 130;
 const PLAIN: Prot = Prot::READ.union(Prot::WRITE);
 const OTHER: Prot = Prot::READ.union(Prot::EXEC);
 
-pub(crate) struct Workload<S: VmaStore> {
-    pub(crate) mm: Mm<S>,
+pub(crate) struct Workload<S: VmaStore, M: Machine = Soft> {
+    pub(crate) mm: Mm<S, M>,
     file: Kref<File>,
 }
 
@@ -26,12 +29,18 @@ pub(crate) fn page(slot: u64, page: u64) -> VirtAddr {
 
 impl<S: VmaStore> Workload<S> {
     pub(crate) fn new() -> Self {
+        Self::on(Soft::new(Ram::new(64 << 20).unwrap()))
+    }
+}
+
+impl<S: VmaStore, M: Machine> Workload<S, M> {
+    pub(crate) fn on(machine: M) -> Self {
         let layout = Layout {
             start_brk: page(SLOTS, 0).0,
             ..Layout::default()
         };
         let workload = Self {
-            mm: Mm::new(layout, Limits::default()).unwrap(),
+            mm: Mm::with_machine(layout, Limits::default(), machine).unwrap(),
             file: File::new((8, 1), 4711, b"/usr/lib/libworkload.so".as_slice()).unwrap(),
         };
         for slot in 0..SLOTS {

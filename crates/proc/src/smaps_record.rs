@@ -1,0 +1,156 @@
+//! What one record of smaps says: a VMA, and the pages that are mapped in it.
+//!
+//! Source: `show_smap()`, `__show_smap()` and `show_smap_vma_flags()` in Linux's fs/proc/task_mmu.c.
+
+use vmaple_mm::pgtable::{CountBy, PSS_SHIFT, PageCounts};
+use vmaple_mm::{PAGE_SIZE, VmFlags, Vma};
+
+use crate::record::VmaRecord;
+use crate::source::PageSource;
+use crate::text::{Text, TooShort};
+use crate::vm_flags::put_letters;
+
+/// A VMA with its pages, as a reader of smaps sees it.
+///
+/// With the feature `serde` it can be serialized, with the flags as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct SmapsRecord<'a> {
+    /// The VMA.
+    pub vma: VmaRecord<'a>,
+    /// Its flags.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::vm_flags::serialize"))]
+    pub flags: VmFlags,
+    /// The pages from the VMA's `new_from` to its end.
+    #[cfg_attr(feature = "serde", serde(with = "PageCountsFields"))]
+    pub counts: PageCounts,
+    /// Whether all of them are this VMA's own: what had been mapped there before was gone, and the VMA was live until all were
+    /// counted. If not, some may be of the mapping before it or after it. In a [snapshot](crate::Smaps::snapshot) none is counted
+    /// then.
+    pub was_live: bool,
+}
+
+/// How counts are serialized.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize)]
+#[serde(remote = "PageCounts")]
+pub(crate) struct PageCountsFields {
+    rss: u64,
+    pss: u64,
+    pss_dirty: u64,
+    pss_anon: u64,
+    shared_clean: u64,
+    shared_dirty: u64,
+    private_clean: u64,
+    private_dirty: u64,
+    referenced: u64,
+    anonymous: u64,
+    leaves_by_counters: u64,
+    leaves_walked: u64,
+}
+
+/// Writes the lines that smaps and its roll-up share, and those that only the roll-up has.
+pub(crate) fn put_counts(text: &mut Text<'_>, counts: &PageCounts, is_rollup: bool) {
+    text.kilobytes(b"Rss:            ", counts.rss);
+    text.kilobytes(b"Pss:            ", counts.pss >> PSS_SHIFT);
+    text.kilobytes(b"Pss_Dirty:      ", counts.pss_dirty >> PSS_SHIFT);
+    if is_rollup {
+        let pss_file = counts.pss.saturating_sub(counts.pss_anon);
+        text.kilobytes(b"Pss_Anon:       ", counts.pss_anon >> PSS_SHIFT);
+        text.kilobytes(b"Pss_File:       ", pss_file >> PSS_SHIFT);
+        text.kilobytes(b"Pss_Shmem:      ", 0);
+    }
+    text.kilobytes(b"Shared_Clean:   ", counts.shared_clean);
+    text.kilobytes(b"Shared_Dirty:   ", counts.shared_dirty);
+    text.kilobytes(b"Private_Clean:  ", counts.private_clean);
+    text.kilobytes(b"Private_Dirty:  ", counts.private_dirty);
+    text.kilobytes(b"Referenced:     ", counts.referenced);
+    text.kilobytes(b"Anonymous:      ", counts.anonymous);
+    // No memory is merged, freed lazily, in huge pages, swapped out or locked.
+    text.put(NOTHING_ELSE.as_bytes());
+}
+
+const NOTHING_ELSE: &str = "\
+KSM:                   0 kB
+LazyFree:              0 kB
+AnonHugePages:         0 kB
+ShmemPmdMapped:        0 kB
+FilePmdMapped:         0 kB
+Shared_Hugetlb:        0 kB
+Private_Hugetlb:       0 kB
+Swap:                  0 kB
+SwapPss:               0 kB
+Locked:                0 kB
+";
+
+/// The length of all lines but the first, without flags, and unless a number has more than eight digits.
+const COUNTS_LENGTH: usize = 22 * 28 + 25 + 10;
+
+impl<'a> SmapsRecord<'a> {
+    /// The record of a VMA whose own record is there already: counts its pages.
+    pub(crate) fn new(source: &impl PageSource, by: CountBy, vma: &Vma, record: VmaRecord<'a>) -> Self {
+        let (counts, was_live) = source.count(vma, record.new_from..record.end, by);
+        Self {
+            vma: record,
+            flags: vma.flags(),
+            counts,
+            was_live,
+        }
+    }
+
+    /// The least length of the text of a VMA whose own record is there already: to know before its pages are counted.
+    pub(crate) fn min_length(vma: &Vma, record: &VmaRecord<'_>) -> usize {
+        let line = record.write_line(&mut []).unwrap_or_else(|short| short.needed);
+        line + COUNTS_LENGTH + 3 * vma.flags().bits().count_ones() as usize
+    }
+
+    /// Writes the record's lines of smaps at the beginning of `to`, and returns their length in bytes. The first is the line
+    /// of maps ([`VmaRecord::write_line`]); `Size` is of what that line shows.
+    ///
+    /// As of a kernel without `CONFIG_MEM_SOFT_DIRTY` and `CONFIG_ARCH_HAS_PKEYS`, or without a processor that has protection
+    /// keys: there is no flag `sd`, and no line `ProtectionKey`. `THPeligible` is 0, as nothing is in huge pages.
+    ///
+    /// # Errors
+    /// [`TooShort`] if `to` is; what is in it then is part of no record.
+    ///
+    /// ```
+    /// use vmaple_mm::pgtable::PageCounts;
+    /// use vmaple_mm::VmFlags;
+    /// use vmaple_proc::{Name, Perms, SmapsRecord, VmaRecord};
+    ///
+    /// let record = SmapsRecord {
+    ///     vma: VmaRecord {
+    ///         start: 0x10000,
+    ///         end: 0x13000,
+    ///         perms: Perms { read: true, ..Perms::default() },
+    ///         offset: 0,
+    ///         dev: (0, 0),
+    ///         inode: 0,
+    ///         name: Name::None,
+    ///         new_from: 0x11000,
+    ///     },
+    ///     flags: VmFlags::READ | VmFlags::MAYREAD,
+    ///     counts: PageCounts { rss: 0x1000, pss: 0x1000 << 12, private_dirty: 0x1000, ..PageCounts::default() },
+    ///     was_live: true,
+    /// };
+    /// let mut to = [0; 1000];
+    /// let length = record.write_text(&mut to)?;
+    /// let text = std::str::from_utf8(&to[..length])?;
+    /// assert!(text.starts_with("00011000-00013000 r--p 00000000 00:00 0 \nSize:                  8 kB\n"));
+    /// assert!(text.contains("\nPrivate_Dirty:         4 kB\n"));
+    /// assert!(text.ends_with("\nTHPeligible:           0\nVmFlags: rd mr \n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_text(&self, to: &mut [u8]) -> Result<usize, TooShort> {
+        let mut text = Text::new(to);
+        text.put_with(|to| self.vma.write_line(to));
+        text.kilobytes(b"Size:           ", self.vma.end - self.vma.new_from);
+        text.kilobytes(b"KernelPageSize: ", PAGE_SIZE);
+        text.kilobytes(b"MMUPageSize:    ", PAGE_SIZE);
+        put_counts(&mut text, &self.counts, false);
+        text.put(b"THPeligible:           0\nVmFlags: ");
+        put_letters(&mut text, self.flags);
+        text.put(b"\n");
+        text.finish()
+    }
+}

@@ -1,0 +1,842 @@
+//! smaps, smaps_rollup, statm and status: the text, byte for byte, and how it is read.
+
+#![cfg(all(not(loom), feature = "std"))]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod line;
+mod smaps_text;
+mod stop;
+
+use std::io::Read;
+
+use line::Line;
+use smaps_text::Record;
+use vmaple_mm::pgtable::{CountBy, PageCounts};
+use vmaple_mm::{
+    Errno, File, Layout, Limits, Machine, MapFlags, MapleStore, Mm, PAGE_SIZE, Prot, RbStore, VirtAddr, VmFlags,
+    VmaStore,
+};
+use vmaple_proc::{
+    Maps, Name, Perms, RollupRecord, Smaps, SmapsRecord, SmapsRollup, Statm, StatmRecord, Status, StatusRecord,
+    TooShort, VmaRecord,
+};
+
+const ANONYMOUS: MapFlags = MapFlags::PRIVATE.union(MapFlags::FIXED).union(MapFlags::ANONYMOUS);
+const RW: Prot = Prot::READ.union(Prot::WRITE);
+const MIB: u64 = 1 << 20;
+
+fn mm() -> Mm {
+    Mm::new(Layout::default(), Limits::default()).unwrap()
+}
+
+/// Maps private anonymous memory.
+fn map<S: VmaStore, M: Machine>(mm: &Mm<S, M>, addr: u64, len: u64) {
+    mm.mmap(VirtAddr(addr), len, RW, ANONYMOUS, None, 0).unwrap();
+}
+
+/// Writes the first byte of each page.
+fn touch<S: VmaStore, M: Machine>(mm: &Mm<S, M>, addr: u64, len: u64) {
+    let thread = mm.thread().unwrap();
+    for at in (addr..addr + len).step_by(PAGE_SIZE as usize) {
+        thread.write(VirtAddr(at), &[1]).unwrap();
+    }
+}
+
+/// An address space of so many mappings of two pages, of which the first is there.
+fn many<S: VmaStore>(mappings: u64) -> Mm<S> {
+    let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
+    for i in 0..mappings {
+        let at = 0x1_0000_0000 + i * 4 * PAGE_SIZE;
+        map(&mm, at, 2 * PAGE_SIZE);
+        touch(&mm, at, PAGE_SIZE);
+    }
+    mm
+}
+
+fn text(mut file: impl Read) -> Vec<u8> {
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).unwrap();
+    text
+}
+
+/// What has to be the same as in the kernel's own files: each record is taken apart and written again.
+mod form {
+    use super::*;
+
+    /// The flags by their letters, as Documentation/filesystems/proc.rst lists them, with their bits in include/linux/mm.h.
+    const FLAGS: [(&str, u32); 24] = [
+        ("rd", 0),
+        ("wr", 1),
+        ("ex", 2),
+        ("sh", 3),
+        ("mr", 4),
+        ("mw", 5),
+        ("me", 6),
+        ("ms", 7),
+        ("gd", 8),
+        ("pf", 10),
+        ("lo", 13),
+        ("io", 14),
+        ("sr", 15),
+        ("rr", 16),
+        ("dc", 17),
+        ("de", 18),
+        ("ac", 20),
+        ("nr", 21),
+        ("wf", 25),
+        ("dd", 26),
+        ("sd", 27),
+        ("mm", 28),
+        ("hg", 29),
+        ("nh", 30),
+    ];
+
+    fn flags(record: &Record) -> Option<VmFlags> {
+        let bit = |name: &String| FLAGS.iter().find(|(letters, _)| letters == name);
+        let bits = record.flags.iter().map(|name| Some(1 << bit(name)?.1));
+        let bits = bits.collect::<Option<Vec<u64>>>()?;
+        Some(VmFlags::from_bits_retain(bits.into_iter().sum()))
+    }
+
+    fn vma<'a>(line: &'a Line, name: &'a str) -> VmaRecord<'a> {
+        VmaRecord {
+            start: line.start,
+            end: line.end,
+            perms: Perms {
+                read: line.perms.contains('r'),
+                write: line.perms.contains('w'),
+                execute: line.perms.contains('x'),
+                shared: line.perms.contains('s'),
+            },
+            offset: line.offset,
+            dev: line.dev,
+            inode: line.inode,
+            name: match name {
+                "" => Name::None,
+                name => Name::Path(name.as_bytes()),
+            },
+            new_from: line.start,
+        }
+    }
+
+    /// What the model has none of.
+    const NONE: [&str; 10] = [
+        "KSM",
+        "LazyFree",
+        "AnonHugePages",
+        "ShmemPmdMapped",
+        "FilePmdMapped",
+        "Shared_Hugetlb",
+        "Private_Hugetlb",
+        "Swap",
+        "SwapPss",
+        "Locked",
+    ];
+
+    fn has_others(record: &Record) -> bool {
+        NONE.iter().any(|name| record.number(name) != 0) || record.number("THPeligible") != 0
+    }
+
+    /// The text without what only some configurations of the kernel have.
+    fn common(record: &Record) -> String {
+        let text = std::str::from_utf8(&record.text).unwrap();
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("ProtectionKey:"));
+        lines.collect()
+    }
+
+    #[test]
+    fn records_are_the_kernel_s_byte_for_byte() {
+        let text = std::fs::read("/proc/self/smaps").unwrap();
+        let mut compared = 0;
+        for said in Record::parse_all(&text) {
+            let name = String::from_utf8(said.line.name.clone())
+                .unwrap()
+                .replace("\\012", "\n");
+            // Sealed mappings, as [vdso] may be, have flags that are newer than the list.
+            let Some(flags) = flags(&said).filter(|_| !has_others(&said)) else {
+                continue;
+            };
+            let record = SmapsRecord {
+                vma: vma(&said.line, &name),
+                flags,
+                counts: said.counts(),
+                was_live: true,
+            };
+            let mut written = [0; 8192];
+            let length = record.write_text(&mut written).unwrap();
+            assert_eq!(
+                written[..length].escape_ascii().to_string(),
+                common(&said).as_bytes().escape_ascii().to_string()
+            );
+            compared += 1;
+        }
+        assert!(compared > 10, "{compared}");
+    }
+
+    #[test]
+    fn the_roll_up_is_the_kernel_s_byte_for_byte() {
+        let text = std::fs::read("/proc/self/smaps_rollup").unwrap();
+        let said = Record::parse_all(&text).remove(0);
+        if has_others(&said) || said.number("Pss_Shmem") != 0 {
+            println!("skipped: this process has memory of a kind that the model has not");
+            return;
+        }
+        let mut counts = said.counts();
+        // Each number of the text is rounded: what is of files is what is left.
+        counts.pss = counts.pss_anon + (said.number("Pss_File") << 12);
+        let record = RollupRecord {
+            start: said.line.start,
+            end: said.line.end,
+            counts,
+        };
+        let mut written = [0; 2000];
+        let length = record.write_text(&mut written).unwrap();
+        let written = String::from_utf8(written[..length].to_vec()).unwrap();
+        let pss = |text: &str| {
+            text.lines()
+                .filter(|line| !line.starts_with("Pss:"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(pss(&written), pss(std::str::from_utf8(&text).unwrap()));
+        assert!(written.lines().nth(2).unwrap().starts_with("Pss:            "));
+    }
+
+    #[test]
+    fn statm_is_the_kernel_s_byte_for_byte() {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let numbers: Vec<u64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
+        let record = StatmRecord {
+            size: numbers[0],
+            resident: numbers[1],
+            shared: numbers[2],
+            text: numbers[3],
+            data: numbers[5],
+        };
+        let mut written = [0; 200];
+        let length = record.write_text(&mut written).unwrap();
+        assert_eq!(std::str::from_utf8(&written[..length]).unwrap(), text);
+    }
+
+    #[test]
+    fn lines_of_status_are_the_kernel_s_byte_for_byte() {
+        let text = std::fs::read_to_string("/proc/self/status").unwrap();
+        // But for VmHWM, which nobody keeps.
+        let is_of_memory =
+            |line: &&str| (line.starts_with("Vm") || line.starts_with("Rss")) && !line.starts_with("VmHWM");
+        let said: String = text.split_inclusive('\n').filter(is_of_memory).collect();
+        let number = |name: &str| {
+            let line = said
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"))
+                .unwrap();
+            line.strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
+        };
+        let record = StatusRecord {
+            vm_peak: number("VmPeak"),
+            vm_size: number("VmSize"),
+            vm_lck: number("VmLck"),
+            vm_pin: number("VmPin"),
+            vm_rss: number("VmRSS"),
+            rss_anon: number("RssAnon"),
+            rss_file: number("RssFile"),
+            rss_shmem: number("RssShmem"),
+            vm_data: number("VmData"),
+            vm_stk: number("VmStk"),
+            vm_exe: number("VmExe"),
+            vm_lib: number("VmLib"),
+            vm_pte: number("VmPTE"),
+            vm_swap: number("VmSwap"),
+        };
+        let mut written = [0; 1000];
+        let length = record.write_text(&mut written).unwrap();
+        assert_eq!(std::str::from_utf8(&written[..length]).unwrap(), said);
+    }
+
+    #[test]
+    fn numbers_of_more_than_eight_digits_push_the_line_to_the_right() {
+        let counts = PageCounts {
+            rss: 123_456_789 << 10,
+            pss: 99_999_999 << 10 << 12,
+            ..PageCounts::default()
+        };
+        let (start, end) = (0, 123_456_789 << 10);
+        let mut written = [0; 1000];
+        let length = RollupRecord { start, end, counts }.write_text(&mut written).unwrap();
+        let text = std::str::from_utf8(&written[..length]).unwrap();
+        assert!(
+            text.contains("\nRss:            123456789 kB\nPss:            99999999 kB\nPss_Dirty:             0 kB\n")
+        );
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_says_how_long_it_is() {
+        let mm = many::<MapleStore>(1);
+        let mut smaps = Smaps::open(&mm).unwrap();
+        let record = smaps.next_record().unwrap().unwrap();
+        let mut whole = [0; 1000];
+        let length = record.write_text(&mut whole).unwrap();
+        for short in [0, 1, 43, 44, 100, 500, length - 1] {
+            assert_eq!(record.write_text(&mut vec![0; short]), Err(TooShort { needed: length }));
+        }
+        let mut exact = vec![0; length];
+        assert_eq!(record.write_text(&mut exact), Ok(length));
+        assert_eq!(exact, whole[..length]);
+    }
+
+    /// As `show_smaps_rollup()` does without a mapping.
+    #[test]
+    fn nothing_is_rolled_up_from_0_to_0() {
+        let mm = mm();
+        for by in [CountBy::Walk, CountBy::Counters] {
+            let text = text(SmapsRollup::open(&mm, by).unwrap());
+            let records = Record::parse_all(&text);
+            assert!(
+                text.starts_with(
+                    b"00000000-00000000 ---p 00000000 00:00 0                                  [rollup]\n"
+                )
+            );
+            assert!(records[0].numbers.len() == 22 && records[0].numbers.iter().all(|(_, number)| *number == 0));
+        }
+        assert_eq!(text(Smaps::open(&mm).unwrap()), b"");
+        assert_eq!(text(Statm::open(&mm).unwrap()), b"0 0 0 0 0 0 0\n");
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn records_are_serialized_with_flags_as_text() {
+        let mm = mm();
+        map(&mm, 0x1_0000, 0x2000);
+        touch(&mm, 0x1_0000, 0x1000);
+        let mut smaps = Smaps::open(&mm).unwrap();
+        let json = serde_json::to_value(smaps.next_record().unwrap()).unwrap();
+        assert_eq!(json["flags"], "rd wr mr mw me ac");
+        assert_eq!(
+            (&json["vma"]["end"], &json["counts"]["private_dirty"]),
+            (&0x1_2000.into(), &0x1000.into())
+        );
+        let json = serde_json::to_value(SmapsRollup::open(&mm, CountBy::Walk).unwrap().record().unwrap()).unwrap();
+        assert_eq!(
+            (&json["end"], &json["counts"]["rss"]),
+            (&0x1_2000.into(), &0x1000.into())
+        );
+    }
+}
+
+mod reads {
+    use super::*;
+
+    #[test]
+    fn the_text_is_the_same_whatever_the_size_of_reads() {
+        let mm = many::<MapleStore>(50);
+        let whole = text(Smaps::open(&mm).unwrap());
+        let records = Record::parse_all(&whole);
+        assert_eq!(records.len(), 50);
+        assert!(
+            records
+                .iter()
+                .all(|record| record.number("Size") == 8192 && record.number("Rss") == 4096)
+        );
+        for size in [1, 7, 700, 4095, 4096, 128 << 10] {
+            let mut smaps = Smaps::open(&mm).unwrap();
+            let (mut read, mut buffer) = (Vec::new(), vec![0; size]);
+            while let length @ 1.. = smaps.read(&mut buffer).unwrap() {
+                read.extend_from_slice(&buffer[..length]);
+            }
+            assert!(read == whole, "in reads of {size} bytes");
+        }
+    }
+
+    #[test]
+    fn lines_of_mappings_are_those_of_maps() {
+        let mm = many::<MapleStore>(20);
+        let file = File::new((8, 1), 7, b"/bin/true".as_slice()).unwrap();
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        mm.mmap(VirtAddr(0x2_0000), 0x2000, RW, flags, Some(&file), 0x3000)
+            .unwrap();
+        let lines: Vec<Line> = Record::parse_all(&text(Smaps::open(&mm).unwrap()))
+            .into_iter()
+            .map(|record| record.line)
+            .collect();
+        assert_eq!(lines, Line::parse_all(&text(Maps::open(&mm).unwrap())));
+    }
+
+    #[test]
+    fn a_read_gives_at_most_a_page_of_whole_records() {
+        let mm = many::<MapleStore>(50);
+        let mut smaps = Smaps::open(&mm).unwrap();
+        let mut buffer = vec![0; 128 << 10];
+        let length = smaps.read(&mut buffer).unwrap();
+        let records = Record::parse_all(&buffer[..length]);
+        let longest = records.iter().map(|record| record.text.len()).max().unwrap();
+        assert!(length < 4096 && length + longest >= 4096, "{length} bytes");
+        // The rest of a buffer is read before the next is made.
+        assert_eq!(smaps.read(&mut buffer[..1000]).unwrap(), 1000);
+        assert_eq!(smaps.read(&mut buffer).unwrap(), length - 1000);
+        assert_eq!(smaps.read(&mut []).unwrap(), 0);
+    }
+
+    #[test]
+    fn pages_of_a_record_for_which_there_is_no_room_are_not_counted() {
+        let mm: Mm<MapleStore, _> = Mm::with_machine(Layout::default(), Limits::default(), stop::machine()).unwrap();
+        for i in 0..12 {
+            map(&mm, MIB + i * 4 * PAGE_SIZE, 2 * PAGE_SIZE);
+            touch(&mm, MIB + i * 4 * PAGE_SIZE, PAGE_SIZE);
+        }
+        let mut smaps = Smaps::open(&mm).unwrap();
+        stop::LOOKS.set(0);
+        let mut buffer = [0; 4096];
+        let length = smaps.read(&mut buffer).unwrap();
+        let records = Record::parse_all(&buffer[..length]);
+        assert_eq!(stop::LOOKS.get(), 2 * records.len() as u64);
+    }
+
+    #[test]
+    fn a_path_longer_than_the_buffer_is_read_whole() {
+        let mm = many::<MapleStore>(3);
+        let file = File::new((8, 1), 7, vec![b'x'; 9000]).unwrap();
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        for at in [0x1_0000_2000, 0x1_0000_6000] {
+            mm.mmap(VirtAddr(at), 0x1000, RW, flags, Some(&file), 0).unwrap();
+        }
+        for size in [1, 4096, 128 << 10] {
+            let mut smaps = Smaps::open(&mm).unwrap();
+            let (mut read, mut buffer) = (Vec::new(), vec![0; size]);
+            while let length @ 1.. = smaps.read(&mut buffer).unwrap() {
+                read.extend_from_slice(&buffer[..length]);
+            }
+            let names: Vec<usize> = Record::parse_all(&read)
+                .iter()
+                .map(|record| record.line.name.len())
+                .collect();
+            assert_eq!(names, [0, 9000, 0, 9000, 0]);
+        }
+        let mut smaps = Smaps::open(&mm).unwrap();
+        assert_eq!(smaps.next_record().unwrap().unwrap().vma.name, Name::None);
+        let long = smaps.next_record().unwrap().unwrap();
+        assert!(matches!(long.vma.name, Name::Path(path) if path.len() == 9000));
+    }
+
+    #[test]
+    fn what_grew_over_the_cursor_is_counted_from_there_on() {
+        fn check<S: VmaStore>() {
+            let mm: Mm<S> = Mm::new(Layout::default(), Limits::default()).unwrap();
+            map(&mm, 0x1_0000, 0x2000);
+            touch(&mm, 0x1_0000, 0x2000);
+            let mut smaps = Smaps::open(&mm).unwrap();
+            assert_eq!(smaps.next_record().unwrap().unwrap().counts.rss, 0x2000);
+            map(&mm, 0x1_2000, 0x4000);
+            touch(&mm, 0x1_3000, 0x1000);
+            let record = smaps.next_record().unwrap().unwrap();
+            assert_eq!(
+                (record.vma.start, record.vma.new_from, record.vma.end),
+                (0x1_0000, 0x1_2000, 0x1_6000)
+            );
+            assert_eq!(record.counts.rss, 0x1000);
+            let mut written = [0; 1000];
+            let length = record.write_text(&mut written).unwrap();
+            let shown = Record::parse_all(&written[..length]).remove(0);
+            assert_eq!(
+                (shown.line.start, shown.number("Size"), shown.number("Rss")),
+                (0x1_2000, 0x4000, 0x1000)
+            );
+            assert_eq!(smaps.next_record().unwrap(), None);
+        }
+        check::<MapleStore>();
+        check::<RbStore>();
+    }
+
+    #[test]
+    fn records_say_what_the_text_says() {
+        let mm = many::<MapleStore>(20);
+        let mut smaps = Smaps::open(&mm).unwrap();
+        let (mut written, mut buffer) = (Vec::new(), [0; 1000]);
+        while let Some(record) = smaps.next_record().unwrap() {
+            assert!(record.was_live);
+            let length = record.write_text(&mut buffer).unwrap();
+            written.extend_from_slice(&buffer[..length]);
+        }
+        assert_eq!(written, text(Smaps::open(&mm).unwrap()));
+    }
+
+    #[test]
+    fn rewinding_begins_a_new_scan() {
+        let mm = many::<MapleStore>(20);
+        let mut smaps = Smaps::open(&mm).unwrap();
+        let mut rollup = SmapsRollup::open(&mm, CountBy::Walk).unwrap();
+        let (mut statm, mut status) = (Statm::open(&mm).unwrap(), Status::open(&mm).unwrap());
+        let files: [&mut dyn Read; 4] = [&mut smaps, &mut rollup, &mut statm, &mut status];
+        let before = files.map(|file| {
+            let mut text = vec![0; 10];
+            file.read_exact(&mut text).unwrap();
+            file.read_to_end(&mut text).unwrap();
+            assert_eq!(file.read(&mut [0; 10]).unwrap(), 0, "the end is the end");
+            text
+        });
+        map(&mm, 0x1_0000, 0x1000);
+        touch(&mm, 0x1_0000, 0x1000);
+        assert_eq!(smaps.next_record().unwrap(), None);
+        smaps.rewind();
+        rollup.rewind();
+        statm.rewind();
+        status.rewind();
+        let files: [&mut dyn Read; 4] = [&mut smaps, &mut rollup, &mut statm, &mut status];
+        for (file, before) in files.into_iter().zip(before) {
+            let mut after = vec![0; 10];
+            file.read_exact(&mut after).unwrap();
+            file.read_to_end(&mut after).unwrap();
+            assert_ne!(after, before);
+        }
+        // And what was rendered is forgotten.
+        smaps.rewind();
+        smaps.read_exact(&mut [0; 10]).unwrap();
+        smaps.rewind();
+        assert_eq!(Record::parse_all(&text(smaps)).len(), 21);
+    }
+
+    #[test]
+    fn who_reads_after_the_end_of_the_address_space_is_told() {
+        let mm = many::<MapleStore>(20);
+        let mut smaps = Smaps::open(&mm).unwrap();
+        let mut at_end = Smaps::open(&mm).unwrap();
+        let mut rollup = SmapsRollup::open(&mm, CountBy::Counters).unwrap();
+        let (mut statm, mut status) = (Statm::open(&mm).unwrap(), Status::open(&mm).unwrap());
+        text(&mut at_end);
+        let monitor = mm.grab();
+        smaps.read_exact(&mut [0; 10]).unwrap();
+        statm.read_exact(&mut [0; 1]).unwrap();
+        drop(mm);
+        // What was rendered is read, what was not is gone.
+        let mut rest = Vec::new();
+        let error = smaps.read_to_end(&mut rest).unwrap_err();
+        assert_eq!((error.raw_os_error(), rest.is_empty()), (Some(libc::ESRCH), false));
+        assert_eq!(smaps.next_record().unwrap_err().errno, Errno::ESRCH);
+        assert!(!text(&mut statm).is_empty());
+        statm.rewind();
+        assert_eq!(at_end.read(&mut [0]).unwrap(), 0);
+        let mut buffer = [0; 10];
+        let gone = [
+            rollup.read(&mut buffer),
+            statm.read(&mut buffer),
+            status.read(&mut buffer),
+        ];
+        assert!(gone.iter().all(|read| read.unwrap_err().errno == Errno::ESRCH));
+        assert_eq!(rollup.record().unwrap_err().errno, Errno::ESRCH);
+        assert_eq!(Smaps::open(&monitor).unwrap_err().errno, Errno::ESRCH);
+        assert_eq!(Smaps::snapshot(&monitor).unwrap_err().errno, Errno::ESRCH);
+    }
+}
+
+mod counts {
+    use super::*;
+    use vmaple_mm::{Access, Advice};
+
+    fn smaps_of(mm: &Mm) -> Vec<PageCounts> {
+        let mut smaps = Smaps::open(mm).unwrap();
+        let mut counts = Vec::new();
+        while let Some(record) = smaps.next_record().unwrap() {
+            counts.push(record.counts);
+        }
+        counts
+    }
+
+    #[test]
+    fn what_was_written_is_dirty_and_the_page_of_zeros_is_nobody_s() {
+        let mm = mm();
+        map(&mm, 0x1_0000, 0x8000);
+        let thread = mm.thread().unwrap();
+        thread.fault(VirtAddr(0x1_0000), Access::Read).unwrap();
+        thread.write(VirtAddr(0x1_1000), &[1]).unwrap();
+        thread
+            .madvise(VirtAddr(0x1_2000), 0x2000, Advice::PopulateWrite)
+            .unwrap();
+        let expected = PageCounts {
+            rss: 0x3000,
+            pss: 0x3000 << 12,
+            pss_dirty: 0x3000 << 12,
+            pss_anon: 0x3000 << 12,
+            private_dirty: 0x3000,
+            referenced: 0x3000,
+            anonymous: 0x3000,
+            leaves_walked: 1,
+            ..PageCounts::default()
+        };
+        assert_eq!(smaps_of(&mm), [expected]);
+        mm.mprotect(VirtAddr(0x1_0000), 0x8000, Prot::empty()).unwrap();
+        assert_eq!(
+            smaps_of(&mm),
+            [expected],
+            "what may not be accessed is there all the same"
+        );
+        thread.madvise(VirtAddr(0x1_0000), 0x3000, Advice::DontNeed).unwrap();
+        assert_eq!(smaps_of(&mm)[0].rss, 0x1000);
+    }
+
+    /// Mappings that begin and end inside of leaf tables, fill some whole, and share some; with pages in all of them.
+    fn patchwork() -> Mm {
+        let mm = mm();
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut at = 4 * MIB;
+        let thread = mm.thread().unwrap();
+        for i in 0..60 {
+            let pages = [1, 3, 511, 512, 513, 1500][i % 6];
+            map(&mm, at, pages * PAGE_SIZE);
+            for _ in 0..20 {
+                let page = VirtAddr(at + random.u64(..pages) * PAGE_SIZE);
+                match random.u32(..3) {
+                    0 => thread.fault(page, Access::Read).unwrap(),
+                    _ => thread.write(page, &[1]).unwrap(),
+                }
+            }
+            at += (pages + [0, 1, 511][random.usize(..3)]) * PAGE_SIZE;
+            if i % 3 == 0 {
+                at = at.next_multiple_of(2 * MIB);
+            }
+        }
+        mm
+    }
+
+    #[test]
+    fn the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted() {
+        let mm = patchwork();
+        let mut sum = PageCounts::default();
+        let mut walked = Smaps::open_by(&mm, CountBy::Walk).unwrap();
+        assert_eq!(text(&mut walked), text(Smaps::open(&mm).unwrap()));
+        walked.rewind();
+        while let Some(record) = walked.next_record().unwrap() {
+            assert_eq!(record.counts.leaves_by_counters, 0);
+        }
+        for counts in smaps_of(&mm) {
+            sum += counts;
+        }
+        assert!(sum.leaves_by_counters > 10 && sum.leaves_walked > 10);
+        let rollup = |by| SmapsRollup::open(&mm, by).unwrap().record().unwrap();
+        let (walked, added) = (rollup(CountBy::Walk), rollup(CountBy::Counters));
+        assert_eq!((walked.counts.leaves_by_counters, added.counts.leaves_walked), (0, 0));
+        let without_leaves = |counts: PageCounts| PageCounts {
+            leaves_by_counters: 0,
+            leaves_walked: 0,
+            ..counts
+        };
+        assert_eq!(without_leaves(walked.counts), without_leaves(sum));
+        assert_eq!(without_leaves(added.counts), without_leaves(sum));
+        assert_eq!((walked.start, walked.end), (added.start, added.end));
+        let statm = Statm::open(&mm).unwrap().record().unwrap();
+        assert_eq!((statm.resident, statm.shared), (sum.rss / PAGE_SIZE, 0));
+        let status = Status::open(&mm).unwrap().record().unwrap();
+        assert_eq!((status.vm_rss, status.rss_anon, status.rss_file), (sum.rss, sum.rss, 0));
+        let maps = Line::parse_all(&text(Maps::open(&mm).unwrap()));
+        assert_eq!((walked.start, walked.end), (maps[0].start, maps[maps.len() - 1].end));
+    }
+
+    #[test]
+    fn the_roll_up_says_how_it_was_counted() {
+        let mm = mm();
+        for by in [CountBy::Walk, CountBy::Counters] {
+            assert_eq!(SmapsRollup::open(&mm, by).unwrap().counted_by(), by);
+        }
+    }
+
+    #[test]
+    fn mappings_of_each_kind_have_their_flags_and_their_part_of_statm() {
+        let mm = mm();
+        let mmap = |at: u64, prot, flags| {
+            mm.mmap(VirtAddr(at), 0x1000, prot, flags | MapFlags::FIXED, None, 0)
+                .unwrap()
+        };
+        let private = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
+        mmap(0x1_0000, Prot::empty(), private);
+        mmap(0x2_0000, RW, private);
+        mmap(0x3_0000, Prot::READ | Prot::EXEC, private);
+        mmap(0x4_0000, RW, private | MapFlags::NORESERVE);
+        mmap(0x5_0000, RW, private | MapFlags::STACK);
+        mmap(0x60_0000, RW, private | MapFlags::GROWSDOWN);
+        mmap(0x70_0000, RW, MapFlags::SHARED | MapFlags::ANONYMOUS);
+        let records = Record::parse_all(&text(Smaps::open(&mm).unwrap()));
+        let flags: Vec<String> = records.iter().map(|record| record.flags.join(" ")).collect();
+        assert_eq!(
+            flags,
+            [
+                "mr mw me",
+                "rd wr mr mw me ac",
+                "rd ex mr mw me",
+                "rd wr mr mw me nr",
+                "rd wr mr mw me ac nh",
+                "rd wr mr mw me gd ac",
+                "rd wr sh mr mw me ms",
+            ]
+        );
+        let record = Statm::open(&mm).unwrap().record().unwrap();
+        assert_eq!((record.size, record.resident, record.text, record.data), (7, 0, 0, 4));
+        let record = Status::open(&mm).unwrap().record().unwrap();
+        assert_eq!(
+            (record.vm_size, record.vm_data, record.vm_stk),
+            (0x7000, 0x3000, 0x1000)
+        );
+        assert_eq!((record.vm_exe, record.vm_lib), (0, 0x1000));
+        mm.munmap(VirtAddr(0x1_0000), 0x1_1000).unwrap();
+        let record = Status::open(&mm).unwrap().record().unwrap();
+        assert_eq!((record.vm_peak, record.vm_size), (0x7000, 0x5000));
+        // The root, and what leads to a page.
+        assert_eq!(record.vm_pte, 0x1000);
+        touch(&mm, 0x4_0000, 0x1000);
+        assert_eq!(Status::open(&mm).unwrap().record().unwrap().vm_pte, 0x4000);
+    }
+}
+
+mod superseded {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use stop::{Gate, Point, StoppingMachine, stop_at};
+
+    type Space = Mm<MapleStore, StoppingMachine>;
+
+    /// A mapping of four pages that are all there. A reader of its record stops after two of them, `meanwhile` happens, and the
+    /// reader says what it saw.
+    fn stopped(snapshot: bool, meanwhile: impl FnOnce(&Space)) -> (bool, u64) {
+        let mm: Space = Mm::with_machine(Layout::default(), Limits::default(), stop::machine()).unwrap();
+        map(&mm, MIB, 4 * PAGE_SIZE);
+        touch(&mm, MIB, 4 * PAGE_SIZE);
+        let gate = Gate::new();
+        let was_there = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                stop_at(Point::Page, 1, &gate);
+                let seen = |record: Option<SmapsRecord<'_>>| {
+                    let record = record.unwrap();
+                    was_there.store(record.vma.new_from == MIB, Ordering::Relaxed);
+                    (record.was_live, record.counts.rss / PAGE_SIZE)
+                };
+                if snapshot {
+                    seen(Smaps::snapshot(&mm).unwrap().next_record().unwrap())
+                } else {
+                    seen(Smaps::open(&mm).unwrap().next_record().unwrap())
+                }
+            });
+            gate.wait();
+            meanwhile(&mm);
+            gate.go();
+            let seen = reader.join().unwrap();
+            assert!(was_there.load(Ordering::Relaxed));
+            seen
+        })
+    }
+
+    /// Stops a reader after it has looked at two pages of the first of three mappings of four pages, which are all there.
+    fn stopped_in_the_first<R: Send>(read: impl FnOnce(&Space) -> R + Send, meanwhile: impl FnOnce(&Space)) -> R {
+        let mm: Space = Mm::with_machine(Layout::default(), Limits::default(), stop::machine()).unwrap();
+        for i in 0..3 {
+            map(&mm, MIB + i * 16 * PAGE_SIZE, 4 * PAGE_SIZE);
+            touch(&mm, MIB + i * 16 * PAGE_SIZE, 4 * PAGE_SIZE);
+        }
+        let gate = Gate::new();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                stop_at(Point::Page, 1, &gate);
+                read(&mm)
+            });
+            gate.wait();
+            meanwhile(&mm);
+            gate.go();
+            reader.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn each_record_of_a_buffer_is_of_an_instant_of_its_own() {
+        let read = |mm: &Space| text(Smaps::open(mm).unwrap());
+        let text = stopped_in_the_first(read, |mm| {
+            mm.munmap(VirtAddr(MIB + 16 * PAGE_SIZE), 4 * PAGE_SIZE).unwrap();
+            map(mm, MIB + 8 * PAGE_SIZE, PAGE_SIZE);
+        });
+        let starts: Vec<u64> = Record::parse_all(&text)
+            .iter()
+            .map(|record| record.line.start)
+            .collect();
+        assert_eq!(starts, [MIB, MIB + 8 * PAGE_SIZE, MIB + 32 * PAGE_SIZE]);
+    }
+
+    #[test]
+    fn a_roll_up_counts_no_address_twice() {
+        // The first mapping grows, and the second grows over its end: to where the first ended.
+        let grow = |mm: &Space| {
+            map(mm, MIB + 4 * PAGE_SIZE, 12 * PAGE_SIZE);
+            touch(mm, MIB + 4 * PAGE_SIZE, 2 * PAGE_SIZE);
+        };
+        let read = |mm: &Space| SmapsRollup::open(mm, CountBy::Walk).unwrap().record().unwrap();
+        assert_eq!(stopped_in_the_first(read, grow).counts.rss, 14 * PAGE_SIZE);
+    }
+
+    #[test]
+    fn a_record_says_whether_its_mapping_was_there_until_all_pages_were_counted() {
+        for snapshot in [false, true] {
+            assert_eq!(stopped(snapshot, |_| ()), (true, 4));
+            assert_eq!(stopped(snapshot, |mm| map(mm, 2 * MIB, PAGE_SIZE)), (true, 4));
+        }
+        let (was_live, pages) = stopped(false, |mm| mm.munmap(VirtAddr(MIB), 4 * PAGE_SIZE).unwrap());
+        assert!(!was_live && pages < 4, "{pages}");
+        // The same pages are there, but in another mapping.
+        let protect = |mm: &Space| mm.mprotect(VirtAddr(MIB), 4 * PAGE_SIZE, Prot::READ).unwrap();
+        assert_eq!(stopped(false, protect), (false, 4));
+        assert_eq!(
+            stopped(true, protect),
+            (false, 0),
+            "of a snapshot nothing that is another's is counted"
+        );
+    }
+
+    #[test]
+    fn a_record_says_whether_pages_of_the_mapping_before_it_may_be_among_them() {
+        let mm: Space = Mm::with_machine(Layout::default(), Limits::default(), stop::machine()).unwrap();
+        map(&mm, MIB, 4 * PAGE_SIZE);
+        touch(&mm, MIB, 4 * PAGE_SIZE);
+        map(&mm, 2 * MIB, PAGE_SIZE);
+        let gate = Gate::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // It has published the new mapping, and is about to take the old pages out.
+                stop_at(Point::TableLocked, 0, &gate);
+                mm.mmap(VirtAddr(MIB), 4 * PAGE_SIZE, Prot::READ, ANONYMOUS, None, 0)
+                    .unwrap();
+            });
+            gate.wait();
+            let seen =
+                |record: SmapsRecord<'_>| (record.vma.perms.write, record.was_live, record.counts.rss / PAGE_SIZE);
+            let mut smaps = Smaps::open(&mm).unwrap();
+            assert_eq!(seen(smaps.next_record().unwrap().unwrap()), (false, false, 4));
+            assert_eq!(seen(smaps.next_record().unwrap().unwrap()), (true, true, 0));
+            let mut snapshot = Smaps::snapshot(&mm).unwrap();
+            assert_eq!(seen(snapshot.next_record().unwrap().unwrap()), (false, false, 0));
+            gate.go();
+        });
+        let mut smaps = Smaps::open(&mm).unwrap();
+        let record = smaps.next_record().unwrap().unwrap();
+        assert_eq!((record.was_live, record.counts.rss), (true, 0));
+    }
+
+    #[test]
+    fn of_a_snapshot_only_what_is_still_live_is_counted() {
+        let mm = many::<MapleStore>(4);
+        let mut smaps = Smaps::snapshot(&mm).unwrap();
+        mm.munmap(VirtAddr(0x1_0000_0000), 2 * PAGE_SIZE).unwrap();
+        map(&mm, 0x1_0000_0000, 2 * PAGE_SIZE);
+        touch(&mm, 0x1_0000_0000, 2 * PAGE_SIZE);
+        touch(&mm, 0x1_0000_4000, 2 * PAGE_SIZE);
+        let mut seen = Vec::new();
+        while let Some(record) = smaps.next_record().unwrap() {
+            seen.push((record.was_live, record.counts.rss / PAGE_SIZE));
+        }
+        assert_eq!(seen, [(false, 0), (true, 2), (true, 1), (true, 1)]);
+        let lines = Line::parse_all(&text(Maps::snapshot(&mm).unwrap()));
+        drop(mm);
+        smaps.rewind();
+        let records = Record::parse_all(&text(&mut smaps));
+        assert_eq!(
+            records.iter().map(|record| record.line.clone()).collect::<Vec<_>>(),
+            lines
+        );
+        assert!(records.iter().all(|record| record.number("Rss") == 0));
+    }
+}

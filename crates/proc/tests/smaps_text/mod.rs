@@ -1,0 +1,75 @@
+//! Records of smaps, taken apart: for tests that read what the library or the kernel has written.
+
+#![allow(dead_code)] // each test uses some of it
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use vmaple_mm::pgtable::PageCounts;
+
+use crate::line::Line;
+
+/// A line of maps, the numbers below it by their names, and the letters of the flags.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) line: Line,
+    /// In the order of the text; bytes, but for what has no unit.
+    pub(crate) numbers: Vec<(String, u64)>,
+    pub(crate) flags: Vec<String>,
+    /// As it stands there.
+    pub(crate) text: Vec<u8>,
+}
+
+impl Record {
+    /// All records of a text, whose last must be complete.
+    pub(crate) fn parse_all(text: &[u8]) -> Vec<Self> {
+        let mut records: Vec<Self> = Vec::new();
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            let content = line.strip_suffix(b"\n").expect("half a line");
+            if !content[0].is_ascii_uppercase() {
+                records.push(Self {
+                    line: Line::parse(content),
+                    numbers: Vec::new(),
+                    flags: Vec::new(),
+                    text: Vec::new(),
+                });
+            }
+            let record = records.last_mut().unwrap();
+            record.text.extend_from_slice(line);
+            let content = std::str::from_utf8(content).unwrap_or_default();
+            if let Some(flags) = content.strip_prefix("VmFlags: ") {
+                record.flags = flags.split_whitespace().map(str::to_owned).collect();
+            } else if content.starts_with(|first: char| first.is_ascii_uppercase()) {
+                let (name, number) = content.split_once(':').unwrap();
+                let bytes = number
+                    .trim()
+                    .strip_suffix(" kB")
+                    .map(|number| number.parse::<u64>().unwrap() << 10);
+                let number = bytes.unwrap_or_else(|| number.trim().parse().unwrap());
+                record.numbers.push((name.to_owned(), number));
+            }
+        }
+        records
+    }
+
+    /// A number by its name; 0 if there is none.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        let found = self.numbers.iter().find(|(its, _)| its == name);
+        found.map_or(0, |&(_, number)| number)
+    }
+
+    /// The counts, as far as the text has them.
+    pub(crate) fn counts(&self) -> PageCounts {
+        PageCounts {
+            rss: self.number("Rss"),
+            pss: self.number("Pss") << 12,
+            pss_dirty: self.number("Pss_Dirty") << 12,
+            pss_anon: self.number("Pss_Anon") << 12,
+            shared_clean: self.number("Shared_Clean"),
+            shared_dirty: self.number("Shared_Dirty"),
+            private_clean: self.number("Private_Clean"),
+            private_dirty: self.number("Private_Dirty"),
+            referenced: self.number("Referenced"),
+            anonymous: self.number("Anonymous"),
+            ..PageCounts::default()
+        }
+    }
+}

@@ -148,7 +148,28 @@ mutate "what is searched above a guard gap" unmapped_area.rs 's/=> high = gap,/=
 mutate "no search from below" unmapped_area.rs 's/\.or_else\(\|\| self\.search_up\([^\n]*\)//' differential $free
 mutate "a guard gap of a page less" unmapped_area.rs 's/256 \* PAGE_SIZE/255 * PAGE_SIZE/' differential $free
 mutate "an account that mprotect keeps" mprotect.rs 's/flags -= VmFlags::ACCOUNT;//' differential $free
-mutate "an account of files that mprotect drops" mprotect.rs 's/\} else if vma\.file\(\)\.is_none\(\) \{/} else {/' differential $free
+mutate "an account of files that mprotect drops" mprotect.rs 's/\} else if vma\.file\(\)\.is_none\(\) && /} else if /' differential $free
+mutate "an account that mprotect drops with an identity" mprotect.rs 's/ && !was_written//' differential $free
+mutate "different identities become one" vma.rs 's/&& \(self\.anon_vma\(\) == mapping\.anon_vma[^\n]*\)\n/\n/' differential $free
+mutate "a mapping without identity stays alone" vma.rs 's/ \|\| self\.anon_vma\(\)\.is_none\(\) \|\| mapping\.anon_vma\.is_none\(\)//' differential $free
+mutate "the identity of the left neighbour forgotten" transaction.rs 's/mapping\.anon_vma = mapping\.anon_vma\.or\(vma\.anon_vma\(\)\);\s*\(whole/(whole/' differential $free
+mutate "the identity of the right neighbour forgotten" transaction.rs 's/mapping\.anon_vma = mapping\.anon_vma\.or\(vma\.anon_vma\(\)\);\s*whole\.end/whole.end/' differential $free
+mutate "no neighbour's identity" fault.rs 's/\.or\(neighbours\)//' differential $free
+mutate "the identity before it first" fault.rs 's/next\.and_then\(Vma::anon_vma\)\.or_else\(\|\| \{(.*?)prev\.and_then\(Vma::anon_vma\)\s*\}\)/{$1prev.and_then(Vma::anon_vma).or_else(|| next.and_then(Vma::anon_vma))}/s' differential $free
+mutate "any neighbour's identity" vma.rs 's/&& \(self\.flags \^ next\.flags\) - ACCESS == VmFlags::empty\(\)//' differential $free
+mutate "only an equal neighbour's identity" vma.rs 's/\(self\.flags \^ next\.flags\) - ACCESS == /(self.flags ^ next.flags) == /' differential $free
+mutate "reads give an identity" fault.rs 's/if access == Access::Write && vma\.anon_vma\(\)\.is_none\(\)/if vma.anon_vma().is_none()/; s/if access == Access::Write \{\s*wanted\.anon_vma/if true { wanted.anon_vma/; s/if access == Access::Write\s*&& let Some\(id\)/if let Some(id)/' differential $free
+mutate "no page for PROT_NONE is refused" fault.rs 's/!vma\.flags\(\)\.intersects\(ACCESS\) \|\| //; ' differential $free
+mutate "populated for reading only" madvise.rs 's/let access = if flags & [^{]*\{/let access = if false {/' differential $free
+mutate "populated without waiting" mmap.rs 's/flags & \(MapFlags::POPULATE \| MapFlags::NONBLOCK\) == MapFlags::POPULATE/flags.contains(MapFlags::POPULATE)/' differential $free
+mutate "populated for reading what may only be written" madvise.rs 's/Access::Read, VmFlags::READ\)/Access::Read, VmFlags::empty())/' differential $free
+mutate "a page of zeros that counts" pgtable/count.rs 's/if pte\.flags\.contains\(PageFlags::ZERO\) \{\s*return;/if false {\n            return;/' differential $free
+mutate "contents that DONTNEED keeps" madvise.rs 's/leaf\.clear\(self\.frames\(\), at\.\.leaf_end, &mut freed\);//' differential $free
+mutate "DONTNEED ends at a hole" madvise.rs 's/(if vma\.range\(\)\.start > at \{\s*holes = true;)/$1 break;/' differential $free
+mutate "pages left from their last use as they were" fault.rs 's/unsafe \{ self\.frames\(\)\.page\(pfn\)\.write_bytes\(0, PAGE_SIZE as usize\) \};//' differential $free
+mutate "a comparison that fails is no write" thread.rs 's/self\.with_page\(addr, Access::Write, \|page\| \{\s*\/\/ SAFETY: aligned/self.with_page(addr, Access::Read, |page| {\n            \/\/ SAFETY: aligned/' differential $free
+mutate "pages that may be written as before" mprotect.rs 's/self\.change_protection\(part\);//' differential $free
+mutate "the heap's pages stay" brk.rs 's/self\.zap\(new\.\.old, false\);//' differential $free
 mutate "mprotect undone at a hole" mprotect.rs 's/return Err\(Failure::After\(error\)\)/return Err(Failure::Error(error))/' differential $free
 mutate "a heap that merges with what is below" brk.rs 's/Merge::PrevAbove\(self\.layout\(\)\.start_brk\)/Merge::PrevAbove(0)/' differential $free
 mutate "no page free above the heap" brk.rs 's/room_end > start_gap\(next\)/new > start_gap(next)/' differential $free
@@ -162,16 +183,18 @@ mutate "mmap at the limit of mappings" mmap.rs 's/accounts\.map_count > transact
 
 crate=proc package=vmaple-proc
 contract=readers_of_the_maple_store_see_what_the_contract_says
+counts=readers_of_pages_in_the_maple_store_see_what_the_contract_says
 mutate "what grew is shown whole" record.rs 's/range\.start\.max\(cursor\)/range.start/' contract $contract
 mutate "the offset is not advanced" record.rs 's/self\.offset\.wrapping_add\(self\.new_from - self\.start\)/self.offset/' text reads::what_grew_over_the_cursor_is_shown_from_there_on
 mutate "the offset of private anonymous memory advanced" record.rs 's/Name::Path\(_\) \| Name::AnonShmem\(_\) => (self\.offset[^\n]*)\n\s*_ => 0,/_ => $1/' text reads::private_anonymous_memory_has_no_offset_to_advance
-mutate "the cursor at the beginning of what was shown" maps.rs 's/self\.cursor = record\.end;/self.cursor = record.start + 1;/' contract $contract
-mutate "the cursor a page behind the end" maps.rs 's/self\.cursor = record\.end;/self.cursor = record.end + 4096;/' contract $contract
-mutate "a buffer of several instants" maps.rs 's/for vma in section\.iter_from\(self\.cursor\) \{/while let Some(vma) = self.source.section().ok_or(GONE)?.iter_from(self.cursor).next() {/' frozen a_reader_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
-mutate "the end found again" maps.rs 's/self\.cursor = END;\s*Ok\(None\)/Ok(None)/' text reads::rewinding_begins_a_new_scan
-mutate "text rendered anew by each read" maps.rs 's/if self\.unread\.is_empty\(\) \{\s*self\.fill/if true { self.fill/' text reads::a_line_once_begun_is_read_as_it_was
-mutate "rewinding keeps what was rendered" maps.rs 's/self\.cursor = 0;\s*self\.unread = 0\.\.0;/self.cursor = 0;/' text reads::rewinding_begins_a_new_scan
-mutate "a full page of lines" maps.rs 's/self\.buffer\.len\(\) - 1/self.buffer.len() - 100/' text reads::a_read_gives_at_most_a_page_of_whole_lines
+mutate "the cursor at the beginning of what was shown" maps.rs 's/\*cursor = record\.end;/*cursor = record.start + 1;/' contract $contract
+mutate "the cursor a page behind the end" maps.rs 's/\*cursor = record\.end;/*cursor = record.end + 4096;/' contract $contract
+mutate "a buffer of several instants" maps.rs 's/for vma in section\.iter_from\(\*cursor\) \{/while let Some(vma) = source.section().ok_or(GONE)?.iter_from(*cursor).next() {/' frozen a_reader_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
+mutate "the end found again" maps.rs 's/\*cursor = END;\s*Ok\(\(\)\)/Ok(())/' text reads::rewinding_begins_a_new_scan
+mutate "text rendered anew by each read" seq_file.rs 's/if self\.unread\.is_empty\(\) \{\s*self\.fill/if true { self.fill/' text reads::a_line_once_begun_is_read_as_it_was
+mutate "rewinding keeps what was rendered" maps.rs 's/self\.cursor = 0;\s*self\.seq\.clear\(\);/self.cursor = 0;/' text reads::rewinding_begins_a_new_scan
+mutate "a full page of lines" seq_file.rs 's/self\.buffer\.len\(\) - 1/self.buffer.len() - 100/' text reads::a_read_gives_at_most_a_page_of_whole_lines
+mutate "no longer buffer for a long line" seq_file.rs 's/self\.needed = needed;/let _ = needed;/' text reads::a_path_longer_than_the_buffer_is_read_whole
 mutate "newlines as they are" line.rs 's/let newlines = if text\.contains/let newlines = if false \&\& text.contains/' text form::each_kind_of_mapping_has_its_line
 mutate "names one column to the left" line.rs 's/NAME_COLUMN: usize = 73/NAME_COLUMN: usize = 72/' text form::lines_are_the_kernel_s_byte_for_byte
 mutate "a letter for a digit" line.rs 's/letters \* 0x27/letters * 0x26/' text form::lines_are_the_kernel_s_byte_for_byte
@@ -179,7 +202,43 @@ mutate "questions answered by what lies above" query.rs 's/vma\.start\(\)\.0 <= 
 mutate "questions that do not look on" query.rs 's/vmas\.iter_from\(addr\)\.find\(/vmas.iter_from(addr).take(1).find(/' query questions_are_answered_as_by_the_running_kernel
 mutate "no filter for files" query.rs 's/!self\.contains\(Self::FILE_BACKED_VMA\)/true/' query questions_are_answered_as_by_the_running_kernel
 mutate "unknown flags let through" query.rs 's/\.is_none\(\) \{/.is_none() \&\& false {/' query unknown_flags_are_told_before_the_end_of_the_address_space
-mutate "a buffer allocated for each read" maps.rs 's/if to\.is_empty\(\) \{/self.buffer = self.buffer.clone(); if to.is_empty() {/' memory what_is_warm_neither_allocates_nor_frees
-mutate "a panic without memory" maps.rs 's/self\.name\.try_reserve_exact\(needed\)\.map_err\(\|_\| NO_MEMORY\)\?/self.name.reserve_exact(needed)/' memory a_reader_without_memory_for_a_long_line_tries_again
+mutate "a buffer allocated for each read" seq_file.rs 's/if to\.is_empty\(\) \{/self.buffer = self.buffer.clone(); if to.is_empty() {/' memory what_is_warm_neither_allocates_nor_frees
+mutate "a panic without memory" name_buffer.rs 's/self\.0\.try_reserve_exact\(needed\)\.map_err\(\|_\| NO_MEMORY\)/{ self.0.reserve_exact(needed); Ok(()) }/' memory a_reader_without_memory_for_a_long_line_tries_again
+
+# Files of pages.
+mutate "pages below the cursor counted again" smaps_record.rs 's/record\.new_from\.\.record\.end, by/record.start..record.end, by/' smaps_contract $counts
+mutate "pages behind the mapping counted" smaps_record.rs 's/record\.new_from\.\.record\.end, by/record.new_from..record.end + 4096 * 8, by/' smaps_contract $counts
+mutate "the size of the whole mapping" smaps_record.rs 's/self\.vma\.end - self\.vma\.new_from/self.vma.end - self.vma.start/' smaps reads::what_grew_over_the_cursor_is_counted_from_there_on
+mutate "the smaps cursor a page behind the end" smaps.rs 's/\*cursor = record\.vma\.end;/*cursor = record.vma.end + 4096;/' smaps_contract $counts
+mutate "fields in another order" smaps_record.rs 's/(text\.kilobytes\(b"Shared_Clean:[^\n]*\n)(\s*text\.kilobytes\(b"Shared_Dirty:[^\n]*\n)/$2$1/' smaps form::records_are_the_kernel_s_byte_for_byte
+mutate "parts of a byte shown as bytes" smaps_record.rs 's/counts\.pss >> PSS_SHIFT/counts.pss >> 10/' smaps form::records_are_the_kernel_s_byte_for_byte
+mutate "the roll-up's own fields in all records" smaps_record.rs 's/if is_rollup \{/if true {/' smaps form::records_are_the_kernel_s_byte_for_byte
+mutate "numbers one column to the left" text.rs 's/self\.decimal\(bytes >> 10, 8\)/self.decimal(bytes >> 10, 7)/' smaps form::lines_of_status_are_the_kernel_s_byte_for_byte
+mutate "a flag by another's letters" vm_flags.rs 's/b"nr", b"ht"/b"ht", b"nr"/' resident random_calls_leave_the_pages_that_the_kernel_has
+mutate "pages counted for which there is no room" smaps.rs 's/if !seq\.may_add\([^\n]*\) \{/if false {/' smaps reads::pages_of_a_record_for_which_there_is_no_room_are_not_counted
+mutate "a buffer of smaps from one section" source.rs 's/self\.renew\(section\)/Some(section)/' smaps superseded::each_record_of_a_buffer_is_of_an_instant_of_its_own
+mutate "pages of the mapping before taken for its own" source.rs 's/!was_pending && //' smaps superseded::a_record_says_whether_pages_of_the_mapping_before_it_may_be_among_them
+mutate "pages of the mapping after taken for its own" source.rs 's/!was_pending && vma\.state\(\) == VmaState::Live/!was_pending/' smaps superseded::a_record_says_whether_its_mapping_was_there_until_all_pages_were_counted
+mutate "snapshots that count what is another's" source.rs 's/_ => \(PageCounts::default\(\), false\),/(counts, false) => (counts, false),/' smaps superseded::of_a_snapshot_only_what_is_still_live_is_counted
+mutate "a roll-up that counts addresses twice" smaps_rollup.rs 's/range\.start\.max\(record\.end\)/range.start/' smaps superseded::a_roll_up_counts_no_address_twice
+mutate "a roll-up that begins at the last mapping" smaps_rollup.rs 's/if self\.end == 0 \{/if true {/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
+mutate "a roll-up without the lock of the address space" smaps_rollup.rs 's/(let from = range\.start)/drop(section); $1/; s/section = reader\.renew\(section\)/section = reader.mmap_read_lock()/' waits in_the_v5_4_model_writers_wait_for_monitors_and_all_behind_writers
+mutate "a page that is shown once and for all" seq_file.rs 's/self\.seq\.clear\(\);\s*self\.is_shown = false;/self.seq.clear();/' smaps reads::rewinding_begins_a_new_scan
+mutate "frames shown to everybody" pagemap.rs 's/entry\(pte, is_shared\) & shown/entry(pte, is_shared) | shown \& 0/' pagemap each_page_has_its_entry
+mutate "the page of zeros as somebody's own" pagemap.rs 's/!is_shared && !pte\.flags\.contains\(PageFlags::ZERO\)/!is_shared/' resident random_calls_leave_the_pages_that_the_kernel_has
+mutate "parts of entries" pagemap.rs 's/if !offset\.is_multiple_of\(ENTRY_BYTES\) \|\| /if /' pagemap only_whole_entries_are_read
+mutate "pagemap without an end" pagemap.rs 's/\.saturating_mul\(PAGE_SIZE\)\.min\(end\)/.saturating_mul(PAGE_SIZE)/' pagemap the_end_of_the_address_space_is_the_end_of_the_file
+mutate "entries of the step before" pagemap.rs 's/entries\.fill\(0\);//' pagemap entries_are_the_same_wherever_a_read_begins_and_ends
+mutate "steps of pagemap twice as long" pagemap.rs 's/WALK_SIZE: u64 = 2 << 20/WALK_SIZE: u64 = 4 << 20/' pagemap a_section_is_of_one_leaf_table_s_addresses
+mutate "pagemap without a section" pagemap.rs 's/let _section = /let _ = /' waits in_the_v5_4_model_writers_wait_for_monitors_and_all_behind_writers
+mutate "stacks are no data of statm" statm.rs 's/vm\.data \+ vm\.stack/vm.data/' smaps counts::mappings_of_each_kind_have_their_flags_and_their_part_of_statm
+mutate "the peak as it is now" status.rs 's/vm\.peak << PAGE_SHIFT/vm.total << PAGE_SHIFT/' smaps counts::mappings_of_each_kind_have_their_flags_and_their_part_of_statm
+
+# Walks of page tables, noticed by those who read the files.
+crate=mm package=vmaple-proc
+mutate "a walk that locks the leaf table" pgtable/walk.rs 's/(Step::Leaf\(table\) => )(Step::Leaf\(look\(Leaf \{.*?\}\)\)),/$1\{ let _locked = table.lock(); $2 \},/s' waits nobody_waits_for_a_monitor
+mutate "counters of a leaf table that lies in the range in part" pgtable/count.rs 's/at \+ span\(1\) <= range\.end/at < range.end/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
+mutate "the page of zeros counted" pgtable/counters.rs 's/return Self\(1\);/return Self(1 | 1 << BITS);/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
+mutate "page tables without a birth" pgtable/memory.rs 's/Descriptor::new\(birth\)/Descriptor::new(birth * 0)/' frozen_pages a_reader_of_pages_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

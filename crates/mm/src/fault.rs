@@ -149,13 +149,17 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     fn try_fault(&self, range: Range<u64>, access: Access, hand: &mut Hand) -> Result<Option<u64>, FaultCause> {
         let addr = range.start;
         let mm = &self.mm().0.0;
-        let section = S::read_lock(&self.reader);
+        let mut section = S::read_lock(&self.reader);
         let mut vma = find(&section, addr)?;
         let mut neighbours = None;
         if access == Access::Write && vma.anon_vma().is_none() {
+            if S::LOCKS_VMAS {
+                // As Linux does for a mapping's first page (`vmf_anon_prepare`).
+                drop(section);
+                section = S::mmap_read_lock(&self.reader);
+                vma = find(&section, addr)?;
+            }
             neighbours = neighbours_anon_vma(&section, vma);
-            // Once more: where readers lock VMAs it is the last one that is locked, and may be another by now.
-            vma = find(&section, addr)?;
         }
         check::<M>(vma, access)?;
         let mut wanted = Wanted::of(vma, addr);

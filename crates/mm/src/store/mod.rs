@@ -87,6 +87,10 @@ pub trait VmaStore: Sized + Send + Sync + 'static {
     /// Begins to read.
     fn read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r>;
 
+    /// Whether a section holds the VMA alone that was found last, so that a look at its neighbours takes
+    /// [`mmap_read_lock`](Self::mmap_read_lock).
+    const LOCKS_VMAS: bool = false;
+
     /// Begins to read with the lock of the whole address space, where the design has one that readers take.
     fn mmap_read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r> {
         Self::read_lock(reader)

@@ -110,6 +110,8 @@ where
     type Section<'r> = VmaLockSection<'r, W, L>;
     type Write<'s> = VmaLockWrite<'s, W, L>;
 
+    const LOCKS_VMAS: bool = true;
+
     fn new(state: MmState) -> Result<Self, AllocError> {
         Ok(Self {
             vmas: VmaTree::new(state)?,

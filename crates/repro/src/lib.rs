@@ -56,6 +56,7 @@ pub mod place;
 pub mod placement;
 pub mod plan;
 pub mod proc_file;
+mod proc_text;
 mod processes;
 pub mod report;
 pub mod role;

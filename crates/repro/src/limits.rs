@@ -9,6 +9,7 @@ use rustix::process::{Resource, geteuid, getrlimit};
 use crate::error::{Error, Result};
 use crate::machine::{meminfo_bytes, read_number};
 use crate::plan::{Cell, Plan};
+use crate::role::mapped_pages;
 
 /// Memory that a scanner or busy task needs, buffers and page tables included (measured: 0.5 MiB, rounded up).
 const ROLE_BYTES: u64 = 1 << 20;
@@ -16,7 +17,7 @@ const ROLE_BYTES: u64 = 1 << 20;
 /// Memory that a scanner or busy task of a model needs, which is a thread: stack and buffer, rounded up.
 const THREAD_BYTES: u64 = 256 << 10;
 
-/// Memory of a model for each page of the region: VMAs and tree, twice because of readers (measured: 400 bytes).
+/// Memory of a model for each page of the region beside the page: VMAs and tree, twice because of readers (measured: 400 bytes).
 const MODEL_PAGE_BYTES: u64 = 512;
 
 /// A limit and what it leaves.
@@ -83,15 +84,17 @@ fn task_limits(needed: u64) -> Vec<Limit> {
 
 /// Memory that the cell needs, in bytes.
 fn memory(plan: &Plan, cell: Cell) -> u64 {
-    if cell.target.is_model() {
-        return plan.tasks(cell) * THREAD_BYTES + plan.region_pages() * MODEL_PAGE_BYTES;
-    }
     let faults = if plan.faults {
-        plan.duration_ns / 1_000_000 * 4096
+        mapped_pages(plan.duration_ns) * 4096
     } else {
         0
     };
-    plan.tasks(cell) * ROLE_BYTES + plan.region_bytes + faults
+    let roles = if cell.target.is_model() {
+        plan.tasks(cell) * THREAD_BYTES + plan.region_pages() * MODEL_PAGE_BYTES
+    } else {
+        plan.tasks(cell) * ROLE_BYTES
+    };
+    roles + plan.region_bytes + faults
 }
 
 fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {

@@ -7,13 +7,13 @@
 //!
 //! # Why there is no false alarm
 //! Say that a scan, which began after `begin` operations, finds a page settled by operation `i <= begin`, after it has read
-//! the part of the text that the page is in.
-//! - The text is not older than `i`: `operations` was stored with Release after the call of `i`, and loaded with Acquire before
+//! the part of the file that the page is in.
+//! - What was read is not older than `i`: `operations` was stored with Release after the call of `i`, and loaded with Acquire before
 //!   the scan's first read. So the effect of `i` happened before the read.
-//! - The text is not newer than `i`: had a read seen the effect of a later operation on this page, then "changing" of that
+//! - It is not newer than `i`: had a read seen the effect of a later operation on this page, then "changing" of that
 //!   operation, stored before its call, had happened before the read returned, by whatever made the call's effect visible: a
-//!   lock of the kernel or of the model, or the publication of a root that RCU readers load. The load of the page's word comes
-//!   after the read, and can find nothing older.
+//!   lock of the kernel or of the model, the publication of a root that RCU readers load, or the Release store of a page table's
+//!   entry or counters. The load of the page's word comes after the read, and can find nothing older.
 //!
 //! Both rest on `operations` and on the address space's own ordering, so the words themselves are Relaxed. A page that the scan
 //! finds changing, or settled later than its begin, is not judged. A word that is looked at late is judged less often, never

@@ -30,9 +30,9 @@ pub struct Cell {
 pub enum Preset {
     /// About a minute.
     Check,
-    /// About twenty minutes.
+    /// About half an hour.
     Test,
-    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000; about half an hour for each of the kernel's files, 20 minutes for each model.
+    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000; about half an hour for each of the kernel's files, 20 minutes for each of a model.
     Talk,
 }
 
@@ -90,7 +90,7 @@ impl Plan {
     pub fn preset(preset: Preset, placement: Placement) -> Self {
         const S: u64 = 1_000_000_000;
         let (busy, samples, duration_ns) = match preset {
-            Preset::Check => (vec![0, 1, 10], 3, S),
+            Preset::Check => (vec![0, 1, 10], 3, 7 * S / 10),
             Preset::Test => (vec![0, 1, 10, 100], 7, 10 * S),
             Preset::Talk => (vec![0, 1, 10, 100, 1000], 24, 10 * S),
         };
@@ -114,18 +114,24 @@ impl Plan {
     /// Why this plan is not possible on `target`, and what to do about it; `None` if it is.
     fn obstacle(&self, target: Target) -> Option<String> {
         if !target.is_model() {
-            let why = "--target kernel --freeze: a process can not be stopped inside of the kernel's read, where it holds the lock; take models alone, --target v5.4,maple";
+            let why = "--target kernel --freeze: a process can not be stopped inside of the kernel's read, where it holds the lock; take models alone, --target v5.4,v6.17,maple";
             return self.freeze.then(|| why.to_owned());
         }
-        let unknown = |file: &&ProcFile| !matches!(file, ProcFile::Maps | ProcFile::None);
+        let of_models = || {
+            let names = ProcFile::ALL.into_iter().filter(|file| file.is_of_models());
+            names.map(ProcFile::name).collect::<Vec<_>>().join(", ")
+        };
+        let unknown = |file: &&ProcFile| !file.is_of_models() && **file != ProcFile::None;
         if let Some(file) = self.files.iter().find(unknown) {
             return Some(format!(
-                "--target {target}: the models have maps so far, and no {file}; take --file maps, or --target kernel"
+                "--target {target}: the models have no {file}; take some of {}, or --target kernel",
+                of_models()
             ));
         }
-        if !self.files.contains(&ProcFile::Maps) {
+        if !self.files.iter().any(|file| file.is_of_models()) {
             return Some(format!(
-                "--target {target}: the models have maps so far, and the control none is the kernel's; add maps to --file, or take --target kernel"
+                "--target {target}: the control none is the kernel's; add some of {} to --file, or take --target kernel",
+                of_models()
             ));
         }
         match self.slice {
@@ -239,10 +245,16 @@ impl Plan {
     /// Expected length of one run of `cell`, without hangs, in nanoseconds.
     #[must_use]
     pub fn run_ns(&self, cell: Cell) -> u64 {
-        // Starting and reaping a process takes about 1.5 ms, a thread 0.1; here as everywhere an estimate for the ETA only.
-        let start_ns = if cell.target.is_model() { 100_000 } else { 1_500_000 };
+        // Starting and reaping a process takes about 1.5 ms, a thread 0.1, the warm-up of a model 5 us for each page; here as
+        // everywhere an estimate for the ETA only.
+        let (start_ns, page_ns) = if cell.target.is_model() {
+            (100_000, 5_000)
+        } else {
+            (1_500_000, 0)
+        };
         let settle = if cell.busy == 0 { 0 } else { SETTLE_NS };
-        self.duration_ns + settle + 100_000_000 + self.tasks(cell) * start_ns
+        let set_up = 100_000_000 + self.tasks(cell) * start_ns + self.region_pages() * page_ns;
+        self.duration_ns + settle + set_up
     }
 
     /// Expected length of the whole experiment, without hangs, in nanoseconds.
@@ -311,16 +323,17 @@ mod tests {
     fn a_plan_is_possible_on_the_targets_that_have_all_of_it() {
         let of = |plan: Plan| plan.with_possible_targets().targets;
         assert_eq!(of(plan()), Target::ALL);
-        let smaps = vec![ProcFile::Maps, ProcFile::Smaps];
-        assert_eq!(of(Plan { files: smaps, ..plan() }), [Target::Kernel]);
-        let control = vec![ProcFile::None];
-        assert_eq!(
+        let with = |files: &[ProcFile]| {
             of(Plan {
-                files: control,
+                files: files.to_vec(),
                 ..plan()
-            }),
-            [Target::Kernel]
-        );
+            })
+        };
+        let (smaps, rollup, pagemap) = (ProcFile::Smaps, ProcFile::SmapsRollup, ProcFile::Pagemap);
+        assert_eq!(with(&[ProcFile::Maps, smaps, rollup, pagemap]), Target::ALL);
+        assert_eq!(with(&[pagemap, ProcFile::None]), Target::ALL);
+        assert_eq!(with(&[ProcFile::None]), [Target::Kernel]);
+        assert_eq!(with(&[ProcFile::Maps, ProcFile::NumaMaps]), [Target::Kernel]);
         assert_eq!(
             of(Plan {
                 slice: Slice::Cpuset,
@@ -328,7 +341,7 @@ mod tests {
             }),
             [Target::Kernel]
         );
-        assert_eq!(of(Plan { freeze: true, ..plan() }), [Target::V54, Target::Maple]);
+        assert_eq!(of(Plan { freeze: true, ..plan() }), Target::ALL[1..]);
     }
 
     #[test]
@@ -384,8 +397,8 @@ mod tests {
             "--target",
         );
         refused(Plan { freeze: true, ..plan() }, "--target kernel --freeze");
-        let smaps = vec![ProcFile::Smaps];
-        refused(Plan { files: smaps, ..plan() }, "--target v5.4: the models have maps");
+        let files = vec![ProcFile::NumaMaps];
+        refused(Plan { files, ..plan() }, "--target v5.4: the models have no numa_maps");
         refused(
             Plan {
                 slice: Slice::Cpuset,

@@ -53,6 +53,12 @@ impl ProcFile {
         }
     }
 
+    /// Whether models have it. The control is the kernel's alone: it shows the noise of the machine.
+    #[must_use]
+    pub fn is_of_models(self) -> bool {
+        matches!(self, Self::Maps | Self::Smaps | Self::SmapsRollup | Self::Pagemap)
+    }
+
     /// The file below `/proc/PID` that is opened.
     #[must_use]
     pub fn proc_name(self) -> &'static str {

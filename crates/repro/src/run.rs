@@ -25,10 +25,10 @@ use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Phase, Slot};
 use crate::machine::steal_ns;
 use crate::plan::{Cell, HANG_GRACE_NS, Plan, SETTLE_NS};
-use crate::proc_file::ProcFile;
 use crate::processes::Processes;
 use crate::role::{DONE, MapperResult, Model, Task};
 use crate::sample::{Faults, Sample, Seen, Timeline};
+use crate::scan_check::ScanCheck;
 use crate::stats::STALL_NS;
 use crate::target::Target;
 
@@ -240,11 +240,13 @@ impl Run<'_> {
         let plan = self.runner.plan;
         Task::Model(Model {
             target: self.cell.target,
+            file: self.cell.file,
             cpu: plan.placement.mapper,
             region_bytes: plan.region_bytes,
             fragment: plan.fragment,
             seed,
             duration_ns: plan.duration_ns,
+            faults: plan.faults,
             busy: self.busy_cpus(),
             nice: plan.slice.nice(),
             spin_ns: plan.busy_duration_ns,
@@ -434,7 +436,7 @@ impl Run<'_> {
         self.ledger.slots().iter().take(scanners).filter_map(of).sum()
     }
 
-    /// What the scanners read that was not so, where each reads the text of maps.
+    /// What the scanners read that was not so, where that is looked at.
     fn seen(&self) -> Option<Seen> {
         let of = |slot: &Slot| Seen {
             overlaps: slot.overlaps.load(Relaxed),
@@ -442,7 +444,7 @@ impl Run<'_> {
             torn: slot.torn.load(Relaxed),
             resurrected: slot.resurrected.load(Relaxed),
         };
-        let checked = self.cell.file == Some(ProcFile::Maps) && !self.runner.plan.freeze;
+        let checked = self.cell.file.is_some_and(ScanCheck::is_for) && !self.runner.plan.freeze;
         checked.then(|| Seen::merged(self.ledger.slots().iter().map(of)))
     }
 }

@@ -42,11 +42,11 @@ pub struct Timeline {
 pub struct Seen {
     /// Lines that began below the end of the one before.
     pub overlaps: u64,
-    /// Pages without a line, mapped since before the scan.
+    /// Pages without a line, without their share in the counts of smaps, or not populated by pagemap, mapped since before the scan.
     pub misses: u64,
-    /// Lines that are no line of maps, or have attributes that no mapping there ever had.
+    /// Lines that are none, or have attributes that no mapping there ever had; counts that do not fit together.
     pub torn: u64,
-    /// Pages with a line, unmapped since before the scan.
+    /// Pages with a line, or populated by pagemap, unmapped since before the scan.
     pub resurrected: u64,
 }
 

@@ -15,13 +15,15 @@ pub enum Target {
     Kernel,
     /// A model of Linux 5.4's: VMAs in an ordered tree under a read-write lock, which a reader of maps holds for each 4 KiB.
     V54,
+    /// A model of Linux 6.17's, and for smaps of the kernels of 2026: a reader holds the lock of the VMA that it looks at.
+    V617,
     /// vmaple's: VMAs in a maple tree, whose readers hold nothing.
     Maple,
 }
 
 impl Target {
     /// Every variant, in the order in which help texts list them and runs are made.
-    pub const ALL: [Self; 3] = [Self::Kernel, Self::V54, Self::Maple];
+    pub const ALL: [Self; 4] = [Self::Kernel, Self::V54, Self::V617, Self::Maple];
 
     /// The name on the command line and in reports.
     #[must_use]
@@ -29,6 +31,7 @@ impl Target {
         match self {
             Self::Kernel => "kernel",
             Self::V54 => "v5.4",
+            Self::V617 => "v6.17",
             Self::Maple => "maple",
         }
     }
@@ -80,6 +83,6 @@ mod tests {
         for target in Target::ALL {
             assert_eq!(target.name().parse::<Target>().unwrap(), target);
         }
-        assert!("v6.17".parse::<Target>().is_err());
+        assert!("v6.18".parse::<Target>().is_err());
     }
 }

@@ -16,7 +16,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded
 
 /// Shows how a monitor that reads /proc/PID/maps or smaps stalls the process it watches
 ///
-/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of two others, in about a minute.
+/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in about a minute.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -54,11 +54,11 @@ impl Default for Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum PresetName {
-    /// 0,1,10 busy tasks, 3 samples of 1 s: about a minute
+    /// 0,1,10 busy tasks, 3 samples of 0.7 s: about a minute
     Check,
-    /// 0,1,10,100 busy tasks, 7 samples of 10 s: about twenty minutes
+    /// 0,1,10,100 busy tasks, 7 samples of 10 s: about half an hour
     Test,
-    /// 0,1,10,100,1000 busy tasks, 24 samples of 10 s, as in the talk: an hour and a half
+    /// 0,1,10,100,1000 busy tasks, 24 samples of 10 s, as in the talk: two hours
     Talk,
 }
 
@@ -74,7 +74,7 @@ impl From<PresetName> for Preset {
 
 const REPRO_EXAMPLES: &str = "Examples:
   vmaple repro --file smaps,none --busy 0,1,10,100 --samples 5
-  vmaple repro --target v5.4,maple --busy 0,1,2 --freeze
+  vmaple repro --target v5.4,v6.17,maple --file smaps --busy 0,1,2 --freeze
   vmaple repro --preset talk --export-json talk.json --export-svg talk.svg";
 
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ pub(crate) struct ReproOptions {
 
     /// Whose memory is mapped and scanned [default: all that can]
     ///
-    /// kernel: real processes on the running kernel. v5.4, maple: models in one process each, with threads for processes. v5.4 keeps mappings as Linux 5.4 does, under a lock that readers take; maple keeps them in a maple tree, read under RCU while holding nothing. The models have maps so far, and neither page tables nor page faults. Levels and samples of several targets are interleaved.
+    /// kernel: real processes on the running kernel. v5.4, v6.17, maple: models in one process each, with threads for processes. v5.4 keeps mappings as Linux 5.4 does, under a lock that readers and page faults take; v6.17 has a lock for each mapping, which a reader of maps or smaps holds while it looks at the mapping; maple keeps them in a maple tree, and page tables too are read under RCU while holding nothing. The models have maps, smaps, smaps_rollup and pagemap. Levels and samples of several targets are interleaved.
     #[arg(short, long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) target: Option<Vec<Target>>,
 

@@ -34,11 +34,11 @@ fn values_out_of_range_are_usage_errors_that_say_what_would_do() {
 
 #[test]
 fn what_a_target_does_not_have_is_a_usage_error_that_says_what_does() {
-    refused("repro --target v5.5", 2, "use one of kernel, v5.4, maple");
+    refused("repro --target v5.5", 2, "use one of kernel, v5.4, v6.17, maple");
     refused(
-        "repro --target maple --file smaps",
+        "repro --target maple --file numa_maps",
         2,
-        "the models have maps so far, and no smaps",
+        "the models have no numa_maps; take some of maps, smaps, smaps_rollup, pagemap",
     );
     refused("repro --target v5.4 --file none", 2, "the control none is the kernel's");
     refused("repro --target v5.4 --slice cpuset", 2, "take nice=N");
@@ -47,15 +47,19 @@ fn what_a_target_does_not_have_is_a_usage_error_that_says_what_does() {
         2,
         "can not be stopped inside of the kernel's read",
     );
-    refused("repro --freeze --file smaps", 2, "can not be stopped");
+    refused("repro --freeze --file procmap-query", 2, "can not be stopped");
 }
 
 #[test]
 fn without_a_choice_the_targets_are_those_that_have_all_that_is_asked_for() {
     for (args, targets) in [
-        ("--file maps", "targets kernel, v5.4, maple;"),
-        ("--file smaps,none", "targets kernel;"),
-        ("--freeze", "targets v5.4, maple;"),
+        ("--file maps", "targets kernel, v5.4, v6.17, maple;"),
+        (
+            "--file smaps,smaps_rollup,pagemap,none",
+            "targets kernel, v5.4, v6.17, maple;",
+        ),
+        ("--file numa_maps", "targets kernel;"),
+        ("--freeze --file pagemap", "targets v5.4, v6.17, maple;"),
     ] {
         let (code, _, err) = outcome(vmaple(&format!("repro --dry-run {args}")));
         assert!(code == 0 && err.contains(targets), "{args}: {err}");
@@ -116,7 +120,9 @@ fn a_dry_run_prints_the_plan_and_leaves_nothing() {
     let (code, out, err) = outcome(vmaple_with("repro --dry-run --export-json {}/a.json", dir.path()));
     assert_eq!((code, out.as_str()), (0, ""));
     assert!(
-        err.contains("33 runs of 1s (targets kernel, v5.4, maple; files maps, none; levels 0, 1, 10; 3 samples)"),
+        err.contains(
+            "42 runs of 700ms (targets kernel, v5.4, v6.17, maple; files maps, none; levels 0, 1, 10; 3 samples)"
+        ),
         "{err}"
     );
     assert!(err.contains("at most 10 scanners (nice=15)"), "{err}");

@@ -51,14 +51,20 @@ pub fn compare(series: &[(String, Series)]) -> String {
     text
 }
 
-/// The talk's last table, v5.4 against the maple tree, if the report has both.
+/// The talk's last table, v5.4 against the maple tree and what else is modelled, for each file of which the report has both.
 #[must_use]
-pub fn cure(series: &[Series]) -> Option<String> {
-    let of = |target| {
-        let found = series.iter().find(|s| s.target == target && s.file == ProcFile::Maps)?;
-        Some((target.to_string(), found.clone()))
+pub fn cures(series: &[Series]) -> Vec<String> {
+    let of = |file| -> Vec<_> {
+        let models = series.iter().filter(|s| s.target.is_model() && s.file == file);
+        models.map(|s| (s.label(), s.clone())).collect()
     };
-    Some(compare(&[of(Target::V54)?, of(Target::Maple)?]))
+    let has_both = |models: &Vec<(String, Series)>| {
+        [Target::V54, Target::Maple]
+            .iter()
+            .all(|&target| models.iter().any(|(_, s)| s.target == target))
+    };
+    let tables = ProcFile::ALL.into_iter().map(of).filter(has_both);
+    tables.map(|models| compare(&models)).collect()
 }
 
 #[cfg(test)]
@@ -68,16 +74,23 @@ mod tests {
     use crate::stats::series;
 
     #[test]
-    fn the_cure_is_shown_if_both_models_are_there() {
-        let run = |target| model(target, sample(Some(ProcFile::Maps), 1, &[2.0], 40));
-        let mut report = report(vec![run(Target::V54), run(Target::Maple)]);
+    fn the_cure_is_shown_of_each_file_if_both_models_are_there() {
+        let run = |target, file| model(target, sample(Some(file), 1, &[2.0], 40));
+        let (maps, smaps) = (ProcFile::Maps, ProcFile::Smaps);
+        let of = |target| [run(target, maps), run(target, smaps)];
+        let mut report = report([Target::Kernel, Target::V54, Target::Maple].map(of).concat());
+        report.plan.files = vec![smaps, maps];
         report.plan.targets = vec![Target::V54];
-        assert_eq!(cure(&series(&report)), None);
-        report.plan.targets = Target::ALL.to_vec();
-        let text = cure(&series(&report)).unwrap();
-        let heading = text.lines().nth(1).unwrap();
-        assert!(heading.find("v5.4") < heading.find("maple"), "{text}");
-        assert_eq!(text.lines().last().unwrap().matches("2.000").count(), 6, "{text}");
+        assert!(cures(&series(&report)).is_empty());
+        report.plan.targets = vec![Target::Maple, Target::Kernel, Target::V54];
+        let tables = cures(&series(&report));
+        assert_eq!(tables.len(), 2);
+        for (table, file) in tables.iter().zip(["maps", "smaps"]) {
+            let heading = table.lines().nth(1).unwrap();
+            let labels: Vec<_> = heading.split('|').map(str::trim).collect();
+            assert_eq!(labels, ["".to_owned(), format!("maple {file}"), format!("v5.4 {file}")]);
+            assert_eq!(table.lines().last().unwrap().matches("2.000").count(), 6, "{table}");
+        }
     }
 
     #[test]

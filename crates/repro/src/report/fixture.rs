@@ -55,7 +55,6 @@ pub(crate) fn sample(file: Option<ProcFile>, busy: u32, ms: &[f64], scans: u64) 
 pub(crate) fn model(target: Target, sample: Sample) -> Sample {
     Sample {
         target,
-        faults: None,
         seen: Some(Seen {
             overlaps: 3,
             ..Seen::default()

@@ -17,8 +17,16 @@ pub fn heading(report: &Report, target: Target, file: ProcFile) -> String {
         (Target::Kernel, ProcFile::None) => "/proc/PID/statm (takes no lock: the control)".to_owned(),
         (Target::Kernel, ProcFile::ProcmapQuery) => "PROCMAP_QUERY".to_owned(),
         (Target::Kernel, file) => format!("/proc/PID/{file}"),
-        // What would make its calls longer than those of a kernel is not there yet.
-        (model, file) => format!("{file} of the model {model} (VMAs only: no page tables, no page faults)"),
+        // The kernels look at every page, and the cure need not.
+        (model, ProcFile::Smaps | ProcFile::SmapsRollup) => {
+            let how = if model == Target::Maple {
+                "page tables by their counters"
+            } else {
+                "page by page"
+            };
+            format!("{file} of the model {model} ({how})")
+        }
+        (model, file) => format!("{file} of the model {model}"),
     };
     let frozen = if report.plan.freeze { ", frozen in a read" } else { "" };
     format!(
@@ -120,9 +128,25 @@ mod tests {
         frozen.plan.freeze = true;
         assert_eq!(
             heading(&frozen, Target::V54, ProcFile::Maps),
-            "Linux 5.4.0 x86_64, A CPU, 4 CPUs | maps of the model v5.4 (VMAs only: no page tables, no page faults) | \
+            "Linux 5.4.0 x86_64, A CPU, 4 CPUs | maps of the model v5.4 | \
              mapper CPU 0, scanners (nice=15, frozen in a read) and busy tasks CPU 1, controller CPU 2 (real-time)"
         );
+        for (target, file, expected) in [
+            (
+                Target::V617,
+                ProcFile::Smaps,
+                "smaps of the model v6.17 (page by page) |",
+            ),
+            (
+                Target::Maple,
+                ProcFile::SmapsRollup,
+                "smaps_rollup of the model maple (page tables by their counters) |",
+            ),
+            (Target::Maple, ProcFile::Pagemap, "pagemap of the model maple |"),
+        ] {
+            let heading = heading(&report(vec![]), target, file);
+            assert!(heading.contains(expected), "{heading}");
+        }
         assert_eq!(
             heading(&report(vec![]), Target::Kernel, ProcFile::Smaps),
             "Linux 5.4.0 x86_64, A CPU, 4 CPUs | /proc/PID/smaps | mapper CPU 0, scanners (nice=15) and busy tasks CPU 1, \

@@ -1,13 +1,12 @@
 //! The mapper: the talk's very important application, which maps and unmaps single pages of a region.
 //!
-//! Same work as mapper.c of proc-mmap_sem-test: an anonymous region (of the kernel: populated); per operation a random page of
-//! it, by a coin flip `mmap(MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE, PROT_WRITE)` (of the kernel: `MAP_POPULATE`) or `munmap`;
-//! each call timed alone; 10 us of sleep between calls.
+//! Same work as mapper.c of proc-mmap_sem-test: an anonymous region, populated; per operation a random page of it, by a coin flip
+//! `mmap(MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, PROT_WRITE)` or `munmap`; each call timed alone; 10 us of sleep
+//! between calls.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Barrier};
-use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +17,9 @@ use crate::ledger::{Ledger, Phase};
 use crate::page_state::PageStates;
 use crate::sample::{Faults, Inside};
 
+use super::fault_memory::FaultMemory;
 use super::region::Region;
-use super::thread_b::Faulter;
+use super::thread_b::{ThreadB, mapped_pages};
 use super::{Task, get_ready, take_place};
 
 const SLEEP_NS: u64 = 10_000;
@@ -46,11 +46,28 @@ pub(super) trait Calls {
     /// The region's first address.
     fn start(&self) -> u64;
 
-    /// Maps a page, whether or not it is mapped.
+    /// Maps a page, populated, whether or not it is mapped.
     fn mmap(&self, page: u64) -> Result<(), Self::Error>;
 
     /// Unmaps a page, whether or not it is mapped.
     fn munmap(&self, page: u64) -> Result<(), Self::Error>;
+}
+
+#[cfg(test)]
+impl<C: Calls> Calls for &C {
+    type Error = C::Error;
+
+    fn start(&self) -> u64 {
+        (**self).start()
+    }
+
+    fn mmap(&self, page: u64) -> Result<(), C::Error> {
+        (**self).mmap(page)
+    }
+
+    fn munmap(&self, page: u64) -> Result<(), C::Error> {
+        (**self).munmap(page)
+    }
 }
 
 pub(super) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
@@ -69,38 +86,19 @@ pub(super) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
     take_place(c"vmaple-mapper", cpu, 0)?;
     // A new thread maps its stacks, for which it needs the lock that the scanners hold, and which the kernel could put into
     // the holes of a fragmented region: so it is up before either is there.
-    let thread_b = faults.then(|| start_thread_b(ledger, duration_ns)).transpose()?;
+    let memory = faults
+        .then(|| FaultMemory::map(mapped_pages(duration_ns)))
+        .transpose()?;
+    let thread_b = memory
+        .map(|memory| ThreadB::start(memory, ledger, duration_ns))
+        .transpose()?;
     mapper.fragment(fragment)?;
     get_ready(ledger, Phase::Map);
     mapper.work(duration_ns, || {})?;
     // From here on the process needs the lock for reasons of its own; that is no part of the run.
     tell(DONE)?;
     ledger.wait_for(Phase::Over);
-    let faults = thread_b.map(|thread| {
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(Error::failed("taking page faults", "the thread panicked")))
-    });
-    mapper.report(faults.transpose()?.map(Faulter::finish), None)
-}
-
-/// Starts thread B and waits until it is up; it ends when the run is over.
-fn start_thread_b(ledger: &Arc<Ledger>, duration_ns: u64) -> Result<JoinHandle<Result<Faulter>>> {
-    let mut faulter = Faulter::new(duration_ns)?;
-    let up = Arc::new(Barrier::new(2));
-    let thread = std::thread::Builder::new().name("vmaple-faults".into()).spawn({
-        let (ledger, up) = (Arc::clone(ledger), Arc::clone(&up));
-        move || {
-            up.wait();
-            ledger.wait_for(Phase::Map);
-            let done = faulter.run(duration_ns, &ledger.header().mapper);
-            ledger.wait_for(Phase::Over); // the end of a thread unmaps its stacks
-            done.map(|()| faulter)
-        }
-    });
-    let thread = thread.map_err(|e| Error::failed("starting the thread that takes page faults", e))?;
-    up.wait();
-    Ok(thread)
+    mapper.report(thread_b.map(ThreadB::finish).transpose()?, None)
 }
 
 /// Writes to the controller.

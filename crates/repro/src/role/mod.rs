@@ -7,9 +7,12 @@
 
 mod address_space;
 mod busy;
+mod design;
+mod fault_memory;
 mod janitor;
 mod mapper;
 mod model;
+mod model_scan;
 mod proc_scan;
 mod region;
 mod scanner;
@@ -32,6 +35,7 @@ pub(crate) use mapper::{DONE, MapperResult};
 pub(crate) use model::Model;
 pub(crate) use proc_scan::{ProcScan, procmap_query_supported};
 pub(crate) use scanner::Scan;
+pub(crate) use thread_b::mapped_pages;
 
 /// The subcommand by which a program lets [`run`] take over.
 pub const COMMAND: &str = "__role";

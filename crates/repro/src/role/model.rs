@@ -1,27 +1,31 @@
-//! The process of a model: mapper, scanners and busy tasks are its threads, around an address space that the kernel knows
-//! nothing of.
+//! The process of a model: mapper, thread B, scanners and busy tasks are its threads, around an address space that the kernel
+//! knows nothing of.
 //!
 //! Each thread is placed as the process of its role is with the kernel target, and the same loops run in it. What the kernel
 //! could make the mapper wait for is out of the way: all memory is touched and, where that is allowed, locked before the run,
-//! and neither mapper nor scanners allocate in it.
+//! and neither mapper nor thread B nor scanners allocate in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::mm::MlockAllFlags;
 use serde::{Deserialize, Serialize};
-use vmaple_mm::{MapleStore, MmRef, RbStore};
+use vmaple_mm::MmRef;
 
 use crate::clock::now_ns;
-use crate::counted_lock::{COUNTS, CountedMutex, CountedRwLock, wait_once};
+use crate::counted_lock::{COUNTS, wait_once};
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Phase};
+use crate::proc_file::ProcFile;
 use crate::sample::Inside;
 use crate::scan_check::ScanCheck;
 use crate::target::Target;
 
-use super::address_space::{Design, ModelRegion, ModelScan, freeze};
+use super::address_space::{ModelMemory, ModelRegion, kept, new_mm};
+use super::design::{Design, Maple, V54, V617};
 use super::mapper::{Calls, DONE, Mapper, tell};
+use super::model_scan::{ModelScan, freeze};
+use super::thread_b::{FRESH, ThreadB, mapped_pages};
 use super::{busy, get_ready, scanner, take_place};
 
 /// Stack of a scanner or busy task.
@@ -37,12 +41,15 @@ const LOOK_NS: u64 = 100_000_000;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Model {
     pub(crate) target: Target,
+    /// The file that is scanned, if one is.
+    pub(crate) file: Option<ProcFile>,
     /// The mapper's CPU.
     pub(crate) cpu: usize,
     pub(crate) region_bytes: u64,
     pub(crate) fragment: u64,
     pub(crate) seed: u64,
     pub(crate) duration_ns: u64,
+    pub(crate) faults: bool,
     /// The CPUs of the scanners, one each, and of as many busy tasks.
     pub(crate) busy: Vec<usize>,
     /// The nice value of the scanners.
@@ -53,31 +60,39 @@ pub(crate) struct Model {
 
 pub(super) fn run(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
     match model.target {
-        Target::V54 => run_design::<RbStore<CountedRwLock>>(model, ledger),
-        Target::Maple => run_design::<MapleStore<CountedMutex>>(model, ledger),
+        Target::V54 => run_design::<V54>(model, ledger),
+        Target::V617 => run_design::<V617>(model, ledger),
+        Target::Maple => run_design::<Maple>(model, ledger),
         Target::Kernel => Err(Error::failed("starting a model", "the kernel is none")),
     }
 }
 
 fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
     end_with_a_panic();
-    let region = ModelRegion::<S>::map(model.region_bytes)?;
-    region.warm_up(ledger.page_states().pages())?;
+    let pages = ledger.page_states().pages();
+    let mapped_pages = mapped_pages(model.duration_ns);
+    let mm = new_mm::<S>(pages + mapped_pages + FRESH)?;
+    let region = ModelRegion::map(&mm, pages)?;
+    let memory = model.faults.then(|| ModelMemory::map(&mm, mapped_pages)).transpose()?;
+    region.warm_up(pages)?;
     wait_once();
-    let mm = region.mm.grab();
+    let mm = mm.grab();
     let threads = start_threads(model, ledger, &mm, region.start())?;
     while !ledger.wait_until(&ledger.header().ready, threads, LOOK_NS) {}
+    take_place(c"vmaple-mapper", model.cpu, 0)?;
+    let thread_b = memory
+        .map(|memory| ThreadB::start(memory, ledger, model.duration_ns))
+        .transpose()?;
     // With all stacks and buffers.
     let memory_locked = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).is_ok();
     let mut mapper = Mapper::new(region, ledger, model.seed);
-    take_place(c"vmaple-mapper", model.cpu, 0)?;
     mapper.fragment(model.fragment)?;
     get_ready(ledger, Phase::Map);
 
     COUNTS.clear();
     let (mut deferred_bytes, mut oldest_section_eras, mut operations) = (0, 0, 0_u64);
     let mut look = || {
-        let (bytes, eras) = mm.store().kept();
+        let (bytes, eras) = kept(&mm);
         deferred_bytes = bytes.max(deferred_bytes);
         oldest_section_eras = eras.max(oldest_section_eras);
     };
@@ -101,25 +116,29 @@ fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
         deferred_bytes,
         oldest_section_eras,
     };
-    // The threads end with the process, if they have not yet.
-    mapper.report(None, Some(inside))
+    // The other threads end with the process, if they have not yet.
+    mapper.report(thread_b.map(ThreadB::finish).transpose()?, Some(inside))
 }
 
-/// Starts all scanners and busy tasks; returns how many. They are ready when they have counted themselves.
+/// Starts all scanners of the region at `start`, and busy tasks; returns how many. They are ready when they have counted themselves.
 fn start_threads<S: Design>(model: &Model, ledger: &Arc<Ledger>, mm: &MmRef<S>, start: u64) -> Result<u32> {
+    let Some(file) = model.file else {
+        return Ok(0);
+    };
+    let region = start..start + model.region_bytes;
     let scanners = model.busy.len();
     for (slot, &cpu) in model.busy.iter().enumerate() {
-        let (mm, nice, frozen) = (mm.clone(), model.nice, model.freeze);
+        let (mm, region, nice, frozen) = (mm.clone(), region.clone(), model.nice, model.freeze);
         start_thread(ledger, move |ledger| {
-            let mut scan = ModelScan::new(&mm, Arc::clone(ledger))?;
-            let check = ScanCheck::new(ledger.page_states(), start);
+            let mut scan = ModelScan::new(&mm, file, &region, Arc::clone(ledger))?;
+            let check = ScanCheck::new(ledger.page_states(), region.start, file);
             wait_once();
             take_place(c"vmaple-scanner", cpu, nice)?;
             scanner::get_ready_to_scan(ledger, slot);
             if frozen {
-                freeze(&mm, || stand_still(ledger, slot))
+                freeze(&mm, file, region.start, || stand_still(ledger, slot))
             } else {
-                scanner::work(&mut scan, Some(check), ledger, slot)
+                scanner::work(&mut scan, check, ledger, slot)
             }
         })?;
         let spin_ns = model.spin_ns;

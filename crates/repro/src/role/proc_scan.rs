@@ -42,7 +42,7 @@ impl Scan for ProcScan {
         let what = || format!("scanning {}", self.path);
         let mut file = File::open(&self.path).map_err(|e| Error::failed(what(), e))?;
         let read = match self.file {
-            ProcFile::Pagemap => pagemap(&file, &mut self.buffer, self.region),
+            ProcFile::Pagemap => pagemap(&file, &mut self.buffer, self.region, text),
             ProcFile::ProcmapQuery => procmap_query(&file),
             _ => to_the_end(&mut file, &mut self.buffer, text),
         };
@@ -71,7 +71,12 @@ fn to_the_end(file: &mut File, buffer: &mut [u8], mut text: impl FnMut(&[u8])) -
 }
 
 /// Reads the entries (8 bytes a page) of one region.
-fn pagemap(file: &File, buffer: &mut [u8], (start, len): (u64, u64)) -> std::io::Result<u64> {
+fn pagemap(
+    file: &File,
+    buffer: &mut [u8],
+    (start, len): (u64, u64),
+    mut entries: impl FnMut(&[u8]),
+) -> std::io::Result<u64> {
     let page = rustix::param::page_size() as u64;
     let (mut at, end) = (start / page * 8, (start + len) / page * 8);
     let mut calls = 0;
@@ -79,7 +84,10 @@ fn pagemap(file: &File, buffer: &mut [u8], (start, len): (u64, u64)) -> std::io:
         let want = buffer.len().min((end - at) as usize);
         match file.read_at(&mut buffer[..want], at)? {
             0 => break,
-            n => at += n as u64,
+            n => {
+                entries(&buffer[..n]);
+                at += n as u64;
+            }
         }
         calls += 1;
     }

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::clock::now_ns;
 use crate::error::Result;
 use crate::ledger::{Ledger, Phase, Slot};
-use crate::proc_file::ProcFile;
 use crate::sample::Seen;
 use crate::scan_check::ScanCheck;
 
@@ -17,11 +16,11 @@ pub(super) const BUFFER_BYTES: usize = 128 << 10;
 
 /// A way of reading a memory map.
 pub(crate) trait Scan {
-    /// Opens, reads to the end, closes, and hands over the text of each read; returns how many calls read something.
+    /// Opens, reads to the end, closes, and hands over what each read gave; returns how many calls read something.
     ///
     /// # Errors
     /// Fails if there is no memory map any more.
-    fn once(&mut self, text: impl FnMut(&[u8])) -> Result<u64>;
+    fn once(&mut self, read: impl FnMut(&[u8])) -> Result<u64>;
 }
 
 pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
@@ -39,7 +38,7 @@ pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
     };
     let start = ledger.header().mapper.region.load(Relaxed);
     let mut scan = ProcScan::new(*mapper, *file, (start, *region_bytes));
-    let check = (*file == ProcFile::Maps).then(|| ScanCheck::new(ledger.page_states(), start));
+    let check = ScanCheck::new(ledger.page_states(), start, *file);
     // The work is done: a cgroup may leave next to no time for it. Before the binding, since joining a cpuset undoes that.
     if let Some(cgroup) = cgroup {
         cgroup.join()?;

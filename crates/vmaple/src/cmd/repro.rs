@@ -238,7 +238,7 @@ fn tables(report: &Report) -> String {
             report::details(series)
         );
     }
-    if let Some(cure) = report::cure(&all) {
+    for cure in report::cures(&all) {
         text += &format!("{cure}\n");
     }
     text += &format!("{}\n", report::noise_line(report));

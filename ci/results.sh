@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the results in docs/results/ anew: two hours on two CPUs that nothing else uses. `kernel`, `cure`, `cure-smaps`,
-# `cure-pages` or `freeze` makes only those.
+# Makes the results in docs/results/ anew: an hour on two CPUs that nothing else uses. `kernel`, `cure`, `cure-pages` or `freeze`
+# makes only those.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --release --locked
@@ -23,19 +23,15 @@ if wanted kernel; then
     target/release/vmaple doctor | tee "docs/results/linux-$release.doctor.txt"
     run "linux-$release" --target kernel --file maps,smaps,smaps_rollup,pagemap,none --busy 0,1,10,100,1000 --samples 5 --duration 10s
 fi
-# The talk's tables, half an hour each: maps, and smaps.
+# The talk's two tables, a quarter of an hour: maps and smaps.
 if wanted cure; then
-    run cure --target $all --file maps --busy 0,1,10,100,1000 --samples 5 --duration 10s
+    run cure --target $all --file maps,smaps --busy 0,1,10,100,1000 --samples 3 --duration 5s
 fi
-if wanted cure-smaps; then
-    run cure-smaps --target $all --file smaps --busy 0,1,10,100,1000 --samples 5 --duration 10s
-fi
-# A quarter of an hour: the files that are read under the lock of the whole address space also where maps and smaps are not.
+# Ten minutes: the files that are read under the lock of the whole address space also where maps and smaps are not.
 if wanted cure-pages; then
-    run cure-pages --target $all --file smaps_rollup,pagemap --busy 0,1,10,100 --samples 3 --duration 5s
+    run cure-pages --target $all --file smaps_rollup,pagemap --busy 0,1,10,100 --samples 3 --duration 3s
 fi
 # Ten minutes: readers that are stopped.
 if wanted freeze; then
-    run freeze --target $models --file maps,smaps --freeze --busy 0,1,10,100 --samples 3 --duration 2s
-    run freeze-pages --target $models --file smaps_rollup,pagemap --freeze --busy 0,1,100 --samples 2 --duration 2s
+    run freeze --target $models --file maps,smaps,smaps_rollup,pagemap --freeze --busy 0,1,100 --samples 2 --duration 2s
 fi

@@ -155,7 +155,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// space in any way, which would wait for itself.
     ///
     /// The memory may be written for [`Access::Write`] only; else it may be the page of zeros. The pointer is good in `lent` only, but
-    /// for those whom an [`MmuNotifier`](crate::MmuNotifier) tells when it ends, and who have noted it before `lent` returns.
+    /// for those whom an [`MmuNotifier`] tells when it ends, and who have noted it before `lent` returns.
     ///
     /// # Errors
     /// The [`Fault`] if the address cannot be accessed so.

@@ -18,8 +18,8 @@ use crate::machine::Machine;
 /// The page tables of one address space.
 ///
 /// # Invariants
-/// `root` is a table from `memory` that is never retired. Tables are unlinked by the holder of `unlinking` alone, and by nobody
-/// else than [`Memory::retire`] or, unlinked and unpublished, [`Memory::put`] given back.
+/// `root` is a table from `memory` that is never retired. Tables are unlinked by the holder of `unlinking` alone, and go by way of
+/// `memory`.
 pub struct PageTables<M: Machine> {
     machine: M,
     pub(super) memory: Memory<M::Lock>,

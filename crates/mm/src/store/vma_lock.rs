@@ -18,6 +18,9 @@
 //! | a reader between two sections | no | no | no | no |
 //! | a writer in a call | **yes** | **yes** | **yes**, of what it takes out and of what it puts in | only of the whole address space |
 //!
+//! A page fault is a reader of its VMA; the first write to a mapping is one of the whole address space, for its neighbours
+//! (`LOCKS_VMAS`). The last user that goes is a writer of every VMA.
+//!
 //! A thread that holds a VMA in one section must neither write, nor look for anything in another section, nor take
 //! `mmap_lock`: a writer may wait for it with `mmap_lock`.
 //!

@@ -254,18 +254,18 @@ fn stop_at_each(wanted: Point, read: Read, changes: usize) {
 
 #[test]
 fn a_reader_of_pages_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was() {
-    stop_at_each(Point::Begin, smaps, 300);
-    stop_at_each(Point::Table, smaps, 25);
-    stop_at_each(Point::Page, smaps, 25);
+    stop_at_each(Point::Begin, smaps, 200);
+    stop_at_each(Point::Table, smaps, 15);
+    stop_at_each(Point::Page, smaps, 15);
     stop_at_each(Point::Page, smaps_text, 10);
-    stop_at_each(Point::Table, walk, 25);
+    stop_at_each(Point::Table, walk, 15);
     stop_at_each(Point::Page, walk, 10);
-    stop_at_each(Point::Table, add, 10);
-    stop_at_each(Point::Table, statm, 10);
-    stop_at_each(Point::Begin, pagemap, 2_000);
-    stop_at_each(Point::Table, pagemap, 1_000);
-    stop_at_each(Point::Page, pagemap, 10);
-    stop_at_each(Point::Page, leaves, 10);
+    // Statm's too.
+    stop_at_each(Point::Table, add, 5);
+    stop_at_each(Point::Begin, pagemap, 1_000);
+    stop_at_each(Point::Table, pagemap, 500);
+    stop_at_each(Point::Page, pagemap, 5);
+    stop_at_each(Point::Page, leaves, 5);
 }
 
 #[test]

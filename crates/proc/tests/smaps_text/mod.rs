@@ -73,3 +73,15 @@ impl Record {
         }
     }
 }
+
+/// Whether the running kernel is older than the one whose form and rules are those of the model; says so.
+pub(crate) fn is_too_old() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut numbers = numbers.map(|number| number.parse::<u32>().unwrap_or(0));
+    let is_too_old = (numbers.next(), numbers.next()) < (Some(6), Some(18));
+    if is_too_old {
+        println!("skipped: Linux {} is older than 6.18", release.trim());
+    }
+    is_too_old
+}

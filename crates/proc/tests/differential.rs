@@ -256,6 +256,103 @@ fn a_call_at_the_limit_of_mappings_succeeds_if_there_is_room_for_what_it_splits(
     }
 }
 
+/// What chance comes to seldom. Pages 0 to 2 become three mappings that touch, of which it is said who wrote to them; the middle
+/// one differs in something from the others, and is made like them at the end, all or its first page.
+#[test]
+fn mappings_become_one_by_who_wrote_to_them_as_the_kernel_s_do() {
+    if let Some(reason) = reason_to_skip() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let (files, window) = (Files::new(), Window::reserve(60));
+    let mut pair = Pair::new(&window, &files, Setting::Unlimited);
+    let at = |page: u64| window.range().start + (40 + page) * PAGE;
+    let mmap = |page, pages, prot: i32, flags: i32| Op::Mmap {
+        addr: at(page),
+        len: pages * PAGE,
+        prot: prot as u32,
+        flags: (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | flags) as u32,
+        file: None,
+        offset: 0,
+    };
+    let mprotect = |page, pages, prot: i32| Op::Mprotect {
+        addr: at(page),
+        len: pages * PAGE,
+        prot: prot as u32,
+    };
+    let write = |page| Op::Write {
+        addr: at(page),
+        len: 1,
+        byte: 1,
+    };
+    let (same, other) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
+    );
+    let mut counts = BTreeMap::new();
+    // In which order they are written to, if they are.
+    let orders: [&[u64]; 16] = [
+        &[],
+        &[0],
+        &[1],
+        &[2],
+        &[0, 1],
+        &[0, 2],
+        &[1, 0],
+        &[1, 2],
+        &[2, 0],
+        &[2, 1],
+        &[0, 1, 2],
+        &[0, 2, 1],
+        &[1, 0, 2],
+        &[1, 2, 0],
+        &[2, 0, 1],
+        &[2, 1, 0],
+    ];
+    for order in orders {
+        for middle in [
+            mmap(1, 1, other, 0),
+            mmap(1, 1, same, libc::MAP_NORESERVE),
+            mmap(1, 1, libc::PROT_READ, 0),
+            mmap(1, 1, libc::PROT_NONE, libc::MAP_NORESERVE),
+        ] {
+            for last in [
+                vec![mprotect(1, 1, same)],
+                vec![mmap(1, 1, same, 0)],
+                vec![mprotect(0, 2, libc::PROT_READ), mprotect(0, 3, libc::PROT_READ)],
+                vec![mprotect(1, 2, other), mprotect(0, 2, other)],
+                vec![
+                    Op::Munmap { addr: at(1), len: PAGE },
+                    mmap(1, 1, same, 0),
+                    write(1),
+                    mprotect(0, 3, other),
+                ],
+            ] {
+                let before = [
+                    Op::Munmap {
+                        addr: at(0),
+                        len: 3 * PAGE,
+                    },
+                    mmap(0, 1, same, 0),
+                    mmap(2, 1, same, 0),
+                    middle,
+                ];
+                let ops: Vec<Op> = before
+                    .into_iter()
+                    .chain(order.iter().map(|&page| write(page)))
+                    .chain(last)
+                    .collect();
+                for op in &ops {
+                    let done = pair.apply(op);
+                    assert!(done.is_ok(), "{ops:?}\n{}", done.err().unwrap());
+                }
+                *counts.entry(pair.mapped().count()).or_insert(0) += 1;
+            }
+        }
+    }
+    assert!(counts.len() == 3 && counts.contains_key(&1), "{counts:?}");
+}
+
 #[test]
 fn a_child_ends_with_its_owner_and_with_its_thread() {
     let has_ended =

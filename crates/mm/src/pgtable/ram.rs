@@ -62,7 +62,8 @@ unsafe fn give_memory_back(memory: *mut u8) {
 }
 
 /// Frames of this program's own memory: taken from the global allocator in pieces of 2 MiB as they are needed, and kept until it is
-/// dropped, or an address space goes and no frame is used any more. Several address spaces may share one.
+/// dropped; what was not [reserved](Self::reserve) until an address space goes and no frame is used any more. Several address spaces
+/// may share one.
 ///
 /// # Invariants
 /// The first `grown` chunks have memory; those that were there once are there. `free` has the frames of these `grown` that are nobody's.
@@ -70,6 +71,8 @@ pub struct Ram {
     chunks: Box<[AtomicPtr<Chunk>]>,
     /// Under the lock of `free`.
     grown: AtomicUsize,
+    /// Chunks whose memory is kept, the first at least. Under the same lock.
+    kept: AtomicUsize,
     free: Mutex<DefaultLock, FrameList>,
 }
 
@@ -98,6 +101,7 @@ impl Ram {
         let ram = Self {
             chunks: null_pointers(most.max(1))?,
             grown: AtomicUsize::new(0),
+            kept: AtomicUsize::new(1),
             free: Mutex::new(FrameList::new()),
         };
         ram.grow(false)?;
@@ -107,7 +111,8 @@ impl Ram {
         Kref::new(ram)
     }
 
-    /// Takes memory now for so many frames to be free, and touches it, so that the kernel below has nothing left to do for them.
+    /// Takes memory now for so many frames to be free, and touches it, so that the kernel below has nothing left to do for them. What
+    /// there is then is kept.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory, or not that much allowed.
@@ -115,6 +120,9 @@ impl Ram {
         while self.free.lock().len() < frames {
             self.grow(true)?;
         }
+        let _free = self.free.lock();
+        // Relaxed: under the lock.
+        self.kept.store(self.grown.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(())
     }
 
@@ -203,17 +211,17 @@ unsafe impl Frames for Ram {
     fn trim(&self) {
         let mut free = self.free.lock();
         // Relaxed: under the lock.
-        let grown = self.grown.load(Ordering::Relaxed);
-        if free.len() < grown * CHUNK - 1 {
+        let (grown, kept) = (self.grown.load(Ordering::Relaxed), self.kept.load(Ordering::Relaxed));
+        // None is used, but the page of zeros in the first chunk.
+        if grown == kept || free.len() < grown * CHUNK - 1 {
             return;
         }
-        // None is used, but the page of zeros in the first chunk: that keeps its memory.
         *free = FrameList::new();
-        for pfn in (1..CHUNK as u64).rev() {
+        for pfn in (1..(kept * CHUNK) as u64).rev() {
             // SAFETY: nobody's, and in no list now.
             unsafe { free.push(self, Pfn(pfn)) };
         }
-        for index in 1..grown {
+        for index in kept..grown {
             let chunk = self.chunk(Pfn((index * CHUNK) as u64));
             // Relaxed: under the lock.
             let memory = chunk.memory.swap(ptr::null_mut(), Ordering::Relaxed);
@@ -221,7 +229,7 @@ unsafe impl Frames for Ram {
             unsafe { give_memory_back(memory) };
         }
         // INVARIANT: the others have none any more.
-        self.grown.store(1, Ordering::Relaxed);
+        self.grown.store(kept, Ordering::Relaxed);
     }
 
     fn zero(&self) -> Pfn {

@@ -61,7 +61,7 @@ impl Generator {
             has_names,
             has_huge_pages: std::fs::exists("/sys/kernel/mm/transparent_hugepage").unwrap(),
             has_protection_keys: std::fs::read_to_string("/proc/cpuinfo").unwrap().contains(" ospke"),
-            is_crowded: rng.u32(..4) == 0,
+            is_crowded: rng.u32(..3) == 0,
             touch_percent: [0, 30, 60][rng.usize(..3)],
             // What is free below vm.mmap_min_addr would be found where a guard gap has the search begin anew.
             growsdown_percent: if pair.free.is_low_free {
@@ -292,7 +292,7 @@ impl Generator {
                 addr,
                 len,
                 prot,
-                flags: PRIVATE | FIXED | ANONYMOUS | if self.chance(10) { NORESERVE } else { 0 },
+                flags: PRIVATE | FIXED | ANONYMOUS | if self.chance(25) { NORESERVE } else { 0 },
                 file: None,
                 offset: 0,
             },

@@ -61,6 +61,8 @@
 //! | a fault, an access to data | if it takes pages out of that leaf table (**yes**) | at pages of that leaf table | no (behind a writer that waits) | no | it is a user |
 //! | a writer in a call | **yes** | in what it replaces, or after three looks; at pages of a table that it is just at (**yes**) | no (**yes**) | no | **yes** |
 //!
+//! `VmaLockStore` has a table of its own, in its module.
+//!
 //! `waits.rs` in the tests of `vmaple-proc` does the rows. A call takes `W` once, and again if it turns out to need more memory; locks
 //! park after they have spun, and are type parameters. A monitor that is stopped for ever keeps what was mapped when its section
 //! began, or the page tables that were there when its walk did, and the bound of [`vmaple_rcu`]; names and paths that VMAs refer to

@@ -89,7 +89,39 @@ mutate "no gap below what grows down" unmapped_area.rs 's/contains\(VmFlags::GRO
 mutate "every user takes everything out" mm.rs 's/fetch_sub\(1, Ordering::AcqRel\) == 1/fetch_sub(1, Ordering::AcqRel) >= 1/' calls maple::the_last_user_takes_everything_out
 mutate "readers that pass a waiting writer" rwsem.rs 's/state & \(WRITER \| WAITERS\) == 0/state \& WRITER == 0/' mmap_sem a_waiting_writer_keeps_later_readers_out
 mutate "writers beside readers" rwsem.rs 's/\(state == 0\)\.then_some\(WRITER\)/(state \& WRITER == 0).then_some(state | WRITER)/' mmap_sem a_writer_holds_it_alone
-mutate "accounts of neighbours that are merged" transaction.rs 's/if met\.below\.is_none\(\) \{\s*removed\.add\(vma\);\s*\}//' stores random_calls_do_the_same_in_both_stores
+mutate "accounts of neighbours that are merged" transaction.rs 's/if met\.below\.is_none\(\) \{\s*removed\.add\(vma\);\s*\}//' stores random_calls_do_the_same_in_every_store
+
+# v6.17's VMA locks.
+waits=store::vm_refcnt::tests::a_writer_waits_for_the_readers_that_are_in_and_lets_none_in_any_more
+detached=store::vm_refcnt::tests::who_finds_a_vma_detached_finds_the_tree_without_it
+races=store::vma_lock_races
+again=$races::a_reader_of_what_is_taken_out_looks_again_without_mmap_lock
+gap=$races::a_gap_that_has_been_filled_is_not_told_of
+random=nothing_is_missed_freed_early_or_kept_beside_random_writers
+mutate "a writer that does not wait for readers" store/vm_refcnt.rs 's/while !left \{/while false \&\& !left {/' lib $waits
+mutate "a writer that does not wait for readers of its VMA" store/vm_refcnt.rs 's/while !left \{/while false \&\& !left {/' vma_lock a_reader_that_holds_a_vma_delays_a_writer_of_that_vma_and_not_of_others
+mutate "a writer that does not wait for readers of a neighbour" store/vm_refcnt.rs 's/while !left \{/while false \&\& !left {/' vma_lock a_reader_that_holds_a_vma_delays_who_merges_with_it
+mutate "readers that pass a writer of their VMA" store/vm_refcnt.rs 's/count != DETACHED && count < WRITER/count != DETACHED/' vma_lock a_writer_that_waits_for_a_reader_has_others_wait_behind_it
+mutate "a reader that leaves without Release" store/vm_refcnt.rs 's/fetch_sub\(1, Ordering::Release\)/fetch_sub(1, Ordering::Relaxed)/' lib $waits
+mutate "a writer that comes without Acquire" store/vm_refcnt.rs 's/fetch_add\(WRITER, Ordering::Acquire\)/fetch_add(WRITER, Ordering::Relaxed)/' lib $waits
+mutate "a writer that has waited without Acquire" store/vm_refcnt.rs 's/load\(Ordering::Acquire\) == WRITER/load(Ordering::Relaxed) == WRITER/' lib $waits
+mutate "detached without Release" store/vm_refcnt.rs 's/store\(DETACHED, Ordering::Release\)/store(DETACHED, Ordering::Relaxed)/' lib $detached
+mutate "refused without Acquire" store/vm_refcnt.rs 's/fetch_update\(Ordering::Relaxed, Ordering::Acquire/fetch_update(Ordering::Relaxed, Ordering::Relaxed/' lib $detached
+mutate "a writer that nobody wakes" store/vm_refcnt.rs 's/wake\(self\.key\(\)\);//' vma_lock a_reader_that_holds_a_vma_delays_a_writer_of_that_vma_and_not_of_others
+mutate "a VMA that is kept while its reader waits" store/vma_lock.rs 's/drop\(self\.held\.take\(\)\);\n//' vma_lock a_reader_gives_its_vma_up_before_it_waits
+mutate "detached VMAs that are not told" store/vma_lock.rs 's/found\.vm_refcnt\.detach\(\)/drop(found)/' unit $again
+mutate "mmap_lock for what is detached" store/vma_lock.rs 's/Err\(Refused::Detached\) => continue,/Err(Refused::Detached) => return self.lock_under_mmap_lock(find, addr),/' unit $again
+mutate "false gaps" store/vma_lock.rs 's/&& !is_newest\(\)/\&\& false \&\& !is_newest()/' unit $gap
+mutate "gaps that are not looked at when something has changed" store/vma_lock.rs 's/mm_lock_seq\.read\(\) == before/true/' unit $gap
+mutate "every gap a false one" store/vma_lock.rs 's/&& !is_newest\(\)//' unit $gap
+mutate "new VMAs that are not locked" store/vma_lock.rs 's/if found\.vm_lock_seq == self/if false \&\& found.vm_lock_seq == self/' unit $races::what_a_writer_puts_in_is_locked_until_it_gives_mmap_lock_up
+mutate "new VMAs that stay locked" store/vma_lock.rs 's/self\.mm_lock_seq\.end\(\);//' vma_lock a_renewed_section_holds_nothing
+mutate "a fallback without mmap_lock" store/vma_lock.rs 's/let _mmap_lock = self\.reader\.store\.mmap_lock\.read\(\);//' vma_lock a_reader_that_loses_the_race_falls_back_and_finds_the_newest
+mutate "superseded under a reader" store/vma_lock.rs 's/self\.vm_refcnt\.start_write\(\);\s*self\.vma\.supersede\(\);/self.vma.supersede(); self.vm_refcnt.start_write();/' vma_lock $random
+mutate "a whole address space without its lock" store/vma_lock.rs 's/Some\(reader\.store\.mmap_lock\.read\(\)\)/None/' vma_lock a_reader_of_the_whole_address_space_delays_every_writer
+mutate "mmap_lock given up between records" store/vma_lock.rs 's/if section\.mmap_lock\.is_some\(\) \{\s*return section;\s*\}//' vma_lock a_reader_of_the_whole_address_space_delays_every_writer
+mutate "an exit that locks nothing" store/vma_lock.rs 's/found\.start_write\(\)\);\s*self\.write\.clear/found.vma.supersede());\n self.write.clear/' vma_lock the_last_user_waits_for_a_reader_that_holds_a_vma
+mutate "sections that keep nothing" store/vma_lock.rs 's/_outer: ReadGuard<.r, Entry>/_outer: core::marker::PhantomData<ReadGuard<\x27r, Entry>>/; s/_outer: reader\.tree\.read_lock\(\),/_outer: core::marker::PhantomData,/' vma_lock what_a_section_has_found_stays_readable
 
 # Faults against everything else.
 mutate "a mapping that is not looked at under the lock: mprotect" fault.rs 's/if !vma\.is_live\(\) \{/if false {/' unit races::a_fault_that_began_before_mprotect_leaves_no_writable_page

@@ -23,9 +23,9 @@ if wanted kernel; then
     target/release/vmaple doctor | tee "docs/results/linux-$release.doctor.txt"
     run "linux-$release" --target kernel --file maps,smaps,smaps_rollup,pagemap,none --busy 0,1,10,100,1000 --samples 5 --duration 10s
 fi
-# The talk's two tables, a quarter of an hour: maps and smaps.
+# The talk's two tables, ten minutes: maps and smaps.
 if wanted cure; then
-    run cure --target $all --file maps,smaps --busy 0,1,10,100,1000 --samples 3 --duration 5s
+    run cure --target $all --file maps,smaps --busy 0,1,10,100 --samples 3 --duration 3s
 fi
 # Ten minutes: the files that are read under the lock of the whole address space also where maps and smaps are not.
 if wanted cure-pages; then

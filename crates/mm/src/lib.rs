@@ -61,7 +61,15 @@
 //! | a fault, an access to data | if it takes pages out of that leaf table (**yes**) | at pages of that leaf table | no (behind a writer that waits) | no | it is a user |
 //! | a writer in a call | **yes** | in what it replaces, or after three looks; at pages of a table that it is just at (**yes**) | no (**yes**) | no | **yes** |
 //!
-//! `VmaLockStore` has a table of its own, in its module.
+//! In a `VmaLockStore` (`vma_lock.rs` in this crate's tests does the rows):
+//!
+//! | stopped | another writer | a fault | a monitor that reads | `change`, `map_count` | the last user that goes |
+//! |---|---|---|---|---|---|
+//! | a monitor that has found a VMA (a line of maps, a page walk of smaps) | of that VMA or one that merges with it: **yes**; others: no | no | no | no | **yes** |
+//! | the same, a writer waiting for it | **yes**, every one | in what the writer has locked, and the first write to a mapping: **yes**; else no | of what the writer has locked, and of the whole address space: **yes**; else no | no | it is a user |
+//! | a monitor of the whole address space (smaps_rollup, pagemap) | **yes** | no | no (behind a writer that waits: of the whole address space) | no | **yes** |
+//! | a monitor between two reads | no | no | no | no | no |
+//! | a writer in a call | **yes** | in what it takes out or puts in, and the first write to a mapping: **yes** | of what it takes out or puts in, and of the whole address space: **yes** | no | it is a user |
 //!
 //! `waits.rs` in the tests of `vmaple-proc` does the rows. A call takes `W` once, and again if it turns out to need more memory; locks
 //! park after they have spun, and are type parameters. A monitor that is stopped for ever keeps what was mapped when its section

@@ -47,7 +47,8 @@ impl Reader {
 
     /// Enters a read-side critical section, which ends when the guard is dropped; sections nest.
     ///
-    /// Two stores and, in a symmetric domain, a fence; no loop: wait-free. Inner sections only count.
+    /// Two stores and, in a symmetric domain, a fence; no loop: wait-free. Inner sections only count, so
+    /// what one of them finds stays until the outermost ends.
     #[inline]
     pub fn read_lock(&self) -> Guard<'_> {
         self.enter();

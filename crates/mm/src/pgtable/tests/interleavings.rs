@@ -72,7 +72,7 @@ unsafe impl Frames for Numbers {
         FrameList::new()
     }
 
-    fn free(&self, frames: FrameList) {
+    unsafe fn free(&self, frames: FrameList) {
         self.freed.fetch_add(frames.len(), Order::Relaxed);
     }
 

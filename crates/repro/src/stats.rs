@@ -189,12 +189,12 @@ impl Row {
         let mut seen = samples.iter().filter_map(|s| s.seen).peekable();
         let verdict = match (first.file, worst) {
             _ if without_calls == samples.len() => Verdict::NoCalls,
-            // Few scans can hide a stall; they can not make a run hang.
+            // Few scans can hide a stall; they can not make one.
             _ if hangs > 0 => Verdict::Hangs,
             (None, _) => Verdict::Alone,
             (Some(ProcFile::None), _) => Verdict::Control,
-            _ if scans < ENOUGH_SCANS && !frozen => Verdict::FewScans,
             (_, Some(w)) if w.median.ns > STALL_FACTOR * reference_ns => Verdict::Stalls,
+            _ if scans < ENOUGH_SCANS && !frozen => Verdict::FewScans,
             _ => Verdict::WithinNoise,
         };
         Some(Self {
@@ -311,9 +311,9 @@ mod tests {
     }
 
     #[test]
-    fn a_starved_scanner_gives_no_verdict_but_a_hang_is_one() {
+    fn a_starved_scanner_gives_no_verdict_but_a_stall_and_a_hang_are_one() {
         let maps = Some(ProcFile::Maps);
-        assert_eq!(verdict(vec![sample(maps, 10, &[500.0], 29)]), Verdict::FewScans);
+        assert_eq!(verdict(vec![sample(maps, 10, &[500.0], 29)]), Verdict::Stalls);
         assert_eq!(verdict(vec![sample(maps, 10, &[0.1], 29)]), Verdict::FewScans);
         assert_eq!(verdict(vec![hung(sample(maps, 10, &[500.0], 0))]), Verdict::Hangs);
         assert_eq!(verdict(vec![sample(maps, 10, &[], 0)]), Verdict::NoCalls);

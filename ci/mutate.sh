@@ -165,7 +165,7 @@ mutate "mprotect makes pages writable" pgtable/gather.rs 's/flags & pte\.flags &
 mutate "pages of zeros counted" pgtable/counters.rs 's/return Self\(1\);/return Self(1 | 1 << BITS);/' arch x86_64::counters_say_what_a_walk_says
 mutate "counters added and not replaced" pgtable/counters.rs 's/self\.0 - old\.0 \+ new\.0/self.0 + new.0/' unit pgtable::tests::counters::counts_stay_apart_whatever_entries_become
 mutate "the note of sharing that is overwritten" pgtable/counters.rs 's/Self\(self\.0 - old\.0 \+ new\.0\)/Self((self.0 \& !SHARE) - old.0 + new.0)/' unit pgtable::tests::counters::counts_stay_apart_whatever_entries_become
-mutate "the page of zeros given away" pgtable/ram.rs 's/let zeros = u64::from\(index == 0\);/let zeros = 0;/' frames every_frame_is_given_once_and_the_page_of_zeros_never
+mutate "the page of zeros given away" pgtable/ram.rs 's/usize::from\(index == 0\)/0/' frames every_frame_is_given_once_and_the_page_of_zeros_never
 mutate "lists joined at the wrong end" pgtable/frame.rs 's/frames\.meta\(last\)\.set_next\(self\.first\)/frames.meta(first).set_next(self.first)/' frames lists_are_joined_and_parted_as_vectors_are
 mutate "a list that forgets its last" pgtable/frame.rs 's/self\.last = last;/let _ = self.last;/' frames lists_are_joined_and_parted_as_vectors_are
 mutate "the pending range written without Release" pending.rs 's/self\.start\.store\(range\.start, Ordering::Release\)/self.start.store(range.start, Ordering::Relaxed)/; s/self\.end\.store\(range\.end, Ordering::Release\)/self.end.store(range.end, Ordering::Relaxed)/' lib pending::tests::who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone

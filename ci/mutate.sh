@@ -175,6 +175,7 @@ crate=mm package=vmaple-proc
 free=random_calls_do_as_the_kernel_does
 limited=random_calls_at_the_resource_limits_do_as_the_kernel_does
 counted=random_calls_at_the_limit_of_mappings_do_as_the_kernel_does
+become=mappings_become_one_by_who_wrote_to_them_as_the_kernel_s_do
 edge=a_call_at_the_limit_of_mappings_succeeds_if_there_is_room_for_what_it_splits
 mutate "what is searched above a guard gap" unmapped_area.rs 's/=> high = gap,/=> high = start + len - PAGE_SIZE,/' differential $free
 mutate "no search from below" unmapped_area.rs 's/\.or_else\(\|\| self\.search_up\([^\n]*\)//' differential $free
@@ -187,11 +188,10 @@ mutate "a mapping without identity stays alone" vma.rs 's/ \|\| self\.anon_vma\(
 mutate "the identity of the left neighbour forgotten" transaction.rs 's/mapping\.anon_vma = mapping\.anon_vma\.or\(vma\.anon_vma\(\)\);\s*\(whole/(whole/' differential $free
 mutate "the identity of the right neighbour forgotten" transaction.rs 's/mapping\.anon_vma = mapping\.anon_vma\.or\(vma\.anon_vma\(\)\);\s*whole\.end/whole.end/' differential $free
 mutate "no neighbour's identity" fault.rs 's/\.or\(neighbours\)//' differential $free
-mutate "the identity before it first" fault.rs 's/next\.and_then\(Vma::anon_vma\)\.or_else\(\|\| \{(.*?)prev\.and_then\(Vma::anon_vma\)\s*\}\)/{$1prev.and_then(Vma::anon_vma).or_else(|| next.and_then(Vma::anon_vma))}/s' differential $free
-mutate "any neighbour's identity" vma.rs 's/&& \(self\.flags \^ next\.flags\) - ACCESS == VmFlags::empty\(\)//' differential $free
+mutate "the identity before it first" fault.rs 's/next\.and_then\(Vma::anon_vma\)\.or_else\(\|\| \{(.*?)prev\.and_then\(Vma::anon_vma\)\s*\}\)/{$1prev.and_then(Vma::anon_vma).or_else(|| next.and_then(Vma::anon_vma))}/s' differential $become
+mutate "any neighbour's identity" vma.rs 's/&& \(self\.flags \^ next\.flags\) - ACCESS == VmFlags::empty\(\)//' differential $become
 mutate "only an equal neighbour's identity" vma.rs 's/\(self\.flags \^ next\.flags\) - ACCESS == /(self.flags ^ next.flags) == /' differential $free
 mutate "reads give an identity" fault.rs 's/if access == Access::Write && vma\.anon_vma\(\)\.is_none\(\)/if vma.anon_vma().is_none()/; s/if access == Access::Write \{\s*wanted\.anon_vma/if true { wanted.anon_vma/; s/if access == Access::Write\s*&& let Some\(id\)/if let Some(id)/' differential $free
-mutate "no page for PROT_NONE is refused" fault.rs 's/!vma\.flags\(\)\.intersects\(ACCESS\) \|\| //; ' differential $free
 mutate "populated for reading only" madvise.rs 's/let access = if flags & [^{]*\{/let access = if false {/' differential $free
 mutate "populated without waiting" mmap.rs 's/flags & \(MapFlags::POPULATE \| MapFlags::NONBLOCK\) == MapFlags::POPULATE/flags.contains(MapFlags::POPULATE)/' differential $free
 mutate "populated for reading what may only be written" madvise.rs 's/Access::Read, VmFlags::READ\)/Access::Read, VmFlags::empty())/' differential $free

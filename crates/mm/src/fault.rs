@@ -8,7 +8,7 @@ use vmaple_rcu::Guard;
 use crate::access::Access;
 use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::fail_point;
-use crate::flags::{ACCESS, VmFlags};
+use crate::flags::VmFlags;
 use crate::machine::Machine;
 use crate::pgtable::{Arch, ENTRIES, FrameList, Frames, LinkError, LockedLeaf, PageFlags, Pte, Step};
 use crate::store::{Call, VmaRead, VmaStore};
@@ -325,7 +325,7 @@ fn find(vmas: &impl VmaRead, addr: u64) -> Result<&Vma, FaultCause> {
 
 /// Whether a mapping may be accessed so, and has pages.
 fn check<M: Machine>(vma: &Vma, access: Access) -> Result<(), FaultCause> {
-    if !vma.flags().intersects(ACCESS) || !M::Arch::permits(vma.flags(), access) {
+    if !M::Arch::permits(vma.flags(), access) {
         return Err(FaultCause::AccErr);
     }
     if vma.file().is_some() {

@@ -91,6 +91,6 @@ pub unsafe trait Arch: Send + Sync + 'static {
     /// How the hardware would let pages of a mapping be accessed (`protection_map`).
     fn protection(flags: VmFlags) -> PageFlags;
 
-    /// Whether memory of a mapping may be accessed so (`access_error`).
+    /// Whether memory of a mapping may be accessed so (`access_error`); never if it has none of `READ`, `WRITE` and `EXEC`.
     fn permits(flags: VmFlags, access: Access) -> bool;
 }

@@ -263,7 +263,7 @@ fn a_reader_of_pages_that_stops_at_an_access_delays_nobody_and_keeps_what_there_
     // Statm's too.
     stop_at_each(Point::Table, add, 5);
     stop_at_each(Point::Begin, pagemap, 1_000);
-    stop_at_each(Point::Table, pagemap, 500);
+    stop_at_each(Point::Table, pagemap, 10_000);
     stop_at_each(Point::Page, pagemap, 5);
     stop_at_each(Point::Page, leaves, 5);
 }

@@ -13,7 +13,7 @@ use crate::place;
 use crate::plan::{Cell, Plan};
 use crate::proc_file::ProcFile;
 use crate::report::{Noise, Report, SCHEMA};
-use crate::role::procmap_query_supported;
+use crate::role::{procmap_query_supported, scanner};
 use crate::run::Runner;
 use crate::sample::Sample;
 use crate::target::Target;
@@ -64,7 +64,7 @@ pub fn check_file(file: ProcFile) -> Result<()> {
             "this kernel has no PROCMAP_QUERY (Linux 6.11 and later have): choose another --file".into(),
         ));
     }
-    Ok(())
+    scanner(file).map(drop)
 }
 
 /// Runs `plan` with the roles in processes of the program `exe` (those of a model in one), until it is done or `stop` becomes readable.

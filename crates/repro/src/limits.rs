@@ -9,10 +9,14 @@ use rustix::process::{Resource, geteuid, getrlimit};
 use crate::error::{Error, Result};
 use crate::machine::{meminfo_bytes, read_number};
 use crate::plan::{Cell, Plan};
+use crate::proc_file::Scanner;
 use crate::role::mapped_pages;
 
 /// Memory that a scanner or busy task needs, buffers and page tables included (measured: 0.5 MiB, rounded up).
 const ROLE_BYTES: u64 = 1 << 20;
+
+/// What a scanner by BPF needs besides: the program with its maps, and what describing the kernel's types took (measured: 19 MiB).
+const BPF_BYTES: u64 = 20 << 20;
 
 /// Memory that a scanner or busy task of a model needs, which is a thread: stack and buffer, rounded up.
 const THREAD_BYTES: u64 = 256 << 10;
@@ -92,7 +96,9 @@ fn memory(plan: &Plan, cell: Cell) -> u64 {
     let roles = if cell.target.is_model() {
         plan.tasks(cell) * THREAD_BYTES + plan.region_pages() * MODEL_PAGE_BYTES
     } else {
-        plan.tasks(cell) * ROLE_BYTES
+        let bpf = cell.file.is_some_and(|file| file.scanner() == Scanner::Bpf);
+        let bpf_bytes = if bpf { plan.tasks(cell) / 2 * BPF_BYTES } else { 0 };
+        plan.tasks(cell) * ROLE_BYTES + bpf_bytes
     };
     roles + plan.region_bytes + faults
 }

@@ -20,7 +20,7 @@ use crate::experiment;
 use crate::place::allowed_cpus;
 use crate::placement::Placement;
 use crate::plan::{Plan, Preset};
-use crate::proc_file::ProcFile;
+use crate::proc_file::{ProcFile, Scanner};
 use crate::role::{ProcScan, Scan};
 use crate::run::Runner;
 
@@ -68,10 +68,13 @@ pub fn measure(exe: &Path) -> Result<Vec<LockUse>> {
     runner.with_waiting_mapper(|pid, region| {
         ProcFile::ALL
             .into_iter()
-            .filter(|&file| experiment::check_file(file).is_ok())
+            // Boosted, a file takes what it takes.
+            .filter(|&file| file.scanner() != Scanner::Boosted && experiment::check_file(file).is_ok())
             .map(|file| {
-                let mut scan = ProcScan::new(pid, file, (region, plan.region_bytes));
-                scan.once(|_| {})?; // whatever happens only the first time
+                let mut scan = ProcScan::new(pid, file, (region, plan.region_bytes))?;
+                // Whatever happens only the first times: memory of the reader's own.
+                scan.once(|_| {})?;
+                scan.once(|_| {})?;
                 let failed = |e| Error::failed("counting acquisitions of mmap_lock", e);
                 let before = counter.read().map_err(failed)?;
                 let calls = scan.once(|_| {})?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::placement::Placement;
-use crate::proc_file::ProcFile;
+use crate::proc_file::{ProcFile, Scanner};
 use crate::slice::Slice;
 use crate::target::Target;
 
@@ -117,6 +117,11 @@ impl Plan {
             let why = "--target kernel --freeze: a process can not be stopped inside of the kernel's read, where it holds the lock; take models alone, --target v5.4,v6.17,maple";
             return self.freeze.then(|| why.to_owned());
         }
+        if let Some(file) = self.files.iter().find(|file| file.scanner() != Scanner::Proc) {
+            return Some(format!(
+                "--target {target}: {file} is of a process of the kernel's, and a model is none; take --scanner proc, or --target kernel"
+            ));
+        }
         let of_models = || {
             let names = ProcFile::ALL.into_iter().filter(|file| file.is_of_models());
             names.map(ProcFile::name).collect::<Vec<_>>().join(", ")
@@ -193,6 +198,11 @@ impl Plan {
                     self.region_bytes / page / 2
                 ),
             ),
+            (
+                self.freeze && self.files.iter().any(|file| file.scanner() != Scanner::Proc),
+                "--freeze: stops readers of models, which --scanner bpf and boosted do not read; take --scanner proc"
+                    .to_owned(),
+            ),
             (self.fragment > 100_000_000, "--fragment: at most 100000000".to_owned()),
         ];
         let fault = faults.into_iter().find_map(|(wrong, text)| wrong.then_some(text));
@@ -245,10 +255,12 @@ impl Plan {
     /// Expected length of one run of `cell`, without hangs, in nanoseconds.
     #[must_use]
     pub fn run_ns(&self, cell: Cell) -> u64 {
-        // Starting and reaping a process takes about 1.5 ms, a thread 0.1, the warm-up of a model 5 us for each page; here as
-        // everywhere an estimate for the ETA only.
+        // Starting and reaping a process takes about 1.5 ms, a thread 0.1, the warm-up of a model 5 us for each page, a scanner's
+        // loading of its program 150 ms; here as everywhere an estimate for the ETA only.
         let (start_ns, page_ns) = if cell.target.is_model() {
             (100_000, 5_000)
+        } else if cell.file.is_some_and(|file| file.scanner() == Scanner::Bpf) {
+            (75_000_000, 0)
         } else {
             (1_500_000, 0)
         };
@@ -334,6 +346,7 @@ mod tests {
         assert_eq!(with(&[pagemap, ProcFile::None]), Target::ALL);
         assert_eq!(with(&[ProcFile::None]), [Target::Kernel]);
         assert_eq!(with(&[ProcFile::Maps, ProcFile::NumaMaps]), [Target::Kernel]);
+        assert_eq!(with(&[ProcFile::Smaps, ProcFile::SmapsByBpf]), [Target::Kernel]);
         assert_eq!(
             of(Plan {
                 slice: Slice::Cpuset,
@@ -397,6 +410,21 @@ mod tests {
             "--target",
         );
         refused(Plan { freeze: true, ..plan() }, "--target kernel --freeze");
+        for files in [vec![ProcFile::SmapsByBpf], vec![ProcFile::Maps, ProcFile::MapsBoosted]] {
+            let of_models = Plan {
+                targets: vec![Target::Maple],
+                files,
+                ..plan()
+            };
+            refused(of_models.clone(), "--target maple: ");
+            refused(
+                Plan {
+                    freeze: true,
+                    ..of_models
+                },
+                "--freeze",
+            );
+        }
         let files = vec![ProcFile::NumaMaps];
         refused(Plan { files, ..plan() }, "--target v5.4: the models have no numa_maps");
         refused(

@@ -7,14 +7,14 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use vmaple_repro::plan::Preset;
-use vmaple_repro::proc_file::ProcFile;
+use vmaple_repro::proc_file::{ProcFile, Scanner};
 use vmaple_repro::slice::Slice;
 use vmaple_repro::target::Target;
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang), \
-77 not possible here, 130 interrupted";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \
+--limit), 77 not possible here, or not with these rights, 130 interrupted";
 
-/// Shows how a monitor that reads /proc/PID/maps or smaps stalls the process it watches
+/// Shows how a monitor that reads /proc/PID/maps or smaps stalls the process it watches; reads them without
 ///
 /// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in about a minute.
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the reproducer: worst mmap()/munmap() of a process while others read its maps
     Repro(Box<ReproOptions>),
+    /// Read a process's memory map without stopping the process
+    Scan(ScanOptions),
     /// Print saved runs side by side, as the talk's last table does
     Compare(CompareOptions),
     /// Say what this kernel does when a file is read and what this machine allows, without load
@@ -73,14 +75,14 @@ impl From<PresetName> for Preset {
 }
 
 const REPRO_EXAMPLES: &str = "Examples:
-  vmaple repro --file smaps,none --busy 0,1,10,100 --samples 5
+  vmaple repro --file smaps,none --scanner proc,bpf --busy 0,1,10,100 --samples 5
   vmaple repro --target v5.4,v6.17,maple --file smaps --busy 0,1,2 --freeze
   vmaple repro --preset talk --export-json talk.json --export-svg talk.svg";
 
 #[derive(Debug, Args)]
 #[command(after_help = REPRO_EXAMPLES, after_long_help = format!("{REPRO_EXAMPLES}\n\n{EXIT_CODES}"), next_help_heading = "Workload")]
 pub(crate) struct ReproOptions {
-    /// Levels, samples and duration; other options override it
+    /// Levels, samples, duration; other options override
     #[arg(
         short,
         long,
@@ -99,7 +101,7 @@ pub(crate) struct ReproOptions {
 
     /// What the scanners read (--help lists all)
     ///
-    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none. `none` reads statm, which takes no lock of the address space: the control that shows the noise under
+    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none; and maps-bpf, smaps-bpf, maps-boosted, smaps-boosted, which --scanner makes of maps and smaps. `none` reads statm, which takes no lock of the address space: the control that shows the noise under
     /// the same load, and that is run with the kernel only. Levels and samples of several files are interleaved.
     #[arg(
         short,
@@ -110,6 +112,12 @@ pub(crate) struct ReproOptions {
         value_name = "LIST"
     )]
     pub(crate) file: Vec<ProcFile>,
+
+    /// How they read it: proc, bpf, boosted
+    ///
+    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with read(2), of one mapping a time and at real-time priority: maps-boosted and smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc. The kernel's processes alone: a model is none.
+    #[arg(long, value_delimiter = ',', default_value = "proc", value_name = "LIST")]
+    pub(crate) scanner: Vec<Scanner>,
 
     /// Scanners, and as many busy tasks [default: by preset]
     #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_name = "LIST")]
@@ -225,6 +233,87 @@ pub(crate) struct ExportOptions {
     /// Save the plot: worst case against busy tasks
     #[arg(long, value_name = "FILE")]
     pub(crate) export_svg: Option<PathBuf>,
+}
+
+/// The form of what a scan prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScanFormat {
+    /// As /proc/PID/maps
+    Maps,
+    /// As /proc/PID/smaps
+    Smaps,
+    /// As /proc/PID/smaps_rollup
+    Rollup,
+    /// An object for each scan, with its report
+    Json,
+    /// Metrics of sums, with those of the scan
+    Prometheus,
+}
+
+/// How a process is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScanMethod {
+    /// The best that kernel and rights allow
+    Auto,
+    /// A BPF program under RCU, without any lock of the process (root, or CAP_BPF and CAP_PERFMON; Linux 6.1)
+    Bpf,
+    /// What the kernel has counted anyway, of the whole process
+    Counters,
+    /// /proc/PID/smaps, one mapping a read, at real-time priority (CAP_SYS_NICE)
+    Boosted,
+    /// /proc/PID/smaps as it is: while the reader is kept from its CPU, the process waits
+    Plain,
+}
+
+const SCAN_EXAMPLES: &str = "Examples:
+  vmaple scan 812                                  # as smaps; what was held is said apart
+  vmaple scan 812 --format maps
+  vmaple scan 812 --format rollup --fields rss,pss
+  vmaple scan 812 913 --format prometheus
+  vmaple scan 812 --format json --every 10s";
+
+#[derive(Debug, Args)]
+#[command(after_help = SCAN_EXAMPLES, after_long_help = format!("{SCAN_EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct ScanOptions {
+    /// The processes
+    ///
+    /// Several are scanned one after the other. One that can not be is told, the others are scanned all the same, and the exit code is that of the first that could not.
+    #[arg(required = true, value_name = "PID")]
+    pub(crate) pids: Vec<u32>,
+
+    /// What to print
+    ///
+    /// Where there are several processes, or several rounds, a line `==> PID TIME <==` stands before the text of each. JSON is an object a line; docs/json.md describes it.
+    #[arg(short, long, value_enum, default_value = "smaps", value_name = "FORMAT")]
+    pub(crate) format: ScanFormat,
+
+    /// Values to print, by their names in smaps, as in rss,pss [default: all]
+    ///
+    /// For fewer, less is looked at. As a roll-up or as metrics there are also rss_anon, rss_file, rss_shmem, page_tables and others, which the kernel has counted of the whole process, to some hundred kilobytes: if these, size and rss are all that is asked for, no mapping is looked at. A name that does not exist is answered with all that do.
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub(crate) fields: Vec<String>,
+
+    /// How to read
+    #[arg(short, long, value_enum, default_value = "auto", value_name = "METHOD")]
+    pub(crate) method: ScanMethod,
+
+    /// Scan again and again, until the processes have ended
+    ///
+    /// Ctrl-C ends it after the round that is on its way, a second one at once.
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) every: Option<Duration>,
+
+    /// The longest that the BPF program may run at a time
+    ///
+    /// Where the kernel is not preemptible, nothing else runs on the reader's CPU meanwhile. A run ends after the table of pages that it is at, so it may take some microseconds more.
+    #[arg(long, default_value = "200us", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) budget: Duration,
+
+    /// The longest that a scan may take
+    ///
+    /// What was found until then is printed, said to be partial, and the exit code is 3.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) limit: Duration,
 }
 
 #[derive(Debug, Args)]

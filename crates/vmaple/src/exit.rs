@@ -19,9 +19,20 @@ pub(crate) enum Exit {
 impl Exit {
     /// The code for an error, by its kind wherever it stands in the chain.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
+        if let Some(error) = error.chain().find_map(|e| e.downcast_ref()) {
+            return Self::of_scan(error);
+        }
         match error.chain().find_map(|e| e.downcast_ref::<Error>()) {
             Some(Error::Usage(_)) => Self::Usage,
             Some(Error::NotPossible(_)) => Self::NotPossible,
+            _ => Self::Failed,
+        }
+    }
+
+    /// The code for an error of a scan.
+    pub(crate) fn of_scan(error: &vmaple_scan::Error) -> Self {
+        match error {
+            vmaple_scan::Error::NotPossible(_) | vmaple_scan::Error::NotPermitted(_) => Self::NotPossible,
             _ => Self::Failed,
         }
     }

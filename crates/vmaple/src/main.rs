@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         match Cli::parse().command.unwrap_or_default() {
             Command::Repro(options) => cmd::repro::run(&options, args),
             Command::Compare(options) => cmd::compare::run(&options),
+            Command::Scan(options) => cmd::scan::run(&options),
             Command::Doctor => cmd::doctor::run(),
             Command::Completions { shell } => cmd::completions::run(shell),
             Command::Man { dir } => cmd::man::run(dir.as_deref()),

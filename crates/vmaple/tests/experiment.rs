@@ -9,7 +9,7 @@ use std::fs;
 use running::{outcome, roles_of, start_and_wait_for_roles, vmaple, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use vmaple_repro::plan::{HANG_GRACE_NS, SETTLE_NS};
-use vmaple_repro::proc_file::ProcFile;
+use vmaple_repro::proc_file::{ProcFile, Scanner};
 use vmaple_repro::report::Report;
 
 fn load(path: &std::path::Path) -> Report {
@@ -188,7 +188,12 @@ fn every_file_of_this_kernel_can_be_scanned() {
         let sample = &load(&json).samples[0];
         assert!(sample.longest_scan_ns > 0, "{file}: nothing was scanned");
         // A kernel may show lines that overlap.
-        assert_eq!(sample.seen.is_some(), file.is_of_models(), "{file}");
+        assert_eq!(sample.seen.is_some(), file.content().is_of_models(), "{file}");
+        assert!(
+            file.scanner() != Scanner::Bpf || sample.seen.is_some_and(|seen| seen.overlaps == 0),
+            "{file}: {:?}",
+            sample.seen
+        );
         assert!(
             sample.seen.is_none_or(|seen| seen.misses == 0 && seen.torn == 0),
             "{file}"
@@ -199,6 +204,68 @@ fn every_file_of_this_kernel_can_be_scanned() {
             "{file}"
         );
     }
+}
+
+#[test]
+fn scanners_of_all_kinds_stand_side_by_side_in_every_form_of_a_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = "repro --busy 0,1 --samples 2 --duration 200ms --file smaps,none --scanner proc,bpf,boosted --export-json {}/a.json \
+                --export-csv {}/a.csv --export-markdown {}/a.md --export-svg {}/a.svg";
+    let (code, out, err) = outcome(vmaple_with(args, dir.path()));
+    if code == 77 {
+        println!("skipped: {err}");
+        return;
+    }
+    assert_eq!(code, 0, "{err}");
+    for part in [
+        "| /proc/PID/smaps |",
+        "| /proc/PID/smaps by the BPF scan (takes no lock) |",
+        "| /proc/PID/smaps, one mapping a read at real-time priority |",
+        "| /proc/PID/statm (takes no lock: the control) |",
+    ] {
+        assert!(out.contains(part), "no '{part}' in {out}");
+    }
+    let labels = [
+        "",
+        "kernel smaps",
+        "kernel smaps-bpf",
+        "kernel smaps-boosted",
+        "kernel none",
+    ];
+    let is_side_by_side = |line: &str| line.split('|').map(str::trim).eq(labels);
+    assert!(out.lines().any(is_side_by_side), "{out}");
+    let report = load(&dir.path().join("a.json"));
+    // Interleaved, with the nobody of all of them at level 0.
+    let files: Vec<_> = report
+        .samples
+        .iter()
+        .map(|s| s.file.map_or("nobody", ProcFile::name))
+        .collect();
+    assert_eq!(
+        files,
+        ["nobody", "smaps", "smaps-bpf", "smaps-boosted", "none"].repeat(2)
+    );
+    assert!(
+        report
+            .samples
+            .iter()
+            .filter(|s| s.busy > 0)
+            .all(|s| s.longest_scan_ns > 0)
+    );
+    let read = |name| fs::read_to_string(dir.path().join(name)).unwrap();
+    for name in ["a.csv", "a.svg"] {
+        assert!(
+            read(name).contains("smaps-bpf") && read(name).contains("smaps-boosted"),
+            "{name}"
+        );
+    }
+    assert!(read("a.md").contains("by the BPF scan") && read("a.md").contains("at real-time priority"));
+    let (code, out, err) = outcome(vmaple_with("compare {}/a.json {}/a.json", dir.path()));
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("smaps-bpf #1 a") && out.contains("smaps-boosted #2 a"),
+        "{out}"
+    );
 }
 
 #[test]

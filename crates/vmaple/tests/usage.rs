@@ -51,6 +51,54 @@ fn what_a_target_does_not_have_is_a_usage_error_that_says_what_does() {
 }
 
 #[test]
+fn scanners_other_than_proc_are_of_maps_and_smaps_of_the_kernels_processes() {
+    refused("repro --scanner fast", 2, "use one of proc, bpf, boosted");
+    refused("repro --file pagemap --scanner bpf", 2, "pagemap is read by proc alone");
+    refused(
+        "repro --file smaps --scanner boosted --target maple",
+        2,
+        "--target maple: smaps-boosted is of a process of the kernel's",
+    );
+    refused(
+        "repro --file smaps --scanner proc,bpf --freeze",
+        2,
+        "take --scanner proc",
+    );
+    refused(
+        "repro --file smaps --scanner bpf --freeze --target v5.4",
+        2,
+        "take --scanner proc",
+    );
+    for (args, files) in [
+        (
+            "--file smaps,none --scanner proc,boosted",
+            "targets kernel; files smaps, smaps-boosted, none;",
+        ),
+        (
+            "--file maps,smaps --scanner boosted",
+            "targets kernel; files maps-boosted, smaps-boosted;",
+        ),
+        // What is read by read(2) alone stands beside.
+        (
+            "--file pagemap,maps --scanner proc,boosted",
+            "files pagemap, maps, maps-boosted;",
+        ),
+        ("--file maps,maps-boosted --scanner proc", "files maps, maps-boosted;"),
+        (
+            "--file maps --scanner proc",
+            "targets kernel, v5.4, v6.17, maple; files maps;",
+        ),
+    ] {
+        let (code, _, err) = outcome(vmaple(&format!("repro --dry-run {args}")));
+        if code == 77 {
+            println!("skipped: {err}");
+            continue;
+        }
+        assert!(code == 0 && err.contains(files), "{args}: {err}");
+    }
+}
+
+#[test]
 fn without_a_choice_the_targets_are_those_that_have_all_that_is_asked_for() {
     for (args, targets) in [
         ("--file maps", "targets kernel, v5.4, v6.17, maple;"),
@@ -157,7 +205,7 @@ fn a_role_without_a_specification_is_a_usage_error() {
 
 #[test]
 fn short_help_fits_a_screen_and_long_help_has_groups_defaults_and_examples() {
-    for args in ["-h", "repro -h", "compare -h", "doctor -h"] {
+    for args in ["-h", "repro -h", "scan -h", "compare -h", "doctor -h"] {
         let mut command = vmaple(args);
         command.env("COLUMNS", "100");
         let (code, out, _) = outcome(command);
@@ -168,6 +216,16 @@ fn short_help_fits_a_screen_and_long_help_has_groups_defaults_and_examples() {
             out.lines().count()
         );
         assert!(out.lines().all(|l| l.chars().count() <= 100), "{out}");
+    }
+    let (_, out, _) = outcome(vmaple("scan --help"));
+    for part in [
+        "Possible values:",
+        "[default: auto]",
+        "[default: 200us]",
+        "Examples:",
+        "Exit codes:",
+    ] {
+        assert!(out.contains(part), "no {part}");
     }
     let (_, out, _) = outcome(vmaple("repro --help"));
     for part in [
@@ -187,11 +245,17 @@ fn short_help_fits_a_screen_and_long_help_has_groups_defaults_and_examples() {
 fn completions_and_manual_pages_come_from_the_same_definitions() {
     let (code, out, _) = outcome(vmaple("completions bash"));
     assert!(code == 0 && out.contains("--export-svg") && !out.contains("__role"));
+    assert!(out.contains("vmaple,scan)") && out.contains("--budget"), "{out}");
     let (code, out, _) = outcome(vmaple("man"));
     assert!(code == 0 && out.starts_with(".ie") && out.contains("vmaple"));
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(outcome(vmaple_with("man {}", dir.path())).0, 0);
     assert!(dir.path().join("vmaple-repro.1").exists());
+    let scan = std::fs::read_to_string(dir.path().join("vmaple-scan.1")).unwrap();
+    assert!(
+        scan.contains("prometheus") && scan.contains("not with these rights"),
+        "{scan}"
+    );
 }
 
 #[test]
@@ -201,6 +265,8 @@ fn doctor_answers_without_load() {
     for part in [
         "Linux",
         "This machine",
+        "scan by bpf ",
+        "scan boosted ",
         "real-time class",
         "slice quota=2ms/100ms",
         "/dev/fuse",
@@ -212,5 +278,16 @@ fn doctor_answers_without_load() {
     if !out.contains("not measured") {
         assert!(out.contains("none (statm)        0 in   1 calls"), "{out}");
         assert!(out.contains("smaps_rollup        1 in   1 calls"), "{out}");
+        // Where it is possible, the scan takes none.
+        for name in ["maps-bpf", "smaps-bpf"] {
+            let line = out
+                .lines()
+                .find(|line| line.trim_start().starts_with(&format!("{name} ")));
+            assert_eq!(line.is_some(), out.contains("scan by bpf            possible"), "{out}");
+            assert!(
+                line.is_none_or(|line| line.contains(&format!("{name:<18}  0 in "))),
+                "{out}"
+            );
+        }
     }
 }

@@ -67,6 +67,22 @@ pub fn cures(series: &[Series]) -> Vec<String> {
     tables.map(|models| compare(&models)).collect()
 }
 
+/// What the kernel's file costs against what says the same otherwise, with the control, for each file that several scanners read.
+#[must_use]
+pub fn scanners(series: &[Series]) -> Vec<String> {
+    let of = |file: ProcFile| -> Vec<_> {
+        let kernels = series.iter().filter(|s| s.target == Target::Kernel);
+        let same = kernels.filter(|s| s.file.content() == file || s.file == ProcFile::None);
+        same.map(|s| (s.label(), s.clone())).collect()
+    };
+    let has_several = |file: &ProcFile| {
+        let read = of(*file).into_iter().filter(|(_, s)| s.file != ProcFile::None);
+        read.count() > 1
+    };
+    let contents = ProcFile::ALL.into_iter().filter(|file| file.content() == *file);
+    contents.filter(has_several).map(|file| compare(&of(file))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{model, report, sample};
@@ -91,6 +107,34 @@ mod tests {
             assert_eq!(labels, ["".to_owned(), format!("maple {file}"), format!("v5.4 {file}")]);
             assert_eq!(table.lines().last().unwrap().matches("2.000").count(), 6, "{table}");
         }
+    }
+
+    #[test]
+    fn scanners_of_a_file_stand_side_by_side_with_the_control_behind() {
+        let of = |files: &[ProcFile]| {
+            let runs = files.iter().map(|&file| sample(Some(file), 1, &[2.0], 40));
+            let mut report = report(runs.collect());
+            report.plan.files = files.to_vec();
+            scanners(&series(&report))
+        };
+        use ProcFile::{Maps, MapsByBpf, None, Smaps, SmapsBoosted, SmapsByBpf};
+        assert!(of(&[Maps, Smaps, None]).is_empty());
+        assert!(of(&[MapsByBpf, Smaps, None]).is_empty());
+        let tables = of(&[Smaps, SmapsByBpf, SmapsBoosted, Maps, None]);
+        assert_eq!(tables.len(), 1);
+        let heading = tables[0].lines().nth(1).unwrap();
+        let labels: Vec<_> = heading.split('|').map(str::trim).collect();
+        assert_eq!(
+            labels,
+            [
+                "",
+                "kernel smaps",
+                "kernel smaps-bpf",
+                "kernel smaps-boosted",
+                "kernel none"
+            ]
+        );
+        assert_eq!(of(&[Maps, Smaps, SmapsByBpf, MapsByBpf]).len(), 2);
     }
 
     #[test]

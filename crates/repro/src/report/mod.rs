@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use compare::{compare, cures};
+pub use compare::{compare, cures, scanners};
 pub use csv::csv;
 pub use details::details;
 pub use markdown::{markdown, markdown_compare};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Report, hangs_cell, spread_cells};
 use crate::clock::NS_PER_MS;
-use crate::proc_file::ProcFile;
+use crate::proc_file::{ProcFile, Scanner};
 use crate::stats::Series;
 use crate::target::Target;
 
@@ -16,7 +16,14 @@ pub fn heading(report: &Report, target: Target, file: ProcFile) -> String {
     let read = match (target, file) {
         (Target::Kernel, ProcFile::None) => "/proc/PID/statm (takes no lock: the control)".to_owned(),
         (Target::Kernel, ProcFile::ProcmapQuery) => "PROCMAP_QUERY".to_owned(),
-        (Target::Kernel, file) => format!("/proc/PID/{file}"),
+        (Target::Kernel, file) => {
+            let how = match file.scanner() {
+                Scanner::Proc => "",
+                Scanner::Bpf => " by the BPF scan (takes no lock)",
+                Scanner::Boosted => ", one mapping a read at real-time priority",
+            };
+            format!("/proc/PID/{}{how}", file.content())
+        }
         // The kernels look at every page, and the cure need not.
         (model, ProcFile::Smaps | ProcFile::SmapsRollup) => {
             let how = if model == Target::Maple {

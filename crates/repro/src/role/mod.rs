@@ -33,7 +33,7 @@ use crate::proc_file::ProcFile;
 
 pub(crate) use mapper::{DONE, MapperResult};
 pub(crate) use model::Model;
-pub(crate) use proc_scan::{ProcScan, procmap_query_supported};
+pub(crate) use proc_scan::{ProcScan, procmap_query_supported, scanner};
 pub(crate) use scanner::Scan;
 pub(crate) use thread_b::mapped_pages;
 

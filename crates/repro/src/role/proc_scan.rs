@@ -9,37 +9,77 @@ use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 use rustix::ioctl::{Updater, opcode};
+use vmaple_scan::{Method, Options, Scanner, Want, write_maps_line};
 
 use crate::error::{Error, Result};
-use crate::proc_file::ProcFile;
+use crate::proc_file::{self, ProcFile};
 
 use super::scanner::{BUFFER_BYTES, Scan};
 
 /// One way of reading a process's memory map, with its buffer. A process that is gone is an error, also when the kernel tells by
 /// an empty file.
 pub(crate) struct ProcScan {
+    pid: i32,
     path: String,
     file: ProcFile,
     region: (u64, u64),
     buffer: Vec<u8>,
+    /// Where it is not read(2) alone.
+    scanner: Option<Box<Scanner>>,
 }
 
 impl ProcScan {
     /// Of the process `pid`; `region` is the address and size in bytes of what a pagemap scan covers.
-    pub(crate) fn new(pid: i32, file: ProcFile, region: (u64, u64)) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow the scanner.
+    pub(crate) fn new(pid: i32, file: ProcFile, region: (u64, u64)) -> Result<Self> {
+        let scanner = scanner(file)?.map(Box::new);
+        Ok(Self {
+            pid,
             path: format!("/proc/{pid}/{}", file.proc_name()),
             file,
             region,
             // Not zero, so that every page is touched now and not in a timed scan.
             buffer: vec![1; BUFFER_BYTES],
-        }
+            scanner,
+        })
     }
+}
+
+/// What reads a file, where it is not read(2) alone.
+///
+/// # Errors
+/// [`Error::NotPossible`] if the kernel or the caller's rights do not allow it.
+pub(crate) fn scanner(file: ProcFile) -> Result<Option<Scanner>> {
+    let method = match file.scanner() {
+        proc_file::Scanner::Proc => return Ok(None),
+        proc_file::Scanner::Bpf => Method::Bpf,
+        proc_file::Scanner::Boosted => Method::Boosted,
+    };
+    let options = Options {
+        method: Some(method),
+        want: if file.content() == ProcFile::Maps {
+            Want::Ranges
+        } else {
+            Want::Pages
+        },
+        // A scanner that is starved for the whole run is what is to be seen.
+        limit: std::time::Duration::MAX,
+        ..Options::default()
+    };
+    let scanner =
+        Scanner::with(options).map_err(|e| Error::NotPossible(format!("{file}: {e}; or take --scanner proc")))?;
+    Ok(Some(scanner))
 }
 
 impl Scan for ProcScan {
     fn once(&mut self, text: impl FnMut(&[u8])) -> Result<u64> {
         let what = || format!("scanning {}", self.path);
+        if let Some(scanner) = &mut self.scanner {
+            return by_scanner(scanner, self.pid.cast_unsigned(), self.file, &mut self.buffer, text)
+                .map_err(|e| Error::failed(what(), e));
+        }
         let mut file = File::open(&self.path).map_err(|e| Error::failed(what(), e))?;
         let read = match self.file {
             ProcFile::Pagemap => pagemap(&file, &mut self.buffer, self.region, text),
@@ -52,6 +92,33 @@ impl Scan for ProcScan {
             Err(e) => Err(Error::failed(what(), e)),
         }
     }
+}
+
+/// Says how many runs there were, and gives the text of the file that says the same.
+fn by_scanner(
+    scanner: &mut Scanner,
+    pid: u32,
+    file: ProcFile,
+    buffer: &mut Vec<u8>,
+    mut text: impl FnMut(&[u8]),
+) -> vmaple_scan::Result<u64> {
+    let scan = scanner.scan(pid)?;
+    let form = scanner.form();
+    buffer.clear();
+    for record in scan.records() {
+        match file.content() {
+            ProcFile::Maps => write_maps_line(&record.vma, buffer),
+            _ => form.write_smaps(&record, |_| true, buffer),
+        }
+        if buffer.len() >= BUFFER_BYTES {
+            text(buffer);
+            buffer.clear();
+        }
+    }
+    text(buffer);
+    let runs = scan.report().map_or(0, |report| report.runs);
+    scanner.reuse(scan);
+    Ok(runs)
 }
 
 /// Says how many calls read something.
@@ -167,7 +234,14 @@ mod tests {
             if !std::path::Path::new("/proc/self").join(file.proc_name()).exists() {
                 continue;
             }
-            let mut scan = ProcScan::new(std::process::id().cast_signed(), file, region);
+            let mut scan = match ProcScan::new(std::process::id().cast_signed(), file, region) {
+                Ok(scan) => scan,
+                Err(Error::NotPossible(why)) => {
+                    eprintln!("skipped: {why}");
+                    continue;
+                }
+                Err(e) => panic!("{e}"),
+            };
             assert!(scan.once(|_| {}).unwrap() > 0, "{file}");
         }
     }
@@ -178,7 +252,7 @@ mod tests {
         let pid = child.id().cast_signed();
         child.wait().unwrap();
         for file in [ProcFile::Maps, ProcFile::None, ProcFile::ProcmapQuery] {
-            let mut scan = ProcScan::new(pid, file, (0, 4096));
+            let mut scan = ProcScan::new(pid, file, (0, 4096)).unwrap();
             let error = scan.once(|_| {}).unwrap_err().to_string();
             assert!(error.contains(&format!("/proc/{pid}/")), "{error}");
         }

@@ -37,7 +37,7 @@ pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
         unreachable!("dispatched by task");
     };
     let start = ledger.header().mapper.region.load(Relaxed);
-    let mut scan = ProcScan::new(*mapper, *file, (start, *region_bytes));
+    let mut scan = ProcScan::new(*mapper, *file, (start, *region_bytes))?;
     let check = ScanCheck::new(ledger.page_states(), start, *file);
     // The work is done: a cgroup may leave next to no time for it. Before the binding, since joining a cpuset undoes that.
     if let Some(cgroup) = cgroup {

@@ -13,8 +13,9 @@ use vmaple_repro::noise;
 use vmaple_repro::place::{allowed_cpus, check_nice, real_time_allowed};
 use vmaple_repro::placement::{Placement, PlacementRequest};
 use vmaple_repro::plan::{Plan, Preset};
-use vmaple_repro::proc_file::ProcFile;
+use vmaple_repro::proc_file::{ProcFile, Scanner};
 use vmaple_repro::slice::Slice;
+use vmaple_scan::{Method, Options};
 
 use crate::cmd::print;
 use crate::exit::Exit;
@@ -61,13 +62,14 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
         },
     ));
     lines.push(String::new());
-    let names = |takes: bool| {
-        let names = uses
-            .iter()
-            .filter(|u| u.file != ProcFile::None && (u.acquisitions > 0) == takes);
+    let names = |is: &dyn Fn(&&LockUse) -> bool| {
+        let names = uses.iter().filter(|u| u.file != ProcFile::None).filter(is);
         names.map(|u| u.file.name()).collect::<Vec<_>>().join(", ")
     };
-    let (takes, not) = (names(true), names(false));
+    let by_bpf = |u: &LockUse| u.file.scanner() == Scanner::Bpf;
+    let takes = names(&|u| u.acquisitions > 0);
+    let not = names(&|u| u.acquisitions == 0 && !by_bpf(u));
+    let bpf = names(&|u| u.acquisitions == 0 && by_bpf(u));
     if !takes.is_empty() {
         lines.push(format!(
             "{takes}: whoever reads one holds mmap_lock. If it loses its CPU there, mmap(), munmap() and page\n\
@@ -81,17 +83,36 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
              `vmaple repro` measures."
         ));
     }
+    if !bpf.is_empty() {
+        lines.push(format!(
+            "{bpf}: the same by `vmaple scan`, which takes no lock of the process at all."
+        ));
+    }
     lines
 }
 
 /// What an experiment may do here.
 fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) -> Vec<String> {
-    let files = ProcFile::ALL.map(|file| match check_file(file) {
-        Ok(()) => file.name().to_owned(),
-        Err(_) => format!("no {file}"),
-    });
+    let files = ProcFile::ALL.into_iter().filter(|file| file.scanner() == Scanner::Proc);
+    let files: Vec<_> = files
+        .map(|file| match check_file(file) {
+            Ok(()) => file.name().to_owned(),
+            Err(_) => format!("no {file}"),
+        })
+        .collect();
+    let scan = |method| {
+        vmaple_scan::Scanner::with(Options {
+            method: Some(method),
+            ..Options::default()
+        })
+    };
     let mut rows = vec![
         row::<_, String>("files", Ok(files.join(", "))),
+        row(
+            "scan by bpf",
+            scan(Method::Bpf).map(|_| "possible: what it says of a process of its own is what the kernel says"),
+        ),
+        row("scan boosted", scan(Method::Boosted).map(|_| "possible")),
         row(
             "CPUs",
             placement.as_ref().map(|p| {

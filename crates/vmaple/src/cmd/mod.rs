@@ -6,13 +6,22 @@ pub(crate) mod doctor;
 mod export;
 pub(crate) mod man;
 pub(crate) mod repro;
+pub(crate) mod scan;
+mod signals;
 
 use std::io::Write;
 
 /// Writes results to standard output; a reader that has seen enough, as head(1), is no error.
 fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e)?,
-        _ => Ok(()),
+    print_bytes(text.as_bytes()).map(drop)
+}
+
+/// The same, and says whether there is still a reader.
+fn print_bytes(text: &[u8]) -> anyhow::Result<bool> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(e)?,
     }
 }

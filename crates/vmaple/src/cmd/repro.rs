@@ -1,11 +1,8 @@
 //! `vmaple repro`: plan, run, report.
 
 use std::io::{IsTerminal, stderr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,13 +13,14 @@ use vmaple_repro::machine::Machine;
 use vmaple_repro::place::allowed_cpus;
 use vmaple_repro::placement::PlacementRequest;
 use vmaple_repro::plan::{Cell, Plan};
+use vmaple_repro::proc_file::{ProcFile, Scanner};
 use vmaple_repro::report::{self, Report};
 use vmaple_repro::warning::warnings;
 use vmaple_repro::{Error, stats};
 
 use crate::cli::ReproOptions;
 use crate::cmd::export::Export;
-use crate::cmd::print;
+use crate::cmd::{print, signals};
 use crate::exit::Exit;
 
 /// Above this many busy tasks a machine that is not a guest is asked about first.
@@ -46,7 +44,8 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
             plan.placement.busy
         )))?;
     }
-    let stop = on_signals().context("preparing for Ctrl-C")?;
+    // A controller that is stopped while its load runs on would be no use either.
+    let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP]).context("preparing for Ctrl-C")?;
     let exe = std::env::current_exe().context("finding this program's own file")?;
     let bar = progress_bar(&plan);
     let report = experiment::run(&plan, &exe, argv, stop.as_fd(), |progress| match progress {
@@ -96,7 +95,7 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
     let preset = Plan::preset(options.preset.into(), placement);
     let plan = Plan {
         targets: options.target.clone().unwrap_or_default(),
-        files: options.file.clone(),
+        files: files(&options.file, &options.scanner)?,
         busy: options.busy.clone().unwrap_or(preset.busy),
         samples: options.samples.unwrap_or(preset.samples),
         duration_ns: options.duration.map_or(preset.duration_ns, ns),
@@ -114,6 +113,26 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
         None => plan.with_possible_targets(),
     };
     Ok(plan.checked()?)
+}
+
+/// Each file by each scanner that can read it.
+fn files(files: &[ProcFile], scanners: &[Scanner]) -> anyhow::Result<Vec<ProcFile>> {
+    let mut all = vec![];
+    for &file in files {
+        // The control, and files that were named with their scanner.
+        if file == ProcFile::None || file.scanner() != Scanner::Proc {
+            all.push(file);
+            continue;
+        }
+        let by: Vec<_> = scanners.iter().filter_map(|&scanner| file.by(scanner)).collect();
+        if by.is_empty() {
+            Err(Error::Usage(format!(
+                "--scanner: {file} is read by proc alone; bpf and boosted are for maps and smaps"
+            )))?;
+        }
+        all.extend(by);
+    }
+    Ok(all)
 }
 
 /// Tells on standard error what is going to happen.
@@ -158,20 +177,6 @@ fn progress_bar(plan: &Plan) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta} left  {msg}");
     ProgressBar::new(plan.expected_ns() / 1_000_000).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// A file descriptor that becomes readable with the first signal that asks to end; the second ends at once.
-fn on_signals() -> std::io::Result<OwnedFd> {
-    let (stop, tell) = UnixStream::pair()?;
-    let asked = Arc::new(AtomicBool::new(false));
-    // A controller that is stopped while its load runs on would be no use either.
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP] {
-        // In this order: the first signal arms the flag after it has been looked at.
-        signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, Arc::clone(&asked))?;
-        signal_hook::flag::register(signal, Arc::clone(&asked))?;
-        signal_hook::low_level::pipe::register(signal, tell.try_clone()?)?;
-    }
-    Ok(stop.into())
 }
 
 /// The files that the user wants.
@@ -238,8 +243,8 @@ fn tables(report: &Report) -> String {
             report::details(series)
         );
     }
-    for cure in report::cures(&all) {
-        text += &format!("{cure}\n");
+    for side_by_side in report::cures(&all).into_iter().chain(report::scanners(&all)) {
+        text += &format!("{side_by_side}\n");
     }
     text += &format!("{}\n", report::noise_line(report));
     if report.interrupted {

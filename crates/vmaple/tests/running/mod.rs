@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test file uses its own part
 
+pub(crate) mod scan;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

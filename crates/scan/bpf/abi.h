@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What the program and the loader say to each other, through maps that both have in memory. src/abi.rs has the same, field by
+ * field, and a test holds the two against each other.
+ */
+#ifndef ABI_H
+#define ABI_H
+
+#include "kernel.h"
+
+#define MAX_RECORDS 4096
+#define NAME_BYTES (1 << 20)
+
+/* What is wanted beside ranges. */
+#define WANT_NAMES 1 /* paths, names */
+#define WANT_TABLES 2 /* what page tables say */
+#define WANT_PAGES 4 /* what struct page says */
+
+/* Why a run stopped. */
+enum stop {
+	STOP_END = 0, /* at the end of the address space */
+	STOP_BUDGET = 1, /* time, entries, records or names are used up */
+	STOP_REJECTED = 2, /* what was read did not fit together, however often */
+	STOP_NO_MM = 3, /* no address space: a kernel thread, or it has exited */
+	STOP_OTHER = 4, /* another address space: the process has executed a program, or another has its number */
+	STOP_EXEC = 5, /* the process is executing a program at this moment */
+};
+
+/* How this kernel lets what was read be validated. */
+enum validation {
+	VALIDATION_NONE = 0, /* no number: whether a writer is inside, no more */
+	VALIDATION_INT = 1, /* mm_lock_seq as a number of finished writes */
+	VALIDATION_SEQCOUNT = 2, /* mm_lock_seq as a seqcount */
+};
+
+/* What is asked of a run, and what became of it. */
+struct control {
+	/* Asked. */
+	u64 start; /* the cursor: what lies below is not looked at */
+	u64 budget_ns;
+	u64 page_offset; /* of the direct map */
+	u64 vmemmap; /* where the array of struct page begins */
+	u64 physical_mask; /* bits of physical addresses, less those of a page's offset */
+	u64 special_mapping_name; /* what vm_ops->name is of [vdso] and the like */
+	u64 shmem_aops; /* a_ops of files in shared memory */
+	u64 swap_info; /* where the array of swap areas is, or 0 */
+	u64 mm; /* the address space that is meant, or 0 */
+	u64 exec_id;
+	u64 magic[2]; /* calibrate: what the page at start begins with */
+	u32 levels; /* of page tables */
+	u32 want;
+	u32 max_records;
+	u32 max_entries; /* of page tables, and pages */
+	u32 attempts; /* at one leaf */
+	u32 take_unvalidated; /* after as many attempts what fits together is taken */
+	/* What became of it. */
+	u64 next; /* the cursor afterwards */
+	u64 ns; /* how long it took */
+	u64 found_mm, found_exec_id;
+	u64 entries; /* looked at */
+	u64 start_brk, brk, start_stack;
+	u64 context_flags; /* of the architecture: whether there is a [vsyscall] */
+	u64 a_ops, name_fn; /* calibrate: of the VMA at start */
+	u32 stop;
+	u32 records;
+	u32 name_bytes;
+	u32 rejected; /* attempts */
+	u32 validation;
+	u32 seq; /* the number of the first leaf */
+	u32 one_seq; /* whether all leaves were read at that number */
+	u32 unused;
+};
+
+/* Of a record. */
+#define RECORD_UNVALIDATED 1 /* may be of no instant */
+#define RECORD_COUNTS_LATER 2 /* writers were inside between the VMA and its pages */
+#define RECORD_ANONYMOUS 4 /* no vm_ops */
+#define RECORD_HUGE_FAULT 8 /* vm_ops->huge_fault */
+#define RECORD_SHMEM 16 /* of a file in shared memory */
+#define RECORD_ANON_NAME 32 /* has a name by prctl(2) */
+#define RECORD_NAME_CUT 64 /* the path is longer than what was read */
+#define RECORD_SWAP_SHARED 128 /* has swapped pages that other processes may have too; how many is not known */
+
+/* What is known of the file or the name. */
+enum name {
+	NAME_NONE = 0,
+	NAME_PATH = 1, /* components from the last to the first, each with a NUL */
+	NAME_UNLINKED = 2, /* the same, of a deleted file */
+	NAME_DNAME = 3, /* one component, of a file without a path */
+	NAME_SPECIAL = 4, /* text */
+};
+
+/* A VMA, or the part of it from `from` to `to`. */
+struct record {
+	u64 start, end; /* the VMA's */
+	u64 from, to; /* what was looked at in this run */
+	u64 vm_flags, pgoff, ino;
+	u64 file; /* whether two are the same */
+	u64 block_bytes; /* of the file system: the page size of hugetlbfs */
+	u64 i_size, shmem_swapped; /* in bytes and in pages */
+	u64 rss, anonymous, ksm, lazyfree, referenced; /* pages */
+	u64 shared_clean, shared_dirty, private_clean, private_dirty; /* pages */
+	u64 anon_thp, shmem_thp, file_thp; /* pages */
+	u64 shared_hugetlb, private_hugetlb; /* bytes */
+	u64 swap; /* pages */
+	u64 pss, pss_anon, pss_shmem, pss_dirty, swap_pss; /* parts of a byte, shifted by PSS_SHIFT */
+	u32 dev, magic; /* of the file system */
+	u32 flags;
+	u32 name, name_at, name_bytes;
+	u32 anon_name_at, anon_name_bytes;
+};
+
+#endif

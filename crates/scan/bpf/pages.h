@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The pages of a VMA, by the page tables of x86-64 and struct page: what smaps counts.
+ *
+ * Page tables are not kept for readers of this kind: a table may be freed and used anew while it is read. Reads never fault, and the
+ * entry that led to a table is looked at again after it: if it has changed, the table's entries are not counted.
+ */
+#ifndef PAGES_H
+#define PAGES_H
+
+#include "state.h"
+
+#define PAGE_SHIFT 12
+#define PSS_SHIFT 12
+#define PMD_SHIFT 21
+#define PUD_SHIFT 30
+#define PGDIR_SHIFT 39 /* of four levels; of five it is the next */
+#define PRESENT 1ULL
+#define ACCESSED (1ULL << 5)
+#define DIRTY (1ULL << 6 | 1ULL << 58) /* the second is "saved dirty", from 6.6 on; unused before */
+#define PSE (1ULL << 7)
+#define PROTNONE (1ULL << 8)
+#define SPECIAL (1ULL << 9)
+#define MAPPED (PRESENT | PROTNONE)
+#define SWAP_EXCLUSIVE (1ULL << 3) /* of an entry that is not present */
+
+#define VM_HUGETLB 0x400000
+
+/* Types of entries that are not present: 32, the lower ones are swap areas, the last is a marker without a page. */
+#define FEWEST_SWAP_AREAS 23
+#define PTE_MARKER 31
+
+#define MAPPING_ANON 1
+#define MAPPING_KSM 3
+#define PAGE_BYTES 64 /* of struct page; `calibrate` refuses others */
+#define ONLY_PAGES_MAPPED 0x7fffff /* of _nr_pages_mapped */
+
+/* What is counted for a page beside its size. */
+#define IS_DIRTY 1
+#define IS_YOUNG 2
+#define IS_SWAP_PTE 4 /* not present, though it has a page: under migration */
+#define IS_HUGE 8 /* mapped as one huge page, or the part of it from the cursor on */
+
+static __always_inline u64 flag(u64 flags, u32 bit)
+{
+	return flags >> bit & 1;
+}
+
+/* The physical address in an entry. Entries that are not present have its complement (since L1TF). */
+static __always_inline u64 physical(struct scratch *q, u64 entry)
+{
+	return (entry & PRESENT ? entry : ~entry) & q->c.physical_mask;
+}
+
+static __always_inline u64 page_of(struct scratch *q, u64 physical)
+{
+	return q->c.vmemmap + (physical >> PAGE_SHIFT) * PAGE_BYTES;
+}
+
+/* How often the whole of a large folio is mapped, by its head. */
+static __always_inline s32 entire_mapcount(u64 head)
+{
+	s32 count = -1;
+
+	if (bpf_core_field_exists(struct folio, _entire_mapcount))
+		bpf_probe_read_kernel(&count, 4, (void *)(head + bpf_core_field_offset(struct folio, _entire_mapcount)));
+	else if (bpf_core_field_exists(struct page, compound_mapcount))
+		bpf_probe_read_kernel(
+			&count, 4, (void *)(head + PAGE_BYTES + bpf_core_field_offset(struct page, compound_mapcount)));
+	return count + 1;
+}
+
+/* Looks at the head of a large folio, unless it is the one that was seen last. */
+static __always_inline int see_head(struct scratch *q, u64 head)
+{
+	struct pages *p = &q->pages;
+	u64 b[PAGE_BYTES / 8];
+
+	if (p->head == head)
+		return 1;
+	if (bpf_probe_read_kernel(b, PAGE_BYTES, (void *)head))
+		return 0;
+	p->head_flags = b[0]; /* always the first; its type differs */
+	p->head_mapping = b[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
+	p->head_mapcount = entire_mapcount(head);
+	if (bpf_core_field_exists(struct folio, _nr_pages_mapped)) {
+		u32 mapped = 0;
+
+		bpf_probe_read_kernel(&mapped, 4, (void *)(head + bpf_core_field_offset(struct folio, _nr_pages_mapped)));
+		p->head_each = (mapped & ONLY_PAGES_MAPPED) != 0;
+	} else if (bpf_core_enum_value_exists(enum pageflags, PG_double_map)) {
+		/* Before 6.2: pages of files count every mapping of theirs; others only if some are mapped one by one, and then
+		 * one too many. */
+		if (!(p->head_mapping & MAPPING_ANON)) {
+			p->head_mapcount = 0;
+			p->head_each = 1;
+		} else {
+			u64 second = load(head + PAGE_BYTES);
+
+			p->head_each = flag(second, bpf_core_enum_value(enum pageflags, PG_double_map));
+			if (p->head_each)
+				p->head_mapcount--;
+		}
+	} else {
+		p->head_each = 1;
+	}
+	p->head = head;
+	return 1;
+}
+
+static __always_inline s32 mapcount_of(u64 page)
+{
+	s32 count = -1;
+
+	bpf_probe_read_kernel(&count, 4, (void *)(page + bpf_core_field_offset(struct page, _mapcount)));
+	return count + 1;
+}
+
+/* A page of a huge page that is mapped as one, where each has a count of its own. */
+static long huge_page_step(u32 k, void *unused)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 1;
+	struct pages *p = &q->pages;
+	s32 mapcount = p->head_mapcount + mapcount_of(p->huge_page + (u64)k * PAGE_BYTES);
+	u64 pss = 1ULL << (PAGE_SHIFT + PSS_SHIFT);
+
+	if (mapcount >= 2) {
+		p->huge_pss += pss / (u32)mapcount;
+		p->huge_shared++;
+	} else {
+		p->huge_pss += pss;
+	}
+	return 0;
+}
+
+/* Counts `count` pages from `physical` on, which one entry maps. */
+int __attribute__((noinline)) account(u64 physical, u32 count, u32 how)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	struct pages *p = &q->pages;
+	struct record *r = &q->r;
+	u64 page = page_of(q, physical), b[PAGE_BYTES / 8];
+	u64 young = how & IS_YOUNG, dirty = how & IS_DIRTY;
+	u64 flags, mapping, pss, shared;
+	s32 mapcount, whole = 0;
+	u32 each = 0;
+
+	if (!(q->c.want & WANT_PAGES) && !(how & IS_HUGE)) {
+		r->rss++;
+		return 0;
+	}
+	if (bpf_probe_read_kernel(b, PAGE_BYTES, (void *)page))
+		return 0; /* a page without a struct page */
+	u64 compound = bpf_core_field_exists(struct page, compound_head) ?
+			       b[(bpf_core_field_offset(struct page, compound_head) >> 3) & 7] :
+			       b[(bpf_core_field_offset(struct page___info, compound_info) >> 3) & 7];
+
+	flags = b[0];
+	mapping = b[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
+	u32 at = bpf_core_field_offset(struct page, _mapcount);
+	u64 word = b[(at >> 3) & 7];
+
+	mapcount = (s32)(at & 4 ? word >> 32 : word) + 1;
+	if (compound & 1 || flag(flags, bpf_core_enum_value(enum pageflags, PG_head))) {
+		u64 head = page;
+
+		if (compound & 1) /* a pointer, or from 7.x on a mask */
+			head = compound >> 40 == 0xffffff ? page & (compound - 1) : compound - 1;
+		if (!see_head(q, head))
+			return 0;
+		flags = p->head_flags;
+		mapping = p->head_mapping;
+		whole = p->head_mapcount;
+		each = p->head_each;
+	}
+	if (how & IS_HUGE && !mapping) /* the huge page of zeros */
+		return 0;
+	r->rss += count;
+	if (how & IS_HUGE) {
+		if (mapping & MAPPING_ANON)
+			r->anon_thp += count;
+		else if (flag(flags, bpf_core_enum_value(enum pageflags, PG_swapbacked)))
+			r->shmem_thp += count;
+		else
+			r->file_thp += count;
+	}
+	if (!(q->c.want & WANT_PAGES))
+		return 0;
+	dirty = dirty || flag(flags, bpf_core_enum_value(enum pageflags, PG_dirty));
+	if (mapping & MAPPING_ANON) {
+		r->anonymous += count;
+		if (!dirty && !flag(flags, bpf_core_enum_value(enum pageflags, PG_swapbacked)))
+			r->lazyfree += count;
+		if ((mapping & MAPPING_KSM) == MAPPING_KSM)
+			r->ksm += count;
+	}
+	if (bpf_core_enum_value_exists(enum pageflags, PG_young))
+		young |= flag(flags, bpf_core_enum_value(enum pageflags, PG_young));
+	if (young || flag(flags, bpf_core_enum_value(enum pageflags, PG_referenced)))
+		r->referenced += count;
+
+	pss = (u64)count << (PAGE_SHIFT + PSS_SHIFT);
+	shared = 0;
+	if (how & IS_SWAP_PTE) { /* whose count must not be read */
+		shared = count;
+	} else if (how & IS_HUGE && each) {
+		p->huge_page = page;
+		p->huge_pss = p->huge_shared = 0;
+		bpf_loop(count, huge_page_step, (void *)0, 0);
+		q->c.entries += count;
+		pss = p->huge_pss;
+		shared = p->huge_shared;
+	} else {
+		mapcount = whole + (how & IS_HUGE ? 0 : mapcount);
+		if (mapcount >= 2) {
+			shared = count;
+			pss = (u64)count * ((1ULL << (PAGE_SHIFT + PSS_SHIFT)) / (u32)mapcount);
+		}
+	}
+	if (dirty) {
+		r->shared_dirty += shared;
+		r->private_dirty += count - shared;
+		r->pss_dirty += pss;
+	} else {
+		r->shared_clean += shared;
+		r->private_clean += count - shared;
+	}
+	r->pss += pss;
+	if (mapping & MAPPING_ANON)
+		r->pss_anon += pss;
+	else if (flag(flags, bpf_core_enum_value(enum pageflags, PG_swapbacked)))
+		r->pss_shmem += pss;
+	return 0;
+}
+
+/* How an entry that is present has been used. */
+static __always_inline u32 how_used(u64 entry)
+{
+	return (entry & DIRTY ? IS_DIRTY : 0) | (entry & ACCESSED ? IS_YOUNG : 0);
+}
+
+/* Whether an entry that is not present has a page still: it is under migration, or in a device's memory. */
+static __always_inline int is_migrated(u64 entry)
+{
+	u32 type = entry >> 59;
+
+	return type >= FEWEST_SWAP_AREAS && type < PTE_MARKER;
+}
+
+/* Where in a swap area the page of an entry is that is not present. */
+static __always_inline u64 swap_offset(u64 entry)
+{
+	return ~entry << 5 >> 14;
+}
+
+/* Where its page is, if it is migrated. Above the number there may be bits of use. */
+static __always_inline u64 swap_physical(struct scratch *q, u64 entry)
+{
+	u32 bits = q->c.levels == 5 ? 52 : 46;
+
+	return swap_offset(entry) << PAGE_SHIFT & q->c.physical_mask & ((1ULL << bits) - 1);
+}
+
+/* An entry that is not present: the page was swapped out, or is under migration. */
+int __attribute__((noinline)) account_swap(u64 entry)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	struct record *r = &q->r;
+	u32 type = entry >> 59;
+	u64 pss = 1ULL << (PAGE_SHIFT + PSS_SHIFT);
+
+	if (type == PTE_MARKER)
+		return 0;
+	if (is_migrated(entry)) {
+		account(swap_physical(q, entry), 1, IS_SWAP_PTE);
+		return 0;
+	}
+	r->swap++;
+	if (entry & SWAP_EXCLUSIVE) {
+		/* of this process alone */
+	} else if (q->c.swap_info && bpf_core_field_exists(struct swap_info_struct, swap_map)) {
+		struct swap_info_struct *area = (void *)load(q->c.swap_info + type * 8);
+		u8 count = 0;
+
+		bpf_probe_read_kernel(&count, 1, BPF_CORE_READ(area, swap_map) + swap_offset(entry));
+		count &= 0x3f; /* less "in the cache" and "more elsewhere" */
+		if (count >= 2)
+			pss /= count;
+	} else {
+		r->flags |= RECORD_SWAP_SHARED;
+	}
+	r->swap_pss += pss;
+	return 0;
+}
+
+/* One entry of a leaf table. */
+static long pte_step(u32 k, void *unused)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 1;
+	u64 entry = q->pte[k & (ENTRIES - 1)];
+
+	if (!entry)
+		return 0;
+	if (!(entry & MAPPED))
+		account_swap(entry);
+	else if (!(entry & SPECIAL)) /* neither the page of zeros nor memory without struct page */
+		account(physical(q, entry), 1, how_used(entry));
+	return 0;
+}
+
+/* Whether other processes have the same table of PMDs, as hugetlbfs lets them. */
+static __always_inline int is_shared_table(struct scratch *q, u64 table)
+{
+	u64 page = page_of(q, table - q->c.page_offset);
+	s32 count = 0;
+
+	if (bpf_core_field_exists(struct ptdesc, pt_share_count)) {
+		bpf_probe_read_kernel(&count, 4, (void *)(page + bpf_core_field_offset(struct ptdesc, pt_share_count)));
+		return count > 0;
+	}
+	if (bpf_core_field_exists(struct page, pt_share_count)) {
+		bpf_probe_read_kernel(&count, 4, (void *)(page + bpf_core_field_offset(struct page, pt_share_count)));
+		return count > 0;
+	}
+	bpf_probe_read_kernel(&count, 4, (void *)(page + bpf_core_field_offset(struct page, _refcount)));
+	return count > 1;
+}
+
+/* A huge page of hugetlbfs: `bytes` long, mapped by an entry of the table at `table`. */
+static __always_inline void account_hugetlb(struct scratch *q, u64 entry, u64 table, u64 bytes)
+{
+	u64 page = page_of(q, physical(q, entry));
+	u64 head = page;
+	u64 compound;
+
+	if (!(entry & MAPPED))
+		return;
+	if (bpf_core_field_exists(struct page, compound_head))
+		compound = load(page + bpf_core_field_offset(struct page, compound_head));
+	else
+		compound = load(page + bpf_core_field_offset(struct page___info, compound_info));
+	if (compound & 1)
+		head = compound >> 40 == 0xffffff ? page & (compound - 1) : compound - 1;
+	if (entire_mapcount(head) >= 2 || (bytes == 1ULL << PMD_SHIFT && is_shared_table(q, table)))
+		q->r.shared_hugetlb += bytes;
+	else
+		q->r.private_hugetlb += bytes;
+}
+
+/* Where the next entry at a level begins, or the end. */
+static __always_inline u64 next_at(struct pages *p, u32 shift)
+{
+	u64 next = ((p->addr >> shift) + 1) << shift;
+
+	return next && next < p->end ? next : p->end;
+}
+
+static __always_inline u64 entry_at(u64 table, u64 addr, u32 shift)
+{
+	return load(table + 8 * (addr >> shift & (ENTRIES - 1)));
+}
+
+/* Down to the table of PMDs that holds p->addr, into q->pmd; or on to where there may be one. */
+int __attribute__((noinline)) read_pmds(void)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	struct pages *p = &q->pages;
+	struct mm_struct *mm = q->walk.mm;
+	u64 table = (u64)BPF_CORE_READ(mm, pgd);
+	u64 entry;
+
+	q->c.entries += 4;
+	if (q->c.levels == 5) {
+		entry = entry_at(table, p->addr, PGDIR_SHIFT + 9);
+		if (!(entry & PRESENT)) {
+			p->addr = next_at(p, PGDIR_SHIFT + 9);
+			return 0;
+		}
+		table = q->c.page_offset + physical(q, entry);
+	}
+	entry = entry_at(table, p->addr, PGDIR_SHIFT);
+	if (!(entry & PRESENT)) {
+		p->addr = next_at(p, PGDIR_SHIFT);
+		return 0;
+	}
+	table = q->c.page_offset + physical(q, entry);
+	entry = entry_at(table, p->addr, PUD_SHIFT);
+	if (!(entry & MAPPED) || entry & PSE) {
+		if (p->is_hugetlb && entry & PSE)
+			account_hugetlb(q, entry, table, 1ULL << PUD_SHIFT);
+		p->addr = next_at(p, PUD_SHIFT);
+		return 0;
+	}
+	table = q->c.page_offset + physical(q, entry);
+	if (bpf_probe_read_kernel(q->pmd, sizeof(q->pmd), (void *)table)) {
+		p->addr = next_at(p, PUD_SHIFT);
+		return 0;
+	}
+	q->c.entries += 16;
+	p->pmd_table = table;
+	p->pmd_gib = p->addr >> PUD_SHIFT;
+	return 0;
+}
+
+/* One PMD: a table, a huge page, or nothing. */
+int __attribute__((noinline)) account_pmd(void)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	struct pages *p = &q->pages;
+	u64 next = next_at(p, PMD_SHIFT);
+	u64 at = p->pmd_table + 8 * (p->addr >> PMD_SHIFT & (ENTRIES - 1));
+	u64 entry = load(at);
+	u32 count = (next - p->addr) >> PAGE_SHIFT;
+
+	q->c.entries += 4;
+	if (p->is_hugetlb) {
+		if (entry & PSE)
+			account_hugetlb(q, entry, p->pmd_table, 1ULL << PMD_SHIFT);
+	} else if (entry & PSE) { /* also while it is split, and not present */
+		if (!(entry & SPECIAL))
+			account((physical(q, entry) & ~((1ULL << PMD_SHIFT) - 1)) + (p->addr & ((1ULL << PMD_SHIFT) - 1)),
+				count, how_used(entry) | IS_HUGE);
+	} else if (entry && !(entry & MAPPED)) {
+		if (is_migrated(entry))
+			account(swap_physical(q, entry) + (p->addr & ((1ULL << PMD_SHIFT) - 1)), count, IS_SWAP_PTE | IS_HUGE);
+	} else if (entry & PRESENT) {
+		u64 from = q->c.page_offset + physical(q, entry) + 8 * (p->addr >> PAGE_SHIFT & (ENTRIES - 1));
+		u32 bytes = count * 8;
+
+		if (bytes > sizeof(q->pte))
+			bytes = sizeof(q->pte);
+		if (!bpf_probe_read_kernel(q->pte, bytes, (void *)from) && load(at) == entry) {
+			bpf_loop(count, pte_step, (void *)0, 0);
+			q->c.entries += count;
+		}
+	}
+	p->addr = next;
+	return 0;
+}
+
+/* One step of the walk; whether there are more. */
+static __always_inline int page_step(struct scratch *q)
+{
+	struct pages *p = &q->pages;
+
+	if (p->addr >> PUD_SHIFT != p->pmd_gib)
+		read_pmds();
+	else if (q->pmd[p->addr >> PMD_SHIFT & (ENTRIES - 1)])
+		account_pmd();
+	else
+		p->addr = next_at(p, PMD_SHIFT);
+	return p->addr < p->end;
+}
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Walks the maple tree and the page tables of a process without a lock.
+ *
+ * It runs in read(2) of a BPF iterator over tasks, in the context of who reads, under RCU. So no writer waits for it: it may see
+ * what is being changed, and is built to notice. A run is bounded by time and by what it looks at, as nothing else may run on
+ * this CPU meanwhile where the kernel is not preemptible; user space goes on from where it stopped.
+ */
+#include "pages.h"
+#include "path.h"
+#include "vma.h"
+
+/*
+ * Whether the task executes a program at this moment: it may have the new address space and still its old rights, so that what the
+ * caller may do is not to be asked now.
+ */
+static __always_inline int is_in_exec(struct task_struct *task)
+{
+	if (!bpf_core_field_exists(struct rw_semaphore, count)) /* with real-time locks */
+		return 0;
+	return BPF_CORE_READ(task, signal, exec_update_lock.count.counter) & 1; /* a writer */
+}
+
+/* Whether the task has the address space that it began with. */
+static __always_inline u32 check_identity(struct scratch *q, struct task_struct *task)
+{
+	u64 mm = (u64)BPF_CORE_READ(task, mm);
+
+	if (!mm)
+		return STOP_NO_MM;
+	if (mm != (u64)q->walk.mm || BPF_CORE_READ(task, self_exec_id) != q->c.found_exec_id)
+		return STOP_OTHER;
+	return is_in_exec(task) ? STOP_EXEC : STOP_END;
+}
+
+/* What the iterator's task is; whether it is the one that is meant. */
+static __always_inline int begin(struct scratch *q, struct control *c, struct task_struct *task)
+{
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	void *current = (void *)bpf_get_current_task();
+	struct task_struct *reader = current;
+
+	q->c = *c;
+	q->deadline_ns = bpf_ktime_get_ns() + q->c.budget_ns;
+	q->c.found_mm = (u64)mm;
+	q->c.found_exec_id = BPF_CORE_READ(task, self_exec_id);
+	q->c.next = q->c.start;
+	q->c.records = q->c.name_bytes = q->c.rejected = q->c.entries = 0;
+	q->c.seq = 0;
+	q->c.one_seq = 1;
+	q->records = q->names = q->in_pages = q->leaves = q->checked = 0;
+	q->again = q->names_in_vain = 0;
+	q->walk.vma = q->walk.vmas = 0;
+	q->last_file = q->last_dentry = 0;
+	q->pages.pmd_gib = ~0ULL;
+	q->pages.head = 0;
+	q->walk.mm = mm;
+	q->walk.cursor = q->c.start;
+	q->c.stop = STOP_NO_MM;
+	if (!mm || BPF_CORE_READ(mm, mm_users.counter) <= 0)
+		return 0;
+	q->c.stop = STOP_OTHER;
+	if (q->c.mm && (q->c.mm != (u64)mm || q->c.exec_id != q->c.found_exec_id))
+		return 0;
+	q->c.stop = STOP_EXEC;
+	if (is_in_exec(task))
+		return 0;
+	q->c.stop = STOP_BUDGET;
+	q->validation = q->c.validation = validation(mm);
+	q->c.start_brk = BPF_CORE_READ(mm, start_brk);
+	q->c.brk = BPF_CORE_READ(mm, brk);
+	q->c.start_stack = BPF_CORE_READ(mm, start_stack);
+	q->c.context_flags = 0;
+	if (bpf_core_field_exists(mm->context.flags)) {
+		u32 bytes = bpf_core_field_size(mm->context.flags);
+
+		bpf_core_read(&q->c.context_flags, bytes > 8 ? 8 : bytes, &mm->context.flags);
+	}
+	q->path.root_dentry = (u64)BPF_CORE_READ(reader, fs, root.dentry);
+	q->path.root_mnt = (u64)BPF_CORE_READ(reader, fs, root.mnt);
+	return 1;
+}
+
+#define NAMES_IN_VAIN 16
+
+/* Begins the record of the next VMA of the leaf, from the cursor on. */
+int __attribute__((noinline)) begin_record(void)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	struct walk *w = &q->walk;
+	u32 i = w->vma++ & (LEAF - 1);
+	struct vma *v = &q->vma[i];
+	struct record *r = &q->r;
+
+	if (v->end <= w->cursor)
+		return 0;
+	__builtin_memset(r, 0, sizeof(*r));
+	r->start = v->start;
+	r->end = v->end;
+	r->from = v->start < w->cursor ? w->cursor : v->start;
+	r->to = v->end;
+	r->vm_flags = v->vm_flags;
+	r->pgoff = v->pgoff;
+	r->file = v->file;
+	r->flags = v->flags | (w->unvalidated ? RECORD_UNVALIDATED : 0);
+	if (v->file) {
+		r->ino = v->ino;
+		r->dev = v->dev;
+		r->magic = v->magic;
+		r->block_bytes = v->block_bytes;
+		r->i_size = v->i_size;
+		r->shmem_swapped = v->shmem_swapped;
+	}
+	if (q->c.want & WANT_NAMES) {
+		u32 names = q->names;
+
+		put_names(i);
+		/* A file that a writer has unmapped meanwhile may be freed, and the name another's. */
+		if (r->name && !w->unvalidated && lock_seq(w->mm) != w->seq) {
+			q->last_file = 0;
+			q->c.rejected++;
+			if (q->names_in_vain++ < NAMES_IN_VAIN) {
+				q->names = names;
+				q->again = 1;
+				w->vma = w->vmas;
+				return 0;
+			}
+			r->flags |= RECORD_UNVALIDATED;
+			q->c.one_seq = 0;
+		}
+		q->names_in_vain = 0;
+	}
+	q->pages.addr = q->c.want & WANT_TABLES ? r->from : r->end;
+	q->pages.end = r->end;
+	q->pages.is_hugetlb = !!(r->vm_flags & VM_HUGETLB);
+	q->in_pages = 1;
+	return 0;
+}
+
+/* Puts the record where user space finds it, as far as its pages were counted. */
+int __attribute__((noinline)) end_record(void)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	struct walk *w = &q->walk;
+	struct record *r = &q->r;
+	u32 at = q->records;
+	struct record *to = bpf_map_lookup_elem(&RECORDS, &at);
+
+	q->in_pages = 0;
+	r->to = q->pages.addr;
+	if (!to || r->to <= r->from)
+		return 0;
+	if (q->c.want & WANT_TABLES && lock_seq(w->mm) != w->seq)
+		r->flags |= RECORD_COUNTS_LATER;
+	w->cursor = r->to;
+	*to = *r;
+	q->records = at + 1;
+	return 0;
+}
+
+/* Goes on to the next leaf; whether there is one. */
+static __always_inline int next_leaf(struct scratch *q)
+{
+	struct walk *w = &q->walk;
+
+	if (q->again) {
+		q->again = 0;
+	} else if (q->leaves) {
+		w->cursor = w->upto;
+		if (!w->cursor) {
+			q->c.stop = STOP_END;
+			return 0;
+		}
+	}
+	if (!read_leaf()) {
+		q->c.stop = STOP_REJECTED;
+		return 0;
+	}
+	if (!q->leaves)
+		q->c.seq = w->seq;
+	if (q->c.seq != w->seq || w->unvalidated)
+		q->c.one_seq = 0;
+	q->leaves++;
+	return 1;
+}
+
+/* One step of a run: a leaf, a VMA, or what of its pages one table has. */
+static long step(u32 k, void *unused)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 1;
+	q->c.entries++;
+	if (q->in_pages) {
+		if (q->pages.addr >= q->pages.end || !page_step(q))
+			end_record();
+	} else if (q->walk.vma < q->walk.vmas) {
+		if (q->records >= q->c.max_records || q->names > NAME_BYTES / 2)
+			return 1;
+		q->c.entries += 8;
+		begin_record();
+	} else if (!next_leaf(q)) {
+		return 1;
+	}
+	/* A step may be as little as an empty entry, and a look at the clock is more. */
+	if (q->c.entries - q->checked < 64)
+		return 0;
+	q->checked = q->c.entries;
+	return is_used_up(q);
+}
+
+SEC("iter/task")
+int scan(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct scratch *q = scratch();
+	u32 zero = 0;
+	struct control *c = bpf_map_lookup_elem(&CONTROL, &zero);
+	u64 began = bpf_ktime_get_ns();
+
+	if (!task || !c || !q)
+		return 0;
+	if (begin(q, c, task)) {
+		u32 stop;
+
+		if (q->c.max_records)
+			bpf_loop(1 << 23, step, (void *)0, 0);
+		if (q->in_pages)
+			end_record();
+		/*
+		 * Whoever still has the address space has had it all the time. Else it may have been freed, and be another's now:
+		 * nothing of this run is worth anything.
+		 */
+		stop = check_identity(q, task);
+		if (stop) {
+			q->c.stop = stop;
+			q->records = q->names = 0;
+			q->walk.cursor = q->c.start;
+		}
+	}
+	q->c.next = q->walk.cursor;
+	q->c.records = q->records;
+	q->c.name_bytes = q->names;
+	q->c.ns = bpf_ktime_get_ns() - began;
+	*c = q->c;
+	return 0;
+}
+
+/* Whether the direct map begins here: then the page at `start` is found by it, and begins with what is expected. */
+static long try_page_offset(u32 k, void *unused)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 1;
+	struct mm_struct *mm = q->walk.mm;
+	u64 pgd = (u64)BPF_CORE_READ(mm, pgd), addr = q->c.start, table = pgd, entry;
+	u64 base = ((pgd >> PUD_SHIFT) - k) << PUD_SHIFT;
+	u64 page[2] = { 0, 0 };
+
+	if (bpf_ktime_get_ns() >= q->deadline_ns)
+		return 1;
+	if (q->c.levels == 5) {
+		entry = entry_at(table, addr, PGDIR_SHIFT + 9);
+		table = base + physical(q, entry);
+	}
+	entry = entry_at(table, addr, PGDIR_SHIFT);
+	if (!(entry & PRESENT))
+		return 0;
+	entry = entry_at(base + physical(q, entry), addr, PUD_SHIFT);
+	if (!(entry & PRESENT))
+		return 0;
+	entry = entry_at(base + physical(q, entry), addr, PMD_SHIFT);
+	if (!(entry & PRESENT))
+		return 0;
+	entry = entry_at(base + physical(q, entry), addr, PAGE_SHIFT);
+	if (!(entry & PRESENT))
+		return 0;
+	if (bpf_probe_read_kernel(page, sizeof(page), (void *)(base + physical(q, entry))))
+		return 0;
+	if (page[0] != q->c.magic[0] || page[1] != q->c.magic[1])
+		return 0;
+	q->c.page_offset = base;
+	q->c.vmemmap -= (physical(q, entry) >> PAGE_SHIFT) * PAGE_BYTES;
+	q->c.stop = STOP_END;
+	return 1;
+}
+
+/*
+ * Finds out where this kernel keeps what its tables lead to, from a file in shared memory, of one page, that the reader has mapped at
+ * `start`: the file's pages lead to its struct page, its PTE to its number.
+ */
+SEC("iter/task")
+int calibrate(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct scratch *q = scratch();
+	u32 zero = 0;
+	struct control *c = bpf_map_lookup_elem(&CONTROL, &zero);
+
+	if (!task || !c || !q)
+		return 0;
+	q->c.stop = STOP_REJECTED;
+	if (bpf_core_type_size(struct page) == PAGE_BYTES && begin(q, c, task) && read_leaf() && q->walk.vmas) {
+		struct file *file = (void *)q->vma[0].file;
+
+		q->c.name_fn = q->vma[0].name_fn;
+		q->c.a_ops = q->vma[0].a_ops;
+		if (file && q->c.magic[0]) {
+			struct address_space *mapping = BPF_CORE_READ(file, f_mapping);
+
+			q->c.vmemmap = (u64)BPF_CORE_READ(mapping, i_pages.xa_head);
+			bpf_loop(1 << 16, try_page_offset, (void *)0, 0);
+		}
+	}
+	*c = q->c;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

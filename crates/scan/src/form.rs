@@ -1,0 +1,457 @@
+//! The form of smaps on the running kernel, learned from our own: which lines there are differs from kernel to kernel.
+
+use std::fs;
+
+use vmaple_proc::{Name, Perms, VmaRecord};
+
+use crate::error::{Error, Result};
+use crate::record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
+use crate::scanner::Want;
+
+/// A value that smaps has a line for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are those of smaps")]
+pub enum Field {
+    Size,
+    KernelPageSize,
+    MMUPageSize,
+    Rss,
+    Pss,
+    PssDirty,
+    PssAnon,
+    PssFile,
+    PssShmem,
+    SharedClean,
+    SharedDirty,
+    PrivateClean,
+    PrivateDirty,
+    Referenced,
+    Anonymous,
+    Ksm,
+    LazyFree,
+    AnonHugePages,
+    ShmemPmdMapped,
+    FilePmdMapped,
+    SharedHugetlb,
+    PrivateHugetlb,
+    Swap,
+    SwapPss,
+    Locked,
+    THPeligible,
+    ProtectionKey,
+    VmFlags,
+}
+
+impl Field {
+    /// All, in the order of smaps and its roll-up.
+    pub const ALL: [Self; 28] = [
+        Self::Size,
+        Self::KernelPageSize,
+        Self::MMUPageSize,
+        Self::Rss,
+        Self::Pss,
+        Self::PssDirty,
+        Self::PssAnon,
+        Self::PssFile,
+        Self::PssShmem,
+        Self::SharedClean,
+        Self::SharedDirty,
+        Self::PrivateClean,
+        Self::PrivateDirty,
+        Self::Referenced,
+        Self::Anonymous,
+        Self::Ksm,
+        Self::LazyFree,
+        Self::AnonHugePages,
+        Self::ShmemPmdMapped,
+        Self::FilePmdMapped,
+        Self::SharedHugetlb,
+        Self::PrivateHugetlb,
+        Self::Swap,
+        Self::SwapPss,
+        Self::Locked,
+        Self::THPeligible,
+        Self::ProtectionKey,
+        Self::VmFlags,
+    ];
+
+    /// Its name in smaps.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Size => "Size",
+            Self::KernelPageSize => "KernelPageSize",
+            Self::MMUPageSize => "MMUPageSize",
+            Self::Rss => "Rss",
+            Self::Pss => "Pss",
+            Self::PssDirty => "Pss_Dirty",
+            Self::PssAnon => "Pss_Anon",
+            Self::PssFile => "Pss_File",
+            Self::PssShmem => "Pss_Shmem",
+            Self::SharedClean => "Shared_Clean",
+            Self::SharedDirty => "Shared_Dirty",
+            Self::PrivateClean => "Private_Clean",
+            Self::PrivateDirty => "Private_Dirty",
+            Self::Referenced => "Referenced",
+            Self::Anonymous => "Anonymous",
+            Self::Ksm => "KSM",
+            Self::LazyFree => "LazyFree",
+            Self::AnonHugePages => "AnonHugePages",
+            Self::ShmemPmdMapped => "ShmemPmdMapped",
+            Self::FilePmdMapped => "FilePmdMapped",
+            Self::SharedHugetlb => "Shared_Hugetlb",
+            Self::PrivateHugetlb => "Private_Hugetlb",
+            Self::Swap => "Swap",
+            Self::SwapPss => "SwapPss",
+            Self::Locked => "Locked",
+            Self::THPeligible => "THPeligible",
+            Self::ProtectionKey => "ProtectionKey",
+            Self::VmFlags => "VmFlags",
+        }
+    }
+
+    /// The field of a name as in smaps, in letters of any case.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|field| field.label().eq_ignore_ascii_case(name))
+    }
+
+    /// What has to be looked at for it.
+    #[must_use]
+    pub fn needs(self) -> Want {
+        match self {
+            Self::Size | Self::KernelPageSize | Self::MMUPageSize | Self::ProtectionKey | Self::VmFlags => Want::Ranges,
+            Self::Rss
+            | Self::AnonHugePages
+            | Self::ShmemPmdMapped
+            | Self::FilePmdMapped
+            | Self::SharedHugetlb
+            | Self::PrivateHugetlb
+            | Self::Swap
+            | Self::SwapPss => Want::Tables,
+            _ => Want::Pages,
+        }
+    }
+
+    /// Whether the kernel has it in smaps_rollup alone.
+    #[must_use]
+    pub fn is_of_sum(self) -> bool {
+        matches!(self, Self::PssAnon | Self::PssFile | Self::PssShmem)
+    }
+
+    /// What it is in bytes, of a roll-up or of the pages of a mapping; nothing if it is no sum of pages, or not known.
+    #[must_use]
+    pub fn bytes(self, stats: &MemSizeStats) -> Option<u64> {
+        Some(match self {
+            Self::Rss => stats.rss,
+            Self::Pss => stats.pss >> PSS_SHIFT,
+            Self::PssDirty => stats.pss_dirty >> PSS_SHIFT,
+            Self::PssAnon => stats.pss_anon >> PSS_SHIFT,
+            Self::PssFile => stats.pss_file() >> PSS_SHIFT,
+            Self::PssShmem => stats.pss_shmem >> PSS_SHIFT,
+            Self::SharedClean => stats.shared_clean,
+            Self::SharedDirty => stats.shared_dirty,
+            Self::PrivateClean => stats.private_clean,
+            Self::PrivateDirty => stats.private_dirty,
+            Self::Referenced => stats.referenced,
+            Self::Anonymous => stats.anonymous,
+            Self::Ksm => stats.ksm,
+            Self::LazyFree => stats.lazy_free,
+            Self::AnonHugePages => stats.anon_huge_pages,
+            Self::ShmemPmdMapped => stats.shmem_pmd_mapped,
+            Self::FilePmdMapped => stats.file_pmd_mapped,
+            Self::SharedHugetlb => stats.shared_hugetlb,
+            Self::PrivateHugetlb => stats.private_hugetlb,
+            Self::Swap if stats.swap_unknown => return None,
+            Self::Swap => stats.swap,
+            Self::SwapPss if stats.swap_pss_unknown => return None,
+            Self::SwapPss => stats.swap_pss >> PSS_SHIFT,
+            Self::Locked => stats.locked >> PSS_SHIFT,
+            _ => return None,
+        })
+    }
+
+    /// As [`bytes`](Self::bytes), to be written: nothing if it is a value without a unit.
+    pub(crate) fn set(self, stats: &mut MemSizeStats, bytes: u64) {
+        match self {
+            Self::Rss => stats.rss = bytes,
+            Self::Pss => stats.pss = bytes << PSS_SHIFT,
+            Self::PssDirty => stats.pss_dirty = bytes << PSS_SHIFT,
+            Self::PssAnon => stats.pss_anon = bytes << PSS_SHIFT,
+            Self::PssShmem => stats.pss_shmem = bytes << PSS_SHIFT,
+            Self::SharedClean => stats.shared_clean = bytes,
+            Self::SharedDirty => stats.shared_dirty = bytes,
+            Self::PrivateClean => stats.private_clean = bytes,
+            Self::PrivateDirty => stats.private_dirty = bytes,
+            Self::Referenced => stats.referenced = bytes,
+            Self::Anonymous => stats.anonymous = bytes,
+            Self::Ksm => stats.ksm = bytes,
+            Self::LazyFree => stats.lazy_free = bytes,
+            Self::AnonHugePages => stats.anon_huge_pages = bytes,
+            Self::ShmemPmdMapped => stats.shmem_pmd_mapped = bytes,
+            Self::FilePmdMapped => stats.file_pmd_mapped = bytes,
+            Self::SharedHugetlb => stats.shared_hugetlb = bytes,
+            Self::PrivateHugetlb => stats.private_hugetlb = bytes,
+            Self::Swap => stats.swap = bytes,
+            Self::SwapPss => stats.swap_pss = bytes << PSS_SHIFT,
+            Self::Locked => stats.locked = bytes << PSS_SHIFT,
+            _ => {}
+        }
+    }
+
+    /// What it is of a record, in bytes or as a number; nothing if it is not known.
+    #[must_use]
+    pub fn of(self, record: &ScanRecord<'_>) -> Option<u64> {
+        match self {
+            Self::Size => Some(record.vma.end - record.vma.new_from),
+            Self::KernelPageSize | Self::MMUPageSize => Some(record.page_bytes),
+            Self::THPeligible => record.thp_eligible.map(u64::from),
+            Self::ProtectionKey => Some(record.vm_flags >> 32 & 15),
+            Self::VmFlags => None,
+            _ => self.bytes(&record.stats),
+        }
+    }
+}
+
+/// A line of smaps or its roll-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FormLine {
+    field: Field,
+    /// The columns of the number.
+    width: usize,
+}
+
+/// The lines that the running kernel's smaps and smaps_rollup have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    smaps: Vec<FormLine>,
+    rollup: Vec<FormLine>,
+    letters: [Option<[u8; 2]>; 64],
+}
+
+/// Where numbers begin, behind label and colon.
+const NUMBER_COLUMN: usize = 16;
+
+impl Form {
+    /// Learns it from what our own process has. Lines that are not known are left out.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] without /proc/self/smaps.
+    pub fn of_this_kernel() -> Result<Self> {
+        let read = |path: &str| fs::read_to_string(path).map_err(|e| Error::failed(format!("reading {path}"), e));
+        let smaps = read("/proc/self/smaps")?;
+        // The first mapping.
+        let one = smaps.lines().skip(1).take_while(|line| label(line).is_some());
+        // Without a roll-up (4.14 and later have one) it is the same.
+        let rollup = read("/proc/self/smaps_rollup").unwrap_or_default();
+        Ok(Self {
+            smaps: one.filter_map(FormLine::learn).collect(),
+            rollup: rollup.lines().skip(1).filter_map(FormLine::learn).collect(),
+            letters: letters(release()),
+        })
+    }
+
+    /// Whether smaps has the field.
+    #[must_use]
+    pub fn has(&self, field: Field) -> bool {
+        self.smaps.iter().any(|line| line.field == field)
+    }
+
+    /// Appends the lines of smaps for a record: the line of maps and those that `wanted` says.
+    pub fn write_smaps(&self, record: &ScanRecord<'_>, wanted: impl Fn(Field) -> bool, to: &mut Vec<u8>) {
+        write_maps_line(&record.vma, to);
+        for line in self.smaps.iter().filter(|line| wanted(line.field)) {
+            match line.field {
+                Field::VmFlags => self.write_flags(record.vm_flags, to),
+                // What is not known is left out.
+                field => field.of(record).into_iter().for_each(|value| line.write(value, to)),
+            }
+        }
+    }
+
+    /// Appends the text of smaps_rollup.
+    pub fn write_rollup(&self, rollup: &Rollup, wanted: impl Fn(Field) -> bool, to: &mut Vec<u8>) {
+        let header = VmaRecord {
+            start: rollup.start,
+            end: rollup.end,
+            perms: Perms::default(),
+            offset: 0,
+            dev: (0, 0),
+            inode: 0,
+            name: Name::Path(b"[rollup]"),
+            new_from: rollup.start,
+        };
+        write_maps_line(&header, to);
+        for line in self.rollup.iter().filter(|line| wanted(line.field)) {
+            line.field
+                .bytes(&rollup.stats)
+                .into_iter()
+                .for_each(|value| line.write(value, to));
+        }
+    }
+
+    fn write_flags(&self, vm_flags: u64, to: &mut Vec<u8>) {
+        to.extend(b"VmFlags: ");
+        for bit in (0..64).filter(|bit| vm_flags >> bit & 1 == 1) {
+            if let Some(letters) = self.letters[bit] {
+                to.extend(letters);
+                to.push(b' ');
+            }
+        }
+        to.push(b'\n');
+    }
+
+    /// The letters of flags, as VmFlags has them.
+    #[must_use]
+    pub fn flags(&self, vm_flags: u64) -> String {
+        let mut line = vec![];
+        self.write_flags(vm_flags, &mut line);
+        let line = String::from_utf8_lossy(&line);
+        line["VmFlags: ".len()..].trim_end().to_owned()
+    }
+
+    /// The flags of letters: the inverse of [`flags`](Self::flags).
+    pub(crate) fn parse_flags(&self, text: &str) -> u64 {
+        let bit = |letters: &str| {
+            let bit = self
+                .letters
+                .iter()
+                .position(|l| l.is_some_and(|l| l == letters.as_bytes()));
+            bit.map_or(0, |bit| 1 << bit)
+        };
+        text.split_whitespace().map(bit).sum()
+    }
+}
+
+impl FormLine {
+    fn learn(line: &str) -> Option<Self> {
+        let field = Field::parse(label(line)?)?;
+        let number = line.strip_suffix(" kB").unwrap_or(line);
+        let width = number.len().saturating_sub(NUMBER_COLUMN);
+        Some(Self { field, width })
+    }
+
+    /// Without the formatting of the standard library: there are two dozen of these lines for each mapping.
+    fn write(self, value: u64, to: &mut Vec<u8>) {
+        let begin = to.len();
+        to.extend(self.field.label().as_bytes());
+        to.push(b':');
+        let has_unit = !matches!(self.field, Field::THPeligible | Field::ProtectionKey);
+        let mut rest = if has_unit { value >> 10 } else { value };
+        let mut digits = [0; 20];
+        let mut first = digits.len();
+        while rest > 0 || first == digits.len() {
+            first -= 1;
+            digits[first] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        let digits = &digits[first..];
+        // One label fills its column, and has a space nevertheless.
+        let column = NUMBER_COLUMN.max(to.len() - begin + 1);
+        let padded = (NUMBER_COLUMN + self.width).saturating_sub(digits.len());
+        to.resize(begin + padded.max(column), b' ');
+        to.extend(digits);
+        to.extend(if has_unit { &b" kB\n"[..] } else { b"\n" });
+    }
+}
+
+/// What stands before the colon of a line that is no line of maps.
+pub(crate) fn label(line: &str) -> Option<&str> {
+    let (label, _) = line.split_once(':')?;
+    label.starts_with(|c: char| c.is_ascii_uppercase()).then_some(label)
+}
+
+/// Appends the line of maps.
+pub fn write_maps_line(vma: &VmaRecord<'_>, to: &mut Vec<u8>) {
+    let at = to.len();
+    to.resize(at + 128, 0);
+    let written = vma.write_line(&mut to[at..]).or_else(|short| {
+        to.resize(at + short.needed, 0);
+        vma.write_line(&mut to[at..])
+    });
+    to.truncate(at + written.unwrap_or(0));
+}
+
+/// Major and minor number of the running kernel.
+pub(crate) fn release() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-', '+']).map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// The letters of flags, by their bits; nothing for a bit that has no letters.
+///
+/// Source: `mnemonics` in `show_smap_vma_flags()` of Linux, and the bits in include/linux/mm.h.
+fn letters(release: (u32, u32)) -> [Option<[u8; 2]>; 64] {
+    const LOW: [&[u8; 2]; 32] = [
+        b"rd", b"wr", b"ex", b"sh", b"mr", b"mw", b"me", b"ms", b"gd", b"um", b"pf", b"gu", b"uw", b"lo", b"io", b"sr",
+        b"rr", b"dc", b"de", b"lf", b"ac", b"nr", b"ht", b"sf", b"ar", b"wf", b"dd", b"sd", b"mm", b"hg", b"nh", b"mg",
+    ];
+    let mut letters = [Some(*b"??"); 64];
+    for (to, from) in letters.iter_mut().zip(LOW) {
+        *to = Some(*from);
+    }
+    if release < (5, 15) {
+        letters[11] = Some(*b"dw");
+    }
+    // The key of protected memory has a line of its own.
+    letters[32..37].fill(None);
+    letters[37] = Some(if release < (6, 6) { *b"ui" } else { *b"ss" });
+    letters[38] = Some(*b"ui");
+    letters[40] = Some(*b"dp");
+    letters[41] = Some(*b"ui");
+    letters[42] = Some(*b"sl");
+    letters[63] = Some(*b"sl"); // from 6.10 to 6.15
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_our_own_smaps_is_known() {
+        let form = Form::of_this_kernel().unwrap();
+        for (file, known) in [("smaps", &form.smaps), ("smaps_rollup", &form.rollup)] {
+            let text = fs::read_to_string(format!("/proc/self/{file}")).unwrap();
+            let labels = text.lines().skip(1).take_while(|line| label(line).is_some()).count();
+            assert_eq!(known.len(), labels, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_stand_where_the_kernel_puts_them() {
+        let line = FormLine {
+            field: Field::Size,
+            width: 8,
+        };
+        for (kilobytes, expected) in [
+            (0, "Size:                  0 kB\n"),
+            (12_345_678, "Size:           12345678 kB\n"),
+            (1 << 30, "Size:           1073741824 kB\n"),
+        ] {
+            let mut text = vec![];
+            line.write(kilobytes << 10, &mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn flags_become_letters_and_letters_flags() {
+        let form = Form::of_this_kernel().unwrap();
+        assert_eq!(form.flags(0x73 | 1 << 33), "rd wr mr mw me");
+        assert_eq!(form.parse_flags("rd wr mr mw me"), 0x73);
+    }
+
+    #[test]
+    fn fields_are_found_by_the_names_of_smaps() {
+        for field in Field::ALL {
+            assert_eq!(Field::parse(field.label()), Some(field));
+            assert_eq!(Field::parse(&field.label().to_lowercase()), Some(field));
+        }
+        assert_eq!(Field::parse("Pss_"), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! Reads `maps` and `smaps` of a running process without its locks: nobody waits for the reader.
+//!
+//! `cat /proc/PID/smaps` holds a lock that the process needs for `mmap()`, `munmap()` and page faults. A reader that loses its CPU
+//! while it holds the lock stalls the process until the scheduler runs the reader again. This crate reads the same from the
+//! kernel as it is, by a BPF program that walks the kernel's maple tree and page tables under RCU.
+//!
+//! - [`Scanner`]: loads the program, finds out where this kernel keeps things, and compares what the program says of a child process
+//!   with what the kernel says, before the first scan. One scanner serves for any number of processes.
+//! - [`Scan`]: a process's mappings as [`ScanRecord`]s, their [sum](Scan::rollup), and a [`Report`]: what was held, for how long, and
+//!   what the lines are worth.
+//! - [`Form`]: the text of smaps and smaps_rollup, with the lines that the running kernel has.
+//! - [`Method`]: where the program is not to be had, the kernel's files are read in the least harmful way, which is said.
+//!
+//! ```
+//! let mut scanner = vmaple_scan::Scanner::new()?;
+//! for (method, why) in scanner.passed_over() {
+//!     eprintln!("not by {method}: {why}");
+//! }
+//! for pid in [std::process::id()] {
+//!     let scan = scanner.scan(pid)?;
+//!     for record in scan.records() {
+//!         println!("{:x}-{:x} {} {}", record.vma.start, record.vma.end, record.vma.name, record.stats.rss);
+//!     }
+//!     if let Some(report) = scan.report() {
+//!         eprintln!("{report}"); // what was held, for how long, what the lines are worth
+//!     }
+//!     assert!(scan.rollup().stats.rss > 0);
+//!     scanner.reuse(scan); // its memory, for the next one
+//! }
+//! # Ok::<(), vmaple_scan::Error>(())
+//! ```
+//!
+//! # What a scan may say
+//!
+//! A scan is made of runs of the program, each of which goes on from the cursor where the last one stopped. A run reads the tree leaf
+//! by leaf. While the process changes its mappings,
+//!
+//! - **each line is of some instant** within the scan: the kernel's number of writes (`mm_lock_seq`) was even and the same before
+//!   and after the leaf was read, else it is read again. Where a writer stays inside, or the kernel has no such number (before 6.4),
+//!   what passes the tests of structure is taken, and [said to be unvalidated](ScanRecord::is_validated).
+//! - **Lines ascend and never overlap.** A mapping that begins below the cursor, as it grew or was merged, is shown from there on.
+//! - **What is mapped all the time is covered** by some line; of a partial scan, below its address.
+//! - A scan all of whose runs saw one number is a [snapshot](Report::snapshot): its mappings are of one instant.
+//! - **Pages are counted one after the other**, as smaps counts them. They come and go without a number; if writers were inside
+//!   meanwhile, [that is said](ScanRecord::counts_later). Page tables are not kept for readers of this kind: a table that is freed and
+//!   used anew while it is read gives a wrong count, never a fault. The entry that led to a table of the last level is looked at again after
+//!   it, and its pages are left out if that has changed.
+//! - **Of one program**: a run during which the process ended or executed another program is void. A scan ends with a
+//!   [partial result](Report::partial) then, or with [`Error::Executed`].
+//! - A path is read component by component: that of a file below a directory that is renamed at that moment may be one that never was.
+//!
+//! Of a process that sleeps it is what the kernel's files say, byte by byte (`tests/equality.rs`), but for what is not known here:
+//! it is left out (Swap of swapped shared memory that is mapped in part, or privately; SwapPss of swapped pages that processes share, where
+//! the kernel does not show its variables; THPeligible where the rule is another one), or marked (paths of more than 4096 bytes or 500
+//! components begin with `(cut)`). The kernel's second name of a DMA buffer is not read. A kernel that does not count the mappings of
+//! each page of a large folio (`CONFIG_NO_PAGE_MAPCOUNT`) is refused by the self-test, where huge pages are on.
+//!
+//! # What it costs
+//!
+//! A run is bounded by time ([`Options::budget`]) and by page-table entries looked at, as nothing else runs on this CPU meanwhile where
+//! the kernel is not preemptible; one path, of at most 500 components, may be read beyond it. Between runs nothing is held but the
+//! number of a link to the task: a starved scan is late, and delays nobody. (For THPeligible, where huge pages are allowed, /proc/PID/status
+//! is read once: meanwhile a process that ends keeps its memory.) A scan is bounded too ([`Options::limit`]), whatever the process does,
+//! and says how far it came; of that time it waits a tenth, and a second at most, for writers that stay inside. `ci/bench-scan.sh` measures it.
+//!
+//! # What it needs
+//!
+//! Linux 6.1 or later on x86-64 that describes its types (`CONFIG_DEBUG_INFO_BTF`), and root, or CAP_BPF and CAP_PERFMON; no
+//! compiler, library or kernel symbols. Lockdown in its mode `confidentiality` forbids it. The program may read any process; whether the
+//! caller may is asked of the kernel for each scan, with the rule of /proc/PID/maps ([`Error::NotPermitted`]).
+
+#![deny(unsafe_code)] // but in the files that say why
+
+mod abi;
+mod boost;
+mod bpf;
+mod counters;
+mod error;
+mod files;
+mod form;
+mod layout;
+mod lines;
+mod method;
+mod name;
+mod proc_text;
+mod program;
+mod record;
+mod report;
+mod scanner;
+mod self_test;
+mod shapes;
+mod target;
+mod thp;
+mod vsyscall;
+
+pub use counters::Counters;
+pub use error::{Error, Result};
+pub use form::{Field, Form, write_maps_line};
+pub use method::{Method, NoSuchMethod};
+pub use record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
+pub use report::{Acquisitions, Partial, Report, Validation};
+pub use scanner::{Options, Scan, Scanner, Want};
+pub use vmaple_proc::{Name, Perms, VmaRecord};

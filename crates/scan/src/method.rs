@@ -1,0 +1,73 @@
+//! How a process is read.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How a process is read, from what holds nothing to what holds most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// What status and the cgroup's memory.stat answer, of the whole process.
+    Counters,
+    /// A BPF program walks the kernel's maple tree and page tables under RCU.
+    Bpf,
+    /// /proc/PID/smaps, one mapping a read, each at real-time priority: who is not preempted does not keep a lock meanwhile. A
+    /// mapping of many gigabytes is one long read nevertheless, during which usual tasks of this CPU wait.
+    Boosted,
+    /// /proc/PID/smaps as it is.
+    Plain,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Counters, Self::Bpf, Self::Boosted, Self::Plain];
+
+    /// Its name, as on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counters => "counters",
+            Self::Bpf => "bpf",
+            Self::Boosted => "boosted",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// What is held while the process is read.
+    #[must_use]
+    pub fn held(self) -> &'static str {
+        match self {
+            Self::Counters => "no lock of the process's memory",
+            Self::Bpf => "RCU alone, no lock of the process",
+            Self::Boosted => "the kernel's locks for one mapping at a time, at real-time priority",
+            Self::Plain => "the kernel's locks, and while the reader is kept from its CPU the process waits",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is no method's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSuchMethod(String);
+
+impl fmt::Display for NoSuchMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Method::ALL.map(Method::name).join(", ");
+        write!(f, "{} is no method: {names}", self.0)
+    }
+}
+
+impl std::error::Error for NoSuchMethod {}
+
+impl FromStr for Method {
+    type Err = NoSuchMethod;
+
+    fn from_str(name: &str) -> Result<Self, NoSuchMethod> {
+        let found = Self::ALL.into_iter().find(|method| method.name() == name);
+        found.ok_or_else(|| NoSuchMethod(name.to_owned()))
+    }
+}

@@ -1,0 +1,243 @@
+//! A child process that sleeps, with mappings of many kinds: what the self-test is made on.
+
+#![allow(unsafe_code)] // it is made by clone(2), and does nothing but system calls
+
+use std::io::Read;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::null_mut;
+
+use libc::{MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE};
+
+use crate::error::{Error, Result};
+
+const PAGE: usize = 4096;
+const HUGE: usize = 2 << 20;
+/// What the mappings lie in.
+const WINDOW: usize = 32 << 20;
+
+/// The child, which ends with this, or with the thread that made it.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: libc::pid_t,
+    /// What shares its pages: a child of its own, whose parent we are.
+    sharer: libc::pid_t,
+    /// Where its mappings are; what else it has is a copy of ours.
+    window: Range<usize>,
+}
+
+impl Child {
+    /// Starts it; `anon_file` is mapped among others.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there is no memory for it.
+    pub(crate) fn start(anon_file: Option<BorrowedFd<'_>>) -> Result<Self> {
+        let failed = |what: &str| {
+            Error::failed(
+                format!("the self-test's process: {what}"),
+                std::io::Error::last_os_error(),
+            )
+        };
+        let (mut ready, tell) = std::io::pipe().map_err(|e| Error::failed("the self-test's pipe", e))?;
+        // SAFETY: a mapping at an address of the kernel's choice.
+        let window = unsafe {
+            libc::mmap(
+                null_mut(),
+                WINDOW + HUGE,
+                PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if window == libc::MAP_FAILED {
+            return Err(failed("mapping"));
+        }
+        let start = window.addr().next_multiple_of(HUGE);
+        let parent = std::process::id();
+        let anon_file = anon_file.map_or(-1, |file| file.as_raw_fd());
+        // Nobody is told when it ends: a program's own children are its own business.
+        // SAFETY: without CLONE_VM this is fork(2). The child calls nothing that another thread could have locked.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) } as libc::pid_t;
+        if pid == 0 {
+            // SAFETY: the range is the child's own copy of what was just mapped.
+            unsafe { sleep_with_shapes(start, tell.as_raw_fd(), parent, anon_file) }
+        }
+        drop(tell);
+        // Before an error can return.
+        // SAFETY: mapped above with this length, and not used here after this.
+        let unmapped = unsafe { libc::munmap(window, WINDOW + HUGE) };
+        if pid < 0 || unmapped != 0 {
+            return Err(failed("starting"));
+        }
+        let mut child = Self {
+            pid,
+            sharer: 0,
+            window: start..start + WINDOW,
+        };
+        let mut sharer = [0; size_of::<libc::pid_t>()];
+        ready
+            .read_exact(&mut sharer)
+            .map_err(|e| Error::failed("the self-test's process ended", e))?;
+        child.sharer = libc::pid_t::from_ne_bytes(sharer);
+        Ok(child)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.cast_unsigned()
+    }
+
+    /// Whether a mapping is one that it made, or else a copy of ours.
+    pub(crate) fn has_made(&self, start: u64) -> bool {
+        usize::try_from(start).is_ok_and(|start| self.window.contains(&start))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        for pid in [self.pid, self.sharer].into_iter().filter(|&pid| pid > 0) {
+            // SAFETY: a child that has not been waited for keeps its number.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // SAFETY: its status is of no interest. `__WALL`, since its end is not signalled.
+            unsafe { libc::waitpid(pid, null_mut(), libc::__WALL) };
+        }
+    }
+}
+
+/// Maps at `start` and behind it, makes a process that shares the pages, says which, and sleeps until it is killed.
+///
+/// # Safety
+/// In a process of one thread, whose memory at `start..start + WINDOW` nobody uses.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "system calls, one after the other")]
+unsafe fn sleep_with_shapes(start: usize, tell: libc::c_int, parent: u32, anon_file: libc::c_int) -> ! {
+    // SAFETY: system calls only, on memory that the caller gives.
+    unsafe {
+        let end_with_parent = || {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            // It may have ended before. In a new PID namespace it has no number.
+            let now = libc::getppid().cast_unsigned();
+            if now != parent && now != 0 {
+                libc::_exit(0);
+            }
+        };
+        end_with_parent();
+        // A program with rights of its own (setcap) hides its copies even from itself.
+        libc::prctl(libc::PR_SET_DUMPABLE, 1);
+        let written = map_shapes(start, anon_file);
+        // Whoever waits for the end of a pipe of ours is not to wait for this.
+        libc::syscall(libc::SYS_close_range, 0, tell - 1, 0);
+        libc::syscall(libc::SYS_close_range, tell + 1, libc::c_uint::MAX, 0);
+        let sharer = libc::syscall(libc::SYS_clone, libc::CLONE_PARENT, 0, 0, 0, 0) as libc::pid_t;
+        if sharer == 0 {
+            end_with_parent();
+        } else {
+            // Some of what was shared is the child's own again.
+            for page in 0..5 {
+                written.add(page * PAGE).write_volatile(2);
+            }
+            libc::write(tell, (&raw const sharer).cast(), size_of::<libc::pid_t>());
+        }
+        loop {
+            libc::pause();
+        }
+    }
+}
+
+/// Maps; returns where five pages are that are written.
+///
+/// # Safety
+/// As [`sleep_with_shapes`].
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "system calls on memory of our own, one after the other"
+)]
+unsafe fn map_shapes(start: usize, anon_file: libc::c_int) -> *mut u8 {
+    const PRIVATE: libc::c_int = MAP_PRIVATE | MAP_ANONYMOUS;
+    const RW: libc::c_int = PROT_READ | PROT_WRITE;
+    let mut next = start;
+    // SAFETY: the caller's memory, and file descriptors of our own.
+    unsafe {
+        let mut map = |pages: usize, prot, flags, fd, page: usize| {
+            let at = std::ptr::with_exposed_provenance_mut::<libc::c_void>(next);
+            next += (pages + 1) * PAGE;
+            libc::mmap(
+                at,
+                pages * PAGE,
+                prot,
+                flags | MAP_FIXED,
+                fd,
+                (page * PAGE) as libc::off_t,
+            )
+            .cast::<u8>()
+        };
+        let touch = |at: *mut u8, pages: Range<usize>| {
+            for page in pages {
+                at.add(page * PAGE).write_volatile(1);
+            }
+        };
+        let read = |at: *mut u8, pages: usize| {
+            for page in 0..pages {
+                at.add(page * PAGE).read_volatile();
+            }
+        };
+        // Written, read alone, and neither; with pages that may not be accessed any more.
+        let written = map(20, RW, PRIVATE, -1, 0);
+        touch(written, 3..17);
+        read(map(20, PROT_READ, PRIVATE, -1, 0), 20);
+        map(3, PROT_NONE, PRIVATE, -1, 0);
+        let hidden = map(10, RW, PRIVATE, -1, 0);
+        touch(hidden, 0..10);
+        libc::mprotect(hidden.cast(), 5 * PAGE, PROT_NONE);
+        // Freed lazily, locked, advised.
+        let lazy = map(10, RW, PRIVATE, -1, 0);
+        touch(lazy, 0..10);
+        libc::madvise(lazy.cast(), 4 * PAGE, libc::MADV_FREE);
+        let locked = map(4, RW, PRIVATE, -1, 0);
+        touch(locked, 0..4);
+        libc::mlock(locked.cast(), 4 * PAGE);
+        libc::madvise(map(3, RW, PRIVATE, -1, 0).cast(), 3 * PAGE, libc::MADV_DONTDUMP);
+        // With a name, where the kernel has such.
+        let named = map(3, RW, PRIVATE, -1, 0);
+        touch(named, 0..2);
+        libc::prctl(0x5356_4d41, 0, named, 3 * PAGE, c"vmaple".as_ptr());
+        // Shared, with a file and without; a private one with pages of its own.
+        touch(map(10, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0), 2..8);
+        let file = libc::memfd_create(c"vmaple self-test".as_ptr(), 0);
+        libc::ftruncate(file, 20 * PAGE as libc::off_t);
+        touch(map(20, RW, MAP_SHARED, file, 0), 5..15);
+        let own = map(8, RW, MAP_PRIVATE, file, 8);
+        read(own, 8);
+        touch(own, 0..3);
+        // Paths over mount points, where there are such.
+        let zero = libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY);
+        map(2, PROT_READ, MAP_PRIVATE, zero, 0);
+        let unlinked = libc::open(c"/dev/shm".as_ptr(), libc::O_TMPFILE | libc::O_RDWR, 0o600);
+        libc::ftruncate(unlinked, 2 * PAGE as libc::off_t);
+        map(2, RW, MAP_SHARED, unlinked, 0);
+        map(1, PROT_READ, MAP_SHARED, anon_file, 0);
+        let exe = libc::open(c"/proc/self/exe".as_ptr(), libc::O_RDONLY);
+        read(map(1, PROT_READ | PROT_EXEC, MAP_PRIVATE, exe, 0), 1);
+        // Huge pages where they are on: whole, split, and only read.
+        next = next.next_multiple_of(HUGE);
+        for kind in 0..3 {
+            let at = std::ptr::with_exposed_provenance_mut::<libc::c_void>(next);
+            next += 2 * HUGE;
+            let huge = libc::mmap(at, HUGE, RW, PRIVATE | MAP_FIXED, -1, 0);
+            libc::madvise(huge, HUGE, libc::MADV_HUGEPAGE);
+            if kind == 2 {
+                read(huge.cast(), 1);
+            } else {
+                touch(huge.cast(), 0..1);
+            }
+            if kind == 1 {
+                libc::munmap(huge.cast::<u8>().add(100 * PAGE).cast(), PAGE);
+            }
+        }
+        // A heap, and what touches it.
+        libc::sbrk(3 * PAGE as libc::intptr_t);
+        let behind = libc::sbrk(0).map_addr(|addr| addr.next_multiple_of(PAGE));
+        let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
+        libc::mmap(behind, PAGE, PROT_NONE, flags, -1, 0);
+        written.add(3 * PAGE)
+    }
+}

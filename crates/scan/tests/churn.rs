@@ -1,0 +1,307 @@
+//! What a scan says of a process that changes its mappings at full speed.
+//!
+//! Each page of a region has a rule that its process keeps to, so that what a scan may say is known without a log:
+//! `vmaple repro --scanner bpf` holds scans against the mapper's log besides.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(unsafe_code)] // targets map memory
+
+mod targets;
+
+use std::time::Duration;
+
+use libc::{MAP_FIXED, MAP_NORESERVE, PROT_NONE, PROT_READ};
+use targets::{ANON, Alone, PAGE, RW, Target, add, is_numbered, map, map_at, protect, scanner_with, unmap, write};
+use vmaple_scan::{Options, Partial, Scan, Want};
+
+const PAGES: usize = 4096;
+const NEVER: libc::c_int = libc::PROT_WRITE | libc::PROT_EXEC;
+
+/// The rule of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// `rw-p`, always.
+    Mapped,
+    /// `rw-p` or nothing.
+    ComesAndGoes,
+    /// `r--p` or `rw-p`.
+    Changes,
+    /// Nothing.
+    Empty,
+}
+
+fn rule(page: usize) -> Rule {
+    match page % 8 {
+        0 | 3 => Rule::Mapped,
+        1 | 4 | 5 => Rule::ComesAndGoes,
+        2 | 6 => Rule::Changes,
+        _ => Rule::Empty,
+    }
+}
+
+/// A process that maps, unmaps and protects pages of a region, and where that is.
+fn mapper() -> (Target, u64) {
+    let region = map(PAGES, PROT_NONE, ANON | MAP_NORESERVE);
+    let target = Target::with_word(|ready| {
+        for page in 0..PAGES {
+            let at = add(region, page);
+            match rule(page) {
+                Rule::Mapped | Rule::Changes => {
+                    map_at(at, 1, RW, ANON | MAP_FIXED, -1, 0);
+                    write(at, 1, 1);
+                }
+                Rule::ComesAndGoes | Rule::Empty => unmap(at, 1),
+            }
+        }
+        ready();
+        let mut seed = 1_u64;
+        loop {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let page = (seed >> 33) as usize % PAGES;
+            let at = add(region, page);
+            match rule(page) {
+                Rule::ComesAndGoes if seed & 1 << 20 == 0 => {
+                    map_at(at, 1, RW, ANON | MAP_FIXED, -1, 0);
+                }
+                Rule::ComesAndGoes => unmap(at, 1),
+                Rule::Changes => protect(at, 1, if seed & 1 << 20 == 0 { PROT_READ } else { RW }),
+                Rule::Mapped | Rule::Empty => {}
+            }
+        }
+    });
+    unmap(region, PAGES);
+    (target, region.addr() as u64)
+}
+
+/// Holds a scan against the rules; how many lines it has in the region.
+fn check(scan: &Scan, region: u64) -> usize {
+    let mut seen = vec![None; PAGES];
+    let (mut below, mut lines) = (0, 0);
+    for record in scan.records() {
+        let vma = &record.vma;
+        assert!(below <= vma.new_from && vma.new_from < vma.end, "{record:?} overlaps");
+        below = vma.end;
+        for at in (vma.new_from..vma.end).step_by(PAGE) {
+            let page = at.wrapping_sub(region) / PAGE as u64;
+            if let Some(seen) = seen.get_mut(page as usize) {
+                *seen = Some((vma.perms.to_string(), record.is_validated));
+                lines += usize::from(at == vma.new_from);
+            }
+        }
+        let size = vma.end - vma.new_from;
+        assert!(record.stats.rss <= size && record.stats.pss >> 12 <= size, "{record:?}");
+    }
+    let below = match scan.report().unwrap().partial {
+        Some(Partial::OutOfTime(below) | Partial::Exited(below)) => below,
+        None => u64::MAX,
+    };
+    for (page, seen) in seen.iter().enumerate() {
+        if region + (page * PAGE) as u64 >= below {
+            break;
+        }
+        let perms = seen.as_ref().map(|(perms, _)| perms.as_str());
+        let allowed: &[_] = match rule(page) {
+            Rule::Mapped => &[Some("rw-p")],
+            Rule::ComesAndGoes => &[Some("rw-p"), None],
+            Rule::Changes => &[Some("r--p"), Some("rw-p")],
+            Rule::Empty => &[None],
+        };
+        assert!(allowed.contains(&perms), "page {page} ({:?}) is {seen:?}", rule(page));
+    }
+    lines
+}
+
+fn scanner(want: Want, budget: Duration) -> Option<Alone> {
+    scanner_with(Options {
+        want,
+        budget,
+        ..Options::default()
+    })
+}
+
+#[test]
+fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
+    for (want, budget_us) in [
+        (Want::Ranges, 200),
+        (Want::Pages, 200),
+        (Want::Ranges, 20),
+        (Want::Pages, 20),
+    ] {
+        let Some(mut scanner) = scanner(want, Duration::from_micros(budget_us)) else {
+            return;
+        };
+        let (target, region) = mapper();
+        let (mut rejected, mut unvalidated, mut lines) = (0, 0, 0);
+        for _ in 0..40 {
+            let scan = scanner.scan(target.pid()).unwrap();
+            lines += check(&scan, region);
+            let report = scan.report().unwrap();
+            rejected += report.rejected;
+            unvalidated += report.unvalidated;
+            scanner.reuse(scan);
+        }
+        eprintln!(
+            "{want:?}, {budget_us} us: {lines} lines, {rejected} attempts rejected, {unvalidated} lines not validated"
+        );
+        assert!(lines > 40 * 500);
+    }
+}
+
+#[test]
+fn each_line_is_of_some_instant() {
+    // Groups of three pages, each of which is one mapping at an instant, or three.
+    const GROUPS: usize = 500;
+    let Some(mut scanner) = scanner(Want::Tables, Duration::from_micros(200)) else {
+        return;
+    };
+    let region = map(GROUPS * 4, PROT_NONE, ANON | MAP_NORESERVE);
+    let target = Target::with_word(|ready| {
+        unmap(region, GROUPS * 4);
+        for group in 0..GROUPS {
+            map_at(add(region, group * 4), 3, RW, ANON | MAP_FIXED, -1, 0);
+        }
+        ready();
+        let mut seed = 1_u64;
+        loop {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let middle = add(region, (seed >> 33) as usize % GROUPS * 4 + 1);
+            protect(middle, 1, if seed & 1 << 20 == 0 { PROT_READ } else { RW });
+        }
+    });
+    unmap(region, GROUPS * 4);
+    let begin = region.addr() as u64;
+    let (mut lines, mut unvalidated, mut rejected, mut numbered) = (0, 0, 0, false);
+    for _ in 0..200 {
+        let scan = scanner.scan(target.pid()).unwrap();
+        check_covers(&scan, |page| page % 4 != 3, begin, GROUPS * 4);
+        for record in scan.records() {
+            let vma = &record.vma;
+            let page = vma.start.wrapping_sub(begin) / PAGE as u64;
+            if vma.start < begin || page >= GROUPS as u64 * 4 {
+                continue;
+            }
+            let pages = (vma.end - vma.start) / PAGE as u64;
+            let is_of_an_instant = match (page % 4, pages, vma.perms.to_string().as_str()) {
+                (0, 3, "rw-p") | (0 | 2, 1, "rw-p") | (1, 1, "r--p") => true,
+                // Cut off where the scan was when it was replaced, or shown from there on.
+                _ => vma.new_from > vma.start,
+            };
+            assert!(is_of_an_instant || !record.is_validated, "{record:?}");
+            lines += 1;
+        }
+        let report = scan.report().unwrap();
+        rejected += report.rejected;
+        unvalidated += report.unvalidated;
+        numbered = is_numbered(&scan);
+        scanner.reuse(scan);
+    }
+    eprintln!("{lines} lines, {rejected} attempts rejected, {unvalidated} lines not validated");
+    assert!(lines > 200 * GROUPS as u64 && (!numbered || unvalidated * 2 < lines as usize));
+}
+
+/// Checks that pages that are mapped all the time are covered once, and others not at all.
+fn check_covers(scan: &Scan, is_mapped: impl Fn(usize) -> bool, begin: u64, pages: usize) {
+    let mut covered = vec![0; pages];
+    for record in scan.records() {
+        for at in (record.vma.new_from..record.vma.end).step_by(PAGE) {
+            let page = at.wrapping_sub(begin) as usize / PAGE;
+            if let Some(covered) = covered.get_mut(page) {
+                *covered += 1;
+            }
+        }
+    }
+    for (page, &covered) in covered.iter().enumerate() {
+        assert_eq!(covered, usize::from(is_mapped(page)), "page {page}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_of_one_instant() {
+    // In several runs, and in one.
+    for (budget_us, pages, pause_us) in [(20, 2_000, 500), (10_000, 14_000, 3_000)] {
+        let Some(scanner) = scanner(Want::Ranges, Duration::from_micros(budget_us)) else {
+            return;
+        };
+        assert_snapshots(scanner, pages, pause_us);
+    }
+}
+
+/// Scans a process of one mapping that moves between two places, among others: at each instant it is at one of them.
+fn assert_snapshots(mut scanner: Alone, pages: usize, pause_us: u32) {
+    let places = map(pages, PROT_NONE, ANON | MAP_NORESERVE);
+    let (low, high) = (add(places, 10), add(places, pages - 10));
+    let target = Target::with_word(|ready| {
+        unmap(places, pages);
+        for page in (20..pages - 20).step_by(4) {
+            map_at(add(places, page), 1, RW, ANON | MAP_FIXED, -1, 0);
+        }
+        map_at(low, 1, NEVER, ANON | MAP_FIXED, -1, 0);
+        ready();
+        let (mut here, mut there) = (low, high);
+        loop {
+            // An odd number: afterwards it is at the other place.
+            for _ in 0..21 {
+                let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+                // SAFETY: memory of the target.
+                unsafe { libc::mremap(here.cast(), PAGE, PAGE, flags, there) };
+                std::mem::swap(&mut here, &mut there);
+            }
+            // SAFETY: sleeps, so that some scans meet no change.
+            unsafe { libc::usleep(pause_us) };
+        }
+    });
+    unmap(places, pages);
+    let (mut snapshots, mut others, mut numbered) = (0, 0, false);
+    for _ in 0..1_500 {
+        let scan = scanner.scan(target.pid()).unwrap();
+        let at = |place: *mut u8| {
+            let here = place.addr() as u64;
+            scan.records()
+                .filter(|r| (r.vma.new_from..r.vma.end).contains(&here))
+                .count()
+        };
+        let (low, high) = (at(low), at(high));
+        if scan.report().unwrap().snapshot.is_some() {
+            assert_eq!(
+                low + high,
+                1,
+                "a snapshot, and the mapping is at {low} and {high} places"
+            );
+            snapshots += 1;
+        } else {
+            others += 1;
+        }
+        numbered = is_numbered(&scan);
+        scanner.reuse(scan);
+    }
+    eprintln!("{snapshots} snapshots, {others} others");
+    assert_eq!(snapshots > 0, numbered);
+}
+
+#[test]
+fn a_scan_that_is_out_of_time_says_how_far_it_came() {
+    let (target, region) = mapper();
+    let options = Options {
+        limit: Duration::from_nanos(1),
+        budget: Duration::from_micros(20),
+        ..Options::default()
+    };
+    let Some(mut scanner) = scanner_with(options) else {
+        return;
+    };
+    for _ in 0..20 {
+        let scan = scanner.scan(target.pid()).unwrap();
+        check(&scan, region);
+        let report = scan.report().unwrap();
+        let Some(Partial::OutOfTime(below)) = report.partial else {
+            panic!("{report}")
+        };
+        assert!(scan.records().all(|record| record.vma.end <= below), "{report}");
+        assert_eq!(report.snapshot, None);
+        assert!(report.to_string().contains("PARTIAL"), "{report}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Processes that end, execute other programs, or whose number becomes another's, while they are scanned.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(unsafe_code)] // targets map memory
+
+mod targets;
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use targets::{ANON, RW, Target, assert_equal, map, scanner, scanner_for, write};
+use vmaple_scan::{Counters, Error, Partial, Scan, Want};
+
+/// Checks what is so in every scan, whatever the process did.
+fn assert_ascends(scan: &Scan) {
+    let mut below = 0;
+    for record in scan.records() {
+        assert!(record.vma.start <= record.vma.new_from, "{record:?}");
+        assert!(
+            below <= record.vma.new_from && record.vma.new_from < record.vma.end,
+            "{record:?}"
+        );
+        below = record.vma.end;
+    }
+}
+
+#[test]
+fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {
+    let Some(mut scanner) = scanner() else { return };
+    assert!(matches!(scanner.scan(u32::MAX), Err(Error::NoProcess(_))));
+    let mut child = Command::new("true").spawn().unwrap();
+    let pid = child.id();
+    // A zombie has no memory map.
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .unwrap()
+        .contains(") Z ")
+    {
+        std::thread::yield_now();
+    }
+    assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
+    child.wait().unwrap();
+    assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
+    let kernel_thread = 2;
+    if std::fs::read(format!("/proc/{kernel_thread}/maps")).is_ok_and(|maps| maps.is_empty()) {
+        assert!(matches!(scanner.scan(kernel_thread), Err(Error::NoProcess(2))));
+    }
+    // The scanner is as good as before.
+    assert_equal(&mut scanner, Target::new(|| {}).pid());
+}
+
+#[test]
+fn a_process_that_is_killed_during_a_scan_leaves_a_partial_result_or_none() {
+    let Some(mut scanner) = scanner() else { return };
+    let (mut partial, mut none) = (0, 0);
+    for round in 0..30 {
+        let target = Target::new(|| {
+            for i in 0..5_000 {
+                write(map(2, RW, ANON), 1 + i % 2, 1);
+                map(1, 0, ANON);
+            }
+        });
+        let pid = target.pid();
+        let whole = scanner.scan(pid).unwrap();
+        let elapsed = whole.report().unwrap().elapsed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(elapsed * round / 30);
+                target.kill();
+            });
+            match scanner.scan(pid) {
+                Ok(scan) => {
+                    assert_ascends(&scan);
+                    let report = scan.report().unwrap();
+                    if let Some(Partial::Exited(below)) = report.partial {
+                        partial += 1;
+                        assert_eq!(report.snapshot, None);
+                        assert!(scan.records().all(|record| record.vma.end <= below), "{report}");
+                        assert!(scan.rollup().mappings <= whole.rollup().mappings);
+                    } else {
+                        assert_eq!(scan.rollup().mappings, whole.rollup().mappings, "{report}");
+                    }
+                }
+                Err(Error::NoProcess(_)) => none += 1,
+                Err(e) => panic!("{e}"),
+            }
+        });
+    }
+    eprintln!("{partial} partial, {none} none of 30");
+}
+
+#[test]
+fn a_scan_is_of_one_program_though_the_process_executes_others() {
+    let Some(mut scanner) = scanner_for(Want::Ranges) else {
+        return;
+    };
+    // It executes itself again and again: with dash, then with bash, which are mapped differently.
+    let script = "n=$1; [ $n -gt 0 ] || exit 0; exec $2 -c \"$0\" \"$0\" $((n-1)) $3 $2";
+    let mut child = Command::new("sh")
+        .args(["-c", script, script, "400", "bash", "sh"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut scans, mut executed) = (0, 0);
+    while child.try_wait().unwrap().is_none() {
+        match scanner.scan(child.id()) {
+            Ok(scan) => {
+                assert_ascends(&scan);
+                assert!(scan.rollup().mappings > 0, "{:?}", scan.report());
+                let count = |what: &str| scan.records().filter(|r| r.vma.name.to_string().contains(what)).count();
+                assert!(count("[stack]") <= 1 && count("[vdso]") <= 1, "{:?}", scan.report());
+                // While a program is being set up it has no mapping of its file yet.
+                assert!(
+                    count("/bin/bash") == 0 || count("/bin/dash") == 0,
+                    "two programs in one scan"
+                );
+                scans += 1;
+            }
+            Err(Error::Executed(_)) => executed += 1,
+            Err(Error::NoProcess(_)) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+    eprintln!("{scans} scans, {executed} of a process that executed another program meanwhile");
+    assert!(scans > 0);
+}
+
+#[test]
+fn the_next_process_of_a_number_is_another() {
+    let Some(mut scanner) = scanner() else { return };
+    let last = "/proc/sys/kernel/ns_last_pid";
+    let first = Target::new(|| write(map(100, RW, ANON), 100, 1));
+    let pid = first.pid();
+    let before = scanner.scan(pid).unwrap().rollup().stats.rss;
+    drop(first);
+    for _ in 0..1_000 {
+        if std::fs::write(last, (pid - 1).to_string()).is_err() {
+            eprintln!("skipped: {last} is not to be written");
+            return;
+        }
+        let second = Target::new(|| write(map(5_000, RW, ANON), 5_000, 1));
+        if second.pid() == pid {
+            let scan = assert_equal(&mut scanner, pid);
+            assert!(scan.rollup().stats.rss > before + (4_000 << 12));
+            return;
+        }
+    }
+    eprintln!("skipped: the number was not given again");
+}
+
+#[test]
+fn a_thousand_processes_one_after_the_other_leave_nothing_behind() {
+    let Some(mut scanner) = scanner_for(Want::Tables) else {
+        return;
+    };
+    let fds = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let anonymous = || Counters::of(std::process::id()).unwrap().get("rss_anon").unwrap();
+    let (mut fds_before, mut bytes_before) = (0, 0);
+    for i in 0..1_000 {
+        if i == 100 {
+            (fds_before, bytes_before) = (fds(), anonymous());
+        }
+        let target = Target::new(|| write(map(10, RW, ANON), 10, 1));
+        let scan = scanner.scan(target.pid()).unwrap();
+        assert!(scan.rollup().mappings > 5, "process {i}");
+        assert_ascends(&scan);
+        // With and without its memory for the next.
+        if i % 2 == 0 {
+            scanner.reuse(scan);
+        }
+    }
+    assert_eq!(fds(), fds_before);
+    let more = anonymous().saturating_sub(bytes_before);
+    assert!(more < 1 << 20, "{more} bytes more after 900 scans");
+}
+
+#[test]
+fn a_copy_of_the_process_is_told_to_make_a_scanner_of_its_own() {
+    let Some(mut scanner) = scanner() else {
+        return;
+    };
+    let scanned = Target::new(|| {});
+    // SAFETY: the child allocates, which no other thread does while this test is alone.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let is_told = matches!(scanner.scan(scanned.pid()), Err(Error::Failed { why, .. }) if why.contains("fork"));
+        // SAFETY: ends at once.
+        unsafe { libc::_exit(if is_told { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: a child of ours, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0);
+    assert_equal(&mut scanner, scanned.pid());
+}
+
+#[test]
+fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
+    let Some(mut scanner) = scanner() else { return };
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    std::hint::black_box(vec![1_u8; 1 << 20]);
+                }
+            });
+        }
+        for _ in 0..50 {
+            let scan = scanner.scan(std::process::id()).unwrap();
+            assert_ascends(&scan);
+            let here = std::ptr::from_ref(&stop).addr() as u64;
+            assert_eq!(
+                scan.records()
+                    .filter(|r| (r.vma.new_from..r.vma.end).contains(&here))
+                    .count(),
+                1
+            );
+            scanner.reuse(scan);
+        }
+        stop.store(true, Relaxed);
+    });
+}

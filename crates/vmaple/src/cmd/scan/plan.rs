@@ -1,0 +1,171 @@
+//! What the options of a scan come to: the method, how much has to be looked at, and which values are printed.
+
+use std::time::Duration;
+
+use vmaple_repro::Error;
+use vmaple_scan::{Counters, Field, Form, MemSizeStats, Method, Want};
+
+use crate::cli::{ScanFormat, ScanMethod, ScanOptions};
+
+/// The shortest and the longest run of the program that make sense: a run looks at some pages at least, and more than this would
+/// be felt where the kernel is not preemptible.
+const BUDGET: (Duration, Duration) = (Duration::from_micros(10), Duration::from_millis(10));
+const LIMIT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3600));
+const EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(7 * 24 * 3600));
+
+/// What to do.
+pub(super) struct Plan {
+    /// Nothing for the best that there is.
+    pub(super) method: Option<Method>,
+    pub(super) want: Want,
+    /// In smaller letters; none for all.
+    fields: Vec<String>,
+}
+
+impl Plan {
+    /// # Errors
+    /// [`Error::Usage`] names what can not be, and what can.
+    pub(super) fn of(options: &ScanOptions) -> Result<Self, Error> {
+        in_range("--budget", options.budget, BUDGET)?;
+        in_range("--limit", options.limit, LIMIT)?;
+        options
+            .every
+            .map_or(Ok(()), |every| in_range("--every", every, EVERY))?;
+        let method = match options.method {
+            ScanMethod::Auto => None,
+            ScanMethod::Bpf => Some(Method::Bpf),
+            ScanMethod::Counters => Some(Method::Counters),
+            ScanMethod::Boosted => Some(Method::Boosted),
+            ScanMethod::Plain => Some(Method::Plain),
+        };
+        if method == Some(Method::Counters) && matches!(options.format, ScanFormat::Maps | ScanFormat::Smaps) {
+            return Err(Error::Usage(
+                "the kernel counts for whole processes: --method counters is for --format rollup, json and prometheus"
+                    .into(),
+            ));
+        }
+        if options.format == ScanFormat::Maps && !options.fields.is_empty() {
+            return Err(Error::Usage(
+                "--format maps has no values to choose from: leave --fields out, or take --format smaps".into(),
+            ));
+        }
+        let fields: Vec<_> = options.fields.iter().map(|field| field.to_lowercase()).collect();
+        let names = Names::of(options.format, method);
+        if let Some(unknown) = fields.iter().find(|name| !names.has(name)) {
+            return Err(Error::Usage(format!(
+                "--fields: no '{unknown}' here: take some of {}",
+                names.text()
+            )));
+        }
+        let want = if names.are_counted(&fields)? {
+            Want::Counters
+        } else if options.format == ScanFormat::Maps {
+            Want::Ranges
+        } else {
+            let needs = fields.iter().filter_map(|name| Field::parse(name)).map(Field::needs);
+            needs.max().unwrap_or(Want::Pages).max(Want::Ranges)
+        };
+        Ok(Self { method, want, fields })
+    }
+
+    pub(super) fn wants(&self, field: Field) -> bool {
+        self.wants_all() || self.fields.iter().any(|name| field.label().eq_ignore_ascii_case(name))
+    }
+
+    pub(super) fn wants_counter(&self, name: &str) -> bool {
+        self.wants_all() || self.fields.iter().any(|field| field == name)
+    }
+
+    pub(super) fn wants_all(&self) -> bool {
+        self.fields.is_empty()
+    }
+}
+
+fn in_range(option: &str, value: Duration, (least, most): (Duration, Duration)) -> Result<(), Error> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let text = humantime::format_duration;
+    Err(Error::Usage(format!(
+        "{option} {}: {} to {}",
+        text(value),
+        text(least),
+        text(most)
+    )))
+}
+
+/// The names that --fields may have.
+struct Names {
+    fields: Vec<Field>,
+    counters: &'static [&'static str],
+    /// Whether the method may still be chosen.
+    is_open: bool,
+}
+
+impl Names {
+    fn of(format: ScanFormat, method: Option<Method>) -> Self {
+        let of_sum = |field: &Field| field.bytes(&MemSizeStats::default()).is_some();
+        let form = Form::of_this_kernel().ok();
+        let of_mapping = |field: &Field| form.as_ref().is_none_or(|form| form.has(*field));
+        let mut fields = Field::ALL.to_vec();
+        match format {
+            _ if method == Some(Method::Counters) => fields.clear(),
+            ScanFormat::Maps => fields.clear(),
+            ScanFormat::Smaps => fields.retain(of_mapping),
+            ScanFormat::Rollup => fields.retain(of_sum),
+            ScanFormat::Prometheus => fields.retain(|field| *field == Field::Size || of_sum(field)),
+            ScanFormat::Json => fields.retain(|field| of_mapping(field) || of_sum(field)),
+        }
+        let is_open = method.is_none() && matches!(format, ScanFormat::Rollup | ScanFormat::Prometheus);
+        let counters: &[_] = if is_open || method == Some(Method::Counters) {
+            const { &Counters::NAMES }
+        } else {
+            &[]
+        };
+        Self {
+            fields,
+            counters,
+            is_open,
+        }
+    }
+
+    fn field(&self, name: &str) -> Option<Field> {
+        Field::parse(name).filter(|field| self.fields.contains(field))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.field(name).is_some() || self.counters.contains(&name)
+    }
+
+    /// Whether the kernel's counters answer: if there is nothing else, if a name is of a counter alone, or if they say the same as
+    /// smaps. Swap and Locked of smaps are not what status has.
+    fn are_counted(&self, names: &[String]) -> Result<bool, Error> {
+        if !self.is_open {
+            return Ok(!self.counters.is_empty());
+        }
+        let alone = names.iter().find(|name| self.field(name).is_none());
+        if let Some(alone) = alone {
+            return match names.iter().find(|name| !self.counters.contains(&name.as_str())) {
+                None => Ok(true),
+                Some(other) => Err(Error::Usage(format!(
+                    "--fields: {alone} is what the kernel has counted of the whole process, {other} is not: ask for them apart"
+                ))),
+            };
+        }
+        let is_the_same = |name: &String| matches!(self.field(name), Some(Field::Size | Field::Rss));
+        Ok(!names.is_empty() && names.iter().all(is_the_same))
+    }
+
+    fn text(&self) -> String {
+        let fields = self.fields.iter().map(|field| field.label().to_lowercase());
+        let fields = fields.collect::<Vec<_>>().join(", ");
+        match (fields.as_str(), self.counters) {
+            (_, []) => fields,
+            ("", counters) => counters.join(", "),
+            (_, counters) => format!(
+                "{fields}; or of what the kernel counts of whole processes, {}",
+                counters.join(", ")
+            ),
+        }
+    }
+}

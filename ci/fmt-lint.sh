@@ -4,5 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
+# What is embedded was built from what stands beside it.
+crates/scan/build-bpf.sh --check
 # Without std, as a kernel builds it.
 cargo clippy -p vmaple-rcu -p maple-tree -p vmaple-mm -p vmaple-proc --no-default-features --locked -- -D warnings

@@ -276,5 +276,25 @@ mutate "a walk that locks the leaf table" pgtable/walk.rs 's/(Step::Leaf\(table\
 mutate "counters of a leaf table that lies in the range in part" pgtable/count.rs 's/at \+ span\(1\) <= range\.end/at < range.end/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
 mutate "the page of zeros counted" pgtable/counters.rs 's/return Self\(1\);/return Self(1 | 1 << BITS);/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
 mutate "page tables without a birth" pgtable/memory.rs 's/Descriptor::new\(birth\)/Descriptor::new(birth * 0)/' frozen_pages a_reader_of_pages_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
+crate=scan package=vmaple-scan
+moved=self_test::tests::a_field_that_is_not_where_it_is_said_to_be_refuses_the_method
+mutate "no clipping at the cursor" lines.rs 's/let from = record\.from\.max\(self\.cursor\);/let from = record.from;/' unit lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
+mutate "what replaced a mapping half way joins it" lines.rs 's/ && last\.is_of\(&part\)//' unit lines::tests::a_mapping_that_is_replaced_half_way_ends_at_the_cursor
+mutate "what a mapping grew to is shown from its beginning" lines.rs 's/from,\s*end: record\.to,/end: record.to,/' unit lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
+mutate "parts of a mapping are lines" lines.rs 's/if last\.is_cut && /if false && /' unit lines::tests::a_mapping_that_is_looked_at_in_parts_is_one_line_with_the_sum
+mutate "numbers of the kernel overflow" bpf.rs 's/record\.pgoff\.wrapping_mul\(PAGE\)/record.pgoff * PAGE/' unit bpf::tests::records_of_any_content_are_taken_without_a_panic_and_lines_never_overlap
+mutate "a name more than once" name.rs 's/if before\.0 != at && /if false && /' unit name::tests::the_same_name_is_there_once
+mutate "wrong text is taken" self_test.rs 's/None => return Ok\(\(\)\),/_ => return Ok(()),/' unit $moved
+mutate "any number validates" self_test.rs 's/if !numbers_writes\(bpf\)\?/if false/' unit $moved
+mutate "no asking whether the caller may" bpf.rs 's/target\.check_permission\(\)\?;//' permission another_user_gets_eacces
+mutate "a copy of the process runs the program" program.rs 's/if !self\.control\.is_here\(\)/if false/' life a_copy_of_the_process_is_told_to_make_a_scanner_of_its_own
+mutate "a snapshot though runs saw several numbers" bpf.rs 's/before\.filter\(\|_\| before == seq\)/before/' churn a_snapshot_is_of_one_instant
+mutate "a snapshot though a run saw several numbers" bpf.rs 's/control\.one_seq != 0 && //' unit bpf::tests::a_snapshot_is_one_if_all_leaves_of_all_runs_saw_one_number
+mutate "out of time is not said" bpf.rs 's/partial = Some\(Partial::OutOfTime\(control\.next\)\);//' churn a_scan_that_is_out_of_time_says_how_far_it_came
+mutate "the end of a process is the end of a scan" bpf.rs 's/STOP_NO_MM => \{\s*partial = Some\(Partial::Exited\(control\.next\)\);/STOP_NO_MM => {/' life a_process_that_is_killed_during_a_scan_leaves_a_partial_result_or_none
+mutate "no vsyscall" vsyscall.rs 's/CONTEXT_FLAG: u64 = 1 << 1/CONTEXT_FLAG: u64 = 1 << 20/' equality what_has_a_name_or_no_path
+mutate "a scan goes on with another program" bpf.rs 's/STOP_OTHER \| STOP_EXEC => return Err\(Error::Executed\(pid\)\)/STOP_OTHER | STOP_EXEC => break/' life a_scan_is_of_one_program_though_the_process_executes_others
+mutate "one heap rule" self_test.rs 's/\[HeapRule::Overlaps, HeapRule::Touches\]/[HeapRule::Touches]/' equality what_has_a_name_or_no_path
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the results in docs/results/ anew: an hour on two CPUs that nothing else uses. `kernel`, `cure`, `cure-pages` or `freeze`
-# makes only those.
+# Makes the results in docs/results/ anew: an hour on two CPUs that nothing else uses. `kernel`, `cure`, `cure-pages`, `freeze`
+# or `scan` makes only those.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --release --locked
@@ -34,4 +34,8 @@ fi
 # Ten minutes: readers that are stopped.
 if wanted freeze; then
     run freeze --target $models --file maps,smaps,smaps_rollup,pagemap --freeze --busy 0,1,100 --samples 2 --duration 2s
+fi
+# Eight minutes, as root: what the process that is read has of it if smaps is read by BPF, boosted, or as it is.
+if wanted scan; then
+    run scan --target kernel --file smaps,none --scanner proc,bpf,boosted --busy 0,1,10,50,100 --samples 3 --duration 3s
 fi

@@ -8,6 +8,7 @@ cargo run --release --locked -- repro --busy 0,1 --samples 1 --duration 1s --fil
 grep -q '#Busy    Median   Minimum   Maximum #Hangs' "$out/table"
 cargo run --release --locked -- compare "$out/run.json"
 cargo run --release --locked -- doctor
+cargo run --release --locked -- scan $$ --format rollup | grep '^Pss:'
 if grep -lsz __role /proc/[0-9]*/cmdline; then
     echo "processes were left behind" >&2
     exit 1

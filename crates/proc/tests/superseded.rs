@@ -157,11 +157,14 @@ fn a_record_says_whether_pages_of_the_mapping_before_it_may_be_among_them() {
         gate.wait();
         let seen = |record: SmapsRecord<'_>| (record.vma.perms.write, record.was_live, record.counts.rss / PAGE_SIZE);
         let mut smaps = Smaps::open(&mm).unwrap();
-        assert_eq!(seen(smaps.next_record().unwrap().unwrap()), (false, false, 4));
-        assert_eq!(seen(smaps.next_record().unwrap().unwrap()), (true, true, 0));
+        let first = seen(smaps.next_record().unwrap().unwrap());
+        let second = seen(smaps.next_record().unwrap().unwrap());
         let mut snapshot = Smaps::snapshot(&mm).unwrap();
-        assert_eq!(seen(snapshot.next_record().unwrap().unwrap()), (false, false, 0));
+        let of_snapshot = seen(snapshot.next_record().unwrap().unwrap());
+        // Before what may panic: the scope waits for who is stopped.
         gate.go();
+        assert_eq!([first, second], [(false, false, 4), (true, true, 0)]);
+        assert_eq!(of_snapshot, (false, false, 0));
     });
     let mut smaps = Smaps::open(&mm).unwrap();
     let record = smaps.next_record().unwrap().unwrap();

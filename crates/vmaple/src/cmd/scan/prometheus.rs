@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_cgroup_of_several_processes_is_there_once_and_its_name_is_escaped() {
         let mut exposition = Exposition::default();
-        let lines = [("anon".to_owned(), 4096), ("file".to_owned(), 1 << 60)];
+        let lines = [("anon".to_owned(), 4096), ("file".to_owned(), 1 << 52)];
         for path in ["/a\"b\\c\nd", "/e", "/a\"b\\c\nd"] {
             exposition.add_cgroup(path, &lines);
         }
@@ -187,9 +187,9 @@ mod tests {
             "# HELP vmaple_cgroup_memory_bytes Memory of a cgroup, by the names of memory.stat.\n\
              # TYPE vmaple_cgroup_memory_bytes gauge\n\
              vmaple_cgroup_memory_bytes{cgroup=\"/a\\\"b\\\\c\\nd\",field=\"anon\"} 4096\n\
-             vmaple_cgroup_memory_bytes{cgroup=\"/a\\\"b\\\\c\\nd\",field=\"file\"} 1152921504606846976\n\
+             vmaple_cgroup_memory_bytes{cgroup=\"/a\\\"b\\\\c\\nd\",field=\"file\"} 4503599627370496\n\
              vmaple_cgroup_memory_bytes{cgroup=\"/e\",field=\"anon\"} 4096\n\
-             vmaple_cgroup_memory_bytes{cgroup=\"/e\",field=\"file\"} 1152921504606846976\n"
+             vmaple_cgroup_memory_bytes{cgroup=\"/e\",field=\"file\"} 4503599627370496\n"
         );
     }
 }

@@ -105,7 +105,7 @@ impl Layout {
             shmem_aops: self.shmem_aops,
             special_mapping_name: self.special_mapping_name,
             swap_info: self.swap_info.unwrap_or(0),
-            attempts: 64,
+            attempts: 256,
             max_entries: u32::MAX,
             ..Control::default()
         }

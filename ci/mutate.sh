@@ -47,25 +47,58 @@ mutate() {
 }
 
 crate=rcu package=vmaple-rcu
-keeps=a_reader_keeps_what_a_writer_replaces
-extends=an_interval_is_extended_before_a_younger_object_is_used
+keeps=sections::a_reader_keeps_what_a_writer_replaces
+extends=extensions::an_interval_is_extended_before_a_younger_object_is_used
 mutate "no fence at the entry" read.rs 's/self\.domain\.fences\.light\(\);\s*true/true/' loom $keeps
 mutate "no fence after an extension" read.rs 's/(slack\), Ordering::Relaxed\);)\s*self\.domain\.fences\.light\(\);/$1/' loom $extends
 mutate "no fence before the look" reap.rs 's/if !shared\.fences\.heavy\(\)/if false/' loom $keeps
-mutate "no extension" read.rs 's/if era <= self\.slot\(\)\.hi\.load\(Ordering::Relaxed\)/if true/' loom $extends
+mutate "no extension" read.rs 's/if era <= own_load\(&self\.slot\(\)\.hi\)/if true/' loom $extends
 mutate "no loading again after an extension" read.rs 's/self\.extend\(anew, era, slack\);/self.extend(anew, era, slack); if slack == 0 { return pointer; }/' loom $extends
 mutate "re-base while something is held" read.rs 's/if anew && self\.inner\.get\(\) == 0/if true/' loom $extends
 mutate "re-base under an inner section" read.rs 's/ && self\.inner\.get\(\) == 0//' domain a_root_that_is_loaded_again_keeps_what_inner_sections_hold
 mutate "a section ends without Release" read.rs 's/(return;\s*\}\s*\/\/ Release pairs[^\n]*\n\s*self\.slot\(\)\.lo\.store\(IDLE, Ordering::)Release/$1Relaxed/' loom $keeps
 mutate "the look without Acquire" reap.rs 's/let lo = slot\.lo\.load\(Ordering::Acquire\)/let lo = slot.lo.load(Ordering::Relaxed)/' loom $keeps
 mutate "births ignored" reap.rs 's/record\.retired\.birth <= s\.hi/true/' domain a_frozen_reader_holds_what_was_live_and_no_more
-mutate "births not counted" update.rs 's/self\.count\(bytes\);\s*\/\/ Relaxed: this value alone advances it\.\s*self\.domain/self.domain/' domain births_alone_advance_the_era
-mutate "no look again at what is parked" reap.rs 's/ready\.take\(&mut parked\.blocks\);\s*slot\.count_parked\(None\);\s*\}\s*\}\s*stays/}}stays/' domain an_object_stays_while_a_guard_holds_it_and_goes_after
-mutate "synchronize_rcu does not wait" update.rs 's/while slot\.lo\.load\(Ordering::Acquire\) < era/while false/' loom synchronize_rcu_waits_for_sections_that_are_open
-held=what_no_section_holds_may_be_freed_at_once
+mutate "births not counted" update.rs 's/self\.count\(bytes\);\s*(\/\/ This value alone advances it\.)/$1/' domain births_alone_advance_the_era
+mutate "no look again at what is parked" reap.rs 's/(parked\.is_listed = false;\s*)self\.ready\.take\(&mut parked\.blocks\);/$1/' domain an_object_stays_while_a_guard_holds_it_and_goes_after
+mutate "synchronize_rcu does not wait" update.rs 's/while slot\.lo\.load\(Ordering::Acquire\) < era/while false/' loom sections::synchronize_rcu_waits_for_sections_that_are_open
+held=sections::what_no_section_holds_may_be_freed_at_once
 mutate "no fence before it is called free" update.rs 's/ \|\| !fences\.heavy\(\)//' loom $held
 mutate "free without Acquire" update.rs 's/if slot\.lo\.load\(Ordering::Acquire\) == IDLE \{/if slot.lo.load(Ordering::Relaxed) == IDLE {/' loom $held
-mutate "open sections taken for closed" update.rs 's/(== IDLE \{\s*0\s*\} else \{\s*)slot\.hi\.load\(Ordering::Acquire\)/${1}0/' loom $held
+mutate "open sections taken for closed" update.rs 's/(== IDLE \{\s*0\s*\} else \{\s*)(\/\/[^\n]*\s*)slot\.hi\.load\(Ordering::Relaxed\)/${1}${2}0/' loom $held
+mutate "an entry without Release" read.rs 's/(earlier sections come before\.\s*slot\.lo\.store\(era, Ordering::)Release/$1Relaxed/' loom versions::two_sections_read_two_of_three_versions
+mutate "a section that begins anew without Release" read.rs 's/(Release as in `enter`\.\s*slot\.lo\.store\(era, Ordering::)Release/$1Relaxed/' loom extensions::a_section_that_begins_anew_comes_after_earlier_ones
+mutate "the era advanced without Release" update.rs 's/era\.store\(era \+ 1, Ordering::Release\)/era.store(era + 1, Ordering::Relaxed)/' loom $keeps
+mutate "synchronize_rcu without Acquire" update.rs 's/while slot\.lo\.load\(Ordering::Acquire\) < era/while slot.lo.load(Ordering::Relaxed) < era/' loom sections::synchronize_rcu_waits_for_sections_that_are_open
+
+# Slots.
+gone=slots::what_no_reader_that_comes_and_goes_holds_may_be_freed_at_once
+beside=slots::a_slot_is_given_back_beside_another_s_of_its_chunk
+another=slots::a_slot_goes_from_one_thread_to_another
+mutate "a slot claimed without Acquire" slot.rs 's/fetch_or\(1 << bit, Ordering::Acquire\)/fetch_or(1 << bit, Ordering::Relaxed)/' loom $another
+mutate "a slot released without Release" slot.rs 's/(fetch_and\([^;]*Ordering::)Release/$1Relaxed/' loom $another
+mutate "a free slot passed over without Acquire" slot.rs 's/word\.load\(Ordering::Acquire\)/word.load(Ordering::Relaxed)/' loom $beside
+mutate "a slot that is not counted" slot.rs 's/self\.count\.fetch_add\(1, Ordering::Relaxed\);/self.count.fetch_add(0, Ordering::Relaxed);/' loom $gone
+mutate "a reader that is uncounted without Release" slot.rs 's/count\.fetch_sub\(1, Ordering::Release\)/count.fetch_sub(1, Ordering::Relaxed)/' loom $gone
+mutate "a chunk passed over without Acquire" slot.rs 's/chunk\.count\.load\(Ordering::Acquire\) == 0/chunk.count.load(Ordering::Relaxed) == 0/' loom $gone
+mutate "a chunk appended without Release" slot.rs 's/(chunk\.as_ptr\(\), Ordering::)Release(, Ordering::Acquire)/$1Relaxed$2/' loom $gone
+mutate "a chunk looked through without Acquire" slot.rs 's/link\.load\(Ordering::Acquire\)\.as_ref/link.load(Ordering::Relaxed).as_ref/' loom $gone
+mutate "a chunk claimed from without Acquire" slot.rs 's/NonNull::new\(link\.load\(Ordering::Acquire\)\)/NonNull::new(link.load(Ordering::Relaxed))/' loom slots::two_readers_that_register_at_once_have_a_slot_each
+mutate "another's chunk claimed from without Acquire" slot.rs 's/(chunk\.as_ptr\(\), Ordering::Release, Ordering::)Acquire/$1Relaxed/' loom slots::two_readers_that_register_at_once_have_a_slot_each
+mutate "chunks looked through where nobody is" slot.rs 's/chunk\.count\.load\(Ordering::Acquire\) == 0/false/' unit slot::tests::slots_are_claimed_from_the_lowest_on_and_a_look_finds_those_that_are_claimed
+mutate "what waits for a reader not listed" reap.rs 's/parked\.next = self\.parked\.replace\(section\.slot\);//' domain what_waits_for_a_reader_that_is_gone_is_freed
+
+# The reaper and the end of a domain.
+mutate "the reaper locked without Acquire" reap.rs 's/\(false, true, Ordering::Acquire/(false, true, Ordering::Relaxed/' loom reaping::reapers_hand_over_what_waits
+mutate "the reaper unlocked without Release" reap.rs 's/locked\.store\(false, Ordering::Release\)/locked.store(false, Ordering::Relaxed)/' loom reaping::reapers_hand_over_what_waits
+mutate "blocks handed over without Release" block.rs 's/(head, block\.as_ptr\(\), Ordering::)Release/$1Relaxed/' loom reaping::two_reapers_free_once
+mutate "blocks taken without Acquire" block.rs 's/swap\(ptr::null_mut\(\), Ordering::Acquire\)/swap(ptr::null_mut(), Ordering::Relaxed)/' loom reaping::two_reapers_free_once
+mutate "a user that ends without Release" domain.rs 's/users\.fetch_sub\(1, Ordering::Release\)/users.fetch_sub(1, Ordering::Relaxed)/' loom reaping::the_last_handle_frees_after_reapers_have_left
+mutate "the last user without Acquire" domain.rs 's/fence\(Ordering::Acquire\);(\s*\/\/ That of all users)/$1/' loom reaping::the_last_handle_frees_after_reapers_have_left
+mutate "a thread's reader that ends without Release" domain.rs 's/memory\.fetch_sub\(1, Ordering::Release\)/memory.fetch_sub(1, Ordering::Relaxed)/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
+mutate "the last of a domain without Acquire" domain.rs 's/fence\(Ordering::Acquire\);(\s*\/\/ SAFETY: this was the last;)/$1/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
+mutate "threads' readers taken for users" domain.rs 's/self\.memory\.fetch_add\(1, Ordering::Relaxed\);(.*?)kind: Kind::Thread/self.users.fetch_add(1, Ordering::Relaxed);$1kind: Kind::User/s' domain the_last_user_frees_everything_whatever_readers_threads_keep
+mutate "readers let go while their domain is used" domain.rs 's/users\.load\(Ordering::Relaxed\) == 0/users.load(Ordering::Relaxed) <= 1/' loom nested_read::a_section_stays_open_while_its_thread_reads_another_domain_for_the_first_time
 
 crate=maple-tree package=maple-tree
 valid=stores_and_erasures_over_any_leaves_leave_a_valid_tree

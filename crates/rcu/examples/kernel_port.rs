@@ -1,10 +1,22 @@
-//! A kernel's own RCU behind the traits, whole: per-CPU epochs (0: in no section), sections with preemption off.
+//! A kernel's own RCU behind the traits, whole: per-CPU epochs, sections with preemption off. CPUs are threads here.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use vmaple_rcu::{AllocError, Reclaim, Retired, Section, Update};
+
 static EPOCH: AtomicU64 = AtomicU64::new(1);
-static CPUS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
-struct PreemptOff(&'static AtomicU64);
+/// The epoch of each CPU's outermost section (0: in none), and how deep sections nest there: for that CPU alone.
+static CPUS: [(AtomicU64, AtomicU64); 64] = [const { (AtomicU64::new(0), AtomicU64::new(0)) }; 64];
+
+/// `smp_processor_id()`. With more threads than CPUs this panics, before anything is read.
+fn this_cpu() -> &'static (AtomicU64, AtomicU64) {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    std::thread_local!(static CPU: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    CPU.with(|cpu| &CPUS[*cpu])
+}
+
+/// A section. It ends on the CPU where it began: it is neither Send nor Sync.
+pub(crate) struct PreemptOff(PhantomData<*mut ()>);
 
 // SAFETY: no free runs before the section of each CPU has ended that was open at its retirement.
 unsafe impl Section for PreemptOff {
@@ -15,11 +27,17 @@ unsafe impl Section for PreemptOff {
 
 impl Drop for PreemptOff {
     fn drop(&mut self) {
-        self.0.store(0, Ordering::Release); // then preempt_enable()
+        let (epoch, depth) = this_cpu();
+        let left = depth.load(Ordering::Relaxed) - 1;
+        depth.store(left, Ordering::Relaxed);
+        if left == 0 {
+            epoch.store(0, Ordering::Release); // pairs with the Acquire in `retire`; then preempt_enable()
+        }
     }
 }
 
-struct Callbacks(Vec<(u64, Retired)>);
+#[derive(Default)]
+pub(crate) struct Callbacks(pub(crate) Vec<(u64, Retired)>);
 // SAFETY: retired objects may be freed by any thread.
 unsafe impl Send for Callbacks {}
 // SAFETY: frees each object once, when all sections are younger than its unlinking.
@@ -30,12 +48,10 @@ unsafe impl Update for Callbacks {
 
     unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
         self.reserve(1).map_err(|_| retired)?;
-        self.0.push((EPOCH.fetch_add(1, Ordering::SeqCst), retired));
-        fence(Ordering::SeqCst); // pairs with the one in `read_lock`
-        let open = CPUS
-            .iter()
-            .map(|cpu| cpu.load(Ordering::Acquire))
-            .filter(|&epoch| epoch > 0);
+        // Release pairs with the Acquire in `read_lock`: a section of a later epoch does not find the object.
+        self.0.push((EPOCH.fetch_add(1, Ordering::Release), retired));
+        fence(Ordering::SeqCst); // after the unlinking, before the look: pairs with the one in `read_lock`
+        let open = CPUS.iter().map(|cpu| cpu.0.load(Ordering::Acquire)).filter(|&e| e > 0);
         let oldest = open.min().unwrap_or(u64::MAX);
         self.0.retain(|(epoch, retired)| {
             if *epoch < oldest {
@@ -47,32 +63,39 @@ unsafe impl Update for Callbacks {
         Ok(())
     }
 }
-struct KernelRcu;
+
+pub(crate) struct KernelRcu;
 // SAFETY: the reader's fence and the one in `retire` part sections in those seen there and those that see the unlinking.
 unsafe impl Reclaim for KernelRcu {
-    type Reader = usize; // smp_processor_id()
+    type Reader = (); // any CPU's: the section finds its own
     type Section<'r> = PreemptOff;
     type Update = Callbacks;
     fn owns(&self, _: &Callbacks) -> bool {
         true
     }
-    fn reader(&self) -> Result<usize, AllocError> {
-        Ok(0)
+    fn reader(&self) -> Result<(), AllocError> {
+        Ok(())
     }
 
     #[rustfmt::skip]
-    fn read_lock<'r>(cpu: &'r usize) -> PreemptOff where Self: 'r {
-        let cpu = &CPUS[*cpu]; // after preempt_disable()
-        cpu.store(EPOCH.load(Ordering::SeqCst), Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        PreemptOff(cpu)
+    fn read_lock<'r>((): &'r ()) -> PreemptOff where Self: 'r {
+        let (epoch, depth) = this_cpu(); // after preempt_disable()
+        depth.store(depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // Inner sections find the announcement of an outer one. It decides, and not the depth: an interrupt's section that comes
+        // before this line announces itself, and leaves that for this one.
+        if epoch.load(Ordering::Relaxed) == 0 {
+            epoch.store(EPOCH.load(Ordering::Acquire), Ordering::Release);
+            fence(Ordering::SeqCst);
+        }
+        PreemptOff(PhantomData)
     }
 }
 
 #[rustfmt::skip]
 fn main() -> Result<(), AllocError> {
-    let (mut callbacks, cpu) = (Callbacks(Vec::new()), KernelRcu.reader()?);
-    for _section in [Some(KernelRcu::read_lock(&cpu)), None] {
+    let mut callbacks = Callbacks::default();
+    KernelRcu.reader()?;
+    for _section in [Some(KernelRcu::read_lock(&())), None] {
         let (object, free) = (std::ptr::null_mut(), |_: *mut ()| println!("freed"));
         // SAFETY: no reader can load the object, and `free` does not touch it.
         let _ = unsafe { callbacks.retire(Retired { object, free, birth: 0, bytes: 0 }) };

@@ -1,14 +1,15 @@
 //! Records of retired objects, in blocks that travel whole from the writer to the reaper and back.
 
+use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use crate::error::AllocError;
 use crate::memory;
-use crate::primitive::{AtomicPtr, Ordering};
+use crate::primitive::{AtomicPtr, Ordering, Watch};
 
 /// An object that readers may still hold, and how to free it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Retired {
     /// The object; what `free` is called with.
     pub object: *mut (),
@@ -18,6 +19,14 @@ pub struct Retired {
     pub birth: u64,
     /// Its size in bytes, for the counters and the bound.
     pub bytes: usize,
+}
+
+impl fmt::Debug for Retired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut this = f.debug_struct("Retired");
+        this.field("birth", &self.birth).field("bytes", &self.bytes);
+        this.finish_non_exhaustive()
+    }
 }
 
 /// A [`Retired`] with the era in which it was unlinked at the latest.
@@ -41,6 +50,7 @@ pub(crate) struct Block {
     next: *mut Block,
     len: usize,
     records: [MaybeUninit<Record>; BLOCK],
+    watch: Watch,
 }
 
 impl Block {
@@ -49,25 +59,38 @@ impl Block {
             next: ptr::null_mut(),
             len: 0,
             records: [const { MaybeUninit::uninit() }; BLOCK],
+            watch: Watch::new(),
         })
     }
 
     pub(crate) fn len(&self) -> usize {
+        self.watch.read();
         self.len
     }
 
+    fn next(&self) -> *mut Self {
+        self.watch.read();
+        self.next
+    }
+
+    fn set_next(&mut self, next: *mut Self) {
+        self.watch.write();
+        self.next = next;
+    }
+
     pub(crate) fn is_full(&self) -> bool {
-        self.len == BLOCK
+        self.len() == BLOCK
     }
 
     pub(crate) fn push(&mut self, record: Record) {
         // INVARIANT: one more is initialised. A full block panics here before anything is written.
+        self.watch.write();
         self.records[self.len].write(record);
         self.len += 1;
     }
 
     pub(crate) fn get(&self, i: usize) -> Record {
-        assert!(i < self.len);
+        assert!(i < self.len());
         // SAFETY: by the type's invariant.
         unsafe { self.records[i].assume_init() }
     }
@@ -75,6 +98,7 @@ impl Block {
     /// Takes the `i`th record out; the last takes its place.
     pub(crate) fn swap_remove(&mut self, i: usize) -> Record {
         let record = self.get(i);
+        self.watch.write();
         self.len -= 1;
         if i < self.len {
             self.records[i] = self.records[self.len];
@@ -117,7 +141,7 @@ impl BlockList {
     /// Puts a block, owned by the caller, in front.
     pub(crate) fn push(&mut self, block: NonNull<Block>) {
         // SAFETY: the caller owns the block.
-        unsafe { (*block.as_ptr()).next = self.head };
+        unsafe { (*block.as_ptr()).set_next(self.head) };
         self.head = block.as_ptr();
         if self.tail.is_null() {
             self.tail = self.head;
@@ -128,7 +152,7 @@ impl BlockList {
     pub(crate) fn pop(&mut self) -> Option<NonNull<Block>> {
         let block = NonNull::new(self.head)?;
         // SAFETY: by the type's invariant.
-        self.head = unsafe { (*block.as_ptr()).next };
+        self.head = unsafe { block.as_ref() }.next();
         if self.head.is_null() {
             self.tail = ptr::null_mut();
         }
@@ -141,7 +165,7 @@ impl BlockList {
             return;
         }
         // SAFETY: by the type's invariant the tail of a list that is not empty is its last block.
-        unsafe { (*other.tail).next = self.head };
+        unsafe { (*other.tail).set_next(self.head) };
         if self.tail.is_null() {
             self.tail = other.tail;
         }
@@ -186,7 +210,7 @@ impl Chain {
         let (mut len, mut block) = (0, head);
         // SAFETY: by this function's contract; the list ends with null.
         while let Some(here) = unsafe { block.as_ref() } {
-            block = here.next;
+            block = here.next();
             len += 1;
         }
         Self { head, len }
@@ -194,7 +218,7 @@ impl Chain {
 
     pub(crate) fn push(&mut self, block: NonNull<Block>) {
         // SAFETY: the caller owns the block and gives it away.
-        unsafe { (*block.as_ptr()).next = self.head };
+        unsafe { (*block.as_ptr()).set_next(self.head) };
         self.head = block.as_ptr();
         self.len += 1;
     }
@@ -203,7 +227,7 @@ impl Chain {
     pub(crate) fn pop(&mut self) -> Option<NonNull<Block>> {
         let block = NonNull::new(self.head)?;
         // SAFETY: by the type's invariant.
-        self.head = unsafe { (*block.as_ptr()).next };
+        self.head = unsafe { block.as_ref() }.next();
         self.len -= 1;
         Some(block)
     }
@@ -252,7 +276,7 @@ impl BlockStack {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // SAFETY: the caller gives the block away; until the exchange it is this thread's alone.
-            unsafe { (*block.as_ptr()).next = head };
+            unsafe { (*block.as_ptr()).set_next(head) };
             // Release pairs with the Acquire in `take_all`: the block's records, and for sealed blocks the unlinking
             // stores before them, come with it.
             match self

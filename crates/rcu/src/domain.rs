@@ -1,5 +1,6 @@
 //! The domain: one set of readers, one writer at a time, one reaper at a time.
 
+use core::fmt;
 use core::ptr::NonNull;
 
 use crate::block::BlockStack;
@@ -38,11 +39,12 @@ pub(crate) struct Shared {
     pub(crate) reaper: Reaper,
     /// Empty blocks in `empty`, roughly: what is taken while another is put may be counted.
     pub(crate) empties: AtomicUsize,
+    /// Handles of users. The last one frees all objects; from then on this is zero, as they come from one another only.
+    ///
     /// 64 bits on every machine, so that forgotten handles do not wrap it.
-    handles: AtomicU64,
-    /// Handles of threads' own readers, among `handles`.
-    #[cfg(feature = "std")]
-    pub(crate) locals: AtomicU64,
+    users: AtomicU64,
+    /// One for all users together, and one for each thread's own reader. The last one frees this.
+    memory: AtomicU64,
 }
 
 impl core::ops::Deref for Shared {
@@ -54,15 +56,27 @@ impl core::ops::Deref for Shared {
     }
 }
 
-/// A counted handle of a [`Shared`], like an `Arc` whose making can fail.
-///
-/// # Invariants
-/// `shared` is from [`memory::try_box`] and lives as long as any handle.
-pub(crate) struct Handle {
-    shared: NonNull<Shared>,
+/// For whom a [`Handle`] is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Who reads, changes or reaps.
+    User,
+    /// A reader that stays with its thread, perhaps for longer than the domain has users: it keeps the memory only, and reads
+    /// while a user's handle is borrowed.
+    #[cfg(feature = "std")]
+    Thread,
 }
 
-// SAFETY: Shared is made to be used by all threads at once; the count is atomic.
+/// A counted handle of a [`Shared`], like an `Arc` whose making can fail, or like its `Weak`.
+///
+/// # Invariants
+/// `shared` is from [`memory::try_box`] and lives as long as any handle. This one is counted as its kind says.
+pub(crate) struct Handle {
+    shared: NonNull<Shared>,
+    kind: Kind,
+}
+
+// SAFETY: Shared is made to be used by all threads at once; the counts are atomic.
 unsafe impl Send for Handle {}
 // SAFETY: as for Send.
 unsafe impl Sync for Handle {}
@@ -81,27 +95,53 @@ impl Handle {
             counters: Counters::new(),
             reaper: Reaper::new(),
             empties: AtomicUsize::new(0),
-            handles: AtomicU64::new(1),
-            #[cfg(feature = "std")]
-            locals: AtomicU64::new(0),
+            users: AtomicU64::new(1),
+            memory: AtomicU64::new(1),
         })?;
         // INVARIANT: from `try_box`, and counted.
-        Ok(Self { shared })
+        Ok(Self {
+            shared,
+            kind: Kind::User,
+        })
+    }
+
+    /// A handle for a thread's own reader.
+    #[cfg(feature = "std")]
+    pub(crate) fn of_a_thread(&self) -> Self {
+        // A handle at hand keeps the count above zero: nothing to order.
+        self.memory.fetch_add(1, Ordering::Relaxed);
+        // INVARIANT: counted above.
+        Self {
+            shared: self.shared,
+            kind: Kind::Thread,
+        }
     }
 
     /// Whether only threads' own readers are left.
+    ///
+    /// That is for ever. And while such a reader is inside of a section it is not so, whatever other threads do: the section
+    /// borrows a user's handle (see [`RcuDomain::read`]), whose end is ordered after it, and no load reads a store that is
+    /// ordered after the load. So Relaxed is enough.
     #[cfg(feature = "std")]
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.handles.load(Ordering::Relaxed) == self.locals.load(Ordering::Relaxed)
+        self.users.load(Ordering::Relaxed) == 0
     }
 }
 
 impl Clone for Handle {
     fn clone(&self) -> Self {
+        let count = match self.kind {
+            Kind::User => &self.users,
+            #[cfg(feature = "std")]
+            Kind::Thread => &self.memory,
+        };
         // A handle at hand keeps the count above zero: nothing to order.
-        self.handles.fetch_add(1, Ordering::Relaxed);
+        count.fetch_add(1, Ordering::Relaxed);
         // INVARIANT: counted above.
-        Self { shared: self.shared }
+        Self {
+            shared: self.shared,
+            kind: self.kind,
+        }
     }
 }
 
@@ -115,17 +155,38 @@ impl core::ops::Deref for Handle {
     }
 }
 
-impl Drop for Handle {
+/// One of those that are counted in `memory`.
+struct Memory(NonNull<Shared>);
+
+impl Drop for Memory {
     fn drop(&mut self) {
-        // Release pairs with the Acquire below, in whichever handle is the last: all is done that this one did.
-        if self.handles.fetch_sub(1, Ordering::Release) > 1 {
+        // SAFETY: it is counted, so the memory is there.
+        let memory = unsafe { &self.0.as_ref().memory };
+        // Release pairs with the Acquire below, in whichever is the last: all is done that this one did.
+        if memory.fetch_sub(1, Ordering::Release) > 1 {
             return;
         }
         fence(Ordering::Acquire);
-        // SAFETY: this was the last handle; by the type's invariant the memory is from `try_box`.
-        let shared = unsafe { memory::from_try_box(self.shared) };
-        // No reader is left, so nothing is held. Readers, too, are handles: this is never under one.
-        shared.reaper.free_everything(&shared);
+        // SAFETY: this was the last; by the invariant of `Handle` the memory is from `try_box`.
+        drop(unsafe { memory::from_try_box(self.0) });
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.kind == Kind::User {
+            // Release pairs with the Acquire below, in whichever is the last: all is done that this one did.
+            if self.users.fetch_sub(1, Ordering::Release) > 1 {
+                return;
+            }
+            fence(Ordering::Acquire);
+            // That of all users, also if an object's drop unwinds.
+            let _memory = Memory(self.shared);
+            // No section is open: readers are users, and so is who lends its handle to a thread's own reader.
+            self.reaper.free_everything(self);
+        } else {
+            drop(Memory(self.shared));
+        }
     }
 }
 
@@ -133,7 +194,8 @@ impl Drop for Handle {
 ///
 /// A clone is another handle of the same domain. What is still deferred is freed when the [`Updater`] is dropped, as far
 /// as no reader holds it, and the rest when the last handle, [`Reader`]s included, is gone: never under a reader. If a
-/// value's drop unwinds there, what is left is leaked.
+/// value's drop unwinds there, what is left is leaked. The readers that [`read`](Self::read) keeps for each thread do not count:
+/// they keep some kilobytes, until the thread ends or reads another domain for the first time.
 #[derive(Clone)]
 pub struct RcuDomain {
     pub(crate) handle: Handle,
@@ -204,12 +266,19 @@ impl RcuDomain {
 
     /// The registered readers, and what waits for each.
     pub fn reader_stats(&self) -> impl Iterator<Item = ReaderStats> {
-        let claimed = self.handle.registry.iter().filter(|slot| slot.is_claimed());
-        claimed.map(|slot| ReaderStats {
+        self.handle.registry.claimed().map(|slot| ReaderStats {
             id: slot.reader.load(Ordering::Relaxed),
             since_era: Some(slot.lo.load(Ordering::Relaxed)).filter(|&lo| lo != IDLE),
             pinned_objects: slot.pinned_objects.load(Ordering::Relaxed),
             pinned_bytes: slot.pinned_bytes.load(Ordering::Relaxed),
         })
+    }
+}
+
+impl fmt::Debug for RcuDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut this = f.debug_struct("RcuDomain");
+        this.field("id", &self.handle.id).field("fences", &self.handle.fences);
+        this.field("stats", &self.stats()).finish()
     }
 }

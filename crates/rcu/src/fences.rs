@@ -10,6 +10,7 @@ use crate::primitive::{Ordering, fence};
 
 /// How the cost of the fences is shared between readers and writers; chosen for each domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fences {
     /// A full fence on both sides: about 8 ns for each section, nothing special for writers. Works everywhere.
     Symmetric,
@@ -23,7 +24,8 @@ impl Fences {
     /// [`Fences::Asymmetric`] where the kernel allows it, else [`Fences::Symmetric`].
     #[must_use]
     pub fn cheapest_for_readers() -> Self {
-        #[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+        // Miri knows no membarrier(2).
+        #[cfg(all(feature = "std", target_os = "linux", not(loom), not(miri)))]
         {
             use rustix::thread::{MembarrierCommand, membarrier};
             // Registering again is no error, so the first use of each domain may do it.

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use crate::domain::RcuDomain;
 use crate::error::AllocError;
 use crate::memory;
-use crate::primitive::Ordering;
+use crate::primitive::thread_local;
 use crate::read::{Guard, Reader};
 
 /// A reader that stays where it is.
@@ -25,14 +25,12 @@ impl Placed {
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        // Relaxed: a hint for `is_abandoned`, of which each thread decides about its own readers only.
-        self.reader().domain().locals.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: by the type's invariant.
         drop(unsafe { memory::from_try_box(self.0) });
     }
 }
 
-std::thread_local! {
+thread_local! {
     static READERS: RefCell<Vec<Placed>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -46,52 +44,30 @@ impl RcuDomain {
     /// A closure and not a guard: a guard that is forgotten would leave the section of a thread open that has ended.
     ///
     /// # Errors
-    /// [`AllocError`] if the reader can not be registered, or if the thread is ending and its readers are gone.
+    /// [`AllocError`] if the reader cannot be registered, or if the thread is ending and its readers are gone.
     pub fn read<T>(&self, work: impl FnOnce(&Guard<'_>) -> T) -> Result<T, AllocError> {
-        let reader = loop {
-            match READERS.try_with(|readers| self.find(&mut readers.borrow_mut())) {
-                Ok(Found::Reader(reader)) => break reader,
-                // Outside of the borrow: the last handle of a domain frees its objects, whose drop may come here again.
-                Ok(Found::Abandoned(placed)) => drop(placed),
-                Ok(Found::Nothing) | Err(_) => return Err(AllocError),
-            }
-        };
-        // SAFETY: the thread's readers go when it ends, or their domain is otherwise gone; neither happens before this
-        // returns, in this thread, with `self` a handle of the domain.
+        let reader = READERS
+            .try_with(|readers| self.find(&mut readers.borrow_mut()))
+            .map_err(|_| AllocError)??;
+        // SAFETY: the thread's readers go when it ends, which does not happen before this returns, or when their domain has no
+        // user any more: `self` is one, and its borrow lasts for longer than the section.
         let guard = unsafe { reader.as_ref() }.read_lock();
         Ok(work(&guard))
     }
 
-    /// This domain's reader, registered if need be; or first one of a domain that is otherwise gone, which it would keep.
-    fn find(&self, readers: &mut Vec<Placed>) -> Found {
+    /// This domain's reader, registered if need be, after those have gone whose domains have no users any more.
+    fn find(&self, readers: &mut Vec<Placed>) -> Result<NonNull<Reader>, AllocError> {
         let of_this = |placed: &&Placed| placed.reader().domain().id == self.handle.id;
         if let Some(placed) = readers.iter().find(of_this) {
-            return Found::Reader(placed.0);
+            return Ok(placed.0);
         }
-        // None of these is in use: who reads has a handle.
-        if let Some(i) = readers
-            .iter()
-            .position(|placed| placed.reader().domain().is_abandoned())
-        {
-            return Found::Abandoned(readers.swap_remove(i));
-        }
-        let placed = readers
-            .try_reserve(1)
-            .map_err(|_| AllocError)
-            .and_then(|()| self.reader())
-            .and_then(memory::try_box);
-        let Ok(placed) = placed else {
-            return Found::Nothing;
-        };
-        self.handle.locals.fetch_add(1, Ordering::Relaxed);
+        // None of these is inside of a section, which would have borrowed a user's handle. Nor does any code of others run here:
+        // their objects were freed with the last user.
+        readers.retain(|placed| !placed.reader().domain().is_abandoned());
+        readers.try_reserve(1).map_err(|_| AllocError)?;
+        let reader = memory::try_box(Reader::new(self.handle.of_a_thread())?)?;
         // INVARIANT: just placed.
-        readers.push(Placed(placed));
-        Found::Reader(placed)
+        readers.push(Placed(reader));
+        Ok(reader)
     }
-}
-
-enum Found {
-    Reader(NonNull<Reader>),
-    Abandoned(Placed),
-    Nothing,
 }

@@ -17,6 +17,7 @@
 
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
+use core::fmt;
 use core::mem::size_of;
 use core::ptr::{self, NonNull};
 
@@ -86,6 +87,15 @@ impl<T: Pooled> Chunk<T> {
         // SAFETY: the size is not zero.
         let memory = unsafe { alloc_zeroed(Self::LAYOUT) };
         NonNull::new(memory.cast()).map(Self).ok_or(AllocError)
+    }
+}
+
+impl<T: Pooled> fmt::Debug for Chunk<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut this = f.debug_struct("Chunk");
+        this.field("objects", &objects::<T>())
+            .field("bytes", &T::CHUNK)
+            .finish()
     }
 }
 
@@ -418,6 +428,14 @@ impl<T: Pooled> Pool<T> {
             chunk = unsafe { this.as_ref() }.next;
             drop(Chunk(this));
         }
+    }
+}
+
+impl<T: Pooled> fmt::Debug for Pool<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut this = f.debug_struct("Pool");
+        this.field("objects", &self.total).field("free", &self.len);
+        this.finish_non_exhaustive()
     }
 }
 

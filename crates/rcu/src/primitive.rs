@@ -5,6 +5,64 @@ pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsiz
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
 
+#[cfg(all(feature = "std", not(loom)))]
+pub(crate) use std::thread_local;
+
+/// loom's takes no `const` block.
+#[cfg(all(feature = "std", loom))]
+macro_rules! loom_thread_local {
+    (static $name:ident: $type:ty = const { $value:expr };) => {
+        loom::thread_local! { static $name: $type = $value; }
+    };
+}
+#[cfg(all(feature = "std", loom))]
+pub(crate) use loom_thread_local as thread_local;
+
+/// Loads a word that is stored to by the calling thread alone, or under a lock that it holds.
+///
+/// loom 0.7 keeps one last access of each atomic: a load before the thread's next store would hide from it that others have
+/// loaded the word, and it would not try that store earlier. So it is told of no access here, and checks instead that all
+/// stores come before.
+#[inline(always)]
+pub(crate) fn own_load(word: &AtomicU64) -> u64 {
+    #[cfg(not(loom))]
+    {
+        // Relaxed: what is loaded is the caller's own store, or comes before the caller by its lock.
+        word.load(Ordering::Relaxed)
+    }
+    #[cfg(loom)]
+    {
+        // SAFETY: loom checks that no store is concurrent.
+        unsafe { word.unsync_load() }
+    }
+}
+
+/// Stands in memory that is not atomic, and tells loom of accesses to it, so that a model in which two of them race fails.
+pub(crate) struct Watch(#[cfg(loom)] loom::cell::UnsafeCell<()>);
+
+impl Watch {
+    pub(crate) fn new() -> Self {
+        Self(
+            #[cfg(loom)]
+            loom::cell::UnsafeCell::new(()),
+        )
+    }
+
+    /// The memory is read, by the calling thread and now.
+    #[inline(always)]
+    pub(crate) fn read(&self) {
+        #[cfg(loom)]
+        self.0.with(|_| ());
+    }
+
+    /// The memory is written, by the calling thread and now.
+    #[inline(always)]
+    pub(crate) fn write(&self) {
+        #[cfg(loom)]
+        self.0.with_mut(|_| ());
+    }
+}
+
 /// Lets others run while this thread waits for them, for the `round`th time.
 #[cfg(loom)]
 pub(crate) fn relax(_round: u32) {

@@ -1,6 +1,7 @@
 //! Pointers that readers follow while a writer replaces them.
 
 use alloc::boxed::Box;
+use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
@@ -44,14 +45,16 @@ impl<T> RcuBox<T> {
         })
     }
 
-    fn into_memory(self) -> NonNull<Stamped<T>> {
-        ManuallyDrop::new(self).memory
+    fn into_memory(this: Self) -> NonNull<Stamped<T>> {
+        ManuallyDrop::new(this).memory
     }
 
     /// The box as a word, for structures that hold words: to be taken back with [`from_raw`](Self::from_raw).
+    ///
+    /// An associated function, so that it hides no method of the value.
     #[must_use]
-    pub fn into_raw(self) -> NonNull<()> {
-        self.into_memory().cast()
+    pub fn into_raw(this: Self) -> NonNull<()> {
+        Self::into_memory(this).cast()
     }
 
     /// Takes the box back.
@@ -102,6 +105,12 @@ impl<T> Deref for RcuBox<T> {
     fn deref(&self) -> &T {
         // SAFETY: the box owns its memory.
         unsafe { &self.memory.as_ref().value }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for RcuBox<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RcuBox").field(&**self).finish()
     }
 }
 
@@ -184,7 +193,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
             return Err((error, new));
         }
         let new = new.map_or(ptr::null_mut(), |new| {
-            let memory = new.into_memory();
+            let memory = RcuBox::into_memory(new);
             let birth = updater.birth(size_of::<Stamped<T>>());
             // SAFETY: the box was owned and is not published yet.
             unsafe { (*memory.as_ptr()).birth = birth };
@@ -210,6 +219,15 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
             Ok(()) => Ok(()),
             Err(_) => unreachable!("reserved above"),
         }
+    }
+}
+
+impl<T> fmt::Debug for RcuPtr<T> {
+    /// Whether there is an object: to show it takes a guard.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut this = f.debug_struct("RcuPtr");
+        this.field("is_null", &self.object.load(Ordering::Relaxed).is_null());
+        this.field("domain", &self.domain).finish()
     }
 }
 

@@ -1,13 +1,13 @@
 //! Readers: sections that cost two stores, and loads that are covered by what the section has announced.
 
 use core::cell::Cell;
+use core::fmt;
 use core::marker::PhantomData;
-use core::ptr::NonNull;
 
 use crate::domain::Handle;
 use crate::error::AllocError;
-use crate::primitive::Ordering;
-use crate::slot::{IDLE, Slot};
+use crate::primitive::{Ordering, own_load};
+use crate::slot::{Claim, IDLE, Slot};
 
 /// One reader's handle: for one thread at a time, for as many sections as it likes.
 ///
@@ -15,11 +15,11 @@ use crate::slot::{IDLE, Slot};
 /// an entry and run unprotected. With a handle of its own it may read at any point.
 ///
 /// # Invariants
-/// `slot` is claimed for this value and lives as long as `domain`. The slot is idle if and only if there is no guard;
+/// `claim` is one of `domain`, whose registry lives as long. The slot is idle if and only if there is no guard;
 /// `inner` counts the guards but one.
 pub struct Reader {
     domain: Handle,
-    slot: NonNull<Slot>,
+    claim: Claim,
     /// 64 bits on every machine, so that forgotten guards do not wrap it.
     inner: Cell<u64>,
 }
@@ -30,11 +30,11 @@ unsafe impl Send for Reader {}
 
 impl Reader {
     pub(crate) fn new(domain: Handle) -> Result<Self, AllocError> {
-        let slot = domain.registry.claim()?;
+        let claim = domain.registry.claim()?;
         // INVARIANT: just claimed, idle, no guards.
         Ok(Self {
             domain,
-            slot,
+            claim,
             inner: Cell::new(0),
         })
     }
@@ -84,17 +84,16 @@ impl Reader {
 
     #[inline]
     fn slot(&self) -> &Slot {
-        // SAFETY: by the type's invariant.
-        unsafe { self.slot.as_ref() }
+        self.claim.slot()
     }
 
     /// Says whether the section is the outermost.
     #[inline]
     fn enter(&self) -> bool {
         let slot = self.slot();
-        // Relaxed: this thread's own store. The slot itself says whether this is the outermost section: a count would be two
-        // stores more, and stores are what a section costs.
-        if slot.lo.load(Ordering::Relaxed) != IDLE {
+        // The slot itself says whether this is the outermost section: a count would be two stores more, and stores are what a
+        // section costs.
+        if own_load(&slot.lo) != IDLE {
             self.inner.set(self.inner.get() + 1);
             return false;
         }
@@ -131,11 +130,10 @@ impl Reader {
         let mut slack = 0_u64;
         loop {
             let pointer = load();
-            // Acquire, and after the load: the object's birth era was the current one before the store that this load
-            // reads from, so `era` is at least that.
+            // After the load: the object's birth era was the current one before the store that this load reads from, so `era` is
+            // at least that. Acquire as in `enter`, for a section that begins anew.
             let era = self.domain.era.load(Ordering::Acquire);
-            // Relaxed: this thread's own store.
-            if era <= self.slot().hi.load(Ordering::Relaxed) {
+            if era <= own_load(&self.slot().hi) {
                 return pointer;
             }
             self.extend(anew, era, slack);
@@ -164,9 +162,9 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // A guard that was forgotten borrows no more, so nothing that it protected is referred to.
+        // A guard that was forgotten borrows no more, so nothing that it protected is referred to. Release as in `exit`.
         self.slot().lo.store(IDLE, Ordering::Release);
-        self.slot().release();
+        self.claim.release();
     }
 }
 
@@ -207,7 +205,7 @@ pub struct OwnedGuard {
     reader: Reader,
 }
 
-// SAFETY: `&OwnedGuard` gives access to nothing but the reader's number, an atomic.
+// SAFETY: `&OwnedGuard` gives access to nothing but the slot's atomics, to be loaded.
 unsafe impl Sync for OwnedGuard {}
 
 impl OwnedGuard {
@@ -222,5 +220,27 @@ impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
         self.reader.exit();
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lo = self.slot().lo.load(Ordering::Relaxed);
+        let mut this = f.debug_struct("Reader");
+        this.field("id", &self.id());
+        this.field("since_era", &Some(lo).filter(|&lo| lo != IDLE));
+        this.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Guard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Guard").field(self.reader).finish()
+    }
+}
+
+impl fmt::Debug for OwnedGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedGuard").field(&self.reader).finish()
     }
 }

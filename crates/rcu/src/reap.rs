@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::block::{BLOCK, Block, BlockList, Chain, Record};
 use crate::domain::Shared;
 use crate::memory;
-use crate::primitive::{AtomicBool, Ordering};
+use crate::primitive::{AtomicBool, Ordering, Watch};
 use crate::slot::{IDLE, Parked, Slot};
 use crate::stats::Counters;
 
@@ -43,6 +43,8 @@ pub(crate) struct Reaper {
     /// Whether anything waits in `state` or is parked: lets a call with nothing to do return without the lock.
     backlog: AtomicBool,
     state: UnsafeCell<State>,
+    /// Beside `state`, and all that is parked.
+    watch: Watch,
 }
 
 struct State {
@@ -52,6 +54,8 @@ struct State {
     sections: Vec<Section>,
     /// Some empty blocks for parting records that wait for different readers.
     spare: Chain,
+    /// The first of the slots on which something is parked, whether they are claimed or not; each names the next one.
+    parked: Option<NonNull<Slot>>,
 }
 
 /// What a slot announced when it was looked at.
@@ -100,7 +104,9 @@ impl Reaper {
                 ready: BlockList::new(),
                 sections: Vec::new(),
                 spare: Chain::new(),
+                parked: None,
             }),
+            watch: Watch::new(),
         }
     }
 
@@ -120,6 +126,7 @@ impl Reaper {
         let Some(_held) = self.try_lock() else {
             return false;
         };
+        self.watch.write();
         // SAFETY: the lock is held.
         let state = unsafe { &mut *self.state.get() };
         let mut come = shared.sealed.take_all();
@@ -128,7 +135,7 @@ impl Reaper {
             state.ready.push(block);
             blocks += 1;
         }
-        let mut parked = unpark(shared, &mut state.ready);
+        let mut parked = state.unpark();
         // Before any `free` runs: were one to unwind, the rest is still to be found.
         self.backlog.store(true, Ordering::Relaxed);
         // In records: what was parked on many readers comes back in many blocks that are nearly empty.
@@ -146,22 +153,26 @@ impl Reaper {
         }
         let more = !state.ready.is_empty();
         self.backlog.store(more || parked, Ordering::Relaxed);
-        // Who could not go on now can not by trying again at once.
+        // A call that could not go on now cannot by trying again at once.
         more && able
     }
 
-    /// Frees all that is left, when the last handle of the domain is gone.
+    /// Frees all that is left, when nobody who could read or reap has a handle of the domain any more.
     pub(crate) fn free_everything(&self, shared: &Shared) {
+        self.watch.write();
         // SAFETY: nobody else is left to hold the lock.
         let state = unsafe { &mut *self.state.get() };
         let mut sealed = shared.sealed.take_all();
         while let Some(block) = sealed.pop() {
             state.ready.push(block);
         }
-        for slot in shared.registry.iter() {
+        while let Some(slot) = state.parked {
+            // SAFETY: slots live as long as the domain.
+            let slot = unsafe { slot.as_ref() };
             // SAFETY: as above.
             let parked = unsafe { &mut *slot.parked.get() };
             state.ready.take(&mut parked.blocks);
+            state.parked = parked.next;
         }
         state.sections.clear();
         while let Some(block) = state.ready.front() {
@@ -170,28 +181,28 @@ impl Reaper {
     }
 }
 
-/// Moves what is parked on slots that have changed to `ready`; says whether anything stays parked. The caller holds the
-/// reaper's lock.
-fn unpark(shared: &Shared, ready: &mut BlockList) -> bool {
-    let mut stays = false;
-    for slot in shared.registry.iter() {
-        // SAFETY: the caller holds the lock.
-        let parked = unsafe { &mut *slot.parked.get() };
-        if parked.blocks.is_empty() {
-            continue;
-        }
-        // Relaxed: a look with its fences follows before anything is freed.
-        if slot.lo.load(Ordering::Relaxed) == parked.lo {
-            stays = true;
-        } else {
-            ready.take(&mut parked.blocks);
-            slot.count_parked(None);
-        }
-    }
-    stays
-}
-
 impl State {
+    /// Moves what is parked on slots that have changed to `ready`; says whether anything stays parked.
+    fn unpark(&mut self) -> bool {
+        let mut next = self.parked.take();
+        while let Some(here) = next {
+            // SAFETY: slots live as long as the domain.
+            let slot = unsafe { here.as_ref() };
+            // SAFETY: the reaper's lock is held, and no caller keeps one of these.
+            let parked = unsafe { &mut *slot.parked.get() };
+            next = parked.next;
+            // Relaxed: a look with its fences follows before anything is freed.
+            if slot.lo.load(Ordering::Relaxed) == parked.lo && !parked.blocks.is_empty() {
+                parked.next = self.parked.replace(here);
+            } else {
+                parked.is_listed = false;
+                self.ready.take(&mut parked.blocks);
+                slot.count_parked(None);
+            }
+        }
+        self.parked.is_some()
+    }
+
     /// Notes which sections are open; says whether that could be found out.
     ///
     /// Everything in `ready` was unlinked before, so the heavy fence parts all readers in two: whose announcement is seen
@@ -201,10 +212,11 @@ impl State {
             return false;
         }
         self.sections.clear();
-        for slot in shared.registry.iter() {
+        for slot in shared.registry.claimed() {
             // Acquire pairs with the Releases of `Reader`: what a section that is over has done comes before the free.
             let lo = slot.lo.load(Ordering::Acquire);
-            let hi = slot.hi.load(Ordering::Acquire);
+            // Relaxed, as its store: the fences order it, and the load of `lo` comes first.
+            let hi = slot.hi.load(Ordering::Relaxed);
             if lo == IDLE {
                 continue;
             }
@@ -327,6 +339,10 @@ impl State {
             self.ready.take(&mut parked.blocks);
             slot.count_parked(None);
             parked.lo = section.lo;
+        }
+        if !parked.is_listed {
+            parked.is_listed = true;
+            parked.next = self.parked.replace(section.slot);
         }
         parked
     }

@@ -2,7 +2,7 @@
 //!
 //! A kernel has its own RCU, and must use that. These three traits are the whole of what a concurrent structure asks for:
 //! a reader's section, loads inside of it, and deferred freeing. `examples/kernel_port.rs` implements them with per-CPU
-//! epochs in less than eighty lines.
+//! epochs in a hundred lines; `tests/kernel_port.rs` shows what to try of an implementation.
 
 use crate::block::Retired;
 use crate::domain::RcuDomain;
@@ -14,7 +14,8 @@ use crate::update::Updater;
 ///
 /// # Safety
 /// What [`protect`](Self::protect) returns stays while the section is open, if its writer follows the contract of
-/// [`Update::retire`].
+/// [`Update::retire`]. Other sections of the same reader may begin and end meanwhile, and this one may be dropped before those
+/// that began inside of it: see [`Reclaim`]. A section that has to end where it began (on its CPU, in its thread) is not `Send`.
 pub unsafe trait Section {
     /// Repeats `load`, which loads a word with Acquire, until what it finds is sure to stay, and returns that.
     ///
@@ -27,6 +28,21 @@ pub unsafe trait Section {
 /// # Safety
 /// What is retired is freed once, after every section has ended that could have found it. No section that is open holds what was
 /// unlinked before and was born later than [`held_until`](Self::held_until) says.
+///
+/// # The order of a writer and of a reader
+/// A structure unlinks by a store with Release, and then calls `retire` or `held_until`. That store may still be on its way when
+/// they begin: the processor may hold it back until after loads that follow, whatever ordering these have. So whoever looks for
+/// open sections passes a fence first, and a section passes one after it has announced itself and before it loads:
+///
+/// | `retire`, `held_until`, or who frees later | a section |
+/// |---|---|
+/// | (the structure's unlinking store) | announces itself |
+/// | `fence(SeqCst)` | `fence(SeqCst)` |
+/// | looks for sections, with Acquire | loads the structure's words |
+/// | frees | ends, by a store with Release |
+///
+/// Then the look sees the section, or the section does not find what was unlinked. A load with `SeqCst` in the place of the fence
+/// does not do that.
 pub unsafe trait Update {
     /// Makes sure that so many calls of [`retire`](Self::retire) need no memory.
     ///
@@ -50,7 +66,7 @@ pub unsafe trait Update {
     unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired>;
 
     /// The last era from which an open section may hold anything: what has been unlinked, and was born later, may be freed at
-    /// once. `u64::MAX` where that can not be told cheaply.
+    /// once. `u64::MAX` where that cannot be told cheaply.
     fn held_until(&mut self) -> u64 {
         u64::MAX
     }
@@ -65,6 +81,14 @@ pub unsafe trait Update {
 ///
 /// # Safety
 /// Sections of its readers, and its updater, keep the contracts of [`Section`] and [`Update`] with each other.
+///
+/// **Sections of one reader nest, and end in any order.** Safe code may enter a section while another of the same reader is open,
+/// as a function that reads does when it calls another one, and may drop the outer one first. What any of them protects stays as
+/// long as that one is open. An implementation counts, and ends its announcement with the last.
+///
+/// **A reader goes from thread to thread** (it is [`Send`]) while none of its sections is open, and several readers may be used by
+/// one thread at once. An announcement that belongs to a CPU or a thread is therefore found by the section, where it begins, and
+/// not kept in the reader.
 pub unsafe trait Reclaim: Send + Sync {
     /// A reader's handle, for one thread at a time.
     type Reader: Send;

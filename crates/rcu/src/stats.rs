@@ -1,9 +1,10 @@
 //! What a domain holds, in numbers.
 
-use crate::primitive::{AtomicU64, Ordering};
+use crate::primitive::{AtomicU64, Ordering, own_load};
 
 /// A look at a domain; the numbers are read one by one while others change them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// The current era.
     pub era: u64,
@@ -28,6 +29,7 @@ pub struct Stats {
 
 /// A look at one registered reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReaderStats {
     /// Which: what [`Reader::id`](crate::Reader::id) says.
     pub id: u64,
@@ -51,9 +53,9 @@ pub(crate) struct Counters {
     freed_bytes: AtomicU64,
 }
 
-/// Adds to a counter that this thread alone writes, without the cost of an atomic addition.
+/// Adds to a counter that the caller alone writes, without the cost of an atomic addition.
 fn add(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    counter.store(own_load(counter).wrapping_add(n), Ordering::Relaxed);
 }
 
 impl Counters {
@@ -78,7 +80,7 @@ impl Counters {
             (&self.peak_objects, now.deferred_objects),
             (&self.peak_bytes, now.deferred_bytes),
         ] {
-            if deferred > peak.load(Ordering::Relaxed) {
+            if deferred > own_load(peak) {
                 peak.store(deferred, Ordering::Relaxed);
             }
         }

@@ -1,11 +1,12 @@
 //! The writer's side: stamps, retires, advances the era. All of it in constant time, nothing of it waits for a reader.
 
+use core::fmt;
 use core::ptr::NonNull;
 
 use crate::block::{BLOCK, Block, Chain, Record, Retired};
 use crate::domain::{Handle, RcuDomain};
 use crate::error::AllocError;
-use crate::primitive::{Ordering, relax};
+use crate::primitive::{Ordering, own_load, relax};
 use crate::slot::{IDLE, Slot};
 
 /// Objects, born or retired, after which the era advances.
@@ -85,8 +86,8 @@ impl Updater {
     #[inline]
     pub fn birth(&mut self, bytes: usize) -> u64 {
         self.count(bytes);
-        // Relaxed: this value alone advances it.
-        self.domain.era.load(Ordering::Relaxed)
+        // This value alone advances it.
+        own_load(&self.domain.era)
     }
 
     /// Defers the freeing of an object until no reader can hold it.
@@ -117,9 +118,9 @@ impl Updater {
         };
         let record = Record {
             retired,
-            // Relaxed: this value alone advances it. The unlinking store came before, and the store of the next era will
+            // This value alone advances it. The unlinking store came before, and the store of the next era will
             // come after, with Release: who reads that era does not find the object any more.
-            retire: self.domain.era.load(Ordering::Relaxed),
+            retire: own_load(&self.domain.era),
         };
         // SAFETY: the open block is this value's own; by the type's invariant it has room.
         let block = unsafe { open.as_mut() };
@@ -136,7 +137,7 @@ impl Updater {
     /// before, and was born later, no reader can hold, and it may be freed at once instead of retired. 0 if no section is
     /// open; `u64::MAX` if that cannot be told.
     ///
-    /// A fence and a look at every reader's slot: for who writes while usually nobody reads, or readers stand still. With
+    /// A fence and a look at every reader that is registered: for who writes while usually nobody reads, or readers stand still. With
     /// [`Fences::Asymmetric`](crate::Fences) it would be a system call, and the answer is `u64::MAX`.
     #[inline]
     pub fn held_until(&mut self) -> u64 {
@@ -149,10 +150,11 @@ impl Updater {
             if slot.lo.load(Ordering::Acquire) == IDLE {
                 0
             } else {
-                slot.hi.load(Ordering::Acquire)
+                // Relaxed, as in the reaper's look.
+                slot.hi.load(Ordering::Relaxed)
             }
         };
-        self.domain.registry.iter().map(held).max().unwrap_or(0)
+        self.domain.registry.claimed().map(held).max().unwrap_or(0)
     }
 
     /// Whether so much has been retired since the last yes that [`RcuDomain::reap`] is worth its fence: to be asked, and
@@ -183,14 +185,14 @@ impl Updater {
     /// that it had allowed it.
     pub fn synchronize_rcu(&mut self) {
         self.advance();
-        // Relaxed: this value alone advances it.
-        let era = self.domain.era.load(Ordering::Relaxed);
+        // This value alone advances it.
+        let era = own_load(&self.domain.era);
         let mut round = 0;
         while !self.domain.fences.heavy() {
             relax(round);
             round += 1;
         }
-        for slot in self.domain.registry.iter() {
+        for slot in self.domain.registry.claimed() {
             let mut round = 0;
             // Acquire pairs with the Releases of `Reader`: the accesses of the section come before. A section with a
             // later `lo` began after the advance, or holds nothing from before it. IDLE is later than any era.
@@ -229,7 +231,7 @@ impl Updater {
 
     fn advance(&mut self) {
         (self.objects, self.bytes) = (0, 0);
-        let era = self.domain.era.load(Ordering::Relaxed);
+        let era = own_load(&self.domain.era);
         // Release pairs with the Acquires in `Reader::enter` and `Reader::covered`: what was unlinked before is not seen
         // by who reads this era. 2^64 eras do not pass.
         self.domain.era.store(era + 1, Ordering::Release);
@@ -253,5 +255,16 @@ impl Drop for Updater {
     fn drop(&mut self) {
         self.flush();
         while self.reap() {}
+    }
+}
+
+impl fmt::Debug for Updater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut this = f.debug_struct("Updater");
+        this.field("domain", &self.domain.id);
+        this.field("era", &own_load(&self.domain.era));
+        // SAFETY: the open block is this value's own.
+        let open = self.open.map_or(0, |open| unsafe { open.as_ref() }.len());
+        this.field("not_handed_over", &open).finish_non_exhaustive()
     }
 }

@@ -380,7 +380,7 @@ fn what_an_idle_writer_has_flushed_is_not_held_by_readers_that_come_later() {
 }
 
 #[test]
-fn a_domain_that_only_threads_readers_keep_is_let_go() {
+fn the_last_user_frees_everything_whatever_readers_threads_keep() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let (domain, mut updater) = RcuDomain::new().unwrap();
     let ptr = RcuPtr::null(&domain);
@@ -392,11 +392,36 @@ fn a_domain_that_only_threads_readers_keep_is_let_go() {
             drop(updater);
         })
         .unwrap();
+    assert_eq!(dropped.load(Ordering::Relaxed), 0);
     drop(domain);
-    assert_eq!(dropped.load(Ordering::Relaxed), 0, "there is no other occasion yet");
-    let (other, _updater) = RcuDomain::new().unwrap();
-    other.read(|_| ()).unwrap();
     assert_eq!(dropped.load(Ordering::Relaxed), 1);
+    // This thread lets its reader of the other go.
+    let (other, _updater) = RcuDomain::new().unwrap();
+    assert_eq!(other.read(|_| other.stats().readers_inside), Ok(1));
+}
+
+#[test]
+fn what_waits_for_a_reader_that_is_gone_is_freed() {
+    each(|domain, mut updater| {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let ptrs: Vec<_> = (0..300).map(|_| RcuPtr::null(&domain)).collect();
+        for ptr in &ptrs {
+            assign(ptr, &mut updater, counted(&dropped));
+        }
+        let readers: Vec<_> = (0..100).map(|_| domain.reader().unwrap()).collect();
+        let guards: Vec<_> = readers.iter().map(|reader| reader.read_lock()).collect();
+        for ptr in &ptrs {
+            assert!(ptr.assign(&mut updater, None).is_ok());
+        }
+        updater.flush();
+        while domain.reap() {}
+        assert_eq!(dropped.load(Ordering::Relaxed), 0);
+        drop(guards);
+        drop(readers);
+        assert_eq!(domain.stats().readers, 0);
+        while domain.reap() {}
+        assert_eq!(dropped.load(Ordering::Relaxed), 300);
+    });
 }
 
 #[test]

@@ -97,7 +97,7 @@
 //! | whether the pool is low | writers | Relaxed | none: a hint |
 //!
 //! The rest is [`vmaple_rcu`]'s, which protects the root's load; what is below it does not change, so one protected load covers it
-//! all. With another [`Reclaim`](vmaple_rcu::Reclaim) it is that one's.
+//! all. With another [`Reclaim`] it is that one's.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 

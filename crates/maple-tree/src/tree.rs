@@ -192,7 +192,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     /// each level, and where somebody reads, what was retired comes back only after a grace period.
     ///
     /// # Errors
-    /// [`AllocError`] if there is none.
+    /// [`AllocError`] if there is not enough for all of them; nothing of it is kept then. With `std` the system is asked for a large amount
+    /// at once, before any of it is taken.
     pub fn reserve(&self, nodes: usize) -> Result<(), AllocError> {
         let mut write = self.write();
         let state = write.state();

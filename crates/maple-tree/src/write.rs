@@ -107,16 +107,15 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         &mut self.state().update
     }
 
-    /// Takes memory for edits of `entries` entries to come, so that none of them has to.
+    /// Takes memory for so many edits to come in this transaction, each of one entry and within one leaf, so that none of them has to.
     ///
     /// # Errors
-    /// [`AllocError`] if there is none.
+    /// [`AllocError`] if there is not enough for all of them; nothing of it is kept then.
     #[doc(alias = "mas_preallocate")]
     #[doc(alias = "mas_expected_entries")]
     pub fn reserve(&mut self, entries: usize) -> Result<(), AllocError> {
         let State { edit, update } = self.state();
-        let nodes = edit.nodes_for_a_leaf().saturating_mul(entries);
-        edit.reserve(update, nodes, entries, 0)
+        edit.reserve_for_edits(update, entries)
     }
 
     /// Inserts an entry at one index.

@@ -267,6 +267,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
                 }
             }
         }
+        // Those in use stay in the list, as whatever comes before the store may unwind: then they are undone with the transaction.
         let mut node = core::mem::replace(&mut self.made, ptr::null_mut());
         let mut birth = 0;
         for left in (1..=core::mem::take(&mut self.made_len)).rev() {
@@ -281,12 +282,16 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
                 unsafe { self.pool.put(node) };
             } else {
                 this.set_birth(birth);
+                this.set_link(self.made);
+                self.made = node;
+                self.made_len += 1;
             }
             node = next;
         }
         before(&self.displaced);
         root.publish(self.view.version);
         // From here on nothing of it is this transaction's own, whatever may unwind.
+        (self.made, self.made_len) = (ptr::null_mut(), 0);
         self.inserted.clear();
         self.id += 1;
     }

@@ -320,3 +320,46 @@ fn what_is_reserved_for_edits_suffices_for_them() {
     edits_fit_in_what_is_reserved_for_them::<3>();
     edits_fit_in_what_is_reserved_for_them::<15>();
 }
+
+/// Unwinds before the publishing store, again and again: nothing of it is published, and all its memory is used anew.
+#[test]
+fn a_transaction_that_unwinds_before_it_is_published_gives_its_memory_back() {
+    let live = LIVE.get();
+    let tree = tree();
+    let before = content(&tree.write());
+    let value = Arc::new(7);
+    let unwind = |write: &mut Transaction<'_>| {
+        for i in 0..20 {
+            write.store_range(i * 30 + 2..=i * 30 + 33, Arc::clone(&value)).unwrap();
+        }
+        let before = |_: maple_tree::Displaced<'_, _>| std::panic::resume_unwind(Box::new(()));
+        let unwound = std::panic::AssertUnwindSafe(|| write.commit_with(before, |_| ()));
+        assert!(std::panic::catch_unwind(unwound).is_err());
+    };
+    let mut bytes = 0;
+    for round in 0..50 {
+        let mut write = tree.write();
+        unwind(&mut write);
+        // It may be tried again, with more edits, and be undone in the end.
+        unwind(&mut write);
+        write.validate(3).unwrap();
+        drop(write);
+        assert_eq!(content(&tree.write()), before);
+        assert_eq!(Arc::strong_count(&value), 1);
+        if round == 5 {
+            bytes = tree.node_bytes();
+        }
+    }
+    assert_eq!(tree.node_bytes(), bytes, "nodes are lost");
+    // Or be published.
+    let mut write = tree.write();
+    unwind(&mut write);
+    write.commit();
+    write.validate(3).unwrap();
+    assert_eq!(write.iter().filter(|(_, held)| **held == 7).count(), 20);
+    drop(write);
+    drop(tree);
+    let lost = LIVE.get() - live;
+    // What the process keeps for the thread, as above.
+    assert!(lost < 8 << 10, "{lost} bytes lost");
+}

@@ -196,7 +196,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         };
         let node = node.as_ptr();
         // SAFETY: the pool gave it away.
-        let this = unsafe { &*node };
+        let this = unsafe { &mut *node };
+        this.begin();
         this.set_made_by(self.id);
         // INVARIANT: made, and marked.
         this.set_link(self.made);

@@ -13,8 +13,8 @@
 //! use maple_tree::MapleTree;
 //!
 //! let tree = MapleTree::<Box<&str>>::new()?;
-//! tree.insert_range(0x1000..0x3000, Box::new("text")).map_err(|e| e.cause)?;
-//! tree.insert_range(0x8000..=0x8fff, Box::new("stack")).map_err(|e| e.cause)?;
+//! tree.insert_range(0x1000..0x3000, Box::new("text"))?;
+//! tree.insert_range(0x8000..=0x8fff, Box::new("stack"))?;
 //!
 //! let reader = tree.reader()?; // one for each thread or open file
 //! let view = reader.read_lock(); // holds nothing that a writer waits for
@@ -100,17 +100,21 @@
 //! all. With another [`Reclaim`] it is that one's.
 
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(missing_debug_implementations)]
 
 extern crate alloc;
 
 mod build;
 mod cursor;
+mod debug;
 mod dump;
 mod edit;
 mod entry;
 mod error;
 mod gap;
 mod iter;
+mod lock;
 mod node;
 mod path;
 mod primitive;
@@ -125,13 +129,19 @@ mod validate;
 mod view;
 mod write;
 
+/// The code of the README, which is compiled and run as this crate's own.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use cursor::Cursor;
 pub use dump::{Dump, DumpDot};
 pub use entry::{ArcBorrow, Divide, Entry, Stamp};
 pub use error::{AllocError, BuildError, InsertError, InsertErrorKind};
 pub use iter::Iter;
+pub use lock::DefaultLock;
 pub use read::{ReadGuard, Reader, Snapshot};
-pub use tree::{DefaultLock, MapleTree};
+pub use tree::MapleTree;
 pub use validate::{Census, Invalid};
 pub use view::{RangeEntry, View};
 pub use write::{Displaced, Entries, Write};

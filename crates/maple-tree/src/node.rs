@@ -38,6 +38,8 @@ pub(crate) const fn fewest(fanout: usize) -> usize {
 }
 
 /// Where the era of an entry's birth is noted: beside it in the leaf (`u64`), or by the entry itself (`()`).
+///
+/// Sealed: there are these two.
 pub trait Stamp: Copy + Default + Send + Sync + sealed::Sealed + 'static {
     /// Whether the era is noted by the entry: then when it is published, else when it is put into the leaf.
     #[doc(hidden)]

@@ -4,5 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} CARGO_TARGET_DIR=target/loom
-cargo test --release --locked -p vmaple-rcu -p maple-tree --test loom
-cargo test --release --locked -p vmaple-mm --lib
+cargo test --release --locked -p vmaple-rcu -p maple-tree --features loom --test loom
+cargo test --release --locked -p vmaple-mm --features loom --lib

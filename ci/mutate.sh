@@ -20,11 +20,11 @@ mutate() {
         return
     fi
     local tests=(--test "$binary")
-    case $binary in loom | lib) flags="--cfg loom" ;; esac
+    case $binary in lib | unit) tests=(--lib) ;; esac
+    case $binary in loom | lib) flags="--cfg loom" tests+=(--features loom) ;; esac
     # Unit tests run with what checks itself, such as poisoned tables.
     local profile=--release
     [ "$binary" = unit ] && profile=
-    case $binary in lib | unit) tests=(--lib) ;; esac
     if (cd "$copy" && RUSTFLAGS=$flags LOOM_MAX_PREEMPTIONS=3 timeout 300 \
         cargo test -q $profile -p "$package" "${tests[@]}" -- --exact "$test" >"$copy/log" 2>&1); then
         if grep -q "^test result: ok. 1 passed" "$copy/log"; then

@@ -31,9 +31,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (range, _) = view.find(0x8800_0000).ok_or("nothing there")?;
     window.erase(*range.start())?;
     let size = range.end() - range.start() + 1;
-    assert_eq!(
-        window.alloc_range(size, WINDOW, size, 99).map_err(|e| e.cause)?,
-        *range.start()
-    );
+    assert_eq!(window.alloc_range(size, WINDOW, size, 99)?, *range.start());
     Ok(())
 }

@@ -1,62 +1,77 @@
 //! All that a kernel brings: memory, a lock, and its RCU (here the simplest: what is retired waits until nobody reads).
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use maple_tree::MapleTree;
-use vmaple_rcu::{AllocError, Reclaim, Retired, Section, Update};
+use maple_tree::lock_api::{GuardNoSend, RawMutex};
+use maple_tree::vmaple_rcu::{AllocError, Reclaim, Retired, Section, Update};
+
 // Memory: whatever is the kernel's `GlobalAlloc`, with kmalloc for `alloc` and kfree for `dealloc`.
 #[global_allocator]
 static SLAB: std::alloc::System = std::alloc::System;
-struct SpinLock(AtomicBool);
+
+pub(crate) struct SpinLock(AtomicBool);
 // SAFETY: one holder at a time.
-unsafe impl lock_api::RawMutex for SpinLock {
+unsafe impl RawMutex for SpinLock {
     const INIT: Self = Self(AtomicBool::new(false));
-    type GuardMarker = lock_api::GuardNoSend;
+    type GuardMarker = GuardNoSend;
     fn lock(&self) {
-        while !self.try_lock() {} // preempt_disable()
+        while !self.try_lock() {
+            std::hint::spin_loop(); // after preempt_disable()
+        }
     }
     fn try_lock(&self) -> bool {
-        !self.0.swap(true, Ordering::Acquire)
+        !self.0.swap(true, Ordering::Acquire) // pairs with the Release in `unlock`
     }
     unsafe fn unlock(&self) {
-        self.0.store(false, Ordering::Release); // preempt_enable()
+        self.0.store(false, Ordering::Release); // pairs with the Acquire in `try_lock`; then preempt_enable()
     }
 }
+
+/// How many sections are open. A count, so sections nest and may end in any order.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
-struct ReadSide;
+
+/// A section; not `Send`, as it ends on the CPU where it began.
+pub(crate) struct ReadSide(PhantomData<*mut ()>);
 impl Drop for ReadSide {
     fn drop(&mut self) {
-        INSIDE.fetch_sub(1, Ordering::SeqCst); // rcu_read_unlock()
+        // rcu_read_unlock(). Release pairs with the Acquire in `retire`: this section's loads come before the free.
+        INSIDE.fetch_sub(1, Ordering::Release);
     }
 }
-// SAFETY: nothing is freed while anybody is inside.
+// SAFETY: nothing is freed while anybody is inside who may have found it.
 unsafe impl Section for ReadSide {
     fn protect<P>(&self, mut load: impl FnMut() -> P) -> P {
-        load()
+        load() // all that is found in a section stays until its end
     }
 }
-struct Callbacks(Vec<Retired>);
+
+/// What waits to be freed. A kernel's list is one for all, and stays; what is left in this one when its tree is dropped is lost.
+pub(crate) struct Callbacks(pub(crate) Vec<Retired>);
 // SAFETY: retired objects may be freed by any thread.
 unsafe impl Send for Callbacks {}
-// SAFETY: freed once, when nobody reads who began before it was unlinked.
+// SAFETY: each object is freed once, when nobody is inside who may have found it.
 unsafe impl Update for Callbacks {
     fn reserve(&mut self, objects: usize) -> Result<(), AllocError> {
         self.0.try_reserve(objects).map_err(|_| AllocError)
     }
     unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
+        self.reserve(1).map_err(|_| retired)?;
         self.0.push(retired); // call_rcu()
-        let free = if INSIDE.load(Ordering::SeqCst) == 0 {
-            self.0.len()
-        } else {
-            0
-        };
-        // SAFETY: unlinked before, and nobody is inside who could have found it.
-        self.0.drain(..free).for_each(|old| unsafe { (old.free)(old.object) });
+        // The tree has published before. Either this fence comes first, and a section that the look below misses finds what
+        // was published; or the one in `read_lock`, and the look finds the section.
+        fence(Ordering::SeqCst);
+        if INSIDE.load(Ordering::Acquire) == 0 {
+            // SAFETY: unlinked before, and nobody is inside who may have found it.
+            self.0.drain(..).for_each(|old| unsafe { (old.free)(old.object) });
+        }
         Ok(())
     }
 }
-struct KernelRcu;
-// SAFETY: who enters after `retire` has looked finds what was published before.
+
+pub(crate) struct KernelRcu;
+// SAFETY: by the two fences, a section that `retire` does not see finds what was published before.
 unsafe impl Reclaim for KernelRcu {
     type Reader = ();
     type Section<'r> = ReadSide;
@@ -69,14 +84,19 @@ unsafe impl Reclaim for KernelRcu {
     }
     #[rustfmt::skip]
     fn read_lock<'r>((): &'r ()) -> ReadSide where Self: 'r {
-        INSIDE.fetch_add(1, Ordering::SeqCst); // rcu_read_lock()
-        ReadSide
+        INSIDE.fetch_add(1, Ordering::Relaxed); // rcu_read_lock()
+        fence(Ordering::SeqCst); // before any load of the section; pairs with the one in `retire`
+        ReadSide(PhantomData)
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tree = MapleTree::<u32, KernelRcu, SpinLock>::with_rcu(KernelRcu, Callbacks(Vec::new()))?;
-    tree.insert_range(0x1000..0x3000, 1).map_err(|error| error.cause)?;
-    println!("{:?}", tree.reader()?.read_lock().find(0));
+    tree.insert_range(0x1000..0x3000, 1)?;
+    let reader = tree.reader()?;
+    let (outer, inner) = (reader.read_lock(), reader.read_lock()); // an interrupt's, say
+    println!("{:?}", inner.find(0));
+    drop(outer); // in any order
+    println!("{:?}", inner.find(0));
     Ok(())
 }

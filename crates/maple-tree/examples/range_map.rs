@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use maple_tree::MapleTree;
+use maple_tree::{ArcBorrow, MapleTree};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let map = MapleTree::<Arc<String>>::from_sorted([
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             while !done.load(Ordering::Relaxed) || answered == 0 {
                 let view = reader.read_lock();
                 let names: Vec<&str> = [999, 1_000, 1_500]
-                    .map(|key| view.load(key).map_or("?", |shard| shard.get().as_str()))
+                    .map(|key| view.load(key).map_or("?", |shard| ArcBorrow::get(shard).as_str()))
                     .into();
                 // Every key has a shard, at every moment.
                 assert!(!names.contains(&"?"), "{names:?}");
@@ -30,12 +30,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for round in 0..10_000 {
             let mut write = map.write();
             let boundary = 900 + round % 200;
-            write
-                .store_range(0..boundary, Arc::new("north".to_owned()))
-                .map_err(|e| e.cause)?;
-            write
-                .store_range(boundary..2_000, Arc::new("south".to_owned()))
-                .map_err(|e| e.cause)?;
+            write.store_range(0..boundary, Arc::new("north".to_owned()))?;
+            write.store_range(boundary..2_000, Arc::new("south".to_owned()))?;
             write.commit();
         }
         done.store(true, Ordering::Relaxed);

@@ -32,9 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let mut write = symbols.write();
             for i in 0..1_000_u64 {
                 let name = format!("fn_{i}");
-                write
-                    .insert_range(i * 0x400..i * 0x400 + 0x380, Box::new(Symbol { name }))
-                    .map_err(|e| e.cause)?;
+                write.insert_range(i * 0x400..i * 0x400 + 0x380, Box::new(Symbol { name }))?;
             }
             write.commit();
             write.clear()?;

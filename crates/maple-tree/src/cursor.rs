@@ -11,7 +11,7 @@ use crate::view::{RangeEntry, View};
 ///
 /// ```
 /// let tree = maple_tree::MapleTree::<u32>::new()?;
-/// tree.insert_range(10..=19, 1).map_err(|e| e.cause)?;
+/// tree.insert_range(10..=19, 1)?;
 /// let reader = tree.reader()?;
 /// let view = reader.read_lock();
 /// let mut cursor = view.cursor(0);

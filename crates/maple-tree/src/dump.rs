@@ -17,7 +17,7 @@ impl<E: Entry> View<E> {
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
-    /// tree.insert_range(0x10..=0x1f, 1).map_err(|e| e.cause)?;
+    /// tree.insert_range(0x10..=0x1f, 1)?;
     /// assert_eq!(tree.snapshot()?.dump().to_string(), "leaf, 1 entry\n  0x10..=0x1f\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -56,6 +56,29 @@ pub(crate) struct Edit<E: Entry, const FANOUT: usize> {
 // SAFETY: it owns its nodes and entries, which are Send.
 unsafe impl<E: Entry, const FANOUT: usize> Send for Edit<E, FANOUT> {}
 
+/// Room for `more` in a list: a larger one in its place, if it has none.
+#[inline]
+fn room<T>(list: &Vec<T>, more: usize) -> Result<Option<Vec<T>>, AllocError> {
+    if list.capacity() - list.len() >= more {
+        return Ok(None);
+    }
+    let wanted = list.len().checked_add(more).ok_or(AllocError)?;
+    let mut larger = Vec::new();
+    // At least twice as much, so that a list that grows is seldom copied.
+    larger
+        .try_reserve_exact(wanted.max(2 * list.capacity()))
+        .map_err(|_| AllocError)?;
+    Ok(Some(larger))
+}
+
+#[inline]
+fn grow<T>(list: &mut Vec<T>, larger: Option<Vec<T>>) {
+    if let Some(mut larger) = larger {
+        larger.append(list);
+        *list = larger;
+    }
+}
+
 impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     pub(crate) fn new() -> Result<Self, AllocError> {
         const { assert!(3 <= FANOUT && FANOUT <= MOST, "the fan-out is 3 to 15") };
@@ -75,7 +98,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     }
 
     /// Takes all memory for an edit that changes up to `nodes` nodes beside what it takes out: `entries` and the nodes above
-    /// them.
+    /// them. Where there is not enough, nothing is kept of what was taken.
     pub(crate) fn reserve(
         &mut self,
         update: &mut impl Update,
@@ -83,15 +106,29 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         entries: usize,
         nodes_above: usize,
     ) -> Result<(), AllocError> {
-        self.pool.reserve(nodes)?;
-        self.displaced.try_reserve(entries).map_err(|_| AllocError)?;
-        if E::OWNS {
-            // What is stored, and the upper part of what it cuts in two; or what is reserved for later edits.
-            self.inserted.try_reserve(entries.max(2)).map_err(|_| AllocError)?;
+        let displaced = if E::OWNS { self.displaced.len() } else { 0 };
+        let to_retire = [nodes, nodes_above, if E::OWNS { entries } else { 0 }, displaced]
+            .into_iter()
+            // And one for the tree, when it is dropped.
+            .try_fold(self.replaced_len + 1, usize::checked_add)
+            .ok_or(AllocError)?;
+        // What cannot be had is most likely refused here already, where all is asked for at once.
+        let more_displaced = room(&self.displaced, entries)?;
+        // What is stored, and the upper part of what it cuts in two; or what is reserved for later edits.
+        let more_inserted = room(&self.inserted, if E::OWNS { entries.max(2) } else { 0 })?;
+        let chunks = self
+            .pool
+            .is_below(nodes)
+            .then(|| self.pool.chunks_for(nodes))
+            .transpose()?;
+        update.reserve(to_retire)?;
+        // Up to here all that was taken goes back if there is not enough; from here on nothing fails.
+        grow(&mut self.displaced, more_displaced);
+        grow(&mut self.inserted, more_inserted);
+        for chunk in chunks.into_iter().flatten() {
+            self.pool.add(chunk);
         }
-        let displaced = if E::OWNS { self.displaced.len() + entries } else { 0 };
-        // And one for the tree, when it is dropped.
-        update.reserve(self.replaced_len + nodes + nodes_above + displaced + 1)
+        Ok(())
     }
 
     /// Takes all memory for an edit of one leaf that puts an entry in.
@@ -100,6 +137,16 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             return Err(AllocError);
         }
         self.reserve(update, self.nodes_for_a_leaf(), MOST, 0)
+    }
+
+    /// Takes all memory for so many edits of one leaf, one after the other, each of which puts an entry in, or two if it cuts one.
+    pub(crate) fn reserve_for_edits(&mut self, update: &mut impl Update, edits: usize) -> Result<(), AllocError> {
+        // The tree may get so much higher meanwhile, and the last edit wants nodes for all of its levels.
+        let levels = edits.checked_ilog(Self::FEWEST).unwrap_or(0) as usize;
+        let nodes = self.nodes_for_a_leaf().checked_mul(edits).ok_or(AllocError)?;
+        // What each brings, and what the last one may displace.
+        let entries = edits.checked_mul(2).ok_or(AllocError)?.saturating_add(MOST);
+        self.reserve(update, nodes.saturating_add(5 * levels), entries, 0)
     }
 
     /// Nodes that an edit of one leaf takes at most: its path, a neighbour and a third node on each level, the path to the leaf
@@ -149,7 +196,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         };
         let node = node.as_ptr();
         // SAFETY: the pool gave it away.
-        let this = unsafe { &*node };
+        let this = unsafe { &mut *node };
+        this.begin();
         this.set_made_by(self.id);
         // INVARIANT: made, and marked.
         this.set_link(self.made);
@@ -220,6 +268,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
                 }
             }
         }
+        // Those in use stay in the list, as whatever comes before the store may unwind: then they are undone with the transaction.
         let mut node = core::mem::replace(&mut self.made, ptr::null_mut());
         let mut birth = 0;
         for left in (1..=core::mem::take(&mut self.made_len)).rev() {
@@ -234,12 +283,16 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
                 unsafe { self.pool.put(node) };
             } else {
                 this.set_birth(birth);
+                this.set_link(self.made);
+                self.made = node;
+                self.made_len += 1;
             }
             node = next;
         }
         before(&self.displaced);
         root.publish(self.view.version);
         // From here on nothing of it is this transaction's own, whatever may unwind.
+        (self.made, self.made_len) = (ptr::null_mut(), 0);
         self.inserted.clear();
         self.id += 1;
     }

@@ -23,6 +23,11 @@ pub use crate::node::Stamp;
 ///   through which nothing can be reached after `'a`.
 /// - `birth` gives what `note_birth` was last called with, or an earlier era; never a later one.
 /// - With `OWNS = false`, `from_raw` is not called for entries that leave the tree: nothing is lost by that.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no entry of a maple tree",
+    label = "not an entry",
+    note = "put it in a `Box`, an `Arc` or an `RcuBox`, of what is `Send + Sync + 'static`; numbers up to 32 bits are entries as they are"
+)]
 pub unsafe trait Entry: Send + Sync + Sized + 'static {
     /// Where the era of birth is: `u64` beside the entry, `()` with the entry itself, or nowhere if there is nothing to free.
     type Stamp: Stamp;
@@ -71,6 +76,10 @@ pub unsafe trait Entry: Send + Sync + Sized + 'static {
 }
 
 /// An entry of which both parts of a range that is cut in two can have one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be in two ranges: what is stored over a part of one would cut it in two",
+    note = "`Arc` is counted, `Box` and `RcuBox` of what is `Clone` are cloned; or take the whole range out first"
+)]
 pub trait Divide: Entry {
     /// Another one of the same.
     ///
@@ -146,18 +155,18 @@ impl<T> Clone for ArcBorrow<'_, T> {
 impl<T> Copy for ArcBorrow<'_, T> {}
 
 impl<'a, T> ArcBorrow<'a, T> {
-    /// The value, for as long as it is lent.
+    /// The value, for as long as it is lent: `ArcBorrow::get(held)`, as the value may have a `get` of its own.
     #[must_use]
-    pub fn get(self) -> &'a T {
+    pub fn get(this: Self) -> &'a T {
         // SAFETY: the lender keeps the Arc.
-        unsafe { self.value.as_ref() }
+        unsafe { this.value.as_ref() }
     }
 
-    /// Another handle, to keep.
+    /// Another handle, to keep: `ArcBorrow::to_arc(held)`.
     #[must_use]
-    pub fn to_arc(self) -> Arc<T> {
+    pub fn to_arc(this: Self) -> Arc<T> {
         // SAFETY: it is an Arc's pointer, which the lender keeps: the copy is not dropped, its clone is counted.
-        let lent = ManuallyDrop::new(unsafe { Arc::from_raw(self.value.as_ptr()) });
+        let lent = ManuallyDrop::new(unsafe { Arc::from_raw(this.value.as_ptr()) });
         Arc::clone(&lent)
     }
 }
@@ -166,7 +175,7 @@ impl<T> Deref for ArcBorrow<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.get()
+        Self::get(*self)
     }
 }
 
@@ -207,7 +216,7 @@ unsafe impl<T: Send + Sync + 'static> Entry for Arc<T> {
 
 impl<T: Send + Sync + 'static> Divide for Arc<T> {
     fn divide(entry: ArcBorrow<'_, T>) -> Result<Self, AllocError> {
-        Ok(entry.to_arc())
+        Ok(ArcBorrow::to_arc(entry))
     }
 }
 

@@ -131,7 +131,7 @@ impl<E: Entry> View<E> {
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
-    /// tree.insert_range(0x1000..=0x1fff, 1).map_err(|e| e.cause)?;
+    /// tree.insert_range(0x1000..=0x1fff, 1)?;
     /// let reader = tree.reader()?;
     /// let view = reader.read_lock();
     /// assert_eq!(view.empty_area(0x1000, .., 1), Some(0));

@@ -2,10 +2,15 @@
 
 use core::iter::FusedIterator;
 
+use lock_api::RawMutex;
+use vmaple_rcu::{OwnedSections, Reclaim};
+
 use crate::entry::Entry;
 use crate::node::Node;
 use crate::path::Path;
+use crate::read::{ReadGuard, Snapshot};
 use crate::view::{RangeEntry, View};
+use crate::write::Write;
 
 /// One end of an iteration.
 struct End<E: Entry> {
@@ -17,6 +22,13 @@ struct End<E: Entry> {
     slot: usize,
     /// The leaf's slots.
     len: usize,
+}
+
+impl<E: Entry> Clone for End<E> {
+    fn clone(&self) -> Self {
+        let path = self.path.clone();
+        Self { path, ..*self }
+    }
 }
 
 impl<E: Entry> End<E> {
@@ -58,6 +70,13 @@ pub struct Iter<'v, E: Entry> {
     left: bool,
     front: End<E>,
     back: End<E>,
+}
+
+impl<E: Entry> Clone for Iter<'_, E> {
+    fn clone(&self) -> Self {
+        let (front, back) = (self.front.clone(), self.back.clone());
+        Self { front, back, ..*self }
+    }
 }
 
 // SAFETY: the pointers are to nodes of the view, which is Sync.
@@ -222,6 +241,33 @@ impl<E: Entry> DoubleEndedIterator for Iter<'_, E> {
 impl<E: Entry> FusedIterator for Iter<'_, E> {}
 
 impl<'v, E: Entry> IntoIterator for &'v View<E> {
+    type Item = RangeEntry<'v, E>;
+    type IntoIter = Iter<'v, E>;
+
+    fn into_iter(self) -> Iter<'v, E> {
+        self.iter()
+    }
+}
+
+impl<'v, 'r, E: Entry, R: Reclaim + 'r> IntoIterator for &'v ReadGuard<'r, E, R> {
+    type Item = RangeEntry<'v, E>;
+    type IntoIter = Iter<'v, E>;
+
+    fn into_iter(self) -> Iter<'v, E> {
+        self.iter()
+    }
+}
+
+impl<'v, E: Entry, R: OwnedSections> IntoIterator for &'v Snapshot<E, R> {
+    type Item = RangeEntry<'v, E>;
+    type IntoIter = Iter<'v, E>;
+
+    fn into_iter(self) -> Iter<'v, E> {
+        self.iter()
+    }
+}
+
+impl<'v, E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> IntoIterator for &'v Write<'_, E, R, L, FANOUT> {
     type Item = RangeEntry<'v, E>;
     type IntoIter = Iter<'v, E>;
 

@@ -13,8 +13,8 @@
 //! use maple_tree::MapleTree;
 //!
 //! let tree = MapleTree::<Box<&str>>::new()?;
-//! tree.insert_range(0x1000..0x3000, Box::new("text")).map_err(|e| e.cause)?;
-//! tree.insert_range(0x8000..=0x8fff, Box::new("stack")).map_err(|e| e.cause)?;
+//! tree.insert_range(0x1000..0x3000, Box::new("text"))?;
+//! tree.insert_range(0x8000..=0x8fff, Box::new("stack"))?;
 //!
 //! let reader = tree.reader()?; // one for each thread or open file
 //! let view = reader.read_lock(); // holds nothing that a writer waits for
@@ -51,6 +51,8 @@
 //! | [`View::empty_area`] | O(log n), and one for each gap that is large enough but not where it could be aligned; wait-free |
 //! | a snapshot | O(1) |
 //! | an edit | O(log n), and O(k) for k entries taken out; waits for other writers, never for a reader |
+//! | a commit | O(nodes that were replaced), and a look at each reader that is registered then ([`Updater::held_until`](vmaple_rcu::Updater::held_until)), snapshots included, if the tree's fences are symmetric |
+//! | [`MapleTree::reader`], a snapshot's part of it | a search for a free slot: O(readers) |
 //!
 //! `tests/concurrent.rs` counts the loads of the root while a writer runs.
 //!
@@ -61,6 +63,23 @@
 //! readers nor writers call the allocator ([`MapleTree::reserve`] warms it, [`MapleTree::trim`] gives memory back).
 //!
 //! A leaf needs 24 bytes for an entry, and 8 more for the era of its birth if the entry has no place for it ([`Entry::Stamp`]).
+//!
+//! # An RCU of one's own
+//!
+//! A kernel has an RCU already. [`MapleTree::with_rcu`] takes it, behind the traits [`Reclaim`], [`Section`](vmaple_rcu::Section) and
+//! [`Update`](vmaple_rcu::Update); `examples/in_a_kernel.rs` is the whole of it, to be copied. What it must guarantee:
+//!
+//! - **Publish, fence, look.** The tree stores the new root with Release, and calls [`retire`](vmaple_rcu::Update::retire) after that. Before an
+//!   implementation looks which sections are open, it passes a SeqCst fence. A section that begins is announced first, passes
+//!   a SeqCst fence then, and loads after that. So a section that the look misses finds the new root. Without both fences the root may still
+//!   be in a store buffer while the look finds that nobody reads: then a section begins, finds the old root, and uses what is freed.
+//!   SeqCst accesses of the announcement alone are not enough (`ci/litmus/own-rcu-broken.litmus` in the sources).
+//! - **A section ends with Release, and the look is an Acquire**: all loads of the section come before the free.
+//! - **Sections of one reader nest, and end in any order.** Safe code may call [`Reader::read_lock`] again while a guard of that reader
+//!   lives, and drop either first. What the first has found stays until the first ends.
+//! - **A section that is bound to its CPU or thread is not `Send`**, and such an RCU has no [`OwnedSections`], so no snapshots.
+//! - **After [`reserve`](vmaple_rcu::Update::reserve) the calls of `retire` do not fail**, and neither waits for a section.
+//! - [`held_until`](vmaple_rcu::Update::held_until) stays the default, unless there are eras: what it calls free is used anew at once.
 //!
 //! # Panics in values
 //!
@@ -78,20 +97,24 @@
 //! | whether the pool is low | writers | Relaxed | none: a hint |
 //!
 //! The rest is [`vmaple_rcu`]'s, which protects the root's load; what is below it does not change, so one protected load covers it
-//! all. With another [`Reclaim`](vmaple_rcu::Reclaim) it is that one's.
+//! all. With another [`Reclaim`] it is that one's.
 
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(missing_debug_implementations)]
 
 extern crate alloc;
 
 mod build;
 mod cursor;
+mod debug;
 mod dump;
 mod edit;
 mod entry;
 mod error;
 mod gap;
 mod iter;
+mod lock;
 mod node;
 mod path;
 mod primitive;
@@ -106,13 +129,24 @@ mod validate;
 mod view;
 mod write;
 
+/// The code of the README, which is compiled and run as this crate's own.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use cursor::Cursor;
 pub use dump::{Dump, DumpDot};
 pub use entry::{ArcBorrow, Divide, Entry, Stamp};
 pub use error::{AllocError, BuildError, InsertError, InsertErrorKind};
 pub use iter::Iter;
+pub use lock::DefaultLock;
 pub use read::{ReadGuard, Reader, Snapshot};
-pub use tree::{DefaultLock, MapleTree};
+pub use tree::MapleTree;
 pub use validate::{Census, Invalid};
 pub use view::{RangeEntry, View};
 pub use write::{Displaced, Entries, Write};
+
+#[doc(no_inline)]
+pub use vmaple_rcu::{OwnedSections, RcuBox, RcuDomain, Reclaim};
+#[doc(no_inline)]
+pub use {lock_api, vmaple_rcu};

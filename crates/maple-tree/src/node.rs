@@ -23,6 +23,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use vmaple_rcu::pool::Pooled;
 
+use crate::primitive::Watch;
 use crate::search::{Portable, Search};
 
 /// The most slots that a node has room for.
@@ -37,6 +38,8 @@ pub(crate) const fn fewest(fanout: usize) -> usize {
 }
 
 /// Where the era of an entry's birth is noted: beside it in the leaf (`u64`), or by the entry itself (`()`).
+///
+/// Sealed: there are these two.
 pub trait Stamp: Copy + Default + Send + Sync + sealed::Sealed + 'static {
     /// Whether the era is noted by the entry: then when it is published, else when it is put into the leaf.
     #[doc(hidden)]
@@ -128,6 +131,7 @@ pub(crate) struct Node<S> {
     link: AtomicPtr<Node<S>>,
     /// The transaction that made it. Writers only.
     made_by: AtomicU64,
+    watch: Watch,
 }
 
 impl<S> Node<S> {
@@ -135,6 +139,9 @@ impl<S> Node<S> {
     #[inline(always)]
     pub(crate) fn prefetch(node: *const Self) {
         Self::prefetch_lines::<2>(node);
+        #[cfg(loom)]
+        // SAFETY: it is read now.
+        unsafe { &*node }.watch.read();
     }
 
     /// Asks for all of a node.
@@ -182,7 +189,15 @@ impl<S: Stamp> Node<S> {
         self.keys[MOST] >> 8
     }
 
+    /// For a node from the pool, before anything is written to it.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self) {
+        self.watch.begin();
+        self.watch.write();
+    }
+
     pub(crate) fn set_birth(&mut self, birth: u64) {
+        self.watch.write();
         self.keys[MOST] = birth << 8 | self.keys[MOST] & 0xff;
     }
 
@@ -257,6 +272,7 @@ impl<S: Stamp> Node<S> {
 
     /// Replaces the slots from `from` up to, not including, `to` by `items`, which must fit.
     pub(crate) fn splice(&mut self, from: usize, to: usize, items: &[Item<S>]) {
+        self.watch.write();
         let len = self.len();
         let end = from + items.len();
         self.keys.copy_within(to..len, end);

@@ -33,6 +33,12 @@ pub(crate) struct Path<S> {
     pub(crate) height: usize,
 }
 
+impl<S> Clone for Path<S> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
 #[inline(always)]
 fn seek_by<K: Search, S: Stamp>(path: &mut Path<S>, version: Version<S>, index: u64) {
     path.set(version, |node| {

@@ -45,7 +45,7 @@ impl<E: Entry, R: Reclaim, T> Reader<'_, E, R, T> {
     }
 
     /// Turns the handle into a snapshot of now.
-    pub fn snapshot(self) -> Snapshot<E, R>
+    pub fn into_snapshot(self) -> Snapshot<E, R>
     where
         R: OwnedSections,
     {
@@ -81,6 +81,10 @@ impl<'r, E: Entry, R: Reclaim + 'r> Deref for ReadGuard<'r, E, R> {
 /// A version of the tree to keep: may go to another thread, and outlive guard, reader and tree.
 ///
 /// It keeps what was in the tree when it was taken, no more: drop it when it is not needed.
+///
+/// It is not `Clone`. A copy would be one more reader, for which there may be no memory, and `clone` cannot say so. Nor would it
+/// protect anything: a writer looks at readers one after the other, so it may look for the copy before that is there, and for the first
+/// after that is gone. An `Arc` of a snapshot shares it.
 #[must_use = "a snapshot keeps memory until it is dropped"]
 pub struct Snapshot<E: Entry, R: OwnedSections = RcuDomain> {
     view: View<E>,
@@ -103,7 +107,7 @@ impl<E: Entry, R: OwnedSections, L: lock_api::RawMutex, const FANOUT: usize> Map
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
-    /// tree.insert(1, 10).map_err(|e| e.cause)?;
+    /// tree.insert(1, 10)?;
     /// let snapshot = tree.snapshot()?;
     /// tree.erase(1)?;
     /// drop(tree);
@@ -111,6 +115,6 @@ impl<E: Entry, R: OwnedSections, L: lock_api::RawMutex, const FANOUT: usize> Map
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(&self) -> Result<Snapshot<E, R>, AllocError> {
-        Ok(self.reader()?.snapshot())
+        Ok(self.reader()?.into_snapshot())
     }
 }

@@ -12,7 +12,7 @@ use vmaple_rcu::{Retired, Update};
 
 use crate::entry::Entry;
 use crate::node::{HEIGHT, Node};
-use crate::primitive::{AtomicPtr, Ordering};
+use crate::primitive::{AtomicPtr, Ordering, own_load};
 
 /// A version of the tree: its root node and height.
 pub(crate) struct Version<S> {
@@ -80,7 +80,7 @@ impl<E: Entry> Root<E> {
 
     /// For the writer, who knows what it stored.
     pub(crate) fn current(&self) -> Version<E::Stamp> {
-        Version::from_word(self.word.load(Ordering::Relaxed))
+        Version::from_word(own_load(&self.word))
     }
 
     /// Makes a version the one that readers find.

@@ -10,7 +10,7 @@ use crate::root::Version;
 const SPREAD: usize = 2 * MOST + 3;
 
 impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
-    const FEWEST: usize = fewest(FANOUT);
+    pub(crate) const FEWEST: usize = fewest(FANOUT);
     /// Two neighbours with at most so many slots become one node: a few less than it holds, so that the next insertion does
     /// not part them again.
     const MERGE: usize = FANOUT - FANOUT / 5;

@@ -1,7 +1,6 @@
 //! The tree: its root for readers, its writer's side under a lock.
 
 use alloc::sync::Arc;
-use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{RangeBounds, RangeInclusive};
 
@@ -12,19 +11,13 @@ use vmaple_rcu::{AllocError, Fences, RcuDomain, Reclaim, Update};
 use crate::edit::Edit;
 use crate::entry::{Divide, Entry};
 use crate::error::{BuildError, InsertError};
+use crate::lock::DefaultLock;
 use crate::node::MOST;
 use crate::primitive::{AtomicBool, Ordering};
 use crate::read::Reader;
 use crate::root::{Root, retire_tree};
 use crate::view::View;
 use crate::write::{LOW, Write};
-
-/// The writer's lock where nothing else is said: spins, then parks.
-#[cfg(feature = "std")]
-pub type DefaultLock = parking_lot::RawMutex;
-/// The writer's lock where nothing else is said: spins.
-#[cfg(not(feature = "std"))]
-pub type DefaultLock = spin::mutex::SpinMutex<()>;
 
 /// What the writer's lock protects.
 pub(crate) struct State<E: Entry, U, const FANOUT: usize> {
@@ -192,7 +185,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     /// each level, and where somebody reads, what was retired comes back only after a grace period.
     ///
     /// # Errors
-    /// [`AllocError`] if there is none.
+    /// [`AllocError`] if there is not enough for all of them; nothing of it is kept then. With `std` the system is asked for a large amount
+    /// at once, before any of it is taken.
     pub fn reserve(&self, nodes: usize) -> Result<(), AllocError> {
         let mut write = self.write();
         let state = write.state();
@@ -312,12 +306,6 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         entry: E,
     ) -> Result<u64, InsertError<E>> {
         self.once(|write| write.alloc_range_rev(size, limits, align, entry))
-    }
-}
-
-impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> fmt::Debug for MapleTree<E, R, L, FANOUT> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapleTree").finish_non_exhaustive()
     }
 }
 

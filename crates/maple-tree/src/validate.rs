@@ -9,6 +9,7 @@ use crate::view::View;
 
 /// What a valid tree consists of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Census {
     /// Entries.
     pub entries: usize,
@@ -20,6 +21,7 @@ pub struct Census {
 
 /// What is wrong with a tree, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Invalid {
     /// The rule that is broken.
     pub rule: &'static str,

@@ -1,7 +1,6 @@
 //! A view: one version of the tree, as readers see it. All its methods only read, and none of their loops depends on what
 //! writers do: a walk takes as many steps as the version is high.
 
-use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{RangeBounds, RangeInclusive};
 use core::ptr::NonNull;
@@ -34,14 +33,6 @@ pub struct View<E: Entry> {
 unsafe impl<E: Entry> Send for View<E> {}
 // SAFETY: as for Send.
 unsafe impl<E: Entry> Sync for View<E> {}
-
-impl<E: Entry> fmt::Debug for View<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View")
-            .field("height", &self.height())
-            .finish_non_exhaustive()
-    }
-}
 
 /// Follows the path to the leaf that answers for `index`, and there to the first entry that ends at `index` or above.
 ///
@@ -118,7 +109,7 @@ impl<E: Entry> View<E> {
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
-    /// tree.insert_range(10..=19, 1).map_err(|e| e.cause)?;
+    /// tree.insert_range(10..=19, 1)?;
     /// let reader = tree.reader()?;
     /// let view = reader.read_lock();
     /// assert_eq!(view.load(15), Some(1));
@@ -185,7 +176,7 @@ impl<E: Entry> View<E> {
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
     /// for i in 0..10 {
-    ///     tree.insert_range(i * 10..i * 10 + 5, i as u32).map_err(|e| e.cause)?;
+    ///     tree.insert_range(i * 10..i * 10 + 5, i as u32)?;
     /// }
     /// let reader = tree.reader()?;
     /// let view = reader.read_lock();

@@ -9,12 +9,13 @@ use vmaple_rcu::{AllocError, RcuDomain, Reclaim, Update};
 use crate::edit::{Displaced as Taken, Edit};
 use crate::entry::{Divide, Entry};
 use crate::error::{BuildError, InsertError, InsertErrorKind};
+use crate::lock::DefaultLock;
 use crate::node::{Item, MOST};
 use crate::path::Path;
 use crate::primitive::Ordering;
 use crate::range::first_last;
 use crate::root::{Version, retire_tree};
-use crate::tree::{DefaultLock, MapleTree, State};
+use crate::tree::{MapleTree, State};
 use crate::view::{RangeEntry, View};
 
 /// Fewer nodes than this in the pool, and the next writer brings a chunk.
@@ -29,8 +30,8 @@ pub(crate) const LOW: usize = 64;
 /// ```
 /// let tree = maple_tree::MapleTree::<u32>::new()?;
 /// let mut write = tree.write();
-/// write.store_range(0..100, 1).map_err(|e| e.cause)?;
-/// write.store_range(40..60, 2).map_err(|e| e.cause)?;
+/// write.store_range(0..100, 1)?;
+/// write.store_range(40..60, 2)?;
 /// assert_eq!(write.load(50), Some(2));
 /// assert!(tree.snapshot()?.is_empty()); // nobody else sees it
 /// write.commit();
@@ -52,6 +53,13 @@ pub type Entries<E, const N: usize> = [Option<(RangeInclusive<u64>, E)>; N];
 /// is not published.
 pub struct Displaced<'w, E: Entry> {
     taken: core::slice::Iter<'w, Taken<E>>,
+}
+
+impl<E: Entry> Clone for Displaced<'_, E> {
+    fn clone(&self) -> Self {
+        let taken = self.taken.clone();
+        Self { taken }
+    }
 }
 
 impl<'w, E: Entry> Iterator for Displaced<'w, E> {
@@ -107,16 +115,15 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         &mut self.state().update
     }
 
-    /// Takes memory for edits of `entries` entries to come, so that none of them has to.
+    /// Takes memory for so many edits to come in this transaction, each of one entry and within one leaf, so that none of them has to.
     ///
     /// # Errors
-    /// [`AllocError`] if there is none.
+    /// [`AllocError`] if there is not enough for all of them; nothing of it is kept then.
     #[doc(alias = "mas_preallocate")]
     #[doc(alias = "mas_expected_entries")]
     pub fn reserve(&mut self, entries: usize) -> Result<(), AllocError> {
         let State { edit, update } = self.state();
-        let nodes = edit.nodes_for_a_leaf().saturating_mul(entries);
-        edit.reserve(update, nodes, entries, 0)
+        edit.reserve_for_edits(update, entries)
     }
 
     /// Inserts an entry at one index.
@@ -173,9 +180,9 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
     /// let mut write = tree.write();
-    /// write.store_range(0..=99, 1).map_err(|e| e.cause)?;
-    /// write.store_range(10..=19, 2).map_err(|e| e.cause)?;
-    /// let displaced = write.store_range(5..=50, 3).map_err(|e| e.cause)?;
+    /// write.store_range(0..=99, 1)?;
+    /// write.store_range(10..=19, 2)?;
+    /// let displaced = write.store_range(5..=50, 3)?;
     /// assert_eq!(displaced.collect::<Vec<_>>(), [(10..=19, 2)]);
     /// let now: Vec<_> = write.iter().collect();
     /// assert_eq!(now, [(0..=4, 1), (5..=50, 3), (51..=99, 1)]);
@@ -224,8 +231,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
     /// let mut write = tree.write();
-    /// write.insert_range(0..=99, 1).map_err(|e| e.cause)?;
-    /// write.exchange(0..=99, [Some((0..=39, 2)), Some((60..=99, 3))]).map_err(|e| e.cause)?;
+    /// write.insert_range(0..=99, 1)?;
+    /// write.exchange(0..=99, [Some((0..=39, 2)), Some((60..=99, 3))])?;
     /// assert_eq!(write.iter().collect::<Vec<_>>(), [(0..=39, 2), (60..=99, 3)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -407,9 +414,9 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
-    /// assert_eq!(tree.alloc_range(0x3000, 0x1000.., 0x1000, 7).map_err(|e| e.cause)?, 0x1000);
-    /// assert_eq!(tree.alloc_range(0x1000, 0x1000.., 0x1000, 8).map_err(|e| e.cause)?, 0x4000);
-    /// assert_eq!(tree.alloc_range_rev(0x1000, ..0x10000, 0x1000, 9).map_err(|e| e.cause)?, 0xf000);
+    /// assert_eq!(tree.alloc_range(0x3000, 0x1000.., 0x1000, 7)?, 0x1000);
+    /// assert_eq!(tree.alloc_range(0x1000, 0x1000.., 0x1000, 8)?, 0x4000);
+    /// assert_eq!(tree.alloc_range_rev(0x1000, ..0x10000, 0x1000, 9)?, 0xf000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn alloc_range(
@@ -502,7 +509,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
-    /// tree.insert(1, 10).map_err(|e| e.cause)?;
+    /// tree.insert(1, 10)?;
     /// let mut write = tree.write();
     /// write.erase(1)?;
     /// write.commit_with(|_| (), |mut gone| assert_eq!(gone.next(), Some((1..=1, 10))));
@@ -527,7 +534,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
-    /// tree.insert(1, 10).map_err(|e| e.cause)?;
+    /// tree.insert(1, 10)?;
     /// tree.write().destroy();
     /// assert!(tree.snapshot()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())

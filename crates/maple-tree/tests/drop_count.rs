@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use maple_tree::{DefaultLock, Entry, MapleTree};
+use maple_tree::{ArcBorrow, DefaultLock, Entry, MapleTree};
 use vmaple_rcu::{RcuBox, RcuDomain};
 
 type Tree<E> = MapleTree<E, RcuDomain, DefaultLock, 4>;
@@ -113,7 +113,7 @@ fn boxes_with_a_place_for_their_birth_are_dropped_once() {
 
 #[test]
 fn arcs_are_dropped_once_and_can_be_kept() {
-    churn::<Arc<Value>>(Arc::new, |value| value.to_arc().check());
+    churn::<Arc<Value>>(Arc::new, |value| ArcBorrow::to_arc(value).check());
 }
 
 #[test]

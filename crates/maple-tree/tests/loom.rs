@@ -1,9 +1,11 @@
-//! Publishing and reading under every interleaving and every reordering that the memory model allows. Run by `ci/loom.sh`.
+//! Publishing and reading, and the use of nodes anew, under the interleavings and reorderings that loom tries: those of at most
+//! three preemptions, and of them not all, as loom 0.7 knows one last access of each atomic. Run by `ci/loom.sh`.
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -88,34 +90,70 @@ unsafe impl Entry for Marked {
     }
 }
 
-type Tree = MapleTree<Marked, RcuDomain, DefaultLock, 3>;
+type Tree<E> = MapleTree<E, RcuDomain, DefaultLock, 3>;
+
+/// Runs both in threads of their own: what the main thread does is not explored as fully.
+fn beside(reader: impl FnOnce() + 'static, writer: impl FnOnce() + 'static) {
+    let both = [thread::spawn(reader), thread::spawn(writer)];
+    both.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+fn tree<E: Entry>() -> Arc<Tree<E>> {
+    let (domain, updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
+    Arc::new(Tree::with_rcu(domain, updater).unwrap())
+}
 
 /// A writer moves an entry from one place to another in one transaction: a reader finds it at one of them.
 #[test]
 fn a_reader_finds_one_whole_version_and_nothing_that_is_freed() {
     loom::model(|| {
-        let (domain, updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
-        let tree = Tree::with_rcu(domain, updater).unwrap();
+        let tree = tree::<Marked>();
         tree.insert(10, Marked(object(0))).unwrap();
-        let tree = std::sync::Arc::new(tree);
-        let reading = {
-            let reader = tree.owned_reader().unwrap();
-            thread::spawn(move || {
+        let reader = tree.owned_reader().unwrap();
+        let writers = Arc::clone(&tree);
+        beside(
+            move || {
                 let view = reader.read_lock();
                 let found = [view.load(10), view.load(20)].map(|held| held.map(read));
                 assert!(found[0].is_some() != found[1].is_some(), "{found:?}");
                 // Once more: it must stay, not only have been there.
                 assert_eq!([view.load(10), view.load(20)].map(|held| held.map(read)), found);
-            })
-        };
-        let mut write = tree.write();
-        write.erase(10).unwrap();
-        write.insert(20, Marked(object(1))).unwrap();
-        write.commit();
-        // SAFETY: it stays in its place.
-        unsafe { write.updater() }.flush();
-        drop(write);
-        tree.rcu().reap();
-        reading.join().unwrap();
+            },
+            move || {
+                let mut write = writers.write();
+                write.erase(10).unwrap();
+                write.insert(20, Marked(object(1))).unwrap();
+                write.commit();
+                // SAFETY: it stays in its place.
+                unsafe { write.updater() }.flush();
+                drop(write);
+                writers.rcu().reap();
+            },
+        );
+    });
+}
+
+/// A writer replaces an entry twice: the second time it may take the node for it that it replaced the first time, if no section has
+/// found that. Loom watches the nodes.
+#[test]
+fn a_node_is_used_anew_only_when_no_section_has_found_it() {
+    loom::model(|| {
+        let tree = tree::<u32>();
+        // So that no writer brings fresh nodes, which it would take first.
+        tree.reserve(100).unwrap();
+        tree.insert(10, 0).unwrap();
+        let reader = tree.owned_reader().unwrap();
+        let writers = Arc::clone(&tree);
+        beside(
+            move || {
+                let view = reader.read_lock();
+                assert!(view.load(10).is_some_and(|number| number < 3));
+            },
+            move || {
+                for number in [1, 2] {
+                    writers.replace(10, number).unwrap();
+                }
+            },
+        );
     });
 }

@@ -14,6 +14,8 @@ use vmaple_rcu::{Fences, RcuDomain};
 thread_local! {
     /// Allocations of this thread that succeed before all others fail; negative: all succeed.
     static LEFT: Cell<isize> = const { Cell::new(-1) };
+    /// Bytes that are not to be had in one piece by this thread.
+    static LARGE: Cell<usize> = const { Cell::new(usize::MAX) };
     /// Calls of the allocator by this thread.
     static CALLS: Cell<usize> = const { Cell::new(0) };
     /// Bytes that it has allocated and not freed.
@@ -26,13 +28,19 @@ struct Refusing;
 unsafe impl GlobalAlloc for Refusing {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
+        if layout.size() >= LARGE.get() {
+            return std::ptr::null_mut();
+        }
         match LEFT.get() {
             0 => return std::ptr::null_mut(),
             left => LEFT.set((left - 1).max(-1)),
         }
-        LIVE.set(LIVE.get() + layout.size() as isize);
         // SAFETY: the caller's contract.
-        unsafe { System.alloc(layout) }
+        let memory = unsafe { System.alloc(layout) };
+        if !memory.is_null() {
+            LIVE.set(LIVE.get() + layout.size() as isize);
+        }
+        memory
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -208,4 +216,150 @@ fn memory_that_is_not_used_any_more_is_given_back_when_asked() {
         tree.store_range(i * 2..=i * 2, 1).unwrap();
     }
     assert_eq!(tree.write().validate(15).unwrap().entries, 100_000);
+}
+
+#[test]
+fn a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken() {
+    let tree = tree();
+    // The pool gets what it wants first, a chunk at a time.
+    (0..3).for_each(|_| drop(tree.write()));
+    let live = LIVE.get();
+    for wanted in [usize::MAX, usize::MAX / 2, 1 << 50, 1 << 40] {
+        let calls = CALLS.get();
+        let reserve: [&dyn Fn() -> bool; 2] = [&|| tree.reserve(wanted).is_err(), &|| {
+            tree.write().reserve(wanted).is_err()
+        }];
+        for reserve in reserve {
+            // Else it would be all memory of the machine.
+            assert!(with_allocations(10_000, reserve), "{wanted}");
+        }
+        assert!(
+            CALLS.get() - calls < 100,
+            "{} calls of the allocator for {wanted}",
+            CALLS.get() - calls
+        );
+        assert_eq!(LIVE.get(), live, "bytes are kept of {wanted}");
+    }
+    // Half a gigabyte of nodes, 32 megabytes of a list of them, with a system that has no 256 megabytes.
+    LARGE.set(256 << 20);
+    let calls = CALLS.get();
+    let refused = tree.reserve(1 << 20).is_err();
+    LARGE.set(usize::MAX);
+    assert!(refused && CALLS.get() - calls < 100, "taken in pieces");
+    assert_eq!(LIVE.get(), live);
+}
+
+/// Wherever memory ends.
+#[test]
+fn of_a_reservation_that_fails_nothing_is_kept_and_earlier_ones_hold() {
+    let tree = tree();
+    let mut write = tree.write();
+    write.reserve(30).unwrap();
+    let live = LIVE.get();
+    let mut refused = 0;
+    for left in 0..1_000 {
+        if with_allocations(left, || write.reserve(200)).is_ok() {
+            break;
+        }
+        assert_eq!(LIVE.get(), live, "after {left} allocations");
+        refused += 1;
+    }
+    assert!((50..1_000).contains(&refused), "{refused} refused");
+    // What the first one took is there still.
+    let tree = self::tree();
+    let mut write = tree.write();
+    write.reserve(30).unwrap();
+    assert!(with_allocations(50, || write.reserve(200)).is_err());
+    let values: Vec<_> = (0..30).map(Arc::new).collect();
+    with_allocations(0, || {
+        for (i, value) in values.into_iter().enumerate() {
+            write.replace(i as u64 * 10, value).unwrap();
+        }
+    });
+}
+
+/// Edits of each kind, of a tree that grows meanwhile.
+fn edits_fit_in_what_is_reserved_for_them<const FANOUT: usize>() {
+    type Edit<const FANOUT: usize> =
+        fn(&mut Write<'_, Arc<u32>, RcuDomain, DefaultLock, FANOUT>, u64, Arc<u32>) -> Result<(), InsertErrorKind>;
+    let edits: [Edit<FANOUT>; 4] = [
+        |write, i, value| write.insert(10 * i + 8, value).map_err(|e| e.cause),
+        |write, i, value| write.insert_range(10 * i + 8..=10 * i + 9, value).map_err(|e| e.cause),
+        |write, i, value| write.replace(10 * (i % 60), value).map(drop).map_err(|e| e.cause),
+        // In the middle of one, whose upper part is another one then.
+        |write, i, value| {
+            write
+                .store_range(100 * i + 3..=100 * i + 4, value)
+                .map(drop)
+                .map_err(|e| e.cause)
+        },
+    ];
+    for (kind, edit) in edits.into_iter().enumerate() {
+        for count in [1, 2, 30, 600] {
+            let tree = MapleTree::<Arc<u32>, RcuDomain, DefaultLock, FANOUT>::new().unwrap();
+            let wide = kind == 3;
+            for i in 0..if wide { 600 } else { 60 } {
+                let first = if wide { 100 * i } else { 10 * i };
+                tree.insert_range(first..first + 6, Arc::new(0)).unwrap();
+            }
+            tree.trim();
+            let values: Vec<_> = (0..count).map(|i| (u64::from(i), Arc::new(i))).collect();
+            let mut write = tree.write();
+            write.reserve(count as usize).unwrap();
+            let done = with_allocations(0, || {
+                values.into_iter().try_for_each(|(i, value)| edit(&mut write, i, value))
+            });
+            assert_eq!(done, Ok(()), "edits of kind {kind}, {count} of them");
+            write.validate(FANOUT).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_reserved_for_edits_suffices_for_them() {
+    edits_fit_in_what_is_reserved_for_them::<3>();
+    edits_fit_in_what_is_reserved_for_them::<15>();
+}
+
+/// Unwinds before the publishing store, again and again: nothing of it is published, and all its memory is used anew.
+#[test]
+fn a_transaction_that_unwinds_before_it_is_published_gives_its_memory_back() {
+    let live = LIVE.get();
+    let tree = tree();
+    let before = content(&tree.write());
+    let value = Arc::new(7);
+    let unwind = |write: &mut Transaction<'_>| {
+        for i in 0..20 {
+            write.store_range(i * 30 + 2..=i * 30 + 33, Arc::clone(&value)).unwrap();
+        }
+        let before = |_: maple_tree::Displaced<'_, _>| std::panic::resume_unwind(Box::new(()));
+        let unwound = std::panic::AssertUnwindSafe(|| write.commit_with(before, |_| ()));
+        assert!(std::panic::catch_unwind(unwound).is_err());
+    };
+    let mut bytes = 0;
+    for round in 0..50 {
+        let mut write = tree.write();
+        unwind(&mut write);
+        // It may be tried again, with more edits, and be undone in the end.
+        unwind(&mut write);
+        write.validate(3).unwrap();
+        drop(write);
+        assert_eq!(content(&tree.write()), before);
+        assert_eq!(Arc::strong_count(&value), 1);
+        if round == 5 {
+            bytes = tree.node_bytes();
+        }
+    }
+    assert_eq!(tree.node_bytes(), bytes, "nodes are lost");
+    // Or be published.
+    let mut write = tree.write();
+    unwind(&mut write);
+    write.commit();
+    write.validate(3).unwrap();
+    assert_eq!(write.iter().filter(|(_, held)| **held == 7).count(), 20);
+    drop(write);
+    drop(tree);
+    let lost = LIVE.get() - live;
+    // What the process keeps for the thread, as above.
+    assert!(lost < 8 << 10, "{lost} bytes lost");
 }

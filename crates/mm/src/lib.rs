@@ -108,6 +108,7 @@
 //! - A page that mprotect makes writable again takes one fault more when it is written.
 //!
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 

@@ -162,6 +162,7 @@
 //! a page is a choice at the open of [`Pagemap`].
 
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 extern crate alloc;

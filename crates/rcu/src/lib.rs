@@ -110,6 +110,7 @@
 //! | looking again at what is parked | `an_object_stays_while_a_guard_holds_it_and_goes_after` |
 
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 

@@ -1,6 +1,6 @@
-//! Boxes that can fail: the stable library has none.
+//! Boxes that can fail: the stable library has none. What is asked for in advance, and can not be had.
 
-use alloc::alloc::{Layout, alloc};
+use alloc::alloc::{Layout, alloc, dealloc};
 use alloc::boxed::Box;
 use core::ptr::NonNull;
 
@@ -24,4 +24,25 @@ pub(crate) fn try_box<T>(value: T) -> Result<NonNull<T>, AllocError> {
 pub(crate) unsafe fn from_try_box<T>(memory: NonNull<T>) -> Box<T> {
     // SAFETY: by this function's contract the memory is from the global allocator, with T's layout, and owned.
     unsafe { Box::from_raw(memory.as_ptr()) }
+}
+
+/// Bytes from which on the system is asked for all at once, before they are taken in pieces.
+const LARGE: usize = 64 << 20;
+
+/// Refuses `count` pieces of `size` bytes, not zero, that cannot be had: more than an address space holds, or, with `std`, more than the
+/// allocator has at once. Taken piece by piece they would be all memory of the machine before one is refused.
+pub(crate) fn ask_for(count: usize, size: usize) -> Result<(), AllocError> {
+    let bytes = count.checked_mul(size).ok_or(AllocError)?;
+    let all = Layout::from_size_align(bytes, 1).map_err(|_| AllocError)?;
+    // A kernel's allocator has no such piece, and may well have the small ones.
+    if bytes < LARGE || cfg!(not(feature = "std")) {
+        return Ok(());
+    }
+    // SAFETY: the size is not zero.
+    let memory = NonNull::new(unsafe { alloc(all) }).ok_or(AllocError)?;
+    // Else the compiler may leave both calls out.
+    let memory = core::hint::black_box(memory);
+    // SAFETY: just allocated, with this layout.
+    unsafe { dealloc(memory.as_ptr(), all) };
+    Ok(())
 }

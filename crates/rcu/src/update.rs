@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use crate::block::{BLOCK, Block, Chain, Record, Retired};
 use crate::domain::{Handle, RcuDomain};
 use crate::error::AllocError;
+use crate::memory;
 use crate::primitive::{Ordering, own_load, relax};
 use crate::slot::{IDLE, Slot};
 
@@ -66,7 +67,7 @@ impl Updater {
     /// [`rcu_barrier`](Self::rcu_barrier) comes between.
     ///
     /// # Errors
-    /// [`AllocError`] if there is none; what has been retired stays so.
+    /// [`AllocError`] if there is none; what has been retired stays so, and nothing is kept of what was taken.
     pub fn reserve(&mut self, objects: usize) -> Result<(), AllocError> {
         // SAFETY: the open block is this value's own.
         let room = self.open.map_or(0, |open| BLOCK - unsafe { open.as_ref() }.len());
@@ -75,8 +76,14 @@ impl Updater {
             self.domain.empties.store(0, Ordering::Relaxed);
             self.spare.append(self.domain.empty.take_all());
         }
-        for _ in self.spare.len()..wanted {
-            self.spare.push(Block::new()?);
+        let missing = wanted.saturating_sub(self.spare.len());
+        if missing > 0 {
+            memory::ask_for(missing, size_of::<Block>())?;
+            let mut taken = Chain::new();
+            for _ in 0..missing {
+                taken.push(Block::new()?);
+            }
+            self.spare.append(taken);
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ use vmaple_rcu::{AllocError, Fences, RcuBox, RcuDomain, RcuPtr};
 thread_local! {
     /// Allocations of this thread that succeed before all others fail; negative: all succeed.
     static LEFT: Cell<isize> = const { Cell::new(-1) };
+    /// How many of them were left after the last [`with_allocations`].
+    static LEFT_AFTER: Cell<isize> = const { Cell::new(-1) };
 }
 
 struct Refusing;
@@ -40,7 +42,7 @@ static ALLOCATOR: Refusing = Refusing;
 fn with_allocations<T>(left: isize, work: impl FnOnce() -> T) -> T {
     LEFT.set(left);
     let result = work();
-    LEFT.set(-1);
+    LEFT_AFTER.set(LEFT.replace(-1));
     result
 }
 
@@ -56,6 +58,16 @@ fn a_domain_a_reader_and_a_box_that_do_not_fit_are_refused() {
     ));
     assert_eq!(domain.stats().readers, 0);
     domain.reader().unwrap();
+}
+
+#[test]
+fn a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken() {
+    let (_domain, mut updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
+    for wanted in [usize::MAX, usize::MAX / 2, 1 << 45] {
+        // Else it would be all memory of the machine, in blocks.
+        assert_eq!(with_allocations(5, || updater.reserve(wanted)), Err(AllocError));
+        assert!(LEFT_AFTER.get() >= 4, "blocks were taken for {wanted}");
+    }
 }
 
 #[test]

@@ -127,22 +127,23 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// Has pages from the beginning of `range` on be there, one at least; gives where to go on.
     pub(crate) fn fault_in(&self, range: Range<u64>, access: Access) -> Result<u64, FaultCause> {
         let mut hand = Hand::default();
-        let mut done = Ok(None);
-        for _ in 0..TRIES {
-            done = self.try_fault(range.clone(), access, &mut hand);
-            if done != Ok(None) {
-                break;
-            }
-        }
-        if done == Ok(None) {
-            done = self.fault_as_writer(range.start, access, &mut hand).map(Some);
-        }
+        let done = self.fault_with(range.clone(), access, &mut hand);
         self.put_frames(hand.frames);
-        let end = done?.unwrap_or(range.start);
+        let end = done?;
         if hand.replaced {
             self.notify(range.start..end);
         }
         Ok(end)
+    }
+
+    /// The same with what is at hand, which stays the caller's.
+    fn fault_with(&self, range: Range<u64>, access: Access, hand: &mut Hand) -> Result<u64, FaultCause> {
+        for _ in 0..TRIES {
+            if let Some(end) = self.try_fault(range.clone(), access, hand)? {
+                return Ok(end);
+            }
+        }
+        self.fault_as_writer(range.start, access, hand)
     }
 
     /// The same, beside writers; `None` if it has to look again.

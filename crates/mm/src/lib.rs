@@ -45,7 +45,7 @@
 //!
 //! # Locks, and who waits for whom
 //! `W`, the writers' lock of the store → the right to unlink page tables → upper tables → leaf tables → the memory of tables; frames
-//! have their own. Under none of them is I/O done, or does a destructor of an embedder's run (a [`File`] goes when a VMA is freed,
+//! have their own. Under none of them is I/O done, does a [notifier](MmuNotifier) run, or does a destructor of an embedder's (a [`File`] goes when a VMA is freed,
 //! which is after `W`; in `RbStore`, as in v5.4, under it). Memory for VMAs is asked for before `W` is taken; the tree has nodes for
 //! calls of a few mappings at hand, and asks the global allocator under `W` only where a call meets more mappings than fit in some
 //! leaves. Memory for pages and tables is asked for without a lock, but by a fault that has looked three times and lines up with the
@@ -131,6 +131,7 @@ mod mmap;
 mod modify;
 mod mprotect;
 mod munmap;
+mod notice;
 mod pending;
 pub mod pgtable;
 mod primitive;

@@ -84,15 +84,15 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
     /// Takes everything out, and frees it, but for what sections hold that are open.
     #[doc(alias = "exit_mmap")]
     fn exit(&self) {
+        let everything = 0..self.layout.task_size;
+        let notice = self.tables.tell(everything.clone());
         // For none it does not fail.
         if let Ok(mut write) = self.store.write(0, &Call(())) {
             self.set_accounts(Accounts::default());
             write.clear(|| self.change.begin(), || self.change.end());
         }
-        let everything = 0..self.layout.task_size;
-        let mut gather = self.tables.gather();
-        gather.zap(everything.clone());
-        gather.finish(everything);
+        self.tables.gather().zap(everything);
+        drop(notice);
         self.store.trim(&Call(()));
         self.tables.trim();
         self.tables.machine().frames().trim();

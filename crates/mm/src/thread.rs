@@ -2,7 +2,6 @@
 
 use core::cell::Cell;
 use core::fmt;
-use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +12,7 @@ use crate::fault::{Fault, FaultCause};
 use crate::file::File;
 use crate::flags::{MapFlags, Prot};
 use crate::kref::Kref;
-use crate::machine::{Machine, MmuNotifier, Soft};
+use crate::machine::{Machine, Soft};
 use crate::mm::Mm;
 use crate::mmap::populates;
 use crate::pgtable::{FrameList, Frames, PageFlags, Walker};
@@ -155,7 +154,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// space in any way, which would wait for itself.
     ///
     /// The memory may be written for [`Access::Write`] only; else it may be the page of zeros. The pointer is good in `lent` only, but
-    /// for those whom an [`MmuNotifier`] tells when it ends, and who have noted it before `lent` returns.
+    /// for those whom an [`MmuNotifier`](crate::MmuNotifier) tells when it ends, who have noted it before `lent` returns, and only
+    /// while no range that the page is in is open there.
     ///
     /// # Errors
     /// The [`Fault`] if the address cannot be accessed so.
@@ -185,11 +185,6 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 
     pub(crate) fn frames(&self) -> &M::Frames {
         self.mm.page_tables().machine().frames()
-    }
-
-    /// Tells who translates besides.
-    pub(crate) fn notify(&self, range: Range<u64>) {
-        self.mm.page_tables().machine().notifier().invalidate_range(range);
     }
 
     /// Takes frames, of those at hand first: at least one, unless there is none.

@@ -14,7 +14,7 @@
 //! - [`VmaStore`]: where the VMAs are and who waits for whom. [`MapleStore`] is the cure. The others are the disease, to compare with:
 //!   `RbStore`, Linux v5.4's tree and semaphore, and `VmaLockStore`, v6.17's lock in each VMA. All else is shared.
 //!
-//! `no_std` with `alloc`; the feature `std` (default) adds locks that park, `RbStore` and `VmaLockStore`. The text of the files is in
+//! For 64-bit targets, `no_std` with `alloc`; the feature `std` (default) adds locks that park, `RbStore` and `VmaLockStore`. The text of the files is in
 //! the crate `vmaple-proc`. Pages of files and of shared memory, and fork, are to come.
 //!
 //! ```
@@ -109,6 +109,11 @@
 //!
 #![cfg_attr(not(feature = "std"), no_std)]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "vmaple-mm needs a 64-bit target: entries of page tables hold addresses of this program as words of 64 bits"
+);
+
 extern crate alloc;
 
 mod access;
@@ -116,6 +121,7 @@ mod addr;
 mod anon_name;
 mod brk;
 mod change;
+mod copy;
 mod error;
 mod fail_point;
 mod fault;

@@ -19,7 +19,14 @@ use crate::store::{Call, MapleStore, SnapshotStore, VmaRead, VmaStore, VmaWrite}
 use crate::transaction::{Accounts, Failure, Transaction};
 use crate::vma::{AnonVma, Vma};
 
-/// Snapshots of one address space that may be open at a time: each keeps what was mapped when it was taken.
+/// Snapshots of one address space that may be open at a time: each keeps what was mapped when it was taken. There is no other way to
+/// one:
+///
+/// ```compile_fail,E0599
+/// use vmaple_mm::{Layout, Limits, Mm, VmaStore};
+/// let mm: Mm = Mm::new(Layout::default(), Limits::default()).unwrap();
+/// let snapshot = mm.store().reader().unwrap().snapshot();
+/// ```
 pub const SNAPSHOTS_MAX: usize = 64;
 
 /// Pages of an address space by what they are for.

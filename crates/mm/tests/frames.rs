@@ -195,3 +195,24 @@ fn no_frame_is_two_threads() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(take_all(&ram).len(), 4 * CHUNK - 1);
 }
+
+#[test]
+fn what_is_no_frame_is_mapped_nowhere() {
+    let ram = ram(1);
+    for pfn in [512, 513, 1 << 40, u64::MAX] {
+        assert_eq!(ram.meta(Pfn(pfn)).mapcount(), 0);
+    }
+    let machine: Soft = Soft::new(ram);
+    let tables = PageTables::new(machine).unwrap();
+    let walker = tables.walker().unwrap();
+    let frames = tables.machine().frames();
+    let flags = PageFlags::READ;
+    // SAFETY: taken from there.
+    let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
+    // SAFETY: just taken.
+    unsafe { walker.map(0, Pte { pfn, flags }) }.unwrap();
+    let counts = walker.leaf(0, |leaf| {
+        [pfn, Pfn(u64::MAX)].map(|pfn| leaf.mapcount(Pte { pfn, flags }))
+    });
+    assert_eq!(counts, Step::Leaf([1, 0]));
+}

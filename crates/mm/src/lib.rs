@@ -166,7 +166,7 @@ pub use machine::{Machine, MmuNotifier, Soft};
 pub use madvise::Advice;
 pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX, VmStat};
 #[cfg(feature = "std")]
-pub use rwsem::RwSem;
+pub use rwsem::{Contended, RwSem};
 pub use state::MmState;
 pub use store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
 #[cfg(feature = "std")]

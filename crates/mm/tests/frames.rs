@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use vmaple_mm::Kref;
-use vmaple_mm::pgtable::{FrameList, Frames, Pfn, Ram};
+use vmaple_mm::pgtable::{FrameList, Frames, PageFlags, PageTables, Pfn, Pte, Ram, Step};
+use vmaple_mm::{Kref, Machine, Soft};
 
 const CHUNK: usize = 512;
 const PAGE: usize = 4096;

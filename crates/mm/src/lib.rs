@@ -14,7 +14,7 @@
 //! - [`VmaStore`]: where the VMAs are and who waits for whom. [`MapleStore`] is the cure. The others are the disease, to compare with:
 //!   `RbStore`, Linux v5.4's tree and semaphore, and `VmaLockStore`, v6.17's lock in each VMA. All else is shared.
 //!
-//! `no_std` with `alloc`; the feature `std` (default) adds locks that park, `RbStore` and `VmaLockStore`. The text of the files is in
+//! For 64-bit targets, `no_std` with `alloc`; the feature `std` (default) adds locks that park, `RbStore` and `VmaLockStore`. The text of the files is in
 //! the crate `vmaple-proc`. Pages of files and of shared memory, and fork, are to come.
 //!
 //! ```
@@ -45,7 +45,7 @@
 //!
 //! # Locks, and who waits for whom
 //! `W`, the writers' lock of the store → the right to unlink page tables → upper tables → leaf tables → the memory of tables; frames
-//! have their own. Under none of them is I/O done, or does a destructor of an embedder's run (a [`File`] goes when a VMA is freed,
+//! have their own. Under none of them is I/O done, does a [notifier](MmuNotifier) run, or does a destructor of an embedder's (a [`File`] goes when a VMA is freed,
 //! which is after `W`; in `RbStore`, as in v5.4, under it). Memory for VMAs is asked for before `W` is taken; the tree has nodes for
 //! calls of a few mappings at hand, and asks the global allocator under `W` only where a call meets more mappings than fit in some
 //! leaves. Memory for pages and tables is asked for without a lock, but by a fault that has looked three times and lines up with the
@@ -110,6 +110,11 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "vmaple-mm needs a 64-bit target: entries of page tables hold addresses of this program as words of 64 bits"
+);
+
 extern crate alloc;
 
 mod access;
@@ -117,6 +122,7 @@ mod addr;
 mod anon_name;
 mod brk;
 mod change;
+mod copy;
 mod error;
 mod fail_point;
 mod fault;
@@ -132,6 +138,7 @@ mod mmap;
 mod modify;
 mod mprotect;
 mod munmap;
+mod notice;
 mod pending;
 pub mod pgtable;
 mod primitive;
@@ -160,7 +167,7 @@ pub use machine::{Machine, MmuNotifier, Soft};
 pub use madvise::Advice;
 pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX, VmStat};
 #[cfg(feature = "std")]
-pub use rwsem::RwSem;
+pub use rwsem::{Contended, RwSem};
 pub use state::MmState;
 pub use store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
 #[cfg(feature = "std")]

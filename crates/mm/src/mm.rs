@@ -19,7 +19,14 @@ use crate::store::{Call, MapleStore, SnapshotStore, VmaRead, VmaStore, VmaWrite}
 use crate::transaction::{Accounts, Failure, Transaction};
 use crate::vma::{AnonVma, Vma};
 
-/// Snapshots of one address space that may be open at a time: each keeps what was mapped when it was taken.
+/// Snapshots of one address space that may be open at a time: each keeps what was mapped when it was taken. There is no other way to
+/// one:
+///
+/// ```compile_fail,E0599
+/// use vmaple_mm::{Layout, Limits, Mm, VmaStore};
+/// let mm: Mm = Mm::new(Layout::default(), Limits::default()).unwrap();
+/// let snapshot = mm.store().reader().unwrap().snapshot();
+/// ```
 pub const SNAPSHOTS_MAX: usize = 64;
 
 /// Pages of an address space by what they are for.
@@ -84,15 +91,15 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
     /// Takes everything out, and frees it, but for what sections hold that are open.
     #[doc(alias = "exit_mmap")]
     fn exit(&self) {
+        let everything = 0..self.layout.task_size;
+        let notice = self.tables.tell(everything.clone());
         // For none it does not fail.
         if let Ok(mut write) = self.store.write(0, &Call(())) {
             self.set_accounts(Accounts::default());
             write.clear(|| self.change.begin(), || self.change.end());
         }
-        let everything = 0..self.layout.task_size;
-        let mut gather = self.tables.gather();
-        gather.zap(everything.clone());
-        gather.finish(everything);
+        self.tables.gather().zap(everything);
+        drop(notice);
         self.store.trim(&Call(()));
         self.tables.trim();
         self.tables.machine().frames().trim();

@@ -25,6 +25,9 @@ impl<L: RawMutex> MapleStore<L> {
     }
 }
 
+/// A reader's handle.
+pub struct MapleReader<'s>(Reader<'s, VmaEntry>);
+
 /// Reads as the view that a type leads to does.
 macro_rules! reads_as_its_view {
     ($($type:ty),*) => { $(
@@ -49,7 +52,7 @@ macro_rules! reads_as_its_view {
 reads_as_its_view!(ReadGuard<'_, VmaEntry>, Snapshot<VmaEntry>);
 
 impl<L: RawMutex + Send + Sync + 'static> VmaStore for MapleStore<L> {
-    type Reader<'s> = Reader<'s, VmaEntry>;
+    type Reader<'s> = MapleReader<'s>;
     type Section<'r> = ReadGuard<'r, VmaEntry>;
     type Write<'s> = MapleWrite<'s, L>;
 
@@ -59,18 +62,18 @@ impl<L: RawMutex + Send + Sync + 'static> VmaStore for MapleStore<L> {
         })
     }
 
-    fn reader(&self) -> Result<Reader<'_, VmaEntry>, AllocError> {
-        self.vmas.tree.reader()
+    fn reader(&self) -> Result<MapleReader<'_>, AllocError> {
+        self.vmas.tree.reader().map(MapleReader)
     }
 
     #[inline]
-    fn read_lock<'r>(reader: &'r Reader<'_, VmaEntry>) -> ReadGuard<'r, VmaEntry> {
-        reader.read_lock()
+    fn read_lock<'r>(reader: &'r MapleReader<'_>) -> ReadGuard<'r, VmaEntry> {
+        reader.0.read_lock()
     }
 
-    fn renew<'r>(reader: &'r Reader<'_, VmaEntry>, section: ReadGuard<'r, VmaEntry>) -> ReadGuard<'r, VmaEntry> {
+    fn renew<'r>(reader: &'r MapleReader<'_>, section: ReadGuard<'r, VmaEntry>) -> ReadGuard<'r, VmaEntry> {
         drop(section);
-        reader.read_lock()
+        reader.0.read_lock()
     }
 
     fn write(&self, vmas: usize, _: &Call) -> Result<MapleWrite<'_, L>, AllocError> {

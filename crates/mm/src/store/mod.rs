@@ -19,7 +19,7 @@ use vmaple_rcu::AllocError;
 use crate::state::MmState;
 use crate::vma::Vma;
 
-pub use maple::{MapleStore, MapleWrite};
+pub use maple::{MapleReader, MapleStore, MapleWrite};
 #[cfg(feature = "std")]
 pub use rb::{RbSection, RbStore, RbWrite};
 pub use tree::VmaEntry;

@@ -154,7 +154,7 @@ pub use file::File;
 pub use flags::{MapFlags, Prot, VmFlags};
 pub use kref::Kref;
 pub use layout::Layout;
-pub use limits::Limits;
+pub use limits::{Limits, PartialEffects};
 pub use machine::{Machine, MmuNotifier, Soft};
 pub use madvise::Advice;
 pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX, VmStat};

@@ -45,4 +45,4 @@ pub(crate) use op::{Files, Op};
 pub(crate) use pair::{Outcome, Pair, Setting};
 pub(crate) use refused::Refused;
 pub(crate) use shrink::shrink;
-pub(crate) use window::{PAGE, Window, sysctl};
+pub(crate) use window::{PAGE, Place, Window, sysctl};

@@ -29,6 +29,7 @@ const ABOVE4G: u32 = 0x80;
 const GROWSDOWN: u32 = 0x100;
 const LOCKED: u32 = 0x2000;
 const HUGETLB: u32 = 0x4_0000;
+const SYNC: u32 = 0x8_0000;
 /// Binary logarithm of a huge page's size, from this bit on.
 const HUGE_SHIFT: u32 = 26;
 /// No processor has pages of 2 to the power of this.
@@ -230,6 +231,7 @@ impl Generator {
             (ABOVE4G, 4),
             (LOCKED, 1),
             (HUGETLB, 1),
+            (SYNC, 2),
         ] {
             if self.chance(percent) {
                 flags |= flag;

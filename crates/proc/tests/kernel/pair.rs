@@ -19,7 +19,7 @@ const EVERY: u64 = 32;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Setting {
     Unlimited,
-    /// Pages of RLIMIT_AS and of RLIMIT_DATA.
+    /// RLIMIT_AS and RLIMIT_DATA, in bytes, of which what is there at the beginning is not part.
     Rlimits {
         address_space: u64,
         data: u64,
@@ -94,11 +94,11 @@ impl<'a> Pair<'a> {
         match setting {
             Setting::Unlimited => {}
             Setting::Rlimits { address_space, data } => {
-                free.child.limit(libc::RLIMIT_AS, (child_pages + address_space) * PAGE);
+                free.child.limit(libc::RLIMIT_AS, child_pages * PAGE + address_space);
                 let child_data = free.child.files.vm_stat()[0];
-                free.child.limit(libc::RLIMIT_DATA, child_data + data * PAGE);
-                limits.address_space = mapped + address_space * PAGE;
-                limits.data = data * PAGE;
+                free.child.limit(libc::RLIMIT_DATA, child_data + data);
+                limits.address_space = mapped + address_space;
+                limits.data = data;
             }
             Setting::MapCount(count) => {
                 free.leave_mappings(within.end, count);

@@ -404,7 +404,7 @@ fn letters(release: (u32, u32)) -> [Option<[u8; 2]>; 64] {
     letters[40] = Some(*b"dp");
     letters[41] = Some(*b"ui");
     letters[42] = Some(*b"sl");
-    letters[43] = Some(*b"ur"); // VM_UFFD_RWP, from 7.3
+    letters[43] = Some(*b"ur"); // from 7.3 on
     letters[63] = Some(*b"sl"); // from 6.10 to 6.15
     letters
 }
@@ -448,6 +448,15 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_found_by_the_names_of_smaps() {
+        for field in Field::ALL {
+            assert_eq!(Field::parse(field.label()), Some(field));
+            assert_eq!(Field::parse(&field.label().to_lowercase()), Some(field));
+        }
+        assert_eq!(Field::parse("Pss_"), None);
+    }
+
+    #[test]
     fn each_kernel_has_its_letters_of_flags() {
         for (release, bit, expected) in [
             ((5, 10), 11, Some(b"dw")),
@@ -463,14 +472,5 @@ mod tests {
         ] {
             assert_eq!(letters(release)[bit], expected.copied(), "{release:?}, bit {bit}");
         }
-    }
-
-    #[test]
-    fn fields_are_found_by_the_names_of_smaps() {
-        for field in Field::ALL {
-            assert_eq!(Field::parse(field.label()), Some(field));
-            assert_eq!(Field::parse(&field.label().to_lowercase()), Some(field));
-        }
-        assert_eq!(Field::parse("Pss_"), None);
     }
 }

@@ -52,10 +52,16 @@ fn compare(calls: u64, mut setting: impl FnMut(&mut fastrand::Rng) -> Setting) -
     let mut rng = fastrand::Rng::with_seed(seed);
     let files = Files::new();
     let mut outcomes = Outcomes::new();
-    let mut left = calls;
+    let (mut left, mut run) = (calls, 0);
     while left > 0 {
         let (setting, pages) = (setting(&mut rng), [60, 600, 1500][rng.usize(..3)]);
-        let window = Window::reserve(pages, place(&mut rng, &setting, pages));
+        let place = match (Place::of_run(run, &mut rng, pages), setting) {
+            // The mappings of which there are almost too many are above.
+            (Place::Top, Setting::MapCount(_)) => Place::Anywhere,
+            (place, _) => place,
+        };
+        let window = Window::reserve(pages, place);
+        run += 1;
         let mut pair = Pair::new(&window, &files, setting);
         let has_names = has_names(&mut pair);
         if left == calls {
@@ -93,15 +99,6 @@ fn compare(calls: u64, mut setting: impl FnMut(&mut fastrand::Rng) -> Setting) -
         println!("{count:8} {call}: {outcome}");
     }
     outcomes
-}
-
-/// Where a window of a run is.
-fn place(rng: &mut fastrand::Rng, setting: &Setting, pages: u64) -> Place {
-    match (Place::choose(rng, pages), setting) {
-        // The mappings of which there are almost too many are above.
-        (Place::Top, Setting::MapCount(_)) => Place::Anywhere,
-        (place, _) => place,
-    }
 }
 
 /// The shortest list of calls that makes a difference, and the difference.
@@ -144,6 +141,8 @@ fn random_calls_do_as_the_kernel_does() {
         let signals = || [1, 2].map(|code| Refused::Segv { code, addr: 0 }).to_vec();
         for (call, refused) in [
             ("mmap", errors(&[EPERM, EBADF, ENOMEM, EEXIST, EINVAL, EOVERFLOW])),
+            ("mmap DROPPABLE", errors(&[EINVAL])),
+            ("mmap 32BIT", errors(&[ENOMEM])),
             ("munmap", errors(&[EINVAL])),
             ("mprotect", errors(&[ENOMEM, EINVAL])),
             ("madvise DONTNEED", errors(&[ENOMEM, EINVAL])),

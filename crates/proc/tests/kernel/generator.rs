@@ -222,13 +222,15 @@ impl Generator {
             55..57 => FIXED | FIXED_NOREPLACE,
             _ => 0,
         };
+        // Elsewhere there is no room in low memory.
+        let low_percent = if self.window.start < 1 << 32 { 25 } else { 3 };
         let stack_percent = if self.has_huge_pages { 3 } else { 0 };
         for (flag, percent) in [
             (GROWSDOWN, self.growsdown_percent),
             (NORESERVE, 8),
             (STACK, stack_percent),
-            (MAP_32BIT, 4),
-            (ABOVE4G, 4),
+            (MAP_32BIT, low_percent),
+            (ABOVE4G, low_percent),
             (LOCKED, 1),
             (HUGETLB, 1),
             (SYNC, 2),

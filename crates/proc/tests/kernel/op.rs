@@ -84,6 +84,14 @@ impl From<Fault> for Refused {
     }
 }
 
+/// `MAP_TYPE`.
+const TYPE: u32 = 0xf;
+/// What says that a mapping is to be in low memory.
+const LOW: u32 = MapFlags::MAP_32BIT
+    .union(MapFlags::FIXED)
+    .union(MapFlags::FIXED_NOREPLACE)
+    .bits();
+
 const SEGV_MAPERR: i32 = 1;
 const SEGV_ACCERR: i32 = 2;
 
@@ -218,6 +226,8 @@ impl Op {
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Self::Mmap { flags, .. } if flags & TYPE == MapFlags::DROPPABLE.bits() => "mmap DROPPABLE",
+            Self::Mmap { flags, .. } if flags & LOW == MapFlags::MAP_32BIT.bits() => "mmap 32BIT",
             Self::Mmap { .. } => "mmap",
             Self::Munmap { .. } => "munmap",
             Self::Mprotect { .. } => "mprotect",

@@ -29,18 +29,18 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// A place at which the kernel has rules, or any.
-    pub(crate) fn choose(rng: &mut fastrand::Rng, pages: u64) -> Self {
+    /// For the window of a run: anywhere for every second one, and the others in turn where the kernel has rules.
+    pub(crate) fn of_run(run: u64, rng: &mut fastrand::Rng, pages: u64) -> Self {
         let length = (pages + 2) * PAGE;
-        let mut before = |addr: u64| addr - rng.u64(..pages) * PAGE;
+        let mut within = |range: Range<u64>| Self::At(rng.u64(range.start..range.end - length) & !(PAGE - 1));
         // Across the bottom of MAP_32BIT there is none: the kernel moves it, by up to 32 MiB, at each call.
-        let places = [before(LOW.end), before(ABOVE_4G)];
-        match rng.u32(..100) {
-            0..50 => Self::Anywhere,
-            50..65 => Self::Top,
-            65..75 => Self::At(rng.u64(0x1000_0000..LOW.start - length) & !(PAGE - 1)),
-            75..85 => Self::At(rng.u64(LOW.start + 0x200_0000..LOW.end - length) & !(PAGE - 1)),
-            kind => Self::At(places[usize::from(kind < 95)]),
+        match run % 10 {
+            1 => Self::Top,
+            3 => within(0x1000_0000..LOW.start),
+            5 => within(LOW.start + 0x200_0000..LOW.end),
+            7 => within(LOW.end - length..LOW.end + length),
+            9 => within(ABOVE_4G - length..ABOVE_4G + length),
+            _ => Self::Anywhere,
         }
     }
 }

@@ -215,7 +215,7 @@ counted=random_calls_at_the_limit_of_mappings_do_as_the_kernel_does
 become=mappings_become_one_by_who_wrote_to_them_as_the_kernel_s_do
 edge=a_call_at_the_limit_of_mappings_succeeds_if_there_is_room_for_what_it_splits
 mutate "what is searched above a guard gap" unmapped_area.rs 's/=> high = gap,/=> high = start + len - PAGE_SIZE,/' differential $free
-mutate "no search from below" unmapped_area.rs 's/\.or_else\(\|\| self\.search_up\([^\n]*\)//' differential $free
+mutate "no search from below" unmapped_area.rs 's/\.or_else\(\|\| self\.search_up\(len, layout[^\n]*\)//' differential $free
 mutate "a guard gap of a page less" unmapped_area.rs 's/256 \* PAGE_SIZE/255 * PAGE_SIZE/' differential $free
 mutate "an account that mprotect keeps" mprotect.rs 's/flags -= VmFlags::ACCOUNT;//' differential $free
 mutate "an account of files that mprotect drops" mprotect.rs 's/\} else if vma\.file\(\)\.is_none\(\) && /} else if /' differential $free
@@ -249,6 +249,35 @@ mutate "stacks are data" flags.rs 's/Self::WRITE \| Self::SHARED \| Self::GROWSD
 mutate "a boundary that moves is a split" modify.rs 's/met\.continues\(part, pgoff, &mapping\)/false/' differential $counted
 mutate "a split at the limit of mappings" munmap.rs 's/accounts\.map_count >= transaction/accounts.map_count > transaction/' differential $edge
 mutate "mmap at the limit of mappings" mmap.rs 's/accounts\.map_count > transaction\.max_map_count/accounts.map_count >= transaction.max_map_count/' differential $edge
+mutate "a refused fetch that brings nothing in" fault.rs 's/if M::Arch::FETCHES_AS_READ/if false/' differential $free
+mutate "a refused write that brings a page in" fault.rs 's/&& access == Access::Exec/\&\& access != Access::Read/' differential $free
+mutate "droppable memory like any other" mmap.rs 's/vm_flags \|= VmFlags::DROPPABLE \| /vm_flags |= /' differential $free
+mutate "droppable memory that is dumped" mmap.rs 's/ \| VmFlags::DONTDUMP;/;/' differential $free
+mutate "droppable memory of files" mmap.rs 's/MapFlags::DROPPABLE if !is_file/MapFlags::DROPPABLE if true/' differential $free
+mutate "a file's flag forgotten" mmap.rs 's/vm_flags\.set\(VmFlags::SYNC[^\n]*//' differential $free
+mutate "memory taken for locked" mmap.rs 's/if flags\.contains\(MapFlags::LOCKED\)/if false/' differential $free
+mutate "huge pages that are small" mmap.rs 's/if flags\.contains\(MapFlags::HUGETLB\)/if false/' differential $free
+mutate "low mappings beyond 2 GiB" pgtable/x86_64.rs 's/0x4000_0000\.\.0x8000_0000/0x4000_0000..0x9000_0000/' differential $free
+mutate "low mappings below 1 GiB" pgtable/x86_64.rs 's/0x4000_0000\.\.0x8000_0000/0x1000_0000..0x8000_0000/' differential $free
+mutate "low mappings from the top down" unmapped_area.rs 's/self\.search_up\(len, bottom, end\)/self.search_down(len, bottom, end)/' differential $free
+mutate "a hint beyond 2 GiB for a low mapping" unmapped_area.rs 's/self\.at_hint\(addr, len, end\)/self.at_hint(addr, len, task_size)/' differential $free
+mutate "high mappings below 4 GiB" unmapped_area.rs 's/let is_high = low\.is_some\(\) && /let is_high = false \&\& /' differential $free
+mutate "a number that is no advice" madvise.rs 's/\*advice as i32 == number/*advice as i32 == number \& 0xffff/' differential $free
+mutate "advice whose range wraps" madvise.rs 's/ \|\| end < addr\.0 \{/ {/' differential $free
+mutate "nothing left behind, though as Linux" modify.rs 's/== PartialEffects::None/== PartialEffects::AsLinux/' differential $limited
+mutate "no split at the beginning" mmap.rs 's/\[range\.start, range\.end\], error/[range.end], error/' differential $limited
+mutate "no split at the end" mmap.rs 's/\[range\.start, range\.end\], error/[range.start], error/' differential $limited
+mutate "a split beyond the limit of mappings" modify.rs 's/\[part\.start\]\.into_iter\(\)\.take\(room\)/[part.start]/' differential $counted
+mutate "no split before the limit of mappings" modify.rs 's/\[part\.start\]\.into_iter\(\)\.take\(room\)/[]/' differential $counted
+
+# The same where there is no kernel to compare with, or no such architecture.
+package=vmaple-mm
+mutate "droppable memory that grows" mmap.rs 's/ && !vm_flags\.contains\(VmFlags::DROPPABLE\);/;/' as_linux maple::droppable_memory_is_private_anonymous_memory_of_its_own_kind
+mutate "fetches that are reads everywhere" pgtable/arch.rs 's/FETCHES_AS_READ: bool = false/FETCHES_AS_READ: bool = true/' as_linux maple::a_refused_fetch_brings_in_the_page_that_a_read_would_where_linux_takes_it_for_one
+mutate "low mappings' flags known everywhere" mmap.rs 's/if A::LOW\.is_some\(\) \{ KNOWN \} else \{ KNOWN - KNOWN_LOW \}/KNOWN/' as_linux maple::an_architecture_without_low_mappings_ignores_their_flags
+mutate "splits left behind unasked" limits.rs 's/partial_effects: PartialEffects::None,/partial_effects: PartialEffects::AsLinux,/' calls maple::limits_are_checked_before_anything_changes
+mutate "a name's error after a split" anon_name.rs 's/ \| Failure::After\(error\)\)/)/' as_linux maple::a_call_that_fails_at_a_limit_leaves_splits_if_that_is_asked_for
+mutate "an end beyond the address space is no advice" madvise.rs 's/ \|\| end < addr\.0 \{/ || end > self.mm().layout().task_size {/' as_linux maple::advice_beyond_the_address_space_is_for_what_is_not_mapped
 
 crate=proc package=vmaple-proc
 contract=readers_of_the_maple_store_see_what_the_contract_says
@@ -265,6 +294,7 @@ mutate "rewinding keeps what was rendered" maps.rs 's/self\.cursor = 0;\s*self\.
 mutate "a full page of lines" seq_file.rs 's/self\.buffer\.len\(\) - 1/self.buffer.len() - 100/' text reads::a_read_gives_at_most_a_page_of_whole_lines
 mutate "no longer buffer for a long line" seq_file.rs 's/self\.needed = needed;/let _ = needed;/' text reads::a_path_longer_than_the_buffer_is_read_whole
 mutate "newlines as they are" line.rs 's/let newlines = if text\.contains/let newlines = if false \&\& text.contains/' text form::each_kind_of_mapping_has_its_line
+mutate "letters of a flag forgotten" vm_flags.rs 's/b"ur",/b"??",/' unit vm_flags::tests::flags_have_linux_s_letters
 mutate "names one column to the left" line.rs 's/NAME_COLUMN: usize = 73/NAME_COLUMN: usize = 72/' text form::lines_are_the_kernel_s_byte_for_byte
 mutate "a letter for a digit" line.rs 's/letters \* 0x27/letters * 0x26/' text form::lines_are_the_kernel_s_byte_for_byte
 mutate "questions answered by what lies above" query.rs 's/vma\.start\(\)\.0 <= addr && //' query questions_are_answered_as_by_the_running_kernel
@@ -311,6 +341,7 @@ mutate "the page of zeros counted" pgtable/counters.rs 's/return Self\(1\);/retu
 mutate "page tables without a birth" pgtable/memory.rs 's/Descriptor::new\(birth\)/Descriptor::new(birth * 0)/' frozen_pages a_reader_of_pages_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
 crate=scan package=vmaple-scan
 moved=self_test::tests::a_field_that_is_not_where_it_is_said_to_be_refuses_the_method
+mutate "letters of a flag forgotten in scan" form.rs 's/letters\[43\] = [^\n]*//' unit form::tests::each_kernel_has_its_letters_of_flags
 mutate "no clipping at the cursor" lines.rs 's/let from = record\.from\.max\(self\.cursor\);/let from = record.from;/' unit lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
 mutate "what replaced a mapping half way joins it" lines.rs 's/ && last\.is_of\(&part\)//' unit lines::tests::a_mapping_that_is_replaced_half_way_ends_at_the_cursor
 mutate "what a mapping grew to is shown from its beginning" lines.rs 's/from,\s*end: record\.to,/end: record.to,/' unit lines::tests::lines_ascend_and_never_overlap_whatever_runs_say

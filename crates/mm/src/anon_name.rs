@@ -74,7 +74,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                 let (part, pgoff) = (at..end.min(vma.range().end), vma.pgoff_at(at));
                 match transaction.modify(&part, pgoff, mapping) {
                     // Linux keeps ENOMEM for holes.
-                    Err(Failure::Error(error)) => {
+                    Err(Failure::Error(error) | Failure::After(error)) => {
                         let errno = Errno::EAGAIN;
                         return Err(Failure::After(Error { errno, ..error }));
                     }

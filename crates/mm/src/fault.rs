@@ -122,7 +122,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// first read, a fresh page for a first write.
     ///
     /// # Errors
-    /// The [`Fault`] if the access is not allowed, or there is no memory.
+    /// The [`Fault`] if the access is not allowed, or there is no memory. As on Linux, a fetch from a page that is not there may
+    /// have brought in the page of zeros before it is refused ([`Arch::FETCHES_AS_READ`]).
     ///
     /// ```
     /// use vmaple_mm::{Access, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -137,7 +138,17 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     #[doc(alias = "handle_mm_fault")]
     pub fn fault(&self, addr: VirtAddr, access: Access) -> Result<(), Fault> {
         let page = addr.page_floor().0;
-        let done = self.fault_in(page..page.saturating_add(PAGE_SIZE), access);
+        let range = page..page.saturating_add(PAGE_SIZE);
+        let done = self.fault_in(range.clone(), access);
+        // Of a page that is not there the processor does not say that it may not be fetched from.
+        if M::Arch::FETCHES_AS_READ
+            && access == Access::Exec
+            && matches!(done, Err(FaultCause::AccErr))
+            && self.walker.translate(page).is_none()
+        {
+            // Whatever comes of it, what was asked for is refused.
+            let _ = self.fault_in(range, Access::Read);
+        }
         done.map(drop).map_err(|cause| Fault { addr, cause })
     }
 

@@ -30,12 +30,20 @@ bitflags! {
         const PRIVATE = 0x2;
         /// As `SHARED`, of a file, and with known flags only.
         const SHARED_VALIDATE = 0x3;
+        /// As `PRIVATE`, of no file, and the pages may be dropped when memory is short: they read as zeros then. Here they never are.
+        const DROPPABLE = 0x8;
         /// At this address, whatever is there.
         const FIXED = 0x10;
         /// Of no file.
         const ANONYMOUS = 0x20;
+        /// In the low 2 GiB, if no address is given: as low as there is room ([`Arch::LOW`](crate::pgtable::Arch::LOW)).
+        const MAP_32BIT = 0x40;
+        /// Above 4 GiB, if no address is given.
+        const ABOVE4G = 0x80;
         /// Grows down; a gap is kept below it.
         const GROWSDOWN = 0x100;
+        /// Locked: refused with `EPERM`, as where RLIMIT_MEMLOCK is 0.
+        const LOCKED = 0x2000;
         /// Not accounted.
         const NORESERVE = 0x4000;
         /// With all its pages, at once.
@@ -44,6 +52,10 @@ bitflags! {
         const NONBLOCK = 0x1_0000;
         /// For a stack: never in huge pages.
         const STACK = 0x2_0000;
+        /// In huge pages: refused with `EINVAL`, as by a kernel without them.
+        const HUGETLB = 0x4_0000;
+        /// The file's metadata are in step with what is written: marks the mapping, and nothing else.
+        const SYNC = 0x8_0000;
         /// At this address, if nothing is there.
         const FIXED_NOREPLACE = 0x10_0000;
         const _ = !0;
@@ -74,8 +86,16 @@ bitflags! {
         const ACCOUNT = 0x10_0000;
         /// Is not to be counted.
         const NORESERVE = 0x20_0000;
+        /// In step with the file's metadata.
+        const SYNC = 0x80_0000;
+        /// Zeros in a child of fork.
+        const WIPEONFORK = 0x200_0000;
+        /// Not in a core dump.
+        const DONTDUMP = 0x400_0000;
         /// Never in huge pages.
         const NOHUGEPAGE = 0x4000_0000;
+        /// Its pages may be dropped.
+        const DROPPABLE = 0x100_0000_0000;
     }
 }
 

@@ -98,12 +98,19 @@
 //!
 //! # Where it differs from Linux
 //! Found by running the same random calls on both (`differential.rs` in the tests of `vmaple-proc`), and left so:
-//! - No transparent huge pages, no swap: mappings of 2 MiB and more are not placed at multiples of 2 MiB.
-//! - A call that fails at a limit leaves the mapping that it failed at as it was. Linux leaves it split, if it had split it before.
+//! - No transparent huge pages, no swap: mappings of 2 MiB and more are not placed at multiples of 2 MiB. Droppable memory is never
+//!   dropped.
+//! - A call that fails at a limit leaves the mapping that it failed at as it was. Linux leaves it split, if it had split it before;
+//!   [`PartialEffects::AsLinux`] does as Linux.
 //! - A file is taken for one that is open for reading and writing, of a file system that allows execution.
 //! - A name is refused with EAGAIN for too many mappings, but with ENOMEM where there is no memory at all.
 //! - Nobody has CAP_SYS_RAWIO: addresses below [`Layout::min_addr`] are refused. Overcommit is not limited.
-//! - No MAP_LOCKED, MAP_HUGETLB, MAP_32BIT, protection keys and sealing yet: their bits are ignored.
+//! - Memory cannot be locked yet: MAP_LOCKED is refused with EPERM, as where RLIMIT_MEMLOCK is 0. No huge pages: MAP_HUGETLB is
+//!   refused with EINVAL, as by a kernel without them. No protection keys: memory that may only be executed can be read. No sealing.
+//! - MAP_32BIT begins at 1 GiB. Linux adds up to 32 MiB by chance where addresses are randomised.
+//! - An RLIMIT_DATA of 0 is a limit. Linux takes it for none up to the hard limit, for Valgrind's sake.
+//! - Of the advice of madvise(2) there is what [`Advice`] has; other numbers are refused with EINVAL. No mapping refuses DONTNEED, as
+//!   `[vvar]` does in Linux's processes, where a range that reaches it is refused with EINVAL.
 //! - A fault below a mapping that grows down is refused: stacks do not grow yet. No pages of files and of shared memory.
 //! - A page that mprotect makes writable again takes one fault more when it is written.
 //!
@@ -162,7 +169,7 @@ pub use file::File;
 pub use flags::{MapFlags, Prot, VmFlags};
 pub use kref::Kref;
 pub use layout::Layout;
-pub use limits::Limits;
+pub use limits::{Limits, PartialEffects};
 pub use machine::{Machine, MmuNotifier, Soft};
 pub use madvise::Advice;
 pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX, VmStat};

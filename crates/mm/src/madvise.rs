@@ -27,6 +27,23 @@ pub enum Advice {
     PopulateWrite = 23,
 }
 
+impl TryFrom<i32> for Advice {
+    type Error = Error;
+
+    /// The advice of Linux's number; `EINVAL` if the number is none, or one of what is not built yet.
+    ///
+    /// ```
+    /// use vmaple_mm::{Advice, Errno};
+    /// assert_eq!(Advice::try_from(4), Ok(Advice::DontNeed));
+    /// assert_eq!(Advice::try_from(7).unwrap_err().errno, Errno::EINVAL);
+    /// ```
+    fn try_from(number: i32) -> Result<Self, Error> {
+        let all = [Self::DontNeed, Self::PopulateRead, Self::PopulateWrite];
+        let known = all.into_iter().find(|advice| *advice as i32 == number);
+        known.ok_or(Error::new(Errno::EINVAL, "no advice, or one that is not built yet"))
+    }
+}
+
 impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// `madvise(addr, len, advice)`: does to the pages of a range as advised. Mappings stay as they are, and writers go on meanwhile.
     ///

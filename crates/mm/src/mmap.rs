@@ -7,6 +7,7 @@ use crate::flags::{MAY_ACCESS, MapFlags, Prot, VmFlags};
 use crate::kref::Kref;
 use crate::machine::Machine;
 use crate::mm::Mm;
+use crate::pgtable::Arch;
 use crate::store::VmaStore;
 use crate::transaction::{Failure, Merge, fail};
 use crate::vma::Mapping;
@@ -22,11 +23,14 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     ///
     /// # Errors
     /// As mmap(2):
-    /// - `EINVAL`: no length; an address (with `FIXED`) or offset that is not of a page; neither `PRIVATE` nor `SHARED` alone;
-    ///   shared memory that grows down; a file's mapping that grows down.
+    /// - `EINVAL`: no length; an address (with `FIXED`) or offset that is not of a page; a type (`MAP_TYPE`) that is none, or none of
+    ///   a file's or of anonymous memory; shared or droppable memory, or a file's mapping, that grows down; `HUGETLB`.
     /// - `ENOMEM`: no room; too many mappings; above a limit; no memory for bookkeeping.
-    /// - `EEXIST`: something is mapped there (`FIXED_NOREPLACE`). `EPERM`: below the lowest address. `EBADF`: neither a
+    /// - `EEXIST`: something is mapped there (`FIXED_NOREPLACE`). `EPERM`: below the lowest address; `LOCKED`. `EBADF`: neither a
     ///   file nor `ANONYMOUS`. `EOVERFLOW`: the file's offset. `EOPNOTSUPP`: a flag that `SHARED_VALIDATE` does not allow.
+    ///
+    /// Where `ENOMEM` is for a limit of pages, Linux has split what `FIXED` cuts: see
+    /// [`PartialEffects`](crate::PartialEffects).
     ///
     /// ```
     /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
@@ -74,6 +78,9 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         if file.is_none() && !flags.contains(MapFlags::ANONYMOUS) {
             return Err(Error::new(Errno::EBADF, "neither a file nor ANONYMOUS"));
         }
+        if flags.contains(MapFlags::HUGETLB) {
+            return Err(Error::new(Errno::EINVAL, "there are no huge pages"));
+        }
         if len == 0 {
             return Err(Error::new(Errno::EINVAL, "the length is zero"));
         }
@@ -96,11 +103,14 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             if flags.contains(MapFlags::FIXED_NOREPLACE) && met.is_occupied() {
                 return fail(Errno::EEXIST, "something is mapped there");
             }
+            if flags.contains(MapFlags::LOCKED) {
+                return fail(Errno::EPERM, "memory cannot be locked yet");
+            }
             if file.is_some() && offset > FILE_MAX.saturating_sub(len) {
                 return fail(Errno::EOVERFLOW, "the end of the mapping is beyond every file's");
             }
             let mapping = Mapping {
-                flags: vm_flags(prot, flags, file.is_some())?,
+                flags: vm_flags::<M::Arch>(prot, flags, file.is_some())?,
                 file: shared.clone(),
                 anon_name: None,
                 anon_vma: None,
@@ -114,7 +124,8 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                 return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
             }
             if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - met.pages) {
-                return fail(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
+                let error = Error::new(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
+                return transaction.fail_split([range.start, range.end], error);
             }
             let is_occupied = met.is_occupied();
             let plan = transaction.put(&range, pgoff, mapping, &met, Merge::Both);
@@ -141,26 +152,39 @@ const FILE_MAX: u64 = i64::MAX as u64;
 /// The flags that `SHARED_VALIDATE` allows (`LEGACY_MAP_MASK`), and that is in [`TYPE`].
 const KNOWN: MapFlags = MapFlags::from_bits_retain(0x7c07_f9f3);
 
+/// Those of them that only an architecture with [`Arch::LOW`] has.
+const KNOWN_LOW: MapFlags = MapFlags::MAP_32BIT.union(MapFlags::ABOVE4G);
+
 /// What a new mapping is.
 #[doc(alias = "calc_vm_flag_bits")]
-fn vm_flags(prot: Prot, flags: MapFlags, is_file: bool) -> Result<VmFlags, Failure> {
+fn vm_flags<A: Arch>(prot: Prot, flags: MapFlags, is_file: bool) -> Result<VmFlags, Failure> {
     let mut vm_flags = VmFlags::from(prot) | MAY_ACCESS;
     vm_flags.set(VmFlags::GROWSDOWN, flags.contains(MapFlags::GROWSDOWN));
     vm_flags.set(VmFlags::NORESERVE, flags.contains(MapFlags::NORESERVE));
     vm_flags.set(VmFlags::NOHUGEPAGE, flags.contains(MapFlags::STACK));
+    vm_flags.set(VmFlags::SYNC, flags.contains(MapFlags::SYNC));
     let is_shared = match flags & TYPE {
         MapFlags::PRIVATE => false,
         MapFlags::SHARED => true,
+        MapFlags::DROPPABLE if !is_file => {
+            vm_flags |= VmFlags::DROPPABLE | VmFlags::NORESERVE | VmFlags::WIPEONFORK | VmFlags::DONTDUMP;
+            false
+        }
         MapFlags::SHARED_VALIDATE if is_file => {
-            if !KNOWN.contains(flags) {
+            let known = if A::LOW.is_some() { KNOWN } else { KNOWN - KNOWN_LOW };
+            if !known.contains(flags) {
                 return fail(Errno::EOPNOTSUPP, "a flag that SHARED_VALIDATE does not allow");
             }
             true
         }
-        _ => return fail(Errno::EINVAL, "neither PRIVATE nor SHARED"),
+        _ => return fail(Errno::EINVAL, "neither PRIVATE nor SHARED, nor a type that is for this"),
     };
-    if (is_shared || is_file) && vm_flags.contains(VmFlags::GROWSDOWN) {
-        return fail(Errno::EINVAL, "only private anonymous memory grows");
+    let may_grow = !is_shared && !is_file && !vm_flags.contains(VmFlags::DROPPABLE);
+    if !may_grow && vm_flags.contains(VmFlags::GROWSDOWN) {
+        return fail(
+            Errno::EINVAL,
+            "only private anonymous memory grows, and none that is droppable",
+        );
     }
     if is_shared {
         vm_flags |= VmFlags::SHARED | VmFlags::MAYSHARE;

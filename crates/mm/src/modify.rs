@@ -2,10 +2,11 @@
 
 use core::ops::Range;
 
-use crate::error::Errno;
+use crate::error::{Errno, Error};
+use crate::limits::PartialEffects;
 use crate::machine::Machine;
 use crate::store::VmaStore;
-use crate::transaction::{Failure, Merge, Transaction, fail};
+use crate::transaction::{Failure, Merge, Transaction};
 use crate::vma::Mapping;
 
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
@@ -20,10 +21,26 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         } else {
             met.parts()
         };
-        if splits > 0 && self.accounts.map_count + splits > self.max_map_count() {
-            return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
+        let room = self.max_map_count().saturating_sub(self.accounts.map_count);
+        if splits > room {
+            let error = Error::new(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
+            // Linux splits first at the beginning, then at the end.
+            return self.fail_split([part.start].into_iter().take(room), error);
         }
         let plan = self.put(part, pgoff, mapping, &met, Merge::Both);
         self.apply(plan)
+    }
+
+    /// Fails, and leaves mappings split at these addresses if that is wanted.
+    pub(crate) fn fail_split<T>(&mut self, addrs: impl IntoIterator<Item = u64>, error: Error) -> Result<T, Failure> {
+        if self.limits().partial_effects == PartialEffects::None {
+            return Err(error.into());
+        }
+        for addr in addrs {
+            if let Some(plan) = self.split(addr) {
+                self.apply(plan)?;
+            }
+        }
+        Err(Failure::After(error))
     }
 }

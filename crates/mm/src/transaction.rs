@@ -340,6 +340,21 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         }
     }
 
+    /// To have the VMA that holds `addr` in its middle, if one does, be two.
+    pub(crate) fn split(&self, addr: u64) -> Option<Plan> {
+        let vma = self.find(addr).filter(|vma| vma.range().start < addr)?;
+        let span = vma.range();
+        let mut removed = Accounts::default();
+        removed.add(vma);
+        let parts = [span.start..addr, addr..span.end];
+        let [left, right] = parts.map(|part| Some(self.part(vma, part)));
+        Some(Plan {
+            span,
+            vmas: [left, right, None],
+            removed,
+        })
+    }
+
     /// Another VMA of what `vma` maps in a part of its range.
     #[doc(alias = "__split_vma")]
     fn part(&self, vma: &Vma, part: Range<u64>) -> Vma {

@@ -143,6 +143,7 @@ fn limits_are_checked_before_anything_changes<S: VmaStore>() {
         max_map_count: 3,
         address_space: 20 * PAGE,
         data: 10 * PAGE,
+        ..Limits::default()
     };
     let mm: Mm<S> = Mm::new(Layout::default(), limits).unwrap();
     fixed(&mm, 0, 5, RW).unwrap();

@@ -3,7 +3,9 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use vmaple_mm::{Layout, Limits, MapFlags, MapleStore, Mm, Prot, RbStore, VirtAddr, VmaLockStore, VmaRead, VmaStore};
+use vmaple_mm::{
+    Layout, Limits, MapFlags, MapleStore, Mm, PartialEffects, Prot, RbStore, VirtAddr, VmaLockStore, VmaRead, VmaStore,
+};
 
 const PAGE: u64 = 0x1000;
 const PAGES: u64 = 64;
@@ -85,6 +87,7 @@ fn random_calls_do_the_same_in_every_store() {
             max_map_count: if round % 2 == 0 { 65_530 } else { 12 },
             address_space: if round % 3 == 0 { 40 * PAGE } else { u64::MAX },
             data: if round % 4 == 0 { 20 * PAGE } else { u64::MAX },
+            partial_effects: [PartialEffects::None, PartialEffects::AsLinux][round / 2 % 2],
         };
         let (maple, rb) = (new::<MapleStore>(limits), new::<RbStore>(limits));
         let vma_lock = new::<VmaLockStore>(limits);

@@ -7,10 +7,10 @@ use crate::text::Text;
 /// The letters of each flag, by its bit.
 ///
 /// Source: `mnemonics` in `show_smap_vma_flags()` of Linux.
-const LETTERS: [&[u8; 2]; 43] = [
+const LETTERS: [&[u8; 2]; 44] = [
     b"rd", b"wr", b"ex", b"sh", b"mr", b"mw", b"me", b"ms", b"gd", b"um", b"pf", b"gu", b"uw", b"lo", b"io", b"sr",
     b"rr", b"dc", b"de", b"lf", b"ac", b"nr", b"ht", b"sf", b"ar", b"wf", b"dd", b"sd", b"mm", b"hg", b"nh", b"mg",
-    b"??", b"??", b"??", b"??", b"??", b"??", b"ss", b"??", b"dp", b"ui", b"sl",
+    b"??", b"??", b"??", b"??", b"??", b"??", b"ss", b"??", b"dp", b"ui", b"sl", b"ur",
 ];
 
 /// The letters of flags, in the order of their bits.
@@ -43,4 +43,48 @@ pub(crate) fn serialize<S: serde::Serializer>(flags: &VmFlags, serializer: S) ->
     }
 
     serializer.collect_str(&Letters(*flags))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(flags: VmFlags) -> [u8; 2] {
+        let mut letters = letters(flags);
+        let only = letters.next().copied().unwrap_or_default();
+        assert!(letters.next().is_none(), "{flags:?}");
+        only
+    }
+
+    #[test]
+    fn flags_have_linux_s_letters() {
+        for (bit, expected) in [
+            (0, b"rd"),
+            (7, b"ms"),
+            (8, b"gd"),
+            (11, b"gu"),
+            (13, b"lo"),
+            (20, b"ac"),
+            (21, b"nr"),
+            (31, b"mg"),
+            (38, b"ss"),
+            (40, b"dp"),
+            (41, b"ui"),
+            (42, b"sl"),
+            (43, b"ur"),
+            (44, b"??"),
+            (63, b"??"),
+        ] {
+            assert_eq!(only(VmFlags::from_bits_retain(1 << bit)), *expected, "bit {bit}");
+        }
+        for (flags, expected) in [
+            (VmFlags::SYNC, b"sf"),
+            (VmFlags::WIPEONFORK, b"wf"),
+            (VmFlags::DONTDUMP, b"dd"),
+            (VmFlags::NOHUGEPAGE, b"nh"),
+            (VmFlags::DROPPABLE, b"dp"),
+        ] {
+            assert_eq!(only(flags), *expected, "{flags:?}");
+        }
+    }
 }

@@ -404,6 +404,7 @@ fn letters(release: (u32, u32)) -> [Option<[u8; 2]>; 64] {
     letters[40] = Some(*b"dp");
     letters[41] = Some(*b"ui");
     letters[42] = Some(*b"sl");
+    letters[43] = Some(*b"ur"); // from 7.3 on
     letters[63] = Some(*b"sl"); // from 6.10 to 6.15
     letters
 }
@@ -453,5 +454,23 @@ mod tests {
             assert_eq!(Field::parse(&field.label().to_lowercase()), Some(field));
         }
         assert_eq!(Field::parse("Pss_"), None);
+    }
+
+    #[test]
+    fn each_kernel_has_its_letters_of_flags() {
+        for (release, bit, expected) in [
+            ((5, 10), 11, Some(b"dw")),
+            ((6, 18), 11, Some(b"gu")),
+            ((6, 18), 33, None),
+            ((6, 1), 37, Some(b"ui")),
+            ((6, 18), 38, Some(b"ui")),
+            ((6, 18), 40, Some(b"dp")),
+            ((6, 18), 42, Some(b"sl")),
+            ((6, 12), 63, Some(b"sl")),
+            ((7, 3), 43, Some(b"ur")),
+            ((7, 3), 44, Some(b"??")),
+        ] {
+            assert_eq!(letters(release)[bit], expected.copied(), "{release:?}, bit {bit}");
+        }
     }
 }

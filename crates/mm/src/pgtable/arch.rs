@@ -1,5 +1,7 @@
 //! What an architecture's page tables look like.
 
+use core::ops::Range;
+
 use bitflags::bitflags;
 
 use super::frame::Pfn;
@@ -75,6 +77,14 @@ pub unsafe trait Arch: Send + Sync + 'static {
 
     /// The end of a process's addresses.
     const TASK_SIZE: u64;
+
+    /// Where [`MapFlags::MAP_32BIT`](crate::MapFlags::MAP_32BIT) puts mappings; `None` where neither it nor
+    /// [`ABOVE4G`](crate::MapFlags::ABOVE4G) is a flag.
+    const LOW: Option<Range<u64>> = None;
+
+    /// Whether a fetch from a page that is not there brings it in before it is refused: the processor has said only that nothing
+    /// is there, and the system takes it for a read.
+    const FETCHES_AS_READ: bool = false;
 
     /// The entry of an upper table that refers to the table at an address, which is a multiple of 4096. Not 0.
     fn table(addr: u64) -> u64;

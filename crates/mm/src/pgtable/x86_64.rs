@@ -5,6 +5,8 @@
 //! may not be accessed are not inverted (`__pte_needs_invert`), and `D` stays where it is when a page becomes read-only
 //! (`_PAGE_SAVED_DIRTY`).
 
+use core::ops::Range;
+
 use super::arch::{Arch, PAGE_ACCESS, PageFlags, Pte};
 use super::frame::Pfn;
 use crate::access::Access;
@@ -61,6 +63,13 @@ unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
     /// `TASK_SIZE_MAX`: without the last page, behind which `SYSRET` would fault in the kernel.
     const TASK_SIZE: u64 = (1 << (12 + 9 * LEVELS - 1)) - 4096;
 
+    /// `find_start_end`, without randomisation.
+    const LOW: Option<Range<u64>> = Some(0x4000_0000..0x8000_0000);
+
+    /// `access_error` does not look at `VM_EXEC`: Linux lets a fetch pass as a read, and refuses it when the page that it has
+    /// mapped faults again.
+    const FETCHES_AS_READ: bool = true;
+
     fn table(addr: u64) -> u64 {
         debug_assert_eq!(addr & !ADDR, 0);
         addr & ADDR | TABLE
@@ -107,8 +116,7 @@ unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
         has(ACCESS, PageFlags::READ) | has(VmFlags::WRITE, PageFlags::WRITE) | has(VmFlags::EXEC, PageFlags::EXEC)
     }
 
-    /// `access_error`, and of executing what the processor says: Linux lets it pass as a read, and fails when the page that it has
-    /// mapped faults again.
+    /// `access_error`, and of executing what the processor says.
     fn permits(flags: VmFlags, access: Access) -> bool {
         flags.intersects(match access {
             Access::Read => ACCESS,

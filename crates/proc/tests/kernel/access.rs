@@ -16,6 +16,10 @@ pub(crate) const MOST: u64 = 3 * PAGE;
 /// In a register while an access may fail; no `si_code`.
 const TRYING: u64 = 0x7472_7969_6e67;
 
+/// What the zeros that are jumped to add to: no address at all, so the kernel says neither MAPERR nor ACCERR.
+const NOWHERE: u64 = 1 << 63;
+const SI_KERNEL: u64 = 128;
+
 /// An access by the child to itself.
 #[derive(Clone, Copy)]
 pub(crate) enum Access {
@@ -25,6 +29,8 @@ pub(crate) enum Access {
     Store = 1,
     /// Replaces a word by another if it is this one; gives what was there.
     CompareExchange = 2,
+    /// Jumps to zeros, which are an instruction that is refused in another way, if they can be executed; gives 0.
+    Fetch = 3,
 }
 
 /// Where bytes are read to.
@@ -75,7 +81,8 @@ extern "C" fn on_segv(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
 /// Does an access. What it gives, or `si_code` and `si_addr`.
 ///
 /// # Safety
-/// [`survive`] was called. What is at the addresses is nobody's in this program; a load is of no more than [`MOST`] bytes.
+/// [`survive`] was called. What is at the addresses is nobody's in this program; a load is of no more than [`MOST`] bytes; what is
+/// fetched is zeros, if it can be executed.
 pub(super) unsafe fn access(what: u64, addr: u64, count: u64, value: u64) -> Result<u64, (u64, u64)> {
     let mut code = TRYING;
     let mut at = 0_u64;
@@ -97,6 +104,19 @@ pub(super) unsafe fn access(what: u64, addr: u64, count: u64, value: u64) -> Res
                 inout("rdi") addr => _, inout("rcx") count => _, in("al") value as u8,
                 out("r8") _, inout("r9") code, inout("r10") at, options(nostack),
             );
+        }
+    } else if what == Access::Fetch as u64 {
+        // SAFETY: what is jumped to cannot be executed, or is zeros: `add [rax], al`. Both end behind the jump.
+        unsafe {
+            asm!(
+                "lea r8, [rip + 2f]", "jmp rdi", "2:",
+                in("rdi") addr, in("rax") NOWHERE,
+                out("r8") _, inout("r9") code, inout("r10") at, options(nostack),
+            );
+        }
+        // It has been executed.
+        if code == SI_KERNEL {
+            code = TRYING;
         }
     } else {
         // SAFETY: as above.

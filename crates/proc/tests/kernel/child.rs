@@ -104,13 +104,16 @@ impl Child {
 
     /// As `setrlimit` in the child.
     pub(crate) fn limit(&self, resource: libc::__rlimit_resource_t, bytes: u64) {
-        let limit = libc::rlimit {
-            rlim_cur: bytes,
-            rlim_max: libc::RLIM_INFINITY,
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
         };
+        // SAFETY: no new limit is given, and the old one is written during the call.
+        let asked = unsafe { libc::prlimit(self.pid, resource, std::ptr::null(), &raw mut limit) };
+        limit.rlim_cur = bytes;
         // SAFETY: the limit is read during the call, and the old one is not asked for.
         let done = unsafe { libc::prlimit(self.pid, resource, &raw const limit, std::ptr::null_mut()) };
-        assert_eq!(done, 0, "prlimit: {}", Error::last_os_error());
+        assert_eq!((asked, done), (0, 0), "prlimit: {}", Error::last_os_error());
     }
 }
 

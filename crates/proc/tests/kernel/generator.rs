@@ -4,7 +4,6 @@ use std::ffi::CStr;
 use std::ops::Range;
 
 use fastrand::Rng;
-use vmaple_mm::Advice;
 
 use super::access::MOST;
 use super::op::Op;
@@ -21,14 +20,31 @@ const EXEC: u32 = 4;
 const SHARED: u32 = 1;
 const PRIVATE: u32 = 2;
 const SHARED_VALIDATE: u32 = 3;
+const TYPE: u32 = 0xf;
+const DROPPABLE: u32 = 0x8;
 const FIXED: u32 = 0x10;
 const ANONYMOUS: u32 = 0x20;
+const MAP_32BIT: u32 = 0x40;
+const ABOVE4G: u32 = 0x80;
 const GROWSDOWN: u32 = 0x100;
+const LOCKED: u32 = 0x2000;
+const HUGETLB: u32 = 0x4_0000;
+const SYNC: u32 = 0x8_0000;
+/// Binary logarithm of a huge page's size, from this bit on.
+const HUGE_SHIFT: u32 = 26;
+/// No processor has pages of 2 to the power of this.
+const NO_HUGE_SIZE: u32 = 62;
 const POPULATE: u32 = 0x8000;
 const NONBLOCK: u32 = 0x1_0000;
 const NORESERVE: u32 = 0x4000;
 const STACK: u32 = 0x2_0000;
 const FIXED_NOREPLACE: u32 = 0x10_0000;
+
+const DONTNEED: i32 = libc::MADV_DONTNEED;
+const POPULATE_READ: i32 = libc::MADV_POPULATE_READ;
+const POPULATE_WRITE: i32 = libc::MADV_POPULATE_WRITE;
+/// Numbers that are no advice.
+const NO_ADVICE: [i32; 8] = [-1, 5, 6, 7, 1 << 16, 0x7ffe_0004, i32::MAX, i32::MIN];
 
 pub(crate) struct Generator {
     rng: Rng,
@@ -117,7 +133,20 @@ impl Generator {
             _ => {
                 // Not in the last page: see the head of `kernel`.
                 let last = u64::MAX - 2 * PAGE + 1;
-                let edges = [0, PAGE, 0x1_0000, 1 << 47, (1 << 47) - PAGE, (1 << 47) - 2 * PAGE, last];
+                let end = 1 << 47;
+                let edges = [
+                    0,
+                    PAGE,
+                    0x1_0000,
+                    1 << 30,
+                    1 << 31,
+                    1 << 32,
+                    end - 2 * PAGE,
+                    end - PAGE,
+                    end,
+                    1 << 63,
+                    last,
+                ];
                 edges[self.rng.usize(..edges.len())]
             }
         };
@@ -140,15 +169,25 @@ impl Generator {
             83..96 => self.rng.u64(1..6 * PAGE),
             96..98 => 0,
             _ => {
+                let end = 1 << 47;
                 let most = [
                     u64::MAX,
                     u64::MAX - PAGE + 1,
                     u64::MAX - PAGE,
                     1 << 63,
-                    1 << 47,
-                    (1 << 47) - PAGE,
+                    // Almost to the end of the address space, to it, beyond it.
+                    end,
+                    end - PAGE,
+                    (end - PAGE).wrapping_sub(addr).wrapping_sub(PAGE),
+                    (end - PAGE).wrapping_sub(addr),
+                    end.wrapping_sub(addr),
+                    // Almost to 0, to it, beyond it.
+                    addr.wrapping_neg().wrapping_sub(PAGE),
+                    addr.wrapping_neg(),
+                    addr.wrapping_neg().wrapping_add(PAGE),
                 ];
-                most[self.rng.usize(..most.len())]
+                // Rounded up, they come to the same or to a page more.
+                most[self.rng.usize(..most.len())].wrapping_sub(self.rng.u64(..2) * self.rng.u64(..PAGE))
             }
         }
     }
@@ -160,7 +199,7 @@ impl Generator {
             70..80 => 0,
             80..97 => self.rng.u32(..8),
             97..99 => self.rng.u32(..8) | 8,
-            _ => self.rng.u32(..8) | 0x10,
+            _ => self.rng.u32(..8) | 1 << self.rng.u32(4..32),
         };
         if prot == EXEC && self.has_protection_keys {
             prot | READ
@@ -171,10 +210,11 @@ impl Generator {
 
     fn mmap(&mut self) -> Op {
         let mut flags = match self.rng.u32(..100) {
-            0..82 => PRIVATE,
-            82..93 => SHARED,
-            93..98 => SHARED_VALIDATE,
-            _ => 0,
+            0..78 => PRIVATE,
+            78..88 => SHARED,
+            88..93 => SHARED_VALIDATE,
+            93..97 => DROPPABLE,
+            _ => self.rng.u32(..=TYPE),
         };
         flags |= match self.rng.u32(..100) {
             0..45 => FIXED,
@@ -182,20 +222,35 @@ impl Generator {
             55..57 => FIXED | FIXED_NOREPLACE,
             _ => 0,
         };
+        // Elsewhere there is no room in low memory.
+        let low_percent = if self.window.start < 1 << 32 { 25 } else { 3 };
         let stack_percent = if self.has_huge_pages { 3 } else { 0 };
         for (flag, percent) in [
             (GROWSDOWN, self.growsdown_percent),
             (NORESERVE, 8),
             (STACK, stack_percent),
+            (MAP_32BIT, low_percent),
+            (ABOVE4G, low_percent),
+            (LOCKED, 1),
+            (HUGETLB, 1),
+            (SYNC, 2),
         ] {
             if self.chance(percent) {
                 flags |= flag;
             }
         }
+        if self.chance(4) {
+            flags |= self.any_flags();
+        }
+        if flags & HUGETLB != 0 {
+            // Of sizes that there are none may be free, or some.
+            flags |= NO_HUGE_SIZE << HUGE_SHIFT;
+        }
         let is_fixed = flags & (FIXED | FIXED_NOREPLACE) != 0;
         let addr = if !is_fixed && self.chance(50) { 0 } else { self.addr() };
         let len = self.len(addr);
         let (mut file, mut offset) = (None, 0);
+        flags &= !(ANONYMOUS | POPULATE | NONBLOCK);
         if self.chance(self.file_percent) {
             file = Some(self.rng.usize(..3));
             // Offsets that continue those of neighbours more often than not.
@@ -209,7 +264,7 @@ impl Generator {
             flags |= ANONYMOUS;
             // Of shared memory there are no pages in the model.
             if self.touch_percent > 0 && flags & SHARED == 0 && self.chance(20) {
-                flags |= POPULATE | if self.chance(3) { NONBLOCK } else { 0 };
+                flags |= POPULATE | if self.chance(5) { NONBLOCK } else { 0 };
             }
             offset = if self.chance(3) {
                 self.rng.u64(..) & !(PAGE / 2 - 1)
@@ -231,6 +286,19 @@ impl Generator {
             file,
             offset,
         }
+    }
+
+    /// One flag in four of those that have a name or none, as long as they do not decide what kind of mapping it is.
+    fn any_flags(&mut self) -> u32 {
+        let any = self.rng.u32(..) & self.rng.u32(..);
+        let mut decided = TYPE | FIXED | FIXED_NOREPLACE | ANONYMOUS;
+        if self.growsdown_percent == 0 {
+            decided |= GROWSDOWN;
+        }
+        if !self.has_huge_pages {
+            decided |= STACK;
+        }
+        any & !decided
     }
 
     /// An access, or advice.
@@ -261,7 +329,8 @@ impl Generator {
                 addr: place,
                 len: bytes,
             },
-            63..70 => {
+            63..66 => Op::Fetch { addr: place & !15 },
+            66..71 => {
                 let words = [0, 0x0101_0101_0101_0101, u64::MAX];
                 Op::CompareExchange {
                     addr: place & !7,
@@ -273,9 +342,10 @@ impl Generator {
                 addr,
                 len,
                 advice: match kind {
-                    70..82 => Advice::DontNeed,
-                    82..90 => Advice::PopulateRead,
-                    _ => Advice::PopulateWrite,
+                    71..82 => DONTNEED,
+                    82..89 => POPULATE_READ,
+                    89..98 => POPULATE_WRITE,
+                    _ => NO_ADVICE[self.rng.usize(..NO_ADVICE.len())],
                 },
             },
         }
@@ -303,11 +373,12 @@ impl Generator {
                 len: 1,
                 byte: self.rng.u8(..),
             },
-            92..96 => Op::Read { addr, len: 1 },
+            92..94 => Op::Read { addr, len: 1 },
+            94..96 => Op::Fetch { addr },
             _ => Op::Madvise {
                 addr,
                 len,
-                advice: [Advice::DontNeed, Advice::PopulateRead, Advice::PopulateWrite][self.rng.usize(..3)],
+                advice: [DONTNEED, POPULATE_READ, POPULATE_WRITE][self.rng.usize(..3)],
             },
         }
     }

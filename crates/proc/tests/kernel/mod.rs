@@ -1,23 +1,30 @@
 //! The running kernel beside the model: the same calls and accesses to both, and what they say compared.
 //!
 //! The kernel's side is a process of which one window of addresses is free and all others are taken, so that the kernel has
-//! no choice that the model does not have. After each call the results, the text of maps, the number of pages, and which pages are
+//! no choice that the model does not have. The window is anywhere, or where there are rules: around the low 2 GiB, around 4 GiB, at
+//! the end of the address space. After each call the results, the text of maps, the number of pages, and which pages are
 //! there (pagemap) are compared; now and then, and wherever there is a difference, the text of smaps, the counts of data, stacks and
-//! what is executable, and every byte. What is left out, so that both can be compared exactly:
+//! what is executable, and every byte. Every bit of `flags` and `prot` is drawn, and lengths and addresses that are unaligned, zero,
+//! beyond the address space, or wrap. What is left out, so that both can be compared exactly:
 //!
-//! - Calls that would change the child outside of its window, unless they are sure to fail ([`Op::is_harmless`]).
+//! - Calls that would change the child outside of its window, unless they are sure to fail ([`Op::is_harmless`]). (Where the window
+//!   is at the end of the address space, lengths beyond it change nothing else.)
 //! - Lengths between 2 MiB and what cannot fit: huge pages have their say on where these go.
-//! - Calls that fail at a limit after they have split mappings: the kernel leaves these split, the model leaves no trace of a
-//!   call that fails for want of something ([`Op::leaves_splits`]).
 //! - Addresses in the last page of all with FIXED: the kernel takes them for the number of an error, and fails with that.
 //! - The numbers of shared anonymous objects: which mappings have the same one is compared.
+//! - The lowest address of MAP_32BIT, which the kernel moves by chance at each call, by up to 32 MiB.
+//! - Locked memory: the child may lock none, so MAP_LOCKED fails in both. MAP_HUGETLB with a size that the kernel may have.
+//! - Advice that the kernel knows and the model does not have. That what is no advice is refused is compared.
+//!
+//! What the kernel leaves behind of calls that fail at a limit is compared: the models do as Linux in that
+//! ([`PartialEffects::AsLinux`](vmaple_mm::PartialEffects)).
 //!
 //! Of memory ([`Op::is_built`]):
 //!
 //! - Pages of files and of shared memory, which the model does not have yet: their mappings are neither accessed nor populated.
 //!   That such an access is refused is compared.
 //! - Accesses below a mapping that grows down, which let it grow in the kernel.
-//! - The execution of memory: what is there would be executed.
+//! - The execution of memory that is not zeros. Zeros, and memory that may not be executed, are jumped to ([`Op::Fetch`]).
 //! - Words that lie in two pages, and locked ones that are not aligned: the hardware's business. Bytes are accessed one by one,
 //!   over any number of pages.
 //! - Addresses that are not canonical: the signal says nothing of them.
@@ -45,4 +52,4 @@ pub(crate) use op::{Files, Op};
 pub(crate) use pair::{Outcome, Pair, Setting};
 pub(crate) use refused::Refused;
 pub(crate) use shrink::shrink;
-pub(crate) use window::{PAGE, Window, sysctl};
+pub(crate) use window::{PAGE, Place, Window, sysctl};

@@ -3,14 +3,15 @@
 use std::io::Read;
 use std::ops::Range;
 
-use vmaple_mm::pgtable::{CountBy, Frames, PageCounts, Ram};
+use vmaple_mm::pgtable::{CountBy, Frames, PageCounts, PageFlags, Ram};
 use vmaple_mm::{
     Kref, Layout, Limits, MapFlags, Mm, MmReader, MmThread, Prot, Soft, VirtAddr, VmFlags, VmaRead, VmaStore,
 };
 use vmaple_proc::{Maps, Pagemap, Smaps};
 
 use super::memory::Pages;
-use super::op::{Files, NotDone, Op};
+use super::op::{Files, Op};
+use super::refused::Refused;
 use super::text::Objects;
 use super::window::PAGE;
 
@@ -24,7 +25,7 @@ pub(crate) trait Space {
     fn set_limits(&mut self, limits: Limits);
 
     /// Does a call, or an access.
-    fn apply(&mut self, op: &Op) -> Result<u64, NotDone>;
+    fn apply(&mut self, op: &Op) -> Result<u64, Refused>;
 
     /// The mappings that have an address in `range`, and the next one.
     fn mappings(&self, range: &Range<u64>) -> Vec<Mapping>;
@@ -43,6 +44,9 @@ pub(crate) trait Space {
 
     /// What is in a page that is there.
     fn memory(&self, addr: u64) -> [u8; PAGE as usize];
+
+    /// Whether a page is there that is not the one of zeros.
+    fn has_own_page(&self, addr: u64) -> bool;
 
     fn map_count(&self) -> usize;
 
@@ -72,7 +76,8 @@ impl<S: VmaStore> Model<S> {
         let mm: Mm<S> = Mm::with_machine(layout, Limits::default(), Soft::new(ram.clone())).unwrap();
         // Mappings of a file of their own, which merge with none.
         let filler = vmaple_mm::File::new((0, 0), 0, &b"filler"[..]).unwrap();
-        for gap in [layout.min_addr..window.start, window.end..layout.task_size] {
+        let gaps = [layout.min_addr..window.start, window.end..layout.task_size];
+        for gap in gaps.into_iter().filter(|gap| !gap.is_empty()) {
             let (flags, length) = (MapFlags::PRIVATE | MapFlags::FIXED, gap.end - gap.start);
             mm.mmap(VirtAddr(gap.start), length, Prot::empty(), flags, Some(&filler), 0)
                 .unwrap();
@@ -120,7 +125,7 @@ impl<S: VmaStore> Space for Model<S> {
         self.mm().set_limits(limits).unwrap();
     }
 
-    fn apply(&mut self, op: &Op) -> Result<u64, NotDone> {
+    fn apply(&mut self, op: &Op) -> Result<u64, Refused> {
         op.on_model(&self.thread, &self.files)
     }
 
@@ -170,6 +175,11 @@ impl<S: VmaStore> Space for Model<S> {
         let page = self.ram.page(pte.pfn);
         // SAFETY: the page is mapped, and nobody else uses this address space.
         unsafe { page.cast().read() }
+    }
+
+    fn has_own_page(&self, addr: u64) -> bool {
+        let pte = self.reader.walker().translate(addr);
+        pte.is_some_and(|pte| !pte.flags.contains(PageFlags::ZERO))
     }
 
     fn map_count(&self) -> usize {

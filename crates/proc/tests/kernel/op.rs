@@ -44,7 +44,7 @@ pub(crate) enum Op {
     Madvise {
         addr: u64,
         len: u64,
-        advice: Advice,
+        advice: i32,
     },
     Read {
         addr: u64,
@@ -60,25 +60,19 @@ pub(crate) enum Op {
         current: u64,
         new: u64,
     },
+    /// Of an instruction.
+    Fetch {
+        addr: u64,
+    },
 }
 
-/// Why the model did not do something.
-#[derive(Clone, Copy)]
-pub(crate) struct NotDone {
-    pub(crate) refused: Refused,
-    pub(crate) why: &'static str,
-}
-
-impl From<Error> for NotDone {
+impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Self {
-            refused: Refused::Errno(error.errno.code()),
-            why: error.why,
-        }
+        Self::Errno(error.errno.code())
     }
 }
 
-impl From<Fault> for NotDone {
+impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         let code = match fault.cause {
             FaultCause::MapErr => SEGV_MAPERR,
@@ -86,12 +80,17 @@ impl From<Fault> for NotDone {
             cause => panic!("{cause}"),
         };
         let addr = fault.addr.0;
-        Self {
-            refused: Refused::Segv { code, addr },
-            why: "",
-        }
+        Self::Segv { code, addr }
     }
 }
+
+/// `MAP_TYPE`.
+const TYPE: u32 = 0xf;
+/// What says that a mapping is to be in low memory.
+const LOW: u32 = MapFlags::MAP_32BIT
+    .union(MapFlags::FIXED)
+    .union(MapFlags::FIXED_NOREPLACE)
+    .bits();
 
 const SEGV_MAPERR: i32 = 1;
 const SEGV_ACCERR: i32 = 2;
@@ -166,6 +165,7 @@ impl Op {
             Self::CompareExchange { addr, current, new } => {
                 return child.access(Access::CompareExchange, addr, current, new);
             }
+            Self::Fetch { addr } => return child.access(Access::Fetch, addr, 0, 0),
         };
         done.map_err(Refused::Errno)
     }
@@ -174,7 +174,7 @@ impl Op {
         &self,
         thread: &MmThread<S>,
         files: &[Kref<vmaple_mm::File>],
-    ) -> Result<u64, NotDone> {
+    ) -> Result<u64, Refused> {
         let prot = Prot::from_bits_retain;
         let mm = thread.mm();
         Ok(match *self {
@@ -195,7 +195,10 @@ impl Op {
             Self::Name { addr, len, name } => mm
                 .set_anon_vma_name(VirtAddr(addr), len, name.map(CStr::to_bytes))
                 .map(|()| 0)?,
-            Self::Madvise { addr, len, advice } => thread.madvise(VirtAddr(addr), len, advice).map(|()| 0)?,
+            Self::Madvise { addr, len, advice } => {
+                let advice = Advice::try_from(advice)?;
+                thread.madvise(VirtAddr(addr), len, advice).map(|()| 0)?
+            }
             Self::Read { addr, len } => {
                 let mut bytes = vec![0; len as usize];
                 thread.read(VirtAddr(addr), &mut bytes)?;
@@ -209,6 +212,7 @@ impl Op {
                 let (Ok(old) | Err(old)) = thread.compare_exchange(VirtAddr(addr), current, new)?;
                 old
             }
+            Self::Fetch { addr } => thread.fault(VirtAddr(addr), vmaple_mm::Access::Exec).map(|()| 0)?,
         })
     }
 
@@ -220,38 +224,25 @@ impl Op {
         }
     }
 
-    /// Whether the kernel, failing as the model did, leaves mappings split that the model leaves whole.
-    pub(crate) fn leaves_splits(&self, why: &str, mut mapped: impl Iterator<Item = Range<u64>>) -> bool {
-        let cuts = |range: &Range<u64>, addr: u64| range.start < addr && addr < range.end;
-        match *self {
-            // The mappings that it cuts are split before RLIMIT_AS and RLIMIT_DATA are looked at.
-            Self::Mmap { addr, len, flags, .. } if why.contains("RLIMIT") => {
-                flags & MapFlags::FIXED.bits() != 0
-                    && mapped.any(|range| cuts(&range, addr) || cuts(&range, addr + len.next_multiple_of(PAGE)))
-            }
-            // A mapping of which the middle becomes another is split twice, of which the second may be one too many.
-            Self::Mprotect { addr, len, .. } | Self::Name { addr, len, .. } if why.contains("max_map_count") => {
-                mapped.any(|range| cuts(&range, addr) && cuts(&range, addr + len.next_multiple_of(PAGE)))
-            }
-            _ => false,
-        }
-    }
-
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Self::Mmap { flags, .. } if flags & TYPE == MapFlags::DROPPABLE.bits() => "mmap DROPPABLE",
+            Self::Mmap { flags, .. } if flags & LOW == MapFlags::MAP_32BIT.bits() => "mmap 32BIT",
             Self::Mmap { .. } => "mmap",
             Self::Munmap { .. } => "munmap",
             Self::Mprotect { .. } => "mprotect",
             Self::Brk { .. } => "brk",
             Self::Name { .. } => "set_anon_vma_name",
-            Self::Madvise { advice, .. } => match advice {
-                Advice::DontNeed => "madvise DONTNEED",
-                Advice::PopulateRead => "madvise POPULATE_READ",
-                _ => "madvise POPULATE_WRITE",
+            Self::Madvise { advice, .. } => match *advice {
+                libc::MADV_DONTNEED => "madvise DONTNEED",
+                libc::MADV_POPULATE_READ => "madvise POPULATE_READ",
+                libc::MADV_POPULATE_WRITE => "madvise POPULATE_WRITE",
+                _ => "madvise of no advice",
             },
             Self::Read { .. } => "read",
             Self::Write { .. } => "write",
             Self::CompareExchange { .. } => "compare_exchange",
+            Self::Fetch { .. } => "fetch",
         }
     }
 
@@ -260,6 +251,7 @@ impl Op {
         match *self {
             Self::Read { addr, len } | Self::Write { addr, len, .. } => Some(addr..addr.saturating_add(len)),
             Self::CompareExchange { addr, .. } => Some(addr..addr.saturating_add(8)),
+            Self::Fetch { addr } => Some(addr..addr.saturating_add(2)),
             _ => None,
         }
     }
@@ -268,7 +260,7 @@ impl Op {
     pub(crate) fn touched(&self) -> Option<Range<u64>> {
         match *self {
             Self::Madvise {
-                advice: Advice::DontNeed,
+                advice: libc::MADV_DONTNEED,
                 ..
             } => None,
             Self::Madvise { addr, len, .. } => Some(addr..addr.saturating_add(len)),
@@ -295,7 +287,10 @@ impl Op {
         let (addr, len) = match *self {
             Self::Brk { .. } => return true,
             // It ends at the page that is not accessible on either side of the window, if not before.
-            Self::Read { addr, .. } | Self::Write { addr, .. } | Self::CompareExchange { addr, .. } => {
+            Self::Read { addr, .. }
+            | Self::Write { addr, .. }
+            | Self::CompareExchange { addr, .. }
+            | Self::Fetch { addr } => {
                 let reserved = window.start - PAGE..window.end + PAGE;
                 let above = free.task_size..free.task_size + PAGE;
                 let last = u64::MAX - 2 * PAGE;
@@ -313,7 +308,8 @@ impl Op {
         let Some(end) = end else { return true };
         let above = end > free.task_size && matches!(self, Self::Mmap { .. } | Self::Munmap { .. });
         let below = addr < free.min_addr && matches!(self, Self::Mmap { .. });
-        let within = window.start <= addr && end <= window.end;
+        // Nothing is above the last window.
+        let within = window.start <= addr && (end <= window.end || window.end == free.task_size);
         !addr.is_multiple_of(PAGE) || len == 0 || addr >= free.task_size || above || below || within
     }
 
@@ -359,6 +355,7 @@ impl Op {
             Self::CompareExchange { addr, current, new } => {
                 format!("compare_exchange({}, {current:#x}, {new:#x})", place(addr))
             }
+            Self::Fetch { addr } => format!("fetch({})", place(addr)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use vmaple_mm::{Layout, Limits, MapleStore, RbStore, VmaLockStore};
+use vmaple_mm::{Layout, Limits, MapleStore, PartialEffects, RbStore, VmFlags, VmaLockStore};
 
 use super::memory::Pages;
 use super::model::{Model, Space};
@@ -19,7 +19,7 @@ const EVERY: u64 = 32;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Setting {
     Unlimited,
-    /// Pages of RLIMIT_AS and of RLIMIT_DATA.
+    /// RLIMIT_AS and RLIMIT_DATA, in bytes, of which what is there at the beginning is not part.
     Rlimits {
         address_space: u64,
         data: u64,
@@ -31,8 +31,6 @@ pub(crate) enum Setting {
 /// What a call or an access came to.
 pub(crate) enum Outcome {
     Same(Result<u64, Refused>),
-    /// The model's error.
-    LeftOut(Refused),
     /// Nothing was done.
     NotBuilt,
 }
@@ -69,7 +67,12 @@ impl<'a> Pair<'a> {
         };
         let layout = Layout {
             min_addr: free.min_addr,
-            mmap_base: free.task_size,
+            // The kernel looks for room below its base, and where there is none from the bottom up.
+            mmap_base: if within.end == free.task_size {
+                within.start
+            } else {
+                free.task_size
+            },
             task_size: free.task_size,
             start_brk,
             start_stack,
@@ -83,16 +86,19 @@ impl<'a> Pair<'a> {
         let mut limits = Limits {
             // More than fit into a window.
             max_map_count: usize::MAX,
+            partial_effects: PartialEffects::AsLinux,
             ..Limits::default()
         };
+        // Nothing can be locked.
+        free.child.limit(libc::RLIMIT_MEMLOCK, 0);
         match setting {
             Setting::Unlimited => {}
             Setting::Rlimits { address_space, data } => {
-                free.child.limit(libc::RLIMIT_AS, (child_pages + address_space) * PAGE);
+                free.child.limit(libc::RLIMIT_AS, child_pages * PAGE + address_space);
                 let child_data = free.child.files.vm_stat()[0];
-                free.child.limit(libc::RLIMIT_DATA, child_data + data * PAGE);
-                limits.address_space = mapped + address_space * PAGE;
-                limits.data = data * PAGE;
+                free.child.limit(libc::RLIMIT_DATA, child_data + data);
+                limits.address_space = mapped + address_space;
+                limits.data = data;
             }
             Setting::MapCount(count) => {
                 free.leave_mappings(within.end, count);
@@ -129,26 +135,28 @@ impl<'a> Pair<'a> {
 
     /// Whether the models have what is needed for it.
     pub(crate) fn is_built(&self, op: &Op) -> bool {
-        op.touched()
-            .is_none_or(|touched| op.is_built(&touched, &self.spaces[0].mappings(&touched)))
+        let Some(touched) = op.touched() else {
+            return true;
+        };
+        let mappings = self.spaces[0].mappings(&touched);
+        // What would be executed is to be zeros.
+        let is_code = matches!(op, Op::Fetch { .. })
+            && mappings
+                .iter()
+                .any(|(range, flags, _)| range.start < touched.end && flags.contains(VmFlags::EXEC))
+            && self.spaces[0].has_own_page(touched.start);
+        !is_code && op.is_built(&touched, &mappings)
     }
 
-    /// Does it to all. What they said; or that it was left out; or in what they differ.
+    /// Does it to all. What they said, or in what they differ.
     pub(crate) fn apply(&mut self, op: &Op) -> Result<Outcome, String> {
         if !self.is_built(op) {
             return Ok(Outcome::NotBuilt);
         }
         let done: Vec<_> = self.spaces.iter_mut().map(|space| space.apply(op)).collect();
-        // The kernel leaves mappings split when it fails.
-        if let Err(error) = done[0]
-            && op.leaves_splits(error.why, self.mapped())
-        {
-            return Ok(Outcome::LeftOut(error.refused));
-        }
         let kernel = op.on_kernel(&mut self.free, self.files);
         let mut report = String::new();
         for (space, done) in self.spaces.iter().zip(done) {
-            let done = done.map_err(|error| error.refused);
             if done != kernel {
                 let (done, kernel) = (self.outcome(done), self.outcome(kernel));
                 writeln!(report, "{}: {done}, kernel: {kernel}", space.name()).unwrap();
@@ -166,11 +174,6 @@ impl<'a> Pair<'a> {
         } else {
             Err(report)
         }
-    }
-
-    /// Does it to the kernel alone, with which nothing can be compared any more.
-    pub(crate) fn last(mut self, op: &Op) -> Result<u64, Refused> {
-        op.on_kernel(&mut self.free, self.files)
     }
 
     fn compare_mappings(&mut self, report: &mut String) {

@@ -17,6 +17,41 @@ const NONE: u64 = libc::PROT_NONE as u64;
 static CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
 static NO_CAPABILITIES: [u32; 6] = [0; 6];
 
+/// Where a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the kernel puts it.
+    Anywhere,
+    /// From this address on, if nothing is there.
+    At(u64),
+    /// The last addresses of all: nothing is above.
+    Top,
+}
+
+impl Place {
+    /// For the window of a run: anywhere for every second one, and the others in turn where the kernel has rules.
+    pub(crate) fn of_run(run: u64, rng: &mut fastrand::Rng, pages: u64) -> Self {
+        let length = (pages + 2) * PAGE;
+        let mut within = |range: Range<u64>| Self::At(rng.u64(range.start..range.end - length) & !(PAGE - 1));
+        // Across the bottom of MAP_32BIT there is none: the kernel moves it, by up to 32 MiB, at each call.
+        match run % 10 {
+            1 => Self::Top,
+            3 => within(0x1000_0000..LOW.start),
+            5 => within(LOW.start + 0x200_0000..LOW.end),
+            7 => within(LOW.end - length..LOW.end + length),
+            9 => within(ABOVE_4G - length..ABOVE_4G + length),
+            _ => Self::Anywhere,
+        }
+    }
+}
+
+/// Where MAP_32BIT puts mappings, and MAP_ABOVE4G does not.
+const LOW: Range<u64> = 0x4000_0000..0x8000_0000;
+const ABOVE_4G: u64 = 1 << 32;
+
+/// The end of addresses with page tables of four levels.
+const TASK_SIZE: u64 = (1 << 47) - PAGE;
+
 /// Addresses that nothing uses, here and in the children of this process: they see it at the same place.
 pub(crate) struct Window {
     reserved: Range<u64>,
@@ -25,11 +60,20 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn reserve(pages: u64) -> Self {
+    /// A window of so many pages; anywhere, if the place is taken.
+    pub(crate) fn reserve(pages: u64, place: Place) -> Self {
         // With a page on either side that stays, so that no mapping of the window has one of the program as a neighbour.
         let length = (pages + 2) * PAGE;
+        let (at, length, fixed) = match place {
+            Place::Anywhere => (0, length, 0),
+            Place::At(start) => (start, length, libc::MAP_FIXED_NOREPLACE),
+            Place::Top => (TASK_SIZE - length + PAGE, length - PAGE, libc::MAP_FIXED_NOREPLACE),
+        };
         // SAFETY: a new mapping, which replaces none.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), length as usize, 0, RESERVE as i32, -1, 0) };
+        let start = unsafe { libc::mmap(at as *mut _, length as usize, 0, RESERVE as i32 | fixed, -1, 0) };
+        if start == libc::MAP_FAILED && fixed != 0 {
+            return Self::reserve(pages, Place::Anywhere);
+        }
         assert_ne!(start, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
         let reserved = start as u64..start as u64 + length;
         Self {
@@ -39,7 +83,8 @@ impl Window {
     }
 
     pub(crate) fn range(&self) -> Range<u64> {
-        self.reserved.start + PAGE..self.reserved.end - PAGE
+        let Range { start, end } = self.reserved;
+        start + PAGE..if end == TASK_SIZE { end } else { end - PAGE }
     }
 
     /// Where the heap begins in children, and the stack.
@@ -58,7 +103,7 @@ impl Window {
             .unwrap();
         // Five levels of page tables have more: 2^47 is an address with them.
         let has_five_levels = child.call(libc::SYS_munmap, &[1 << 47, PAGE]).is_ok();
-        let task_size = (1 << if has_five_levels { 56 } else { 47 }) - PAGE;
+        let task_size = if has_five_levels { (1 << 56) - PAGE } else { TASK_SIZE };
         let fixed = RESERVE | libc::MAP_FIXED_NOREPLACE as u64;
         let mut text = Vec::new();
         let mut is_low_free = false;
@@ -72,7 +117,7 @@ impl Window {
             }
             is_low_free |= filled == Err(libc::EPERM);
         }
-        for margin in margins {
+        for margin in margins.into_iter().filter(|margin| !margin.is_empty()) {
             dont_merge(&mut child, &margin);
         }
         let has_brk = self.move_brk(&mut child);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -164,6 +165,8 @@ unsafe impl Arch for StoppingArch {
     const NAME: &'static str = X86_64::<4>::NAME;
     const LEVELS: u32 = X86_64::<4>::LEVELS;
     const TASK_SIZE: u64 = X86_64::<4>::TASK_SIZE;
+    const LOW: Option<Range<u64>> = X86_64::<4>::LOW;
+    const FETCHES_AS_READ: bool = X86_64::<4>::FETCHES_AS_READ;
 
     fn table(addr: u64) -> u64 {
         X86_64::<4>::table(addr)

@@ -14,10 +14,11 @@ use crate::layout::Layout;
 use crate::lines::Lines;
 use crate::method::Method;
 use crate::name::{HeapRule, Known, NameText, Places};
+use crate::options::{MOST_BUDGET, Want};
 use crate::program::{Entry, Program};
 use crate::record::{Line, MemSizeStats, PAGE, VM_HUGETLB};
-use crate::report::{Acquisitions, Partial, Report, Validation};
-use crate::scanner::{MOST_BUDGET, Raw, Want};
+use crate::report::{Partial, Report, Validation};
+use crate::scanner::Raw;
 use crate::target::{Target, proc_is_ours};
 use crate::thp::ThpSizes;
 use crate::vsyscall::Vsyscall;
@@ -297,6 +298,7 @@ impl Scanning {
                 thp_eligible: thp_eligible(record),
                 is_validated: record.flags & RECORD_UNVALIDATED == 0,
                 counts_later: record.flags & RECORD_COUNTS_LATER != 0,
+                lost_letters: false,
             };
             self.lines.add(record, line);
         }
@@ -311,19 +313,17 @@ impl Scanning {
         let mapped = lines.len();
         let count = |is: fn(&Line) -> bool| lines.iter().filter(|line| is(line)).count();
         let report = Report {
-            method: Method::Bpf,
             mappings: mapped,
             runs: self.runs,
             longest_run: Duration::from_nanos(self.longest_ns),
             in_runs: Duration::from_nanos(self.in_runs_ns),
-            elapsed,
             rejected: self.rejected,
-            mmap_lock: Acquisitions::None,
             validation,
             unvalidated: count(|line| !line.is_validated),
             counted_later: count(|line| line.counts_later),
             snapshot: self.seq.flatten().filter(|_| partial.is_none()),
             partial,
+            ..Report::of_kernel(Method::Bpf, elapsed)
         };
         lines.extend(self.vsyscall);
         Raw {
@@ -331,7 +331,7 @@ impl Scanning {
             mapped,
             names: self.names.text,
             report: Some(report),
-            counters: None,
+            ..Raw::default()
         }
     }
 }

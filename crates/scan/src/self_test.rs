@@ -10,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::form::{Field, Form, label};
 use crate::layout::map_and_unmap;
 use crate::name::HeapRule;
+use crate::options::Want;
 use crate::record::ScanRecord;
 use crate::report::Validation;
-use crate::scanner::{Raw, Want};
+use crate::scanner::Raw;
 use crate::shapes::Child;
 
 /// Times that texts may differ before it is no accident: pages are merged, split and moved at the kernel's will.

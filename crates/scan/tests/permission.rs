@@ -74,7 +74,10 @@ fn assert_as_proc(scanner: &mut Scanner, pid: u32, may: bool) {
     match scanner.scan(pid) {
         Ok(scan) => assert!(may && scan.rollup().stats.rss > 0),
         Err(error) => {
-            assert!(!may && matches!(error, Error::NotPermitted(p) if p == pid), "{error}");
+            assert!(
+                !may && matches!(error, Error::NotPermitted(_)) && error.pid() == Some(pid),
+                "{error}"
+            );
             assert!(error.to_string().contains("EACCES"), "{error}");
         }
     }

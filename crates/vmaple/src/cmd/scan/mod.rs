@@ -21,12 +21,13 @@ use crate::exit::Exit;
 
 pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
     let plan = Plan::of(options)?;
-    let scanner = Scanner::with(Options {
-        method: plan.method,
-        want: plan.want,
-        budget: options.budget,
-        limit: options.limit,
-    });
+    let scanner = Scanner::with(
+        Options::new()
+            .method(plan.method)
+            .want(plan.want)
+            .budget(options.budget)
+            .limit(options.limit),
+    );
     let scanner = match plan.method {
         Some(method) => scanner.with_context(|| format!("--method {method}"))?,
         None => scanner?,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::method::Method;
+use crate::process::Process;
 use crate::report::{Acquisitions, Report, Validation};
 use crate::scanner::Raw;
 
@@ -72,8 +73,17 @@ impl Counters {
     /// # Errors
     /// [`Error::NoProcess`], also of a kernel thread.
     pub fn of(pid: u32) -> Result<Self> {
-        let path = format!("/proc/{pid}/status");
-        let status = fs::read_to_string(&path).map_err(|e| Error::of_proc(pid, &format!("reading {path}"), &e))?;
+        Self::of_process(&Process::open(pid)?)
+    }
+
+    /// Reads those of a process that is held open.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_process(of: &Process) -> Result<Self> {
+        let pid = of.pid();
+        let status = of.read_file("status").map_err(|e| of.failed("status", e))?;
+        let status = String::from_utf8_lossy(&status);
         let value = |name: &str| {
             let value = status
                 .lines()
@@ -89,7 +99,7 @@ impl Counters {
         }
         Ok(Self {
             process,
-            cgroup: cgroup(pid),
+            cgroup: cgroup(of),
         })
     }
 
@@ -101,8 +111,8 @@ impl Counters {
 }
 
 /// What the process's cgroup (v2) says.
-fn cgroup(pid: u32) -> Option<(String, Vec<(String, u64)>)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+fn cgroup(of: &Process) -> Option<(String, Vec<(String, u64)>)> {
+    let text = String::from_utf8(of.read_file("cgroup").ok()?).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
     let dir = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
     let stat = fs::read_to_string(dir.join("memory.stat")).ok()?;
@@ -120,9 +130,11 @@ fn cgroup(pid: u32) -> Option<(String, Vec<(String, u64)>)> {
 }
 
 /// A scan of counters alone.
-pub(crate) fn scan(pid: u32) -> Result<Raw> {
+pub(crate) fn scan(process: &Process) -> Result<Raw> {
     let began = Instant::now();
-    let counters = Counters::of(pid)?;
+    let counters = Counters::of_process(process)?;
+    // Not of a moment when its memory was gone already.
+    process.check_alive()?;
     let elapsed = began.elapsed();
     Ok(Raw {
         report: Some(Report {

@@ -11,7 +11,8 @@ pub enum Error {
     NotPossible(String),
     /// The caller may not read the process's memory map (`EACCES`).
     NotPermitted(u32),
-    /// There is no such process, or it has no address space any more (`ESRCH`).
+    /// There is no such process, or it has no address space any more (`ESRCH`); also if it ended during the scan: what was read is
+    /// discarded.
     NoProcess(u32),
     /// The process executed another program during the scan, so that what was read is of two.
     Executed(u32),
@@ -51,7 +52,10 @@ impl fmt::Display for Error {
                 f,
                 "process {pid}: permission denied (EACCES): whoever may not read /proc/{pid}/maps may not scan it either; run as its user or as root"
             ),
-            Self::NoProcess(pid) => write!(f, "process {pid}: no such process, or it has no memory map (ESRCH)"),
+            Self::NoProcess(pid) => write!(
+                f,
+                "process {pid}: no such process, or it has ended, or it has no memory map (ESRCH)"
+            ),
             Self::Executed(pid) => write!(
                 f,
                 "process {pid}: it executed another program during the scan; scan it again"

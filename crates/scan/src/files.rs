@@ -1,7 +1,7 @@
 //! A scan by the kernel's own files: with a read for each mapping at real-time priority, or as they are.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::time::{Duration, Instant};
 
 use crate::boost::Boost;
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::form::Form;
 use crate::method::Method;
 use crate::proc_text::SmapsParser;
+use crate::process::Process;
 use crate::report::{Acquisitions, Partial, Report, Validation};
 use crate::scanner::{Raw, Want};
 
@@ -21,11 +22,20 @@ const MANY: usize = 128 << 10;
 ///
 /// # Errors
 /// [`Error::NotPermitted`], [`Error::NoProcess`], [`Error::Failed`].
-pub(crate) fn scan(pid: u32, method: Method, want: Want, limit: Duration, form: &Form, reuse: Raw) -> Result<Raw> {
+pub(crate) fn scan(
+    process: &Process,
+    method: Method,
+    want: Want,
+    limit: Duration,
+    form: &Form,
+    reuse: Raw,
+) -> Result<Raw> {
     let began = Instant::now();
-    let path = format!("/proc/{pid}/{}", if want <= Want::Ranges { "maps" } else { "smaps" });
-    let failed = |e: &std::io::Error| Error::of_proc(pid, &format!("reading {path}"), e);
-    let mut file = File::open(&path).map_err(|e| failed(&e))?;
+    let pid = process.pid();
+    let name = if want <= Want::Ranges { "maps" } else { "smaps" };
+    let path = format!("/proc/{pid}/{name}");
+    let failed = |e: &io::Error| Error::of_proc(pid, &format!("reading {path}"), e);
+    let mut file = process.open_file(name).map_err(|e| failed(&e))?;
     let Raw {
         mut lines, mut names, ..
     } = reuse;
@@ -69,6 +79,7 @@ pub(crate) fn scan(pid: u32, method: Method, want: Want, limit: Duration, form: 
     if lines.is_empty() {
         return Err(Error::NoProcess(pid));
     }
+    check_whole(process, &mut file, &failed)?;
     let mapped = match lines.last() {
         Some(last) if names[last.name_at..].starts_with(b"[vsyscall]") => lines.len() - 1,
         _ => lines.len(),
@@ -95,4 +106,24 @@ pub(crate) fn scan(pid: u32, method: Method, want: Want, limit: Duration, form: 
         report: Some(report),
         counters: None,
     })
+}
+
+/// Checks that the address space is still there: the text of one that is gone ends early, as if that were its end.
+fn check_whole(process: &Process, file: &mut File, failed: &dyn Fn(&io::Error) -> Error) -> Result<()> {
+    file.rewind().map_err(|e| failed(&e))?;
+    let read = loop {
+        match file.read(&mut [0]) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    match read {
+        Ok(0) => {
+            process.check_alive()?;
+            // Its memory is gone, and it is there: it has executed another program, or is about to end.
+            Err(Error::Executed(process.pid()))
+        }
+        Ok(_) => Ok(()),
+        Err(e) => Err(failed(&e)),
+    }
 }

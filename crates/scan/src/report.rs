@@ -63,8 +63,6 @@ pub enum Validation {
 pub enum Partial {
     /// The time that it may take was over; the lines are those below the address.
     OutOfTime(u64),
-    /// The process ended; the lines are those below the address.
-    Exited(u64),
 }
 
 impl fmt::Display for Report {
@@ -133,7 +131,6 @@ impl fmt::Display for Partial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfTime(below) => write!(f, "out of time; below {below:#x} alone"),
-            Self::Exited(below) => write!(f, "the process ended; below {below:#x} alone"),
         }
     }
 }

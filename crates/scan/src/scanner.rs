@@ -8,6 +8,7 @@ use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::form::{Field, Form};
 use crate::method::Method;
+use crate::process::Process;
 use crate::record::{Line, Rollup, ScanRecord};
 use crate::report::Report;
 use crate::{counters, files, self_test};
@@ -154,6 +155,14 @@ impl Scanner {
     /// [`Error::NotPermitted`] if the caller may not read /proc/PID/maps, [`Error::NoProcess`] if there is no such process or it
     /// has no memory map, [`Error::Executed`] if it executed another program meanwhile.
     pub fn scan(&mut self, pid: u32) -> Result<Scan> {
+        self.scan_process(&Process::open(pid)?)
+    }
+
+    /// Reads the memory map of a process that is held open: never of another process that has its number after it.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan). [`Error::NoProcess`] also if the process ended during the scan; what was read of it is discarded.
+    pub fn scan_process(&mut self, process: &Process) -> Result<Scan> {
         let Options {
             want, budget, limit, ..
         } = self.options;
@@ -165,12 +174,17 @@ impl Scanner {
                     run: budget.clamp(LEAST_BUDGET, MOST_BUDGET),
                     scan: limit,
                 };
-                bpf.scan(pid, want, bounds, reuse)
+                bpf.scan(process, want, bounds, reuse)
             }
-            Engine::Counters => counters::scan(pid),
-            Engine::Boosted | Engine::Plain => files::scan(pid, method, want, limit, &self.form, reuse),
+            Engine::Counters => counters::scan(process),
+            Engine::Boosted | Engine::Plain => files::scan(process, method, want, limit, &self.form, reuse),
         }?;
-        Ok(Scan { pid, method, want, raw })
+        Ok(Scan {
+            pid: process.pid(),
+            method,
+            want,
+            raw,
+        })
     }
 
     /// Takes the memory of a scan back for the next one.

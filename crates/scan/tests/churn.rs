@@ -98,7 +98,7 @@ fn check(scan: &Scan, region: u64) -> usize {
         assert!(record.stats.rss <= size && record.stats.pss >> 12 <= size, "{record:?}");
     }
     let below = match scan.report().unwrap().partial {
-        Some(Partial::OutOfTime(below) | Partial::Exited(below)) => below,
+        Some(Partial::OutOfTime(below)) => below,
         None => u64::MAX,
     };
     for (page, seen) in seen.iter().enumerate() {

@@ -184,7 +184,6 @@ impl ReportObject {
             partial: report.partial.map(|partial| {
                 let (why, below) = match partial {
                     Partial::OutOfTime(below) => ("out-of-time", below),
-                    Partial::Exited(below) => ("exited", below),
                 };
                 let below = format!("{below:x}");
                 PartialObject { why, below }

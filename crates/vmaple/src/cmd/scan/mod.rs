@@ -134,8 +134,7 @@ impl Rounds {
             target.was_seen = true;
             match scan.report().and_then(|report| report.partial) {
                 Some(Partial::OutOfTime(_)) => self.failed(Exit::LimitExceeded),
-                Some(Partial::Exited(_)) if !self.repeats => self.failed(Exit::Failed),
-                _ => {}
+                None => {}
             }
             self.targets.push(target);
             if self.format == ScanFormat::Prometheus {

@@ -9,9 +9,10 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::method::Method;
 use crate::proc_mount;
+use crate::process::Process;
 use crate::report::Report;
 use crate::scanner::Raw;
-use crate::state::{Remedy, remedy};
+use crate::state::{self, by_some_thread};
 use crate::status::Status;
 
 /// What statm, status and the cgroup's memory.stat say of a process, in bytes.
@@ -80,29 +81,35 @@ impl Counters {
     /// namespace.
     pub fn of(pid: u32) -> Result<Self> {
         proc_mount::check()?;
-        match Self::read(pid) {
-            Err(Error::NoProcess(_)) => match remedy(pid) {
-                Remedy::Again => Self::read(pid),
-                Remedy::ByThread(thread) => Self::read(thread),
-                Remedy::None(error) => Err(error),
-            },
-            read => read,
+        match Process::open(pid) {
+            Ok(process) => Self::of_process(&process),
+            Err(Error::NoProcess(_)) => Err(state::why_gone(pid)),
+            Err(error) => Err(error),
         }
     }
 
-    fn read(pid: u32) -> Result<Self> {
-        let path = format!("/proc/{pid}/status");
-        let status = Status::read(&path).map_err(|e| Error::of_proc(pid, &format!("reading {path}"), &e))?;
-        let process: Vec<_> = STATUS
+    /// Reads those of a process that is held open.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_process(process: &Process) -> Result<Self> {
+        by_some_thread(process, Self::read).map(|(counters, _)| counters)
+    }
+
+    fn read(process: &Process) -> Result<Self> {
+        let pid = process.pid();
+        let status = process.read_file("status").map_err(|e| process.failed("status", e))?;
+        let status = Status::from(status);
+        let counts: Vec<_> = STATUS
             .iter()
             .filter_map(|&(line, name)| Some((name, status.bytes(line)?)))
             .collect();
-        if process.is_empty() {
+        if counts.is_empty() {
             return Err(Error::NoProcess(pid));
         }
         Ok(Self {
-            process,
-            cgroup: cgroup(pid),
+            process: counts,
+            cgroup: cgroup(process),
         })
     }
 
@@ -114,8 +121,8 @@ impl Counters {
 }
 
 /// What the process's cgroup (v2) says.
-fn cgroup(pid: u32) -> Option<(String, Vec<(String, u64)>)> {
-    let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+fn cgroup(process: &Process) -> Option<(String, Vec<(String, u64)>)> {
+    let text = process.read_file("cgroup").ok()?;
     // Paths are any bytes.
     let path = text
         .split(|&byte| byte == b'\n')
@@ -138,9 +145,11 @@ fn cgroup(pid: u32) -> Option<(String, Vec<(String, u64)>)> {
 }
 
 /// A scan of counters alone.
-pub(crate) fn scan(pid: u32) -> Result<Raw> {
+pub(crate) fn scan(process: &Process) -> Result<Raw> {
     let began = Instant::now();
-    let counters = Counters::read(pid)?;
+    let counters = Counters::read(process)?;
+    // Not of a moment when its memory was gone already.
+    process.check_alive()?;
     let elapsed = began.elapsed();
     Ok(Raw {
         report: Some(Report::of_kernel(Method::Counters, elapsed)),

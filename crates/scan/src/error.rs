@@ -13,7 +13,7 @@ pub enum Error {
     NotPossible(String),
     /// The caller may not read the process's memory map (`EACCES`); the text names the capability or rule.
     NotPermitted(Denied),
-    /// There is no such process (`ESRCH`).
+    /// There is no such process (`ESRCH`), or it ended during the scan: what was read is discarded.
     NoProcess(u32),
     /// It is a thread of the kernel, which has no memory map.
     KernelThread(u32),
@@ -53,6 +53,12 @@ impl Error {
             | Self::Executed(pid) => Some(*pid),
             Self::NotPossible(_) | Self::Failed { .. } => None,
         }
+    }
+
+    /// Whether the process has ended or is ending: there is nothing to scan, and will not be.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::NoProcess(_) | Self::Exiting(_) | Self::Zombie(_))
     }
 
     /// What an access to /proc/PID says.

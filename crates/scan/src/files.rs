@@ -1,7 +1,7 @@
 //! A scan by the kernel's own files: with a read for each mapping at real-time priority, or as they are.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek};
 use std::time::{Duration, Instant};
 
 use crate::boost::Boost;
@@ -10,6 +10,7 @@ use crate::form::Form;
 use crate::method::Method;
 use crate::options::Want;
 use crate::proc_text::SmapsParser;
+use crate::process::Process;
 use crate::record::Rollup;
 use crate::report::{Partial, Report};
 use crate::scanner::Raw;
@@ -23,11 +24,20 @@ const MANY: usize = 128 << 10;
 ///
 /// # Errors
 /// [`Error::NotPermitted`], [`Error::NoProcess`], [`Error::Failed`].
-pub(crate) fn scan(pid: u32, method: Method, want: Want, limit: Duration, form: &Form, reuse: Raw) -> Result<Raw> {
+pub(crate) fn scan(
+    process: &Process,
+    method: Method,
+    want: Want,
+    limit: Duration,
+    form: &Form,
+    reuse: Raw,
+) -> Result<Raw> {
     let began = Instant::now();
-    let path = format!("/proc/{pid}/{}", if want <= Want::Ranges { "maps" } else { "smaps" });
-    let failed = |e: &std::io::Error| Error::of_proc(pid, &format!("reading {path}"), e);
-    let mut file = File::open(&path).map_err(|e| failed(&e))?;
+    let pid = process.pid();
+    let name = if want <= Want::Ranges { "maps" } else { "smaps" };
+    let path = format!("/proc/{pid}/{name}");
+    let failed = |e: &io::Error| Error::of_proc(pid, &format!("reading {path}"), e);
+    let mut file = process.open_file(name).map_err(|e| failed(&e))?;
     let Raw {
         mut lines, mut names, ..
     } = reuse;
@@ -71,6 +81,7 @@ pub(crate) fn scan(pid: u32, method: Method, want: Want, limit: Duration, form: 
     if lines.is_empty() {
         return Err(Error::NoProcess(pid));
     }
+    check_whole(process, &mut file, &failed)?;
     let mapped = match lines.last() {
         Some(last) if names[last.name_at..].starts_with(b"[vsyscall]") => lines.len() - 1,
         _ => lines.len(),
@@ -98,10 +109,14 @@ pub(crate) fn scan(pid: u32, method: Method, want: Want, limit: Duration, form: 
 ///
 /// # Errors
 /// As [`scan`].
-pub(crate) fn sum(pid: u32, form: &Form) -> Result<Raw> {
+pub(crate) fn sum(process: &Process, form: &Form) -> Result<Raw> {
     let began = Instant::now();
+    let pid = process.pid();
     let path = format!("/proc/{pid}/smaps_rollup");
-    let text = fs::read(&path).map_err(|e| Error::of_proc(pid, &format!("reading {path}"), &e))?;
+    let text = process
+        .read_file("smaps_rollup")
+        .map_err(|e| Error::of_proc(pid, &format!("reading {path}"), &e))?;
+    process.check_alive()?;
     if text.is_empty() {
         return Err(Error::NoProcess(pid));
     }
@@ -125,4 +140,24 @@ pub(crate) fn sum(pid: u32, form: &Form) -> Result<Raw> {
         sum: Some(sum),
         ..Raw::default()
     })
+}
+
+/// Checks that the address space is still there: the text of one that is gone ends early, as if that were its end.
+fn check_whole(process: &Process, file: &mut File, failed: &dyn Fn(&io::Error) -> Error) -> Result<()> {
+    file.rewind().map_err(|e| failed(&e))?;
+    let read = loop {
+        match file.read(&mut [0]) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    match read {
+        Ok(0) => {
+            process.check_alive()?;
+            // Its memory is gone, and it is there: it has executed another program, or is about to end.
+            Err(Error::Executed(process.pid()))
+        }
+        Ok(_) => Ok(()),
+        Err(e) => Err(failed(&e)),
+    }
 }

@@ -79,8 +79,6 @@ pub enum Validation {
 pub enum Partial {
     /// The time that it may take was over; the lines are those below the address.
     OutOfTime(u64),
-    /// The process ended; the lines are those below the address.
-    Exited(u64),
 }
 
 impl Report {
@@ -142,7 +140,6 @@ impl Partial {
     pub fn name(self) -> &'static str {
         match self {
             Self::OutOfTime(_) => "out-of-time",
-            Self::Exited(_) => "exited",
         }
     }
 
@@ -150,7 +147,7 @@ impl Partial {
     #[must_use]
     pub fn below(self) -> u64 {
         match self {
-            Self::OutOfTime(below) | Self::Exited(below) => below,
+            Self::OutOfTime(below) => below,
         }
     }
 }
@@ -253,7 +250,6 @@ impl fmt::Display for Partial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfTime(below) => write!(f, "out of time; below {below:#x} alone"),
-            Self::Exited(below) => write!(f, "the process ended; below {below:#x} alone"),
         }
     }
 }

@@ -9,9 +9,10 @@ use crate::error::{Error, Result};
 use crate::form::{Field, Form};
 use crate::method::Method;
 use crate::options::{LEAST_BUDGET, MOST_BUDGET, Options, Want};
+use crate::process::Process;
 use crate::record::{Line, MemSizeStats, Rollup, ScanRecord};
 use crate::report::Report;
-use crate::state::{Remedy, remedy};
+use crate::state::{self, by_some_thread};
 use crate::{counters, files, left_out, proc_mount, self_test};
 
 /// Scans processes, any number of them, one after the other.
@@ -122,38 +123,39 @@ impl Scanner {
     /// [`Error::KernelThread`], [`Error::Exiting`] and [`Error::Zombie`] if it has no memory map, [`Error::Executed`] if it executed
     /// another program meanwhile.
     pub fn scan(&mut self, pid: u32) -> Result<Scan> {
-        /// It may have had none just now, and have one again: it executes a program.
-        const TRIES: u32 = 3;
-        let mut thread = None;
-        let mut tries = 0;
-        let mut raw = loop {
-            tries += 1;
-            match self.read(thread.unwrap_or(pid)) {
-                Err(Error::NoProcess(_)) => match remedy(pid) {
-                    Remedy::Again | Remedy::ByThread(_) if tries == TRIES => return Err(Error::NoProcess(pid)),
-                    Remedy::Again => thread = None,
-                    Remedy::ByThread(other) => thread = Some(other),
-                    Remedy::None(error) => return Err(error),
-                },
-                read => break read?,
-            }
-        };
-        let (method, want) = (self.method(), self.options.want);
+        match Process::open(pid) {
+            Ok(process) => self.scan_process(&process),
+            Err(Error::NoProcess(_)) => Err(state::why_gone(pid)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the memory map of a process that is held open: never of another process that has its number after it.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan). [`Error::NoProcess`] also if the process ended during the scan; what was read of it is discarded.
+    pub fn scan_process(&mut self, process: &Process) -> Result<Scan> {
+        let (mut raw, thread) = by_some_thread(process, |process| self.read(process))?;
         self.complete(&mut raw, thread);
-        Ok(Scan { pid, method, want, raw })
+        Ok(Scan {
+            pid: process.pid(),
+            method: self.method(),
+            want: self.options.want,
+            raw,
+        })
     }
 
     /// Reads by the method.
-    fn read(&mut self, pid: u32) -> Result<Raw> {
+    fn read(&mut self, process: &Process) -> Result<Raw> {
         let Options { want, limit, .. } = self.options;
         let reuse = std::mem::take(&mut self.reuse);
         let method = self.method();
         let run = self.options.budget.clamp(LEAST_BUDGET, MOST_BUDGET);
         match &mut self.engine {
-            Engine::Bpf(bpf) => bpf.scan(pid, want, Bounds { run, scan: limit }, reuse),
-            Engine::Counters => counters::scan(pid),
-            Engine::Plain if self.options.sum_alone && want > Want::Ranges => files::sum(pid, &self.form),
-            Engine::Boosted | Engine::Plain => files::scan(pid, method, want, limit, &self.form, reuse),
+            Engine::Bpf(bpf) => bpf.scan(process, want, Bounds { run, scan: limit }, reuse),
+            Engine::Counters => counters::scan(process),
+            Engine::Plain if self.options.sum_alone && want > Want::Ranges => files::sum(process, &self.form),
+            Engine::Boosted | Engine::Plain => files::scan(process, method, want, limit, &self.form, reuse),
         }
     }
 

@@ -1,9 +1,10 @@
 //! What a process is that has no memory map.
 
-use std::fs;
+use rustix::fs::Dir;
 
 use crate::denied::Denied;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::process::Process;
 use crate::status::Status;
 
 /// Why there is nothing to scan at a process number.
@@ -20,36 +21,67 @@ enum State {
     KernelThread,
 }
 
-/// What there is to do about a process that was said to have no memory map.
-pub(crate) enum Remedy {
-    /// Try again.
-    Again,
-    /// Read it by this thread.
-    ByThread(u32),
-    /// Nothing.
-    None(Error),
+/// Calls `read` for a process, and again for another thread of it where the first has ended; says which that was.
+///
+/// # Errors
+/// What `read` says; instead of [`Error::NoProcess`] why the process has no memory map.
+pub(crate) fn by_some_thread<T>(
+    process: &Process,
+    mut read: impl FnMut(&Process) -> Result<T>,
+) -> Result<(T, Option<u32>)> {
+    /// It had no memory a moment ago, and may have it again: it executes a program.
+    const TRIES: u32 = 3;
+    let pid = process.pid();
+    let mut thread: Option<Process> = None;
+    for _ in 0..TRIES {
+        match read(thread.as_ref().unwrap_or(process)) {
+            Ok(value) => return Ok((value, thread.map(|thread| thread.pid()))),
+            // The user knows the process's number, not the thread's.
+            Err(Error::NotPermitted(_)) if thread.is_some() => return Err(Error::NotPermitted(Denied::of(pid))),
+            Err(Error::Executed(_)) => return Err(Error::Executed(pid)),
+            Err(Error::NoProcess(_)) => {}
+            Err(error) => return Err(error),
+        }
+        thread = match State::of(process) {
+            Some(State::Alive) => None,
+            Some(State::FirstThreadEnded(other)) => open_thread(process, other),
+            Some(State::Zombie) => return Err(Error::Zombie(pid)),
+            Some(State::Exiting) => return Err(Error::Exiting(pid)),
+            Some(State::KernelThread) => return Err(Error::KernelThread(pid)),
+            None => break,
+        };
+    }
+    Err(Error::NoProcess(pid))
 }
 
-/// Finds out why a process has no memory map.
-pub(crate) fn remedy(pid: u32) -> Remedy {
-    match State::of(pid) {
-        Some(State::Alive) => Remedy::Again,
-        Some(State::FirstThreadEnded(thread)) => Remedy::ByThread(thread),
-        Some(State::Zombie) => Remedy::None(Error::Zombie(pid)),
-        Some(State::Exiting) => Remedy::None(Error::Exiting(pid)),
-        Some(State::KernelThread) => Remedy::None(Error::KernelThread(pid)),
-        None if Denied::is_hidden(pid) => Remedy::None(Error::NotPermitted(Denied::of(pid))),
-        None => Remedy::None(Error::NoProcess(pid)),
+/// Why a process could not even be opened: it is a zombie, hidden, or not there.
+pub(crate) fn why_gone(pid: u32) -> Error {
+    let status = Status::read(&format!("/proc/{pid}/status"));
+    if status.is_ok_and(|status| status.has_ended()) {
+        Error::Zombie(pid)
+    } else if Denied::is_hidden(pid) {
+        Error::NotPermitted(Denied::of(pid))
+    } else {
+        Error::NoProcess(pid)
     }
 }
 
+/// A thread, if it is one of the process's.
+fn open_thread(process: &Process, thread: u32) -> Option<Process> {
+    let thread = Process::open(thread).ok()?;
+    let status = Status::from(thread.read_file("status").ok()?);
+    let is_ours = status.text("Tgid").and_then(|group| group.parse().ok()) == Some(process.pid());
+    // While the process is there nobody else has its number.
+    (is_ours && !process.has_ended()).then_some(thread)
+}
+
 impl State {
-    /// Nothing if there is no such process.
-    fn of(pid: u32) -> Option<Self> {
-        let status = Status::read(&format!("/proc/{pid}/status")).ok()?;
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok();
-        let is_kernel_thread = is_kernel_thread(&status, stat.as_deref().unwrap_or_default());
-        Some(Self::from(&status, is_kernel_thread, || running_thread(pid)))
+    /// Nothing if the process is gone.
+    fn of(process: &Process) -> Option<Self> {
+        let status = Status::from(process.read_file("status").ok()?);
+        let stat = process.read_file("stat").unwrap_or_default();
+        let is_kernel_thread = is_kernel_thread(&status, &stat);
+        Some(Self::from(&status, is_kernel_thread, || running_thread(process)))
     }
 
     fn from(status: &Status, is_kernel_thread: bool, running_thread: impl FnOnce() -> Option<u32>) -> Self {
@@ -84,13 +116,13 @@ fn is_kernel_thread(status: &Status, stat: &[u8]) -> bool {
 }
 
 /// A thread of the process that has memory.
-fn running_thread(pid: u32) -> Option<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+fn running_thread(process: &Process) -> Option<u32> {
+    let threads = Dir::new(process.open_file("task").ok()?).ok()?.flatten();
     threads
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|&thread| thread != pid)
+        .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
+        .filter(|&thread| thread != process.pid())
         .find(|thread| {
-            let status = Status::read(&format!("/proc/{pid}/task/{thread}/status"));
+            let status = process.read_file(&format!("task/{thread}/status")).map(Status::from);
             status.is_ok_and(|status| status.line("VmSize").is_some())
         })
 }

@@ -244,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_page_that_others_map_and_unmap_meanwhile_refuses_nothing() {
-        let refused = refused(20, &[&shapes::map_last_page_of_program]);
+        let other: &(dyn Fn() + Sync) = &shapes::map_last_page_of_program;
+        let refused = refused(60, &[other; 3]);
         assert!(refused.is_empty(), "{} refused, such as: {}", refused.len(), refused[0]);
     }
 

@@ -305,7 +305,7 @@ fn last_page_of_program() -> (libc::c_int, usize) {
     (exe, usize::try_from(bytes).unwrap_or(0).saturating_sub(1) / PAGE)
 }
 
-/// Maps that page, reads it, and unmaps it.
+/// Maps that page, reads it, and unmaps it after a while that a look at a process may take; returns after another.
 #[cfg(test)]
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "system calls, one after the other")]
 pub(crate) fn map_last_page_of_program() {
@@ -315,7 +315,9 @@ pub(crate) fn map_last_page_of_program() {
     unsafe {
         let page = libc::mmap(null_mut(), PAGE, PROT_READ, MAP_PRIVATE, exe, offset);
         page.cast::<u8>().read_volatile();
+        libc::usleep(300);
         libc::munmap(page, PAGE);
         libc::close(exe);
+        libc::usleep(300);
     }
 }

@@ -1,6 +1,7 @@
 //! The form of smaps on the running kernel, learned from our own: which lines there are differs from kernel to kernel.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use vmaple_proc::{Name, Perms, VmaRecord};
 
@@ -248,14 +249,26 @@ impl Form {
     /// [`Error::Failed`] without /proc/self/smaps.
     pub fn of_this_kernel() -> Result<Self> {
         // Names of files are any bytes.
-        let read = |path: &str| fs::read(path).map_err(|e| Error::failed(format!("reading {path}"), e));
-        let smaps = read("/proc/self/smaps")?;
-        // Without a roll-up (4.14 and later have one) it is the same.
-        let rollup = read("/proc/self/smaps_rollup").unwrap_or_default();
+        let read = |path: &str| fs::read(path).map_err(|e| (e.kind(), Error::failed(format!("reading {path}"), e)));
+        let smaps = read("/proc/self/smaps").map_err(|(_, e)| e)?;
+        let rollup = match read("/proc/self/smaps_rollup") {
+            Ok(text) => text,
+            // Before Linux 4.14 there is none.
+            Err((ErrorKind::NotFound, _)) => return Ok(Self::without_rollup(&smaps)),
+            Err((_, e)) => return Err(e),
+        };
         Ok(Self::of_text(&smaps, &rollup))
     }
 
-    fn of_text(smaps: &[u8], rollup: &[u8]) -> Self {
+    /// With the sums of what smaps has.
+    fn without_rollup(smaps: &[u8]) -> Self {
+        let mut form = Self::of_text(smaps, b"");
+        let is_sum = |line: &&FormLine| line.field.bytes(&MemSizeStats::default()).is_some();
+        form.rollup = form.smaps.iter().filter(is_sum).copied().collect();
+        form
+    }
+
+    pub(crate) fn of_text(smaps: &[u8], rollup: &[u8]) -> Self {
         let mut unknown = [vec![], vec![]];
         let [of_smaps, of_rollup] = &mut unknown;
         Self {
@@ -483,6 +496,9 @@ mod tests {
         assert_eq!(unknown, [("New", [true, true]), ("Newer", [false, true])]);
         assert!(form.has(Field::Size) && form.has(Field::VmFlags) && !form.has(Field::Rss));
         assert_eq!(form.of_sum_alone().collect::<Vec<_>>(), [Field::Rss, Field::PssAnon]);
+        let form = Form::without_rollup(b"1000-2000 r--p\nSize:      4 kB\nRss:      0 kB\nVmFlags: rd \n");
+        let fields: Vec<_> = form.rollup.iter().map(|line| line.field).collect();
+        assert_eq!(fields, [Field::Rss]);
     }
 
     #[test]

@@ -43,11 +43,11 @@
 //! - **What is mapped all the time is covered** by some line; of a partial scan, below its address.
 //! - A scan all of whose runs saw one number is a [snapshot](Report::snapshot): its mappings are of one instant.
 //! - **Pages are counted one after the other**, as smaps counts them. They come and go without a number; if writers were inside
-//!   meanwhile, [that is said](ScanRecord::counts_later). Page tables are not kept for readers of this kind: a table that is freed and
-//!   used anew while it is read gives a wrong count, never a fault. The entry that led to a table of the last level is looked at again after
-//!   it, and its pages are left out if that has changed.
-//! - **Of one program**: a run during which the process ended or executed another program is void. A scan ends with a
-//!   [partial result](Report::partial) then, or with [`Error::Executed`].
+//!   meanwhile, [that is said](ScanRecord::counts_later). Page tables are not kept for readers of this kind: reading one that is freed never
+//!   faults. After a table all entries that led to it, up to the first, are read again, and its pages are left out if one has changed.
+//! - **Of one process and one program**: a scan during which the process ended gives [`Error::NoProcess`], one during which it executed
+//!   another program [`Error::Executed`], and one after which the caller may not read it any more [`Error::NotPermitted`]. What was read
+//!   is discarded. A process is told from the next one of its number by a pidfd, and by when it began.
 //! - A path is read component by component: that of a file below a directory that is renamed at that moment may be one that never was.
 //!
 //! Of a process that sleeps it is what the kernel's files say, byte by byte (`tests/equality.rs`), but for what is not known here:
@@ -78,6 +78,8 @@ mod bpf;
 mod counters;
 mod error;
 mod files;
+#[cfg(test)]
+mod forged;
 mod form;
 mod layout;
 mod lines;

@@ -82,7 +82,7 @@ impl Counters {
     /// As [`of`](Self::of).
     pub fn of_process(of: &Process) -> Result<Self> {
         let pid = of.pid();
-        let status = of.read_file("status").map_err(|e| of.failed("status", e))?;
+        let status = of.read_file("status").map_err(|e| of.failed("status", &e))?;
         let status = String::from_utf8_lossy(&status);
         let value = |name: &str| {
             let value = status

@@ -14,11 +14,13 @@ use crate::layout::Layout;
 use crate::lines::Lines;
 use crate::method::Method;
 use crate::name::{HeapRule, Known, NameText, Places};
+use crate::options::{MOST_BUDGET, Want};
+use crate::proc_mount;
+use crate::process::Process;
 use crate::program::{Entry, Program};
 use crate::record::{Line, MemSizeStats, PAGE, VM_HUGETLB};
-use crate::report::{Acquisitions, Partial, Report, Validation};
-use crate::scanner::{MOST_BUDGET, Raw, Want};
-use crate::target::{Target, proc_is_ours};
+use crate::report::{Partial, Report, Validation};
+use crate::scanner::Raw;
 use crate::thp::ThpSizes;
 use crate::vsyscall::Vsyscall;
 
@@ -56,11 +58,7 @@ impl Bpf {
     /// # Errors
     /// [`Error::NotPossible`] without the rights, BTF, or on a kernel that the program does not understand.
     pub(crate) fn load() -> Result<Self> {
-        if !proc_is_ours() {
-            return Err(Error::NotPossible(
-                "/proc is of another PID namespace, so that process numbers mean something else there".into(),
-            ));
-        }
+        proc_mount::check()?;
         Self::with(Program::load()?)
     }
 
@@ -77,13 +75,13 @@ impl Bpf {
         })
     }
 
-    /// Scans the process `pid`.
+    /// Scans a process.
     ///
     /// # Errors
     /// [`Error::NotPermitted`], [`Error::NoProcess`], [`Error::Executed`].
-    pub(crate) fn scan(&mut self, pid: u32, want: Want, bounds: Bounds, reuse: Raw) -> Result<Raw> {
+    pub(crate) fn scan(&mut self, process: &Process, want: Want, bounds: Bounds, reuse: Raw) -> Result<Raw> {
         let began = Instant::now();
-        let target = Target::open(pid)?;
+        let pid = process.pid();
         let link = self.program.link(Entry::Scan, pid)?;
         // Which address space it is, and then whether the caller may read it: in this order the answer is about no other one
         // than the runs are.
@@ -99,7 +97,7 @@ impl Bpf {
             identity = asked_identity;
             self.program.run(&link, &mut identity)?;
         }
-        target.check_permission()?;
+        process.check_permission()?;
         match identity.stop {
             STOP_NO_MM => return Err(Error::NoProcess(pid)),
             STOP_EXEC => return Err(Error::Executed(pid)),
@@ -113,7 +111,7 @@ impl Bpf {
         let is_thp_on = OnceCell::new();
         let thp_eligible = |record: &Record| match thp.as_ref()?.eligible(record) {
             Some(false) => Some(false),
-            _ if !is_thp_on.get_or_init(|| target.thp_enabled()) => Some(false),
+            _ if !is_thp_on.get_or_init(|| process.thp_enabled()) => Some(false),
             eligible => eligible,
         };
         let mut scan = Scanning::new(reuse, std::mem::take(&mut self.known));
@@ -168,11 +166,7 @@ impl Bpf {
                     std::thread::sleep(pause);
                     waited += pause;
                 }
-                STOP_NO_MM if asked.start == 0 => return Err(Error::NoProcess(pid)),
-                STOP_NO_MM => {
-                    partial = Some(Partial::Exited(control.next));
-                    break;
-                }
+                STOP_NO_MM => return Err(Error::NoProcess(pid)),
                 STOP_OTHER | STOP_EXEC => return Err(Error::Executed(pid)),
                 other => {
                     return Err(Error::failed(
@@ -193,6 +187,8 @@ impl Bpf {
                 break;
             }
         }
+        // Until here its number was nobody else's.
+        process.check_alive()?;
         let has_vsyscall = identity.context_flags & Vsyscall::CONTEXT_FLAG != 0;
         if let (None, true, Some(vsyscall)) = (partial, has_vsyscall, &self.vsyscall) {
             scan.push(vsyscall);
@@ -297,6 +293,7 @@ impl Scanning {
                 thp_eligible: thp_eligible(record),
                 is_validated: record.flags & RECORD_UNVALIDATED == 0,
                 counts_later: record.flags & RECORD_COUNTS_LATER != 0,
+                lost_letters: false,
             };
             self.lines.add(record, line);
         }
@@ -311,19 +308,17 @@ impl Scanning {
         let mapped = lines.len();
         let count = |is: fn(&Line) -> bool| lines.iter().filter(|line| is(line)).count();
         let report = Report {
-            method: Method::Bpf,
             mappings: mapped,
             runs: self.runs,
             longest_run: Duration::from_nanos(self.longest_ns),
             in_runs: Duration::from_nanos(self.in_runs_ns),
-            elapsed,
             rejected: self.rejected,
-            mmap_lock: Acquisitions::None,
             validation,
             unvalidated: count(|line| !line.is_validated),
             counted_later: count(|line| line.counts_later),
             snapshot: self.seq.flatten().filter(|_| partial.is_none()),
             partial,
+            ..Report::of_kernel(Method::Bpf, elapsed)
         };
         lines.extend(self.vsyscall);
         Raw {
@@ -331,7 +326,7 @@ impl Scanning {
             mapped,
             names: self.names.text,
             report: Some(report),
-            counters: None,
+            ..Raw::default()
         }
     }
 }

@@ -1,16 +1,19 @@
 //! A scan by the kernel's own files: with a read for each mapping at real-time priority, or as they are.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::time::{Duration, Instant};
 
 use crate::boost::Boost;
 use crate::error::{Error, Result};
 use crate::form::Form;
 use crate::method::Method;
+use crate::options::Want;
 use crate::proc_text::SmapsParser;
-use crate::report::{Acquisitions, Partial, Report, Validation};
-use crate::scanner::{Raw, Want};
+use crate::process::Process;
+use crate::record::Rollup;
+use crate::report::{Partial, Report};
+use crate::scanner::Raw;
 
 /// Less than a record of smaps: the kernel then shows no second one while it holds its lock.
 const ONE_RECORD: usize = 512;
@@ -21,11 +24,20 @@ const MANY: usize = 128 << 10;
 ///
 /// # Errors
 /// [`Error::NotPermitted`], [`Error::NoProcess`], [`Error::Failed`].
-pub(crate) fn scan(pid: u32, method: Method, want: Want, limit: Duration, form: &Form, reuse: Raw) -> Result<Raw> {
+pub(crate) fn scan(
+    process: &Process,
+    method: Method,
+    want: Want,
+    limit: Duration,
+    form: &Form,
+    reuse: Raw,
+) -> Result<Raw> {
     let began = Instant::now();
-    let path = format!("/proc/{pid}/{}", if want <= Want::Ranges { "maps" } else { "smaps" });
-    let failed = |e: &std::io::Error| Error::of_proc(pid, &format!("reading {path}"), e);
-    let mut file = File::open(&path).map_err(|e| failed(&e))?;
+    let pid = process.pid();
+    let name = if want <= Want::Ranges { "maps" } else { "smaps" };
+    let path = format!("/proc/{pid}/{name}");
+    let failed = |e: &io::Error| Error::of_proc(pid, &format!("reading {path}"), e);
+    let mut file = process.open_file(name).map_err(|e| failed(&e))?;
     let Raw {
         mut lines, mut names, ..
     } = reuse;
@@ -69,30 +81,83 @@ pub(crate) fn scan(pid: u32, method: Method, want: Want, limit: Duration, form: 
     if lines.is_empty() {
         return Err(Error::NoProcess(pid));
     }
+    check_whole(process, &mut file, &failed)?;
     let mapped = match lines.last() {
         Some(last) if names[last.name_at..].starts_with(b"[vsyscall]") => lines.len() - 1,
         _ => lines.len(),
     };
     let report = Report {
-        method,
         mappings: mapped,
         runs: reads,
         longest_run: longest,
         in_runs: together,
-        elapsed: began.elapsed(),
-        rejected: 0,
-        mmap_lock: Acquisitions::AsTheFile,
-        validation: Validation::Kernel,
-        unvalidated: 0,
-        counted_later: 0,
-        snapshot: None,
         partial,
+        ..Report::of_kernel(method, began.elapsed())
     };
     Ok(Raw {
         lines,
         mapped,
         names,
         report: Some(report),
-        counters: None,
+        ..Raw::default()
     })
+}
+
+/// Reads /proc/PID/smaps_rollup: the kernel adds up before it rounds.
+///
+/// Only for [`Method::Plain`]: the kernel holds its lock for the whole process, which is what [`Method::Boosted`] is there to avoid.
+///
+/// # Errors
+/// As [`scan`].
+pub(crate) fn sum(process: &Process, form: &Form) -> Result<Raw> {
+    let began = Instant::now();
+    let pid = process.pid();
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = process
+        .read_file("smaps_rollup")
+        .map_err(|e| Error::of_proc(pid, &format!("reading {path}"), &e))?;
+    process.check_alive()?;
+    if text.is_empty() {
+        return Err(Error::NoProcess(pid));
+    }
+    // One record, as if it were a mapping's.
+    let mut parser = SmapsParser::default();
+    let is_known = parser.take(&text, form);
+    let (true, [line]) = (is_known, parser.lines.as_slice()) else {
+        return Err(Error::failed(
+            format!("reading {path}"),
+            "its text is not of a known form",
+        ));
+    };
+    let sum = Rollup {
+        start: line.start,
+        end: line.end,
+        stats: line.stats,
+        ..Rollup::default()
+    };
+    Ok(Raw {
+        report: Some(Report::of_kernel(Method::Plain, began.elapsed())),
+        sum: Some(sum),
+        ..Raw::default()
+    })
+}
+
+/// Checks that the address space is still there: the text of one that is gone ends early, as if that were its end.
+fn check_whole(process: &Process, file: &mut File, failed: &dyn Fn(&io::Error) -> Error) -> Result<()> {
+    file.rewind().map_err(|e| failed(&e))?;
+    let read = loop {
+        match file.read(&mut [0]) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    match read {
+        Ok(0) => {
+            process.check_alive()?;
+            // Its memory is gone, and it is there: it has executed another program, or is about to end.
+            Err(Error::Executed(process.pid()))
+        }
+        Ok(_) => Ok(()),
+        Err(e) => Err(failed(&e)),
+    }
 }

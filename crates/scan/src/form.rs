@@ -5,11 +5,12 @@ use std::fs;
 use vmaple_proc::{Name, Perms, VmaRecord};
 
 use crate::error::{Error, Result};
+use crate::options::Want;
 use crate::record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
-use crate::scanner::Want;
 
 /// A value that smaps has a line for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the names are those of smaps")]
 pub enum Field {
     Size,
@@ -149,7 +150,7 @@ impl Field {
             Self::Pss => stats.pss >> PSS_SHIFT,
             Self::PssDirty => stats.pss_dirty >> PSS_SHIFT,
             Self::PssAnon => stats.pss_anon >> PSS_SHIFT,
-            Self::PssFile => stats.pss_file() >> PSS_SHIFT,
+            Self::PssFile => stats.pss_file >> PSS_SHIFT,
             Self::PssShmem => stats.pss_shmem >> PSS_SHIFT,
             Self::SharedClean => stats.shared_clean,
             Self::SharedDirty => stats.shared_dirty,
@@ -180,6 +181,7 @@ impl Field {
             Self::Pss => stats.pss = bytes << PSS_SHIFT,
             Self::PssDirty => stats.pss_dirty = bytes << PSS_SHIFT,
             Self::PssAnon => stats.pss_anon = bytes << PSS_SHIFT,
+            Self::PssFile => stats.pss_file = bytes << PSS_SHIFT,
             Self::PssShmem => stats.pss_shmem = bytes << PSS_SHIFT,
             Self::SharedClean => stats.shared_clean = bytes,
             Self::SharedDirty => stats.shared_dirty = bytes,
@@ -229,28 +231,58 @@ pub struct Form {
     smaps: Vec<FormLine>,
     rollup: Vec<FormLine>,
     letters: [Option<[u8; 2]>; 64],
+    /// What lines are called that this version does not know, of smaps and of its roll-up.
+    unknown: [Vec<String>; 2],
 }
+
+/// What the kernel writes for a flag without letters.
+const NO_LETTERS: &[u8; 2] = b"??";
 
 /// Where numbers begin, behind label and colon.
 const NUMBER_COLUMN: usize = 16;
 
 impl Form {
-    /// Learns it from what our own process has. Lines that are not known are left out.
+    /// Learns it from what our own process has. Lines that are not known are left out; a [`Report`](crate::Report::left_out) names them.
     ///
     /// # Errors
     /// [`Error::Failed`] without /proc/self/smaps.
     pub fn of_this_kernel() -> Result<Self> {
-        let read = |path: &str| fs::read_to_string(path).map_err(|e| Error::failed(format!("reading {path}"), e));
+        // Names of files are any bytes.
+        let read = |path: &str| fs::read(path).map_err(|e| Error::failed(format!("reading {path}"), e));
         let smaps = read("/proc/self/smaps")?;
-        // The first mapping.
-        let one = smaps.lines().skip(1).take_while(|line| label(line).is_some());
         // Without a roll-up (4.14 and later have one) it is the same.
         let rollup = read("/proc/self/smaps_rollup").unwrap_or_default();
-        Ok(Self {
-            smaps: one.filter_map(FormLine::learn).collect(),
-            rollup: rollup.lines().skip(1).filter_map(FormLine::learn).collect(),
+        Ok(Self::of_text(&smaps, &rollup))
+    }
+
+    fn of_text(smaps: &[u8], rollup: &[u8]) -> Self {
+        let mut unknown = [vec![], vec![]];
+        let [of_smaps, of_rollup] = &mut unknown;
+        Self {
+            smaps: FormLine::learn_all(smaps, of_smaps),
+            rollup: FormLine::learn_all(rollup, of_rollup),
             letters: letters(release()),
-        })
+            unknown,
+        }
+    }
+
+    /// The lines that this version does not know: whether smaps and its roll-up have them.
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = (&str, [bool; 2])> {
+        let [smaps, rollup] = &self.unknown;
+        let of_smaps = smaps.iter().map(|line| (line.as_str(), [true, rollup.contains(line)]));
+        let of_rollup = rollup.iter().filter(|line| !smaps.contains(line));
+        of_smaps.chain(of_rollup.map(|line| (line.as_str(), [false, true])))
+    }
+
+    /// The fields that the roll-up has and smaps has not.
+    pub(crate) fn of_sum_alone(&self) -> impl Iterator<Item = Field> {
+        let lines = self.rollup.iter().map(|line| line.field);
+        lines.filter(|&field| !self.has(field))
+    }
+
+    /// Whether flags have a bit whose letters are not known.
+    pub(crate) fn lacks_letters(&self, vm_flags: u64) -> bool {
+        (0..64).any(|bit| vm_flags >> bit & 1 == 1 && self.letters[bit] == Some(*NO_LETTERS))
     }
 
     /// Whether smaps has the field.
@@ -312,22 +344,41 @@ impl Form {
         line["VmFlags: ".len()..].trim_end().to_owned()
     }
 
-    /// The flags of letters: the inverse of [`flags`](Self::flags).
-    pub(crate) fn parse_flags(&self, text: &str) -> u64 {
+    /// The flags of letters: the inverse of [`flags`](Self::flags); and whether all letters are known.
+    pub(crate) fn parse_flags(&self, text: &str) -> (u64, bool) {
         let bit = |letters: &str| {
-            let bit = self
-                .letters
-                .iter()
-                .position(|l| l.is_some_and(|l| l == letters.as_bytes()));
-            bit.map_or(0, |bit| 1 << bit)
+            let is_it = |known: &Option<[u8; 2]>| known.is_some_and(|known| known == letters.as_bytes());
+            let known = (letters.as_bytes() != NO_LETTERS).then(|| self.letters.iter().position(is_it))?;
+            known.map(|bit| 1_u64 << bit)
         };
-        text.split_whitespace().map(bit).sum()
+        let words = text.split_whitespace().map(bit);
+        let (mut flags, mut all) = (0, true);
+        for bit in words {
+            flags |= bit.unwrap_or(0);
+            all &= bit.is_some();
+        }
+        (flags, all)
     }
 }
 
 impl FormLine {
-    fn learn(line: &str) -> Option<Self> {
-        let field = Field::parse(label(line)?)?;
+    /// The lines of the first mapping of a text, or of a roll-up; what is not known goes to `unknown`.
+    fn learn_all(text: &[u8], unknown: &mut Vec<String>) -> Vec<Self> {
+        let text = String::from_utf8_lossy(text);
+        let lines = text.lines().skip(1);
+        let labelled = lines.map_while(|line| Some((label(line)?, line)));
+        let mut known = vec![];
+        for (label, line) in labelled {
+            match Self::learn(label, line) {
+                Some(line) => known.push(line),
+                None => unknown.push(label.to_owned()),
+            }
+        }
+        known
+    }
+
+    fn learn(label: &str, line: &str) -> Option<Self> {
+        let field = Field::parse(label)?;
         let number = line.strip_suffix(" kB").unwrap_or(line);
         let width = number.len().saturating_sub(NUMBER_COLUMN);
         Some(Self { field, width })
@@ -390,7 +441,7 @@ fn letters(release: (u32, u32)) -> [Option<[u8; 2]>; 64] {
         b"rd", b"wr", b"ex", b"sh", b"mr", b"mw", b"me", b"ms", b"gd", b"um", b"pf", b"gu", b"uw", b"lo", b"io", b"sr",
         b"rr", b"dc", b"de", b"lf", b"ac", b"nr", b"ht", b"sf", b"ar", b"wf", b"dd", b"sd", b"mm", b"hg", b"nh", b"mg",
     ];
-    let mut letters = [Some(*b"??"); 64];
+    let mut letters = [Some(*NO_LETTERS); 64];
     for (to, from) in letters.iter_mut().zip(LOW) {
         *to = Some(*from);
     }
@@ -404,6 +455,7 @@ fn letters(release: (u32, u32)) -> [Option<[u8; 2]>; 64] {
     letters[40] = Some(*b"dp");
     letters[41] = Some(*b"ui");
     letters[42] = Some(*b"sl");
+    letters[43] = Some(*b"ur"); // from 7.3 on
     letters[63] = Some(*b"sl"); // from 6.10 to 6.15
     letters
 }
@@ -420,6 +472,17 @@ mod tests {
             let labels = text.lines().skip(1).take_while(|line| label(line).is_some()).count();
             assert_eq!(known.len(), labels, "{text}");
         }
+    }
+
+    #[test]
+    fn lines_that_are_not_known_are_named_and_a_path_of_any_bytes_is_no_obstacle() {
+        let smaps = b"1000-2000 r--p 00000000 08:02 1    /caf\xe9\nSize:      4 kB\nNew:     1 kB\nVmFlags: rd \n2000-3000 r--p\n";
+        let rollup = b"1000-2000 ---p 00000000 00:00 0 [rollup]\nRss:     4 kB\nPss_Anon:   4 kB\nNew:    1 kB\nNewer:     1 kB\n";
+        let form = Form::of_text(smaps, rollup);
+        let unknown: Vec<_> = form.unknown().collect();
+        assert_eq!(unknown, [("New", [true, true]), ("Newer", [false, true])]);
+        assert!(form.has(Field::Size) && form.has(Field::VmFlags) && !form.has(Field::Rss));
+        assert_eq!(form.of_sum_alone().collect::<Vec<_>>(), [Field::Rss, Field::PssAnon]);
     }
 
     #[test]
@@ -443,7 +506,12 @@ mod tests {
     fn flags_become_letters_and_letters_flags() {
         let form = Form::of_this_kernel().unwrap();
         assert_eq!(form.flags(0x73 | 1 << 33), "rd wr mr mw me");
-        assert_eq!(form.parse_flags("rd wr mr mw me"), 0x73);
+        assert_eq!(form.parse_flags("rd wr mr mw me"), (0x73, true));
+        assert_eq!(form.parse_flags("ur"), (1 << 43, true));
+        // Of letters of a later kernel's nothing is made up, and that is known.
+        assert_eq!(form.parse_flags("rd zz"), (1, false));
+        assert_eq!(form.parse_flags("?? rd"), (1, false));
+        assert!(form.lacks_letters(1 << 62) && !form.lacks_letters(0x73 | 0xf << 32));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! - [`Scanner`]: loads the program, finds out where this kernel keeps things, and compares what the program says of a child process
 //!   with what the kernel says, before the first scan. One scanner serves for any number of processes.
+//! - [`Process`]: a process that is held open, to be scanned again and again, and never another one of the same number.
 //! - [`Scan`]: a process's mappings as [`ScanRecord`]s, their [sum](Scan::rollup), and a [`Report`]: what was held, for how long, and
 //!   what the lines are worth.
 //! - [`Form`]: the text of smaps and smaps_rollup, with the lines that the running kernel has.
@@ -75,29 +76,39 @@ mod abi;
 mod boost;
 mod bpf;
 mod counters;
+mod denied;
 mod error;
 mod files;
 mod form;
 mod layout;
+mod left_out;
 mod lines;
 mod method;
 mod name;
+mod options;
+mod proc_mount;
 mod proc_text;
+mod process;
 mod program;
 mod record;
 mod report;
 mod scanner;
 mod self_test;
 mod shapes;
-mod target;
+mod state;
+mod status;
 mod thp;
 mod vsyscall;
 
 pub use counters::Counters;
+pub use denied::Denied;
 pub use error::{Error, Result};
 pub use form::{Field, Form, write_maps_line};
+pub use left_out::{LeftOut, Rounded, Why};
 pub use method::{Method, NoSuchMethod};
+pub use options::{Options, Want};
+pub use process::Process;
 pub use record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
 pub use report::{Acquisitions, Partial, Report, Validation};
-pub use scanner::{Options, Scan, Scanner, Want};
+pub use scanner::{Scan, Scanner};
 pub use vmaple_proc::{Name, Perms, VmaRecord};

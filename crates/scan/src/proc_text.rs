@@ -119,7 +119,9 @@ impl SmapsParser {
 
 fn take_field(line: &mut Line, field: Field, value: &str, form: &Form) -> bool {
     if field == Field::VmFlags {
-        line.vm_flags |= form.parse_flags(value);
+        let (flags, all) = form.parse_flags(value);
+        line.vm_flags |= flags;
+        line.lost_letters |= !all;
         return true;
     }
     let kilobytes = value.strip_suffix(" kB");

@@ -10,9 +10,11 @@ use crate::error::{Error, Result};
 use crate::form::{Field, Form, label};
 use crate::layout::map_and_unmap;
 use crate::name::HeapRule;
+use crate::options::Want;
+use crate::process::Process;
 use crate::record::ScanRecord;
 use crate::report::Validation;
-use crate::scanner::{Raw, Want};
+use crate::scanner::Raw;
 use crate::shapes::Child;
 
 /// Times that texts may differ before it is no accident: pages are merged, split and moved at the kernel's will.
@@ -79,7 +81,7 @@ fn numbers_writes(bpf: &mut Bpf) -> Result<bool> {
 fn compare(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<Option<String>> {
     let path = format!("/proc/{}/smaps", child.pid());
     let theirs = fs::read(&path).map_err(|e| Error::failed(format!("reading {path}"), e))?;
-    let scan = bpf.scan(child.pid(), Want::Pages, BOUNDS, Raw::default())?;
+    let scan = bpf.scan(&Process::open(child.pid())?, Want::Pages, BOUNDS, Raw::default())?;
     let theirs = String::from_utf8_lossy(&theirs);
     let mut theirs: VecDeque<&str> = theirs.lines().collect();
     let mut text = vec![];

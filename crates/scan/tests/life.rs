@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use targets::{ANON, RW, Target, assert_equal, map, scanner, scanner_for, write};
-use vmaple_scan::{Counters, Error, Partial, Scan, Want};
+use vmaple_scan::{Counters, Error, Method, Options, Process, Scan, Scanner, Want};
 
 /// Checks what is so in every scan, whatever the process did.
 fn assert_ascends(scan: &Scan) {
@@ -37,21 +37,21 @@ fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {
     {
         std::thread::yield_now();
     }
-    assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
+    assert!(matches!(scanner.scan(pid), Err(Error::Zombie(p)) if p == pid));
     child.wait().unwrap();
     assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
     let kernel_thread = 2;
     if std::fs::read(format!("/proc/{kernel_thread}/maps")).is_ok_and(|maps| maps.is_empty()) {
-        assert!(matches!(scanner.scan(kernel_thread), Err(Error::NoProcess(2))));
+        assert!(matches!(scanner.scan(kernel_thread), Err(Error::KernelThread(2))));
     }
     // The scanner is as good as before.
     assert_equal(&mut scanner, Target::new(|| {}).pid());
 }
 
 #[test]
-fn a_process_that_is_killed_during_a_scan_leaves_a_partial_result_or_none() {
+fn a_process_that_is_killed_during_a_scan_leaves_a_whole_result_or_none() {
     let Some(mut scanner) = scanner() else { return };
-    let (mut partial, mut none) = (0, 0);
+    let mut none = 0;
     for round in 0..30 {
         let target = Target::new(|| {
             for i in 0..5_000 {
@@ -71,21 +71,15 @@ fn a_process_that_is_killed_during_a_scan_leaves_a_partial_result_or_none() {
                 Ok(scan) => {
                     assert_ascends(&scan);
                     let report = scan.report().unwrap();
-                    if let Some(Partial::Exited(below)) = report.partial {
-                        partial += 1;
-                        assert_eq!(report.snapshot, None);
-                        assert!(scan.records().all(|record| record.vma.end <= below), "{report}");
-                        assert!(scan.rollup().mappings <= whole.rollup().mappings);
-                    } else {
-                        assert_eq!(scan.rollup().mappings, whole.rollup().mappings, "{report}");
-                    }
+                    assert_eq!(report.partial, None);
+                    assert_eq!(scan.rollup().mappings, whole.rollup().mappings, "{report}");
                 }
-                Err(Error::NoProcess(_)) => none += 1,
+                Err(e) if e.is_gone() => none += 1,
                 Err(e) => panic!("{e}"),
             }
         });
     }
-    eprintln!("{partial} partial, {none} none of 30");
+    eprintln!("{none} none of 30");
 }
 
 #[test]
@@ -116,7 +110,7 @@ fn a_scan_is_of_one_program_though_the_process_executes_others() {
                 scans += 1;
             }
             Err(Error::Executed(_)) => executed += 1,
-            Err(Error::NoProcess(_)) => {}
+            Err(e) if e.is_gone() => {}
             Err(e) => panic!("{e}"),
         }
     }
@@ -145,6 +139,85 @@ fn the_next_process_of_a_number_is_another() {
         }
     }
     eprintln!("skipped: the number was not given again");
+}
+
+#[test]
+fn a_process_that_is_held_open_is_never_the_next_of_its_number_by_any_method() {
+    let last = "/proc/sys/kernel/ns_last_pid";
+    let _alone = scanner();
+    let mut scanners: Vec<_> = Method::ALL
+        .into_iter()
+        .filter_map(|method| {
+            Scanner::with(Options::new().method(method))
+                .inspect_err(|why| eprintln!("{why}"))
+                .ok()
+        })
+        .collect();
+    let first = Target::new(|| {});
+    let pid = first.pid();
+    let process = Process::open(pid).unwrap();
+    assert!(!process.has_ended());
+    for scanner in &mut scanners {
+        let scan = scanner.scan_process(&process).unwrap();
+        assert_eq!(scan.pid(), pid);
+    }
+    // Until its parent has waited for it the process keeps its number, and has no memory.
+    first.kill();
+    while !process.has_ended() {
+        std::thread::yield_now();
+    }
+    let ended = |scanners: &mut [Scanner]| {
+        for scanner in scanners {
+            let method = scanner.method();
+            let scan = scanner.scan_process(&process);
+            let error = scan.expect_err(method.name());
+            assert!(error.is_gone() && error.pid() == Some(pid), "{method}: {error}");
+        }
+        assert!(process.has_ended());
+    };
+    ended(&mut scanners);
+    drop(first);
+    ended(&mut scanners);
+    assert!(process.read_file("stat").is_err());
+    for _ in 0..1_000 {
+        if std::fs::write(last, (pid - 1).to_string()).is_err() {
+            eprintln!("skipped in part: {last} is not to be written");
+            return;
+        }
+        let second = Target::new(|| {});
+        if second.pid() == pid {
+            ended(&mut scanners);
+            assert!(process.read_file("stat").is_err());
+            assert!(!Process::open(pid).unwrap().has_ended());
+            return;
+        }
+    }
+    eprintln!("skipped in part: the number was not given again");
+}
+
+#[test]
+fn a_thread_is_scanned_by_its_own_number_while_it_runs() {
+    let Some(mut scanner) = scanner() else { return };
+    let (tell, number) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        tell.send(own_number()).unwrap();
+        let _ = ended.recv();
+    });
+    let tid = number.recv().unwrap();
+    assert_ne!(tid, std::process::id());
+    let process = Process::open(tid).unwrap();
+    assert!(scanner.scan_process(&process).unwrap().rollup().mappings > 5);
+    drop(end);
+    thread.join().unwrap();
+    while !process.has_ended() {
+        std::thread::yield_now();
+    }
+    assert!(matches!(scanner.scan_process(&process), Err(Error::NoProcess(_))));
+}
+
+fn own_number() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
 
 #[test]

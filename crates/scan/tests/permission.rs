@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use targets::{ANON, RW, Target, map, scanner, write};
-use vmaple_scan::{Error, Method, Scanner};
+use vmaple_scan::{Error, Method, Options, Scanner};
 
 const AGAIN: &str = "VMAPLE_TEST_AGAIN";
 const NOBODY: u32 = 65534;
@@ -74,7 +74,10 @@ fn assert_as_proc(scanner: &mut Scanner, pid: u32, may: bool) {
     match scanner.scan(pid) {
         Ok(scan) => assert!(may && scan.rollup().stats.rss > 0),
         Err(error) => {
-            assert!(!may && matches!(error, Error::NotPermitted(p) if p == pid), "{error}");
+            assert!(
+                !may && matches!(error, Error::NotPermitted(_)) && error.pid() == Some(pid),
+                "{error}"
+            );
             assert!(error.to_string().contains("EACCES"), "{error}");
         }
     }
@@ -142,8 +145,8 @@ fn a_program_that_runs_with_the_rights_of_another_user_is_refused() {
 }
 
 #[test]
-fn without_root_two_capabilities_are_enough_and_without_them_another_method_is_taken() {
-    let test = "without_root_two_capabilities_are_enough_and_without_them_another_method_is_taken";
+fn without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_unasked() {
+    let test = "without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_unasked";
     let Some(other) = apart(test) else { return };
     become_nobody(BPF | PERFMON);
     let mut scanner = Scanner::new().unwrap();
@@ -155,12 +158,20 @@ fn without_root_two_capabilities_are_enough_and_without_them_another_method_is_t
     assert_as_proc(&mut scanner, other, may);
 
     keep(0);
-    let mut scanner = Scanner::new().unwrap();
-    assert_ne!(scanner.method(), Method::Bpf);
-    let (method, why) = &scanner.passed_over()[0];
-    assert_eq!(*method, Method::Bpf);
-    assert!(why.contains("CAP_BPF") && !why.contains('\n'), "{why}");
-    eprintln!("{why}");
+    let error = Scanner::new().unwrap_err();
+    assert!(matches!(error, Error::NotPossible(_)), "{error}");
+    let text = error.to_string();
+    for part in [
+        "not by bpf: ",
+        "CAP_BPF",
+        "not by boosted: ",
+        "CAP_SYS_NICE",
+        "--method plain",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains('\n'), "{text}");
+    let mut scanner = Scanner::with(Options::new().method(Method::Plain)).unwrap();
     let own = Target::new(|| write(map(10, RW, ANON), 10, 1));
     assert_as_proc(&mut scanner, own.pid(), true);
 }

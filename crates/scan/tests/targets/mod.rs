@@ -44,20 +44,13 @@ pub(crate) fn scanner() -> Option<Alone> {
 }
 
 pub(crate) fn scanner_for(want: Want) -> Option<Alone> {
-    scanner_with(Options {
-        want,
-        ..Options::default()
-    })
+    scanner_with(Options::new().want(want))
 }
 
 pub(crate) fn scanner_with(options: Options) -> Option<Alone> {
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let options = Options {
-        method: Some(Method::Bpf),
-        ..options
-    };
-    match Scanner::with(options) {
+    match Scanner::with(options.method(Method::Bpf)) {
         Ok(scanner) => Some(Alone { scanner, _alone: alone }),
         Err(Error::NotPossible(why)) => {
             // SAFETY: asks for the user's number.

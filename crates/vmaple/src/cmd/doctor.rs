@@ -101,13 +101,20 @@ fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) ->
         })
         .collect();
     let scan = |method| vmaple_scan::Scanner::with(Options::new().method(method));
+    let (bpf, boosted) = (scan(Method::Bpf), scan(Method::Boosted));
+    let auto = match (&bpf, &boosted) {
+        (Ok(_), _) => Ok("takes bpf"),
+        (_, Ok(_)) => Ok("takes boosted"),
+        _ => Err("exit code 77; --method plain reads under the kernel's locks"),
+    };
     let mut rows = vec![
         row::<_, String>("files", Ok(files.join(", "))),
         row(
             "scan by bpf",
-            scan(Method::Bpf).map(|_| "possible: what it says of a process of its own is what the kernel says"),
+            bpf.map(|_| "possible: what it says of a process of its own is what the kernel says"),
         ),
-        row("scan boosted", scan(Method::Boosted).map(|_| "possible")),
+        row("scan boosted", boosted.map(|_| "possible")),
+        row("scan without --method", auto),
         row(
             "CPUs",
             placement.as_ref().map(|p| {

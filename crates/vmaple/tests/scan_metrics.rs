@@ -180,3 +180,59 @@ fn any_form_can_go_to_a_file() {
     assert!(code == 2 && err.contains("cannot write to"), "{err}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn what_is_left_out_or_rounded_is_said_in_every_form() {
+    if !methods().contains(&"boosted") {
+        return;
+    }
+    let target = sleep();
+    // One mapping a read: the kernel has the proportional sizes of a kind in the roll-up alone.
+    let run = |args: &str| {
+        let (code, out, err) = scan(&[&target], &format!("--method boosted {args}"));
+        assert_eq!(code, 0, "{err}");
+        (out, err)
+    };
+    let (out, err) = run("--format prometheus");
+    let read = parsed(&out);
+    let reasons: Vec<_> = read
+        .of("vmaple_scan_left_out")
+        .iter()
+        .map(|sample| (sample.label("field").unwrap(), sample.label("why").unwrap()))
+        .collect();
+    assert!(reasons.contains(&("pss_anon", "sum-alone")), "{out}");
+    assert!(
+        read.value("vmaple_process_pss_anon_bytes", target.pid()).is_none(),
+        "{out}"
+    );
+    assert!(
+        read.value("vmaple_scan_rounded_bytes", target.pid()) > Some(0.0),
+        "{out}"
+    );
+    assert!(err.contains("LEFT OUT: Pss_Anon"), "{err}");
+
+    let (out, _) = run("--format json");
+    let report = &serde_json::from_str::<serde_json::Value>(&out).unwrap()["report"];
+    let left_out = report["left_out"].as_array().unwrap();
+    assert!(
+        left_out
+            .iter()
+            .any(|one| one["field"] == "pss_anon" && one["why"] == "sum-alone"),
+        "{report}"
+    );
+    assert!(report["rounded"]["at_most_bytes"].as_u64() > Some(0), "{report}");
+
+    let (_, err) = run("--format rollup --quiet");
+    assert!(err.contains("LEFT OUT: Pss_Anon") && err.contains("ROUNDED: "), "{err}");
+
+    // Of what nobody asked for nothing is left out.
+    let (out, err) = run("--format prometheus --fields anonymous,swap --quiet");
+    assert!(
+        !out.contains("left_out") && !out.contains("rounded") && err.is_empty(),
+        "{out}{err}"
+    );
+    let (_, err) = run("--format rollup --fields anonymous --quiet");
+    assert_eq!(err, "");
+    let (_, err) = run("--quiet");
+    assert_eq!(err, "");
+}

@@ -15,9 +15,9 @@ use vmaple_repro::slice::Slice;
 use vmaple_repro::target::Target;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \
---limit), 77 not possible here, or not with these rights, 130 interrupted";
+--limit), 77 not possible on this kernel or not with these rights, 130 interrupted";
 
-/// Shows how a monitor that reads /proc/PID/maps or smaps stalls the process it watches; reads them without
+/// Shows how readers of /proc/PID/maps and smaps stall a process, and reads them without stalling it
 ///
 /// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in about a minute.
 #[derive(Debug, Parser)]
@@ -127,7 +127,7 @@ pub(crate) struct ReproOptions {
     )]
     pub(crate) preset: PresetName,
 
-    /// Whose memory is mapped and scanned [default: all that can]
+    /// Whose memory is mapped and scanned [default: all that can be]
     ///
     /// kernel: real processes on the running kernel. v5.4, v6.17, maple: models in one process each, with threads for processes. v5.4 keeps mappings as Linux 5.4 does, under a lock that readers and page faults take; v6.17 has a lock for each mapping, which a reader of maps or smaps holds while it looks at the mapping; maple keeps them in a maple tree, and page tables too are read under RCU while holding nothing. The models have maps, smaps, smaps_rollup and pagemap. Levels and samples of several targets are interleaved.
     #[arg(short, long, value_delimiter = ',', value_name = "LIST")]
@@ -135,8 +135,7 @@ pub(crate) struct ReproOptions {
 
     /// What the scanners read (--help lists all)
     ///
-    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none; and maps-bpf, smaps-bpf, maps-boosted, smaps-boosted, which --scanner makes of maps and smaps. `none` reads statm, which takes no lock of the address space: the control that shows the noise under
-    /// the same load, and that is run with the kernel only. Levels and samples of several files are interleaved.
+    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none; and maps-bpf, smaps-bpf, maps-boosted, smaps-boosted, which --scanner makes of maps and smaps. `none` reads statm, which takes no lock of the address space: the control that shows the noise under the same load, for the kernel only. Levels and samples of several files are interleaved.
     #[arg(
         short,
         long,
@@ -149,11 +148,11 @@ pub(crate) struct ReproOptions {
 
     /// How they read it: proc, bpf, boosted
     ///
-    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with read(2), of one mapping a time and at real-time priority: maps-boosted and smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc. The kernel's processes alone: a model is none.
+    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with read(2), one mapping at a time and at real-time priority: maps-boosted and smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc. For real processes only, not for models.
     #[arg(long, value_delimiter = ',', default_value = "proc", value_name = "LIST")]
     pub(crate) scanner: Vec<Scanner>,
 
-    /// Scanners, and as many busy tasks [default: by preset]
+    /// Scanners, and as many busy tasks, which use up their CPU [default: by preset]
     #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_parser = whole::<u32>, value_name = "LIST")]
     pub(crate) busy: Option<Vec<u32>>,
 
@@ -187,7 +186,7 @@ pub(crate) struct ReproOptions {
 
     /// Stop each scanner in the middle of its first read (models only)
     ///
-    /// It stays there for the whole run: what a preempted monitor is after a while, without waiting for it.
+    /// It stays there for the whole run, as a monitor that has lost its CPU.
     #[arg(long)]
     pub(crate) freeze: bool,
 
@@ -248,7 +247,7 @@ pub(crate) struct ReproOptions {
     #[arg(long, help_heading = "Limits")]
     pub(crate) fail_on_hang: bool,
 
-    /// Allow over 100 busy tasks outside of a guest
+    /// Allow over 100 busy tasks on a machine that is no guest
     #[arg(long, help_heading = "Limits")]
     pub(crate) yes_load: bool,
 
@@ -302,7 +301,7 @@ pub(crate) enum ScanMethod {
 const SCAN_EXAMPLES: &str = "Examples:
   vmaple scan 812                                  # as smaps; standard error says what was held
   vmaple scan 812 --format rollup --fields rss,pss
-  vmaple scan $(pgrep -x nginx) --format prometheus --every 15s --output /var/lib/node_exporter/vmaple.prom
+  vmaple scan $(pgrep -x nginx) --format prometheus --every 15s --output vmaple.prom
   vmaple scan 812 --format json --every 10s";
 
 #[derive(Debug, Args)]

@@ -46,9 +46,9 @@ fn what_a_target_does_not_have_is_a_usage_error_that_says_what_does() {
     refused(
         "repro --target kernel,maple --freeze",
         2,
-        "can not be stopped inside of the kernel's read",
+        "cannot be stopped inside the kernel's read",
     );
-    refused("repro --freeze --file procmap-query", 2, "can not be stopped");
+    refused("repro --freeze --file procmap-query", 2, "cannot be stopped");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn scanners_other_than_proc_are_of_maps_and_smaps_of_the_kernels_processes() {
     refused(
         "repro --file smaps --scanner boosted --target maple",
         2,
-        "--target maple: smaps-boosted is of a process of the kernel's",
+        "--target maple: smaps-boosted reads real processes, not models",
     );
     refused(
         "repro --file smaps --scanner proc,bpf --freeze",

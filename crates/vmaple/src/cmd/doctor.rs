@@ -72,15 +72,14 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
     let bpf = names(&|u| u.acquisitions == 0 && by_bpf(u));
     if !takes.is_empty() {
         lines.push(format!(
-            "{takes}: whoever reads one holds mmap_lock. If it loses its CPU there, mmap(), munmap() and page\n\
+            "{takes}: the reader holds mmap_lock. If it loses its CPU meanwhile, mmap(), munmap() and page\n\
              faults that need the lock wait in the process that is read, until the reader runs again."
         ));
     }
     if !not.is_empty() {
         lines.push(format!(
-            "{not}: no mmap_lock while nobody maps. That is not without locks: where the kernel takes the lock\n\
-             of a single mapping instead (no tracepoint shows it), whoever changes that mapping waits. How long,\n\
-             `vmaple repro` measures."
+            "{not}: no mmap_lock while the process maps nothing. The kernel may take the lock of a single\n\
+             mapping instead, which no tracepoint shows: a change of that mapping waits. `vmaple repro` measures how long."
         ));
     }
     if !bpf.is_empty() {

@@ -111,9 +111,11 @@ impl Rounds {
         if let Some(Partial::OutOfTime(_)) = report.partial {
             self.exit_with(Exit::LimitExceeded);
         }
-        // In JSON and metrics it stands already.
-        let is_quiet = self.is_quiet || matches!(self.format, ScanFormat::Json | ScanFormat::Prometheus);
-        if let Some(line) = said::line(scan.pid(), report, &self.plan, is_quiet) {
+        // JSON and metrics say all of it themselves.
+        if matches!(self.format, ScanFormat::Json | ScanFormat::Prometheus) {
+            return;
+        }
+        if let Some(line) = said::line(scan.pid(), report, &self.plan, self.is_quiet) {
             tell(&line);
         }
     }

@@ -13,7 +13,12 @@ fn limits(report: &Report, plan: &Plan) -> String {
     if let Some(partial) = report.partial {
         all.push(format!("PARTIAL: {partial}"));
     }
-    let left_out: Vec<_> = left_out(report, plan).map(ToString::to_string).collect();
+    let text = |left_out: &LeftOut| match report.method {
+        // Of a process as a whole there are neither mappings nor sums of them.
+        Method::Counters => format!("{} ({})", left_out.line, left_out.why),
+        _ => left_out.to_string(),
+    };
+    let left_out: Vec<_> = left_out(report, plan).map(text).collect();
     if !left_out.is_empty() {
         all.push(format!("LEFT OUT: {}", left_out.join(", ")));
     }

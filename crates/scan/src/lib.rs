@@ -75,6 +75,7 @@
 mod abi;
 mod boost;
 mod bpf;
+mod comparison;
 mod counters;
 mod denied;
 mod error;

@@ -42,7 +42,7 @@ pub struct LockUse {
 /// `exe` is as for [`crate::experiment::run`].
 ///
 /// # Errors
-/// [`Error::NotPossible`] if the tracepoint can not be had: no tracefs (before Linux 5.11 there is no such tracepoint),
+/// [`Error::NotPossible`] if the tracepoint is unavailable: no tracefs (before Linux 5.11 there is no such tracepoint),
 /// or no right to mount it or to count.
 pub fn measure(exe: &Path) -> Result<Vec<LockUse>> {
     let mut counter = counter()?;
@@ -123,7 +123,7 @@ fn tracepoint_id() -> Result<u64> {
         }
     }
     Err(Error::NotPossible(format!(
-        "the tracepoint mmap_lock:mmap_lock_acquire_returned can not be had ({why}); run as root, on Linux 5.11 or later with tracefs"
+        "the tracepoint mmap_lock:mmap_lock_acquire_returned is unavailable ({why}); run as root, on Linux 5.11 or later with tracefs"
     )))
 }
 

@@ -114,12 +114,12 @@ impl Plan {
     /// Why this plan is not possible on `target`, and what to do about it; `None` if it is.
     fn obstacle(&self, target: Target) -> Option<String> {
         if !target.is_model() {
-            let why = "--target kernel --freeze: a process can not be stopped inside of the kernel's read, where it holds the lock; take models alone, --target v5.4,v6.17,maple";
+            let why = "--target kernel --freeze: a process cannot be stopped inside the kernel's read, where it holds the lock; freeze readers of models, --target v5.4,v6.17,maple";
             return self.freeze.then(|| why.to_owned());
         }
         if let Some(file) = self.files.iter().find(|file| file.scanner() != Scanner::Proc) {
             return Some(format!(
-                "--target {target}: {file} is of a process of the kernel's, and a model is none; take --scanner proc, or --target kernel"
+                "--target {target}: {file} reads real processes, not models; take --scanner proc, or --target kernel"
             ));
         }
         let of_models = || {

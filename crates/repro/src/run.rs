@@ -353,7 +353,7 @@ impl Run<'_> {
         let mut done = [0; DONE.len()];
         match output.read_exact(&mut done) {
             Ok(()) if done == DONE => Ok(Told::Done),
-            Ok(()) => Err(failed(&"it told something else").into()),
+            Ok(()) => Err(failed(&"it sent something else").into()),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(Told::Gone),
             Err(e) => Err(failed(&e).into()),
         }
@@ -368,7 +368,9 @@ impl Run<'_> {
         let mut piece = [0; 4096];
         loop {
             if !self.readable(&output, deadline)? {
-                return Err(Error::failed(reading, "it does not come, with nobody in the mapper's way").into());
+                return Err(
+                    Error::failed(reading, "it did not come, though nothing delays the mapper any more").into(),
+                );
             }
             match output.read(&mut piece).map_err(|e| Error::failed(reading, e))? {
                 0 => break,

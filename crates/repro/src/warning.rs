@@ -94,7 +94,7 @@ impl fmt::Display for Warning {
                 gap_ms,
             } => write!(
                 f,
-                "{target} {file} at {busy}: the median {median_ms:.3} ms is no more than a mere spinner was kept waiting ({gap_ms:.3} ms); quiet the machine or take it for noise"
+                "{target} {file} at {busy}: the median {median_ms:.3} ms may be noise: a task that only spins was kept from its CPU for {gap_ms:.3} ms; repeat on a quieter machine"
             ),
             Self::Autogroup(nice) => write!(
                 f,

@@ -28,16 +28,17 @@ pub struct Counters {
     pub cgroup: Option<(String, Vec<(String, u64)>)>,
 }
 
-/// Lines of /proc/PID/status, and what they are called here.
+/// Lines of /proc/PID/status, and what they are called here. No name is one of smaps but for the two whose values are the same: `VmSwap` and
+/// `VmLck` are not the sums of `Swap` and `Locked`, which have shared memory too, and of locked mappings what is resident.
 const STATUS: [(&str, &str); 16] = [
     ("VmSize", "size"),
     ("VmRSS", "rss"),
     ("RssAnon", "rss_anon"),
     ("RssFile", "rss_file"),
     ("RssShmem", "rss_shmem"),
-    ("VmSwap", "swap"),
+    ("VmSwap", "vm_swap"),
     ("HugetlbPages", "hugetlb"),
-    ("VmLck", "locked"),
+    ("VmLck", "vm_locked"),
     ("VmPin", "pinned"),
     ("VmPTE", "page_tables"),
     ("VmData", "data"),
@@ -73,6 +74,12 @@ impl Counters {
         }
         names
     };
+
+    /// The kernel's label of a name, as a line of /proc/PID/status begins: `RssAnon` of `rss_anon`.
+    #[must_use]
+    pub fn label(name: &str) -> Option<&'static str> {
+        STATUS.iter().find(|(_, n)| *n == name).map(|&(label, _)| label)
+    }
 
     /// Reads them.
     ///

@@ -1,6 +1,9 @@
 //! Every option of the command line.
 
+use std::fmt::Write;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -12,9 +15,9 @@ use vmaple_repro::slice::Slice;
 use vmaple_repro::target::Target;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \
---limit), 77 not possible here, or not with these rights, 130 interrupted";
+--limit), 77 not possible on this kernel or not with these rights, 130 interrupted";
 
-/// Shows how a monitor that reads /proc/PID/maps or smaps stalls the process it watches; reads them without
+/// Shows how readers of /proc/PID/maps and smaps stall a process, and reads them without stalling it
 ///
 /// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in about a minute.
 #[derive(Debug, Parser)]
@@ -44,6 +47,37 @@ pub(crate) enum Command {
         /// Where to write vmaple.1, vmaple-repro.1 and so on
         dir: Option<PathBuf>,
     },
+}
+
+impl Command {
+    /// Whether its results go to standard output.
+    pub(crate) fn prints(&self) -> bool {
+        match self {
+            Self::Repro(options) => !options.dry_run,
+            Self::Scan(options) => options.output.as_ref().is_none_or(|file| file.as_os_str() == "-"),
+            Self::Man { dir } => dir.is_none(),
+            Self::Compare(_) | Self::Doctor | Self::Completions { .. } => true,
+        }
+    }
+}
+
+/// A whole number.
+fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|e: ParseIntError| match e.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "out of range",
+        _ => "expected a whole number",
+    })
+}
+
+/// The number of a process.
+fn pid(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| {
+        let mut why = "expected a process's number".to_owned();
+        if text.starts_with(|c: char| c.is_alphabetic()) {
+            let _ = write!(why, "; those of a program: vmaple scan $(pgrep -x {text})");
+        }
+        why
+    })
 }
 
 impl Default for Command {
@@ -93,7 +127,7 @@ pub(crate) struct ReproOptions {
     )]
     pub(crate) preset: PresetName,
 
-    /// Whose memory is mapped and scanned [default: all that can]
+    /// Whose memory is mapped and scanned [default: all that can be]
     ///
     /// kernel: real processes on the running kernel. v5.4, v6.17, maple: models in one process each, with threads for processes. v5.4 keeps mappings as Linux 5.4 does, under a lock that readers and page faults take; v6.17 has a lock for each mapping, which a reader of maps or smaps holds while it looks at the mapping; maple keeps them in a maple tree, and page tables too are read under RCU while holding nothing. The models have maps, smaps, smaps_rollup and pagemap. Levels and samples of several targets are interleaved.
     #[arg(short, long, value_delimiter = ',', value_name = "LIST")]
@@ -101,8 +135,7 @@ pub(crate) struct ReproOptions {
 
     /// What the scanners read (--help lists all)
     ///
-    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none; and maps-bpf, smaps-bpf, maps-boosted, smaps-boosted, which --scanner makes of maps and smaps. `none` reads statm, which takes no lock of the address space: the control that shows the noise under
-    /// the same load, and that is run with the kernel only. Levels and samples of several files are interleaved.
+    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none; and maps-bpf, smaps-bpf, maps-boosted, smaps-boosted, which --scanner makes of maps and smaps. `none` reads statm, which takes no lock of the address space: the control that shows the noise under the same load, for the kernel only. Levels and samples of several files are interleaved.
     #[arg(
         short,
         long,
@@ -115,16 +148,16 @@ pub(crate) struct ReproOptions {
 
     /// How they read it: proc, bpf, boosted
     ///
-    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with read(2), of one mapping a time and at real-time priority: maps-boosted and smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc. The kernel's processes alone: a model is none.
+    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with read(2), one mapping at a time and at real-time priority: maps-boosted and smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc. For real processes only, not for models.
     #[arg(long, value_delimiter = ',', default_value = "proc", value_name = "LIST")]
     pub(crate) scanner: Vec<Scanner>,
 
-    /// Scanners, and as many busy tasks [default: by preset]
-    #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_name = "LIST")]
+    /// Scanners, and as many busy tasks, which use up their CPU [default: by preset]
+    #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_parser = whole::<u32>, value_name = "LIST")]
     pub(crate) busy: Option<Vec<u32>>,
 
     /// Runs of each kind [default: by preset]
-    #[arg(short = 'n', long, alias = "nsamples", value_name = "N")]
+    #[arg(short = 'n', long, alias = "nsamples", value_parser = whole::<u32>, value_name = "N")]
     pub(crate) samples: Option<u32>,
 
     /// Length of a run, as in 10s [default: by preset]
@@ -148,12 +181,12 @@ pub(crate) struct ReproOptions {
     /// Random operations before the scanners start
     ///
     /// They make the region many mappings, as that of a real process, instead of one.
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_parser = whole::<u64>, value_name = "N")]
     pub(crate) fragment: u64,
 
     /// Stop each scanner in the middle of its first read (models only)
     ///
-    /// It stays there for the whole run: what a preempted monitor is after a while, without waiting for it.
+    /// It stays there for the whole run, as a monitor that has lost its CPU.
     #[arg(long)]
     pub(crate) freeze: bool,
 
@@ -198,7 +231,7 @@ pub(crate) struct ReproOptions {
 
     /// Save everything (- for each: standard output)
     ///
-    /// Settings, machine and every run with its histogram; docs/json.md describes the form.
+    /// Settings, machine and every run with its histogram. The form is described in docs/json.md of vmaple's source.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_json: Option<PathBuf>,
 
@@ -214,7 +247,7 @@ pub(crate) struct ReproOptions {
     #[arg(long, help_heading = "Limits")]
     pub(crate) fail_on_hang: bool,
 
-    /// Allow over 100 busy tasks outside of a guest
+    /// Allow over 100 busy tasks on a machine that is no guest
     #[arg(long, help_heading = "Limits")]
     pub(crate) yes_load: bool,
 
@@ -246,14 +279,14 @@ pub(crate) enum ScanFormat {
     Rollup,
     /// An object for each scan, with its report
     Json,
-    /// Metrics of sums, with those of the scan
+    /// Metrics: sums, and how they were read
     Prometheus,
 }
 
 /// How a process is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ScanMethod {
-    /// The best that kernel and rights allow
+    /// bpf, or else boosted, or else an error with exit code 77; never plain
     Auto,
     /// A BPF program under RCU, without any lock of the process (root, or CAP_BPF and CAP_PERFMON; Linux 6.1)
     Bpf,
@@ -261,15 +294,14 @@ pub(crate) enum ScanMethod {
     Counters,
     /// /proc/PID/smaps, one mapping a read, at real-time priority (CAP_SYS_NICE)
     Boosted,
-    /// /proc/PID/smaps as it is: while the reader is kept from its CPU, the process waits
+    /// /proc/PID/smaps under the kernel's locks: the process waits while the reader is kept from its CPU
     Plain,
 }
 
 const SCAN_EXAMPLES: &str = "Examples:
-  vmaple scan 812                                  # as smaps; what was held is said apart
-  vmaple scan 812 --format maps
+  vmaple scan 812                                  # as smaps; standard error says what was held
   vmaple scan 812 --format rollup --fields rss,pss
-  vmaple scan 812 913 --format prometheus
+  vmaple scan $(pgrep -x nginx) --format prometheus --every 15s --output vmaple.prom
   vmaple scan 812 --format json --every 10s";
 
 #[derive(Debug, Args)]
@@ -277,19 +309,19 @@ const SCAN_EXAMPLES: &str = "Examples:
 pub(crate) struct ScanOptions {
     /// The processes
     ///
-    /// Several are scanned one after the other. One that can not be is told, the others are scanned all the same, and the exit code is that of the first that could not.
-    #[arg(required = true, value_name = "PID")]
+    /// Several are scanned one after the other. If a process cannot be scanned, standard error says why, the others are scanned all the same, and the exit code is that of the first failure.
+    #[arg(required = true, value_parser = pid, value_name = "PID")]
     pub(crate) pids: Vec<u32>,
 
     /// What to print
     ///
-    /// Where there are several processes, or several rounds, a line `==> PID TIME <==` stands before the text of each. JSON is an object a line; docs/json.md describes it.
+    /// Where there are several processes, or several rounds, a line `==> PID TIME <==` stands before the text of each. JSON is an object a line, described in docs/json.md of vmaple's source. Metrics are in Prometheus' text format, a metric for each value.
     #[arg(short, long, value_enum, default_value = "smaps", value_name = "FORMAT")]
     pub(crate) format: ScanFormat,
 
     /// Values to print, by their names in smaps, as in rss,pss [default: all]
     ///
-    /// For fewer, less is looked at. As a roll-up or as metrics there are also rss_anon, rss_file, rss_shmem, page_tables and others, which the kernel has counted of the whole process, to some hundred kilobytes: if these, size and rss are all that is asked for, no mapping is looked at. A name that does not exist is answered with all that do.
+    /// For fewer values less is looked at. As a roll-up or as metrics there are also rss_anon, vm_swap, page_tables and others, which the kernel has counted of the whole process, to some hundred kilobytes: if only such values, size and rss are asked for, no mapping is looked at. An unknown name is answered with the list of all.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) fields: Vec<String>,
 
@@ -299,19 +331,31 @@ pub(crate) struct ScanOptions {
 
     /// Scan again and again, until the processes have ended
     ///
-    /// Ctrl-C ends it after the round that is on its way, a second one at once.
+    /// A process that ends is left out from then on, also if another one gets its number. Ctrl-C ends it after the round that is on its way, a second one at once.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) every: Option<Duration>,
 
-    /// The longest that the BPF program may run at a time
+    /// Write to FILE instead of standard output
     ///
-    /// Where the kernel is not preemptible, nothing else runs on the reader's CPU meanwhile. A run ends after the table of pages that it is at, so it may take some microseconds more.
+    /// The file appears, and is replaced in each round of --every, as a whole: for the textfile collector of Prometheus' node_exporter.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Say nothing on standard error of scans that are complete
+    ///
+    /// Errors, warnings, and the reports of scans that are partial or leave something out stay.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// The time after which a run of the BPF program stops by itself
+    ///
+    /// Where the kernel is not preemptible, nothing else runs on the reader's CPU meanwhile. A run ends after the table of pages that it is at, and interrupts count, so it may take longer.
     #[arg(long, default_value = "200us", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) budget: Duration,
 
     /// The longest that a scan may take
     ///
-    /// What was found until then is printed, said to be partial, and the exit code is 3.
+    /// What was found until then is printed, marked as partial, and the exit code is 3.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) limit: Duration,
 }

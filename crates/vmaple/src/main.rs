@@ -1,6 +1,9 @@
 //! `vmaple`: shows how a monitor that reads `/proc/PID/maps` or `smaps` stalls the process it watches.
 
+#![deny(unsafe_code)] // but in the file that says why
+
 mod cli;
+mod closed_stdout;
 mod cmd;
 mod exit;
 
@@ -20,14 +23,7 @@ fn main() -> ExitCode {
             .map(|()| Exit::Done)
             .map_err(Into::into)
     } else {
-        match Cli::parse().command.unwrap_or_default() {
-            Command::Repro(options) => cmd::repro::run(&options, args),
-            Command::Compare(options) => cmd::compare::run(&options),
-            Command::Scan(options) => cmd::scan::run(&options),
-            Command::Doctor => cmd::doctor::run(),
-            Command::Completions { shell } => cmd::completions::run(shell),
-            Command::Man { dir } => cmd::man::run(dir.as_deref()),
-        }
+        run(args)
     };
     match done {
         Ok(exit) => exit.into(),
@@ -42,4 +38,36 @@ fn main() -> ExitCode {
             Exit::of(&error).into()
         }
     }
+}
+
+fn run(args: Vec<String>) -> anyhow::Result<Exit> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are results; an error of usage goes to standard error.
+        Err(text) if text.use_stderr() => text.exit(),
+        Err(text) => {
+            check_stdout()?;
+            text.exit()
+        }
+    };
+    let command = cli.command.unwrap_or_default();
+    if command.prints() {
+        check_stdout()?;
+    }
+    match command {
+        Command::Repro(options) => cmd::repro::run(&options, args),
+        Command::Compare(options) => cmd::compare::run(&options),
+        Command::Scan(options) => cmd::scan::run(&options),
+        Command::Doctor => cmd::doctor::run(),
+        Command::Completions { shell } => cmd::completions::run(shell),
+        Command::Man { dir } => cmd::man::run(dir.as_deref()),
+    }
+}
+
+/// Refuses to work for nobody, before anything is done.
+fn check_stdout() -> anyhow::Result<()> {
+    if closed_stdout::was_closed() {
+        anyhow::bail!("standard output is closed, so the results have nowhere to go (>/dev/null throws them away)");
+    }
+    Ok(())
 }

@@ -34,10 +34,9 @@ fn an_interrupted_experiment_prints_what_it_has_and_leaves_no_process() {
         );
         let controller = child.id();
         signal(controller, how);
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(130));
+        let (code, text, _) = child.end();
+        assert_eq!(code, Some(130));
         assert_eq!(roles_of(controller), []);
-        let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("\n    0 "), "no row of the run that was done: {text}");
         assert!(text.contains("Interrupted"), "{text}");
     }
@@ -45,7 +44,7 @@ fn an_interrupted_experiment_prints_what_it_has_and_leaves_no_process() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let mut child = start_and_wait_for_roles(
+    let child = start_and_wait_for_roles(
         "repro --target kernel --busy 5 --samples 1 --duration 20s --file maps",
         11,
     );
@@ -53,7 +52,7 @@ fn a_second_signal_ends_at_once() {
     signal(controller, Signal::INT);
     // It may have ended by the first already.
     let _ = kill_process(Pid::from_raw(controller.cast_signed()).unwrap(), Signal::INT);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(child.end().0, Some(130));
     wait_until("the roles to die", || roles_of(controller).is_empty());
 }
 
@@ -61,15 +60,15 @@ fn a_second_signal_ends_at_once() {
 fn no_process_survives_a_killed_controller() {
     let mut child = start_and_wait_for_roles("repro --busy 20 --samples 1 --duration 20s --file smaps", 41);
     let controller = child.id();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill();
+    child.end();
     wait_until("the roles to die", || roles_of(controller).is_empty());
 }
 
 #[test]
 fn no_model_survives_a_killed_or_interrupted_controller() {
     for how in [Signal::KILL, Signal::INT] {
-        let mut child = start_and_wait_for_roles("repro --target maple --busy 20 --samples 1 --duration 20s", 1);
+        let child = start_and_wait_for_roles("repro --target maple --busy 20 --samples 1 --duration 20s", 1);
         let controller = child.id();
         wait_until("its threads to start", || {
             let model = roles_of(controller);
@@ -78,7 +77,7 @@ fn no_model_survives_a_killed_or_interrupted_controller() {
             tasks.is_some_and(|tasks| tasks.is_ok_and(|tasks| tasks.count() == 42))
         });
         signal(controller, how);
-        let code = child.wait().unwrap().code();
+        let code = child.end().0;
         assert_eq!(code, (how == Signal::INT).then_some(130));
         wait_until("the model to die", || roles_of(controller).is_empty());
     }
@@ -135,8 +134,8 @@ fn the_cgroup_of_a_slice_is_gone_after_the_run_and_after_a_kill() {
             let members = fs::read_to_string(cgroup(controller).join("cgroup.procs")).unwrap_or_default();
             members.lines().count() == 2
         });
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill();
+        child.end();
         wait_until("the roles to die", || roles_of(controller).is_empty());
         assert!(!cgroup(controller).exists(), "{slice}: the cgroup was left behind");
         let left: Vec<_> = fs::read_dir(&parent)
@@ -155,8 +154,8 @@ fn the_cgroup_of_a_slice_is_gone_after_the_run_and_after_a_kill() {
 #[test]
 fn two_thousand_roles_start_and_stop() {
     let args = "repro --busy 1000 --samples 1 --duration 300ms --file none --yes-load";
-    let mut child = start_and_wait_for_roles(args, 2001);
+    let child = start_and_wait_for_roles(args, 2001);
     let controller = child.id();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.end().0, Some(0));
     assert_eq!(roles_of(controller), []);
 }

@@ -66,9 +66,8 @@ fn a_mapper_that_is_not_done_five_seconds_late_is_a_hang_and_its_interferers_are
     });
     assert!(role("\"mapper\":{").is_some(), "the mapper was killed too");
     kill_process(mapper, Signal::CONT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(3), "--fail-on-hang");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let (code, text, _) = child.end();
+    assert_eq!(code, Some(3), "--fail-on-hang");
     assert!(text.contains("    *1\n") && text.contains("  hangs\n"), "{text}");
     let report = load(&json);
     assert!(report.samples[0].hang);
@@ -87,10 +86,8 @@ fn killed(role: &str, expected: &str) {
     let roles = roles_of(controller);
     let (pid, _) = roles.iter().find(|(_, spec)| spec.contains(role)).unwrap();
     kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (out, err) = (text(output.stdout), text(output.stderr));
+    let (code, out, err) = child.end();
+    assert_eq!(code, Some(1));
     assert!(
         err.contains(&format!("{expected} (PID {pid}): it was killed by signal 9")),
         "{err}"
@@ -271,7 +268,7 @@ fn scanners_of_all_kinds_stand_side_by_side_in_every_form_of_a_report() {
 #[test]
 fn busy_tasks_sleep_by_turns_when_they_are_told_to() {
     let args = "repro --busy 1 --samples 1 --duration 1s --file none --busy-duration 1ms";
-    let mut child = start_and_wait_for_roles(args, 3);
+    let child = start_and_wait_for_roles(args, 3);
     let (busy, _) = roles_of(child.id())
         .into_iter()
         .find(|(_, spec)| spec.contains("\"busy\":{"))
@@ -285,5 +282,5 @@ fn busy_tasks_sleep_by_turns_when_they_are_told_to() {
             .unwrap_or(sleeps);
         sleeps > 100
     });
-    assert!(child.wait().unwrap().success());
+    assert_eq!(child.end().0, Some(0));
 }

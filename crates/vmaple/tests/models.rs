@@ -135,7 +135,7 @@ fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
 
 #[test]
 fn threads_of_a_model_are_placed_as_processes_are() {
-    let mut child = start_and_wait_for_roles("repro --target v5.4 --busy 2 --samples 1 --duration 300ms", 1);
+    let child = start_and_wait_for_roles("repro --target v5.4 --busy 2 --samples 1 --duration 300ms", 1);
     let (model, spec) = roles_of(child.id()).remove(0);
     assert!(spec.contains("\"v5.4\""), "{spec}");
     let thread = |task: fs::DirEntry| {
@@ -164,7 +164,7 @@ fn threads_of_a_model_are_placed_as_processes_are() {
         threads.sort_unstable();
         threads.iter().eq(expected)
     });
-    assert!(child.wait().unwrap().success());
+    assert_eq!(child.end().0, Some(0));
 }
 
 #[test]
@@ -173,9 +173,8 @@ fn a_model_that_dies_fails_its_run() {
     let controller = child.id();
     let (model, _) = roles_of(controller).remove(0);
     kill_process(Pid::from_raw(model).unwrap(), Signal::KILL).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let err = String::from_utf8(output.stderr).unwrap();
+    let (code, _, err) = child.end();
+    assert_eq!(code, Some(1));
     assert!(
         err.contains(&format!("running the model (PID {model}): it was killed by signal 9")),
         "{err}"

@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use running::scan::{Killed, Mapped, methods, proc_file, scan, sleep};
-use running::{outcome, vmaple};
+use running::scan::{Killed, Mapped, found, methods, proc_file, scan, sleep};
+use running::{outcome, outcome_bytes, vmaple};
 use serde_json::Value;
 
 /// What of smaps is of this process alone: the rest changes with who shares the pages of files.
@@ -61,22 +61,31 @@ fn a_report_on_standard_error_says_what_was_held() {
         let (_, out, err) = scan(&[&target], &format!("--method {method}"));
         let report = err.lines().last().unwrap();
         let said: &[&str] = match method {
-            "bpf" => &["RCU alone", " run", "rejected", "mmap_lock taken: 0 times", "validated"],
-            "boosted" => &[
-                "at real-time priority",
-                "reads",
-                "mmap_lock taken: as this kernel's file",
-            ],
-            _ => &["the kernel's locks", "reads", "mmap_lock taken: as this kernel's file"],
+            "bpf" => &["held RCU alone, no lock of the process", " run"],
+            "boosted" => &["at real-time priority", " reads"],
+            _ => &["held the kernel's locks", " reads"],
         };
         let common = [
-            format!("process {}: method {method}: held", target.pid()),
-            "longest".to_owned(),
+            format!("process {}: ", target.pid()),
+            format!("by {method}: "),
+            "longest ".to_owned(),
         ];
         for part in common.iter().map(String::as_str).chain(said.iter().copied()) {
             assert!(report.contains(part), "{method}: no '{part}' in {report}");
         }
-        assert!(!out.contains("mmap_lock"), "{out}");
+        // As smaps of it all is whole there is nothing to say first.
+        assert!(
+            report.contains(&format!("{}: by ", target.pid())) && report.len() < 180,
+            "{report}"
+        );
+        let (_, _, err) = scan(&[&target], &format!("--format rollup --method {method}"));
+        let begin = err.lines().last().unwrap().split(" | ").next().unwrap();
+        assert_eq!(
+            begin.contains("LEFT OUT: Pss_Anon of the sum") && begin.contains("ROUNDED: "),
+            method == "boosted",
+            "{err}"
+        );
+        assert!(!out.contains("held"), "{out}");
         let warned = err.contains("warning: ");
         assert_eq!(warned, method == "plain", "{err}");
     }
@@ -120,25 +129,101 @@ fn what_the_kernel_has_counted_is_asked_of_no_mapping() {
     ] {
         let (code, out, err) = scan(&[&target], args);
         assert_eq!(code, 0, "{args}: {err}");
-        let by = ["method counters", "method=\"counters\"", "\"method\":\"counters\""];
+        let by = ["by counters", "method=\"counters\"", "\"method\":\"counters\""];
         let is_counted = by.iter().any(|by| out.contains(by) || err.contains(by));
         assert_eq!(is_counted, counted, "{args}: {out}{err}");
     }
-    let (_, out, err) = scan(&[&target], "--format rollup --fields rss,rss_anon");
-    assert!(
-        err.contains("held no lock") && err.contains("mmap_lock taken: 0 times"),
-        "{err}"
-    );
-    let lines: Vec<Vec<_>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(
-        lines.iter().map(|line| line[0]).collect::<Vec<_>>(),
-        ["rss:", "rss_anon:"]
-    );
+    let (_, out, err) = scan(&[&target], "--format rollup --fields rss,rss_anon,vm_swap,page_tables");
+    assert!(err.contains("held no lock"), "{err}");
     let status = proc_file(&target, "status");
-    for (line, name) in lines.iter().zip(["VmRSS:", "RssAnon:"]) {
+    let ours: Vec<_> = out.lines().skip(1).map(|line| line.split_once(':').unwrap()).collect();
+    assert_eq!(
+        ours.iter().map(|(label, _)| *label).collect::<Vec<_>>(),
+        ["Rss", "RssAnon", "VmSwap", "VmPTE"]
+    );
+    for ((_, value), name) in ours.iter().zip(["VmRSS:", "RssAnon:", "VmSwap:", "VmPTE:"]) {
         let kernels = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        assert_eq!(line[1..].join(" "), kernels.trim());
+        assert_eq!(value.trim(), kernels.trim());
     }
+}
+
+#[test]
+fn a_roll_up_has_the_kernels_form_whatever_is_asked_for() {
+    let target = sleep();
+    for fields in ["", "rss", "rss,pss", "rss,rss_anon", "rss,vmswap", "size,rss"] {
+        let fields = if fields.is_empty() {
+            String::new()
+        } else {
+            format!("--fields {fields}")
+        };
+        let (code, out, err) = scan(&[&target], &format!("--format rollup {fields}"));
+        assert_eq!(code, 0, "{err}");
+        let mut lines = out.lines();
+        let header = lines.next().unwrap();
+        assert!(
+            header.ends_with(" [rollup]") && header.contains(" ---p 00000000 00:00 0 "),
+            "{out}"
+        );
+        let of_kernel = proc_file(&target, "smaps_rollup");
+        let rss = |text: &str| {
+            let mut lines = text.lines().filter(|line| line.starts_with("Rss:"));
+            let (line, more) = (lines.next().unwrap().to_owned(), lines.next());
+            assert_eq!(more, None, "{text}");
+            line
+        };
+        assert_eq!(rss(&out).len(), rss(&of_kernel).len(), "{out}");
+        for line in lines {
+            // `Name:`, as wide as the kernel's, and kilobytes.
+            let (name, value) = line.split_at(16);
+            assert!(
+                name.trim_end().ends_with(':') && name.starts_with(|c: char| c.is_ascii_uppercase()),
+                "{out}"
+            );
+            assert!(value.len() == 11 && value.ends_with(" kB"), "{out}");
+        }
+    }
+}
+
+#[test]
+fn a_name_means_one_thing_whichever_others_are_asked_for() {
+    let target = sleep();
+    // Shared memory that is swapped out is in Swap, and not in VmSwap.
+    for fields in ["swap,rss_anon", "locked,rss_anon", "vm_swap,pss", "pss,vm_locked"] {
+        for format in ["rollup", "prometheus"] {
+            let (code, out, err) = scan(&[&target], &format!("--format {format} --fields {fields}"));
+            assert_eq!((code, out.as_str()), (2, ""), "{fields}: {err}");
+            assert!(err.contains("ask for them apart"), "{err}");
+        }
+    }
+    let (_, out, err) = scan(&[&target], "--format json --method counters");
+    let counters: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+    let process = &counters["counters"]["process"];
+    assert!(
+        process["vm_swap_bytes"].is_u64() && process["vm_locked_bytes"].is_u64(),
+        "{out}"
+    );
+    assert!(
+        process["swap_bytes"].is_null() && process["locked_bytes"].is_null(),
+        "{out}"
+    );
+    let (_, out, _) = scan(&[&target], "--format prometheus --method counters");
+    assert!(
+        out.contains("vmaple_process_vm_swap_bytes{") && !out.contains("_process_swap_bytes"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_quiet_scan_says_nothing_of_how_it_read() {
+    let target = sleep();
+    for args in ["--format maps", "--format rollup --fields rss"] {
+        let (_, loud, err) = scan(&[&target], args);
+        assert!(err.contains(": held "), "{err}");
+        let (code, out, err) = scan(&[&target], &format!("{args} --quiet"));
+        assert_eq!((code, out, err.as_str()), (0, loud, ""));
+    }
+    let (code, _, err) = outcome(vmaple(&format!("scan {} 4294967295 --quiet", target.pid())));
+    assert!(code == 1 && err.contains("no such process"), "{err}");
 }
 
 #[test]
@@ -168,7 +253,7 @@ fn json_is_an_object_a_line_whose_every_key_is_documented() {
     let objects: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(objects.len(), 2);
     for (object, process) in objects.iter().zip([&a, &b]) {
-        assert_eq!(object["schema"], "vmaple-scan/1");
+        assert_eq!(object["schema"], "vmaple-scan/2");
         assert_eq!(object["pid"], process.pid());
         let mappings = object["mappings"].as_array().unwrap();
         let maps = proc_file(process, "maps");
@@ -227,65 +312,6 @@ fn all_keys(value: &Value, keys: &mut HashSet<String>) {
 }
 
 #[test]
-fn metrics_of_many_processes_stand_together_each_series_once_and_names_are_escaped() {
-    let dir = tempfile::tempdir().unwrap();
-    let odd = dir.path().join("a\"b\\c\nd");
-    let sleep_file = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-        .map(|dir| dir.join("sleep"))
-        .find(|file| file.exists())
-        .unwrap();
-    // coreutils in one file are called by their name.
-    fs::copy(sleep_file, &odd).unwrap();
-    let odd = Killed::sleep(Command::new(&odd).arg0("sleep"));
-    let many: Vec<_> = (0..20).map(|_| sleep()).chain([odd]).collect();
-    let many: Vec<_> = many.iter().collect();
-    for args in ["", "--method counters"] {
-        let (code, out, err) = scan(&many, &format!("--format prometheus {args}"));
-        assert_eq!(code, 0, "{err}");
-        check_exposition(&out);
-        let of_pids = |metric: &str| {
-            let lines = out.lines().filter(|line| line.starts_with(metric));
-            lines.filter(|line| line.contains("field=\"rss\"")).count()
-        };
-        assert_eq!(of_pids("vmaple_memory_bytes{"), many.len());
-        assert!(out.contains("comm=\"a\\\"b\\\\c\\nd\",method="), "{out}");
-        let acquisitions = out
-            .lines()
-            .filter(|line| line.starts_with("vmaple_scan_mmap_lock_acquisitions{"));
-        assert!(acquisitions.clone().all(|line| line.ends_with(" 0")), "{out}");
-    }
-}
-
-/// The rules of the text format, as far as they concern gauges.
-fn check_exposition(text: &str) {
-    let mut seen = HashSet::new();
-    let mut series = HashSet::new();
-    let mut lines = text.lines().peekable();
-    assert!(text.ends_with('\n'));
-    while let Some(help) = lines.next() {
-        let (name, help) = help.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap();
-        assert!(!help.is_empty() && seen.insert(name), "{name} twice");
-        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
-        assert_eq!(lines.next().unwrap(), format!("# TYPE {name} gauge"));
-        let mut samples = 0;
-        while let Some(sample) = lines.next_if(|line| !line.starts_with('#')) {
-            let (labels, value) = sample.strip_prefix(name).unwrap().rsplit_once(' ').unwrap();
-            assert!(value.parse::<f64>().unwrap() >= 0.0, "{sample}");
-            assert!(series.insert(format!("{name}{labels}")), "{sample} twice");
-            let inside = labels.strip_prefix('{').unwrap().strip_suffix('}').unwrap();
-            // Outside of names there is nothing else that is quoted.
-            let quotes = inside.replace("\\\\", "").replace("\\\"", "").matches('"').count();
-            assert!(
-                quotes % 2 == 0 && quotes == 2 * inside.matches("=\"").count(),
-                "{sample}"
-            );
-            samples += 1;
-        }
-        assert!(samples > 0, "{name} without samples");
-    }
-}
-
-#[test]
 fn file_names_of_any_bytes_are_printed_as_the_kernel_prints_them() {
     let dir = tempfile::tempdir().unwrap();
     let odd = dir.path().join(std::ffi::OsStr::from_bytes(b"x \xff\n\\ (deleted)"));
@@ -301,11 +327,55 @@ fn file_names_of_any_bytes_are_printed_as_the_kernel_prints_them() {
     };
     let kernels = line_of(&fs::read("/proc/self/maps").unwrap());
     for method in methods() {
-        let out = vmaple(&format!("scan {pid} --format maps --method {method}"))
-            .output()
-            .unwrap();
-        assert_eq!(line_of(&out.stdout), kernels, "{method}");
+        let (_, out, _) = outcome_bytes(vmaple(&format!("scan {pid} --format maps --method {method}")));
+        assert_eq!(line_of(&out), kernels, "{method}");
     }
     let (code, out, err) = outcome(vmaple(&format!("scan {pid} --format json")));
-    assert!(code == 0 && serde_json::from_str::<Value>(&out).is_ok(), "{err}");
+    assert_eq!(code, 0, "{err}");
+    let object: Value = serde_json::from_str(&out).unwrap();
+    let mappings = object["mappings"].as_array().unwrap();
+    let inode = file.metadata().unwrap().ino();
+    let odd = mappings.iter().find(|mapping| mapping["inode"] == inode).unwrap();
+    let name = odd["name"].as_str().unwrap();
+    assert!(name.ends_with("/x \u{fffd}\n\\ (deleted)"), "{name}");
+    let bytes = odd["name_bytes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|byte| byte.as_u64().unwrap() as u8);
+    assert!(bytes.collect::<Vec<_>>().ends_with(b"/x \xff\n\\ (deleted)"), "{odd}");
+    // Where the name is text it says all.
+    let has_bytes = |mapping: &&Value| !mapping["name_bytes"].is_null();
+    assert_eq!(mappings.iter().filter(has_bytes).count(), 1);
+}
+
+#[test]
+fn json_says_which_process_a_number_stands_for() {
+    let dir = tempfile::tempdir().unwrap();
+    // The kernel cuts a name after 15 bytes, here within a letter.
+    let file = dir
+        .path()
+        .join("\u{43f}\u{440}\u{438}\u{43b}\u{43e}\u{436}\u{435}\u{43d}");
+    fs::copy(found("sleep"), &file).unwrap();
+    let target = Killed::sleep(Command::new(&file).arg0("sleep"));
+    let stat = fs::read(format!("/proc/{}/stat", target.pid())).unwrap();
+    let after_name = String::from_utf8(stat[stat.iter().rposition(|&b| b == b')').unwrap() + 2..].to_vec()).unwrap();
+    let ticks: u64 = after_name.split(' ').nth(19).unwrap().parse().unwrap();
+    for args in ["", "--method counters"] {
+        let (code, out, err) = scan(&[&target], &format!("--format json {args}"));
+        assert_eq!(code, 0, "{err}");
+        let object: Value = serde_json::from_str(&out).unwrap();
+        let comm = fs::read(format!("/proc/{}/comm", target.pid())).unwrap();
+        let comm = comm.strip_suffix(b"\n").unwrap();
+        assert!(std::str::from_utf8(comm).is_err());
+        assert_eq!(object["comm"], String::from_utf8_lossy(comm).as_ref());
+        assert_eq!(object["comm_bytes"], Value::from(comm));
+        assert_eq!(
+            object["started_ns"],
+            ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second())
+        );
+    }
+    let (_, out, _) = scan(&[&sleep()], "--format json");
+    let object: Value = serde_json::from_str(&out).unwrap();
+    assert!(object["comm"] == "sleep" && object["comm_bytes"].is_null(), "{object}");
 }

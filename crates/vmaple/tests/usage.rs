@@ -18,7 +18,8 @@ fn refused(args: &str, code: i32, part: &str) {
 fn values_out_of_range_are_usage_errors_that_say_what_would_do() {
     refused("repro --file smap", 2, "use one of maps, smaps");
     refused("repro --busy -1", 2, "-1");
-    refused("repro --busy 1,x", 2, "invalid digit");
+    refused("repro --busy 1,x", 2, "expected a whole number");
+    refused("repro --samples 99999999999", 2, "out of range");
     refused("repro --busy 20000", 2, "at most 10000");
     refused("repro --samples 0", 2, "--samples 0: 1 to 10000");
     refused("repro --duration 1ms", 2, "100ms to 1h");
@@ -45,9 +46,9 @@ fn what_a_target_does_not_have_is_a_usage_error_that_says_what_does() {
     refused(
         "repro --target kernel,maple --freeze",
         2,
-        "can not be stopped inside of the kernel's read",
+        "cannot be stopped inside the kernel's read",
     );
-    refused("repro --freeze --file procmap-query", 2, "can not be stopped");
+    refused("repro --freeze --file procmap-query", 2, "cannot be stopped");
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn scanners_other_than_proc_are_of_maps_and_smaps_of_the_kernels_processes() {
     refused(
         "repro --file smaps --scanner boosted --target maple",
         2,
-        "--target maple: smaps-boosted is of a process of the kernel's",
+        "--target maple: smaps-boosted reads real processes, not models",
     );
     refused(
         "repro --file smaps --scanner proc,bpf --freeze",
@@ -250,7 +251,24 @@ fn completions_and_manual_pages_come_from_the_same_definitions() {
     assert!(code == 0 && out.starts_with(".ie") && out.contains("vmaple"));
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(outcome(vmaple_with("man {}", dir.path())).0, 0);
-    assert!(dir.path().join("vmaple-repro.1").exists());
+    let read = |page: &str| std::fs::read_to_string(dir.path().join(page)).unwrap();
+    assert_eq!(read("vmaple.1"), out);
+    // The page names others, which are there.
+    let pages: Vec<_> = out.lines().filter_map(|line| line.strip_suffix("(1)")).collect();
+    assert_eq!(
+        pages.len() + 1,
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        "{pages:?}"
+    );
+    for page in pages {
+        let text = read(&format!("{}.1", page.replace('\\', "")));
+        let title = text.lines().find(|line| line.starts_with(".TH ")).unwrap();
+        assert!(
+            title.contains(concat!("\"vmaple ", env!("CARGO_PKG_VERSION"), "\"")),
+            "{title}"
+        );
+    }
+    assert!(read("vmaple-scan.1").contains("<\\fIPID\\fR>..."));
     let scan = std::fs::read_to_string(dir.path().join("vmaple-scan.1")).unwrap();
     assert!(
         scan.contains("prometheus") && scan.contains("not with these rights"),
@@ -267,6 +285,7 @@ fn doctor_answers_without_load() {
         "This machine",
         "scan by bpf ",
         "scan boosted ",
+        "scan without --method ",
         "real-time class",
         "slice quota=2ms/100ms",
         "/dev/fuse",

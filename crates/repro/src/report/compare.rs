@@ -20,35 +20,96 @@ pub(super) fn row_at(series: &Series, level: u32) -> Option<&Row> {
 }
 
 /// The series next to each other: median, minimum, maximum and hangs of each, a line a level.
+///
+/// Series of the same file and target, from several reports, stand in one table. A table has three of them at most, for the width of a
+/// terminal.
 #[must_use]
 pub fn compare(series: &[(String, Series)]) -> String {
-    const WIDTH: usize = 36;
-    let mut text = String::from("Worst-case mmap()/munmap() latency (milliseconds)\n     ");
-    // Writing to a String can not fail.
-    for (label, _) in series {
-        let label: String = label.chars().take(WIDTH - 2).collect();
-        let _ = write!(text, " |{label:^WIDTH$}");
+    let tables = tables(series);
+    let texts: Vec<_> = tables.iter().map(|series| table(series)).collect();
+    format!("{TITLE}{}", texts.join("\n"))
+}
+
+const TITLE: &str = "Worst-case mmap()/munmap() latency (milliseconds)\n";
+
+/// The most series of one table.
+const MOST: usize = 3;
+
+/// What is the same stands together; as much as there is room for is in a table, and no more of it than must be is torn apart.
+fn tables(series: &[(String, Series)]) -> Vec<Vec<&(String, Series)>> {
+    let mut groups: Vec<Vec<&(String, Series)>> = vec![];
+    for one in series {
+        let is_same = |group: &&mut Vec<&(String, Series)>| {
+            let first = &group[0].1;
+            (first.target, first.file) == (one.1.target, one.1.file)
+        };
+        match groups.iter_mut().find(is_same) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
     }
-    text.push_str("\n#Busy");
-    for _ in series {
-        let _ = write!(
-            text,
-            " |{:>9} {:>9} {:>9} {:>6}",
-            "Median", "Minimum", "Maximum", "#Hangs"
-        );
+    let mut tables: Vec<Vec<&(String, Series)>> = vec![];
+    for group in groups.iter().flat_map(|group| group.chunks(MOST)) {
+        match tables.last_mut() {
+            Some(table) if table.len() + group.len() <= MOST => table.extend(group),
+            _ => tables.push(group.to_vec()),
+        }
+    }
+    tables
+}
+
+/// A column's heading: whole, or without its middle if it is very long.
+fn heading(label: &str) -> String {
+    const MOST: usize = 60;
+    const END: usize = (MOST - 3) / 2;
+    let chars: Vec<_> = label.chars().collect();
+    if chars.len() <= MOST {
+        return label.to_owned();
+    }
+    let [begin, end]: [String; 2] = [&chars[..END], &chars[chars.len() - END..]].map(|part| part.iter().collect());
+    format!("{begin}...{end}")
+}
+
+/// One table, without a title.
+fn table(series: &[&(String, Series)]) -> String {
+    /// Of the four cells.
+    const WIDTH: usize = 36;
+    let headings: Vec<_> = series.iter().map(|(label, _)| heading(label)).collect();
+    let widths: Vec<_> = headings.iter().map(|h| WIDTH.max(h.chars().count() + 2)).collect();
+    let mut text = String::from("     ");
+    // Writing to a String cannot fail.
+    for (heading, &width) in headings.iter().zip(&widths) {
+        let _ = write!(text, " |{heading:^width$}");
+    }
+    let mut line = |begin: &str, cells: &dyn Fn(&Series) -> [String; 4]| {
+        text.push('\n');
+        text.push_str(begin);
+        for ((_, series), &width) in series.iter().zip(&widths) {
+            let [median, min, max, hangs] = cells(series);
+            let cells = format!("{median:>9} {min:>9} {max:>9} {hangs:>6}");
+            let _ = write!(text, " |{cells:>width$}");
+        }
+    };
+    line("#Busy", &|_| {
+        ["Median", "Minimum", "Maximum", "#Hangs"].map(str::to_owned)
+    });
+    let all: Vec<_> = series.iter().map(|one| (*one).clone()).collect();
+    for level in levels(&all) {
+        line(&format!("{level:>5}"), &|series| match row_at(series, level) {
+            Some(row) => {
+                let [median, min, max] = spread_cells(row.worst);
+                [median, min, max, hangs_cell(row.hangs)]
+            }
+            None => [const { String::new() }; 4],
+        });
     }
     text.push('\n');
-    for level in levels(series) {
-        let _ = write!(text, "{level:>5}");
-        for (_, series) in series {
-            let [median, min, max] =
-                row_at(series, level).map_or([const { String::new() }; 3], |r| spread_cells(r.worst));
-            let hangs = row_at(series, level).map_or(String::new(), |r| hangs_cell(r.hangs));
-            let _ = write!(text, " |{median:>9} {min:>9} {max:>9} {hangs:>6}");
-        }
-        text.push('\n');
-    }
     text
+}
+
+/// All of these in one table.
+fn side_by_side(series: &[(String, Series)]) -> String {
+    format!("{TITLE}{}", table(&series.iter().collect::<Vec<_>>()))
 }
 
 /// The talk's last table, v5.4 against the maple tree and what else is modelled, for each file of which the report has both.
@@ -64,7 +125,7 @@ pub fn cures(series: &[Series]) -> Vec<String> {
             .all(|&target| models.iter().any(|(_, s)| s.target == target))
     };
     let tables = ProcFile::ALL.into_iter().map(of).filter(has_both);
-    tables.map(|models| compare(&models)).collect()
+    tables.map(|models| side_by_side(&models)).collect()
 }
 
 /// What the kernel's file costs against what says the same otherwise, with the control, for each file that several scanners read.
@@ -80,7 +141,8 @@ pub fn scanners(series: &[Series]) -> Vec<String> {
         read.count() > 1
     };
     let contents = ProcFile::ALL.into_iter().filter(|file| file.content() == *file);
-    contents.filter(has_several).map(|file| compare(&of(file))).collect()
+    let tables = contents.filter(has_several);
+    tables.map(|file| side_by_side(&of(file))).collect()
 }
 
 #[cfg(test)]
@@ -135,6 +197,65 @@ mod tests {
             ]
         );
         assert_eq!(of(&[Maps, Smaps, SmapsByBpf, MapsByBpf]).len(), 2);
+    }
+
+    #[test]
+    fn series_of_one_file_stand_together_in_tables_of_three_and_headings_are_whole() {
+        use ProcFile::{Maps, None, Smaps, SmapsBoosted};
+        let labels = |releases: &[&str], files: &[ProcFile]| -> Vec<Vec<String>> {
+            let of_report = |release: &&str| {
+                let runs = files.iter().map(|&file| sample(Some(file), 1, &[2.0], 40));
+                let mut report = report(runs.collect());
+                report.plan.files = files.to_vec();
+                let release = (*release).to_owned();
+                let named = move |s: Series| (format!("{} {release}", s.label()), s);
+                series(&report).into_iter().map(named).collect::<Vec<_>>()
+            };
+            let text = compare(&releases.iter().flat_map(of_report).collect::<Vec<_>>());
+            let headings = text.lines().filter(|line| line.starts_with("      |"));
+            let label = |label: &str| label.trim().trim_start_matches("kernel ").to_owned();
+            headings
+                .map(|line| line.split('|').skip(1).map(label).collect())
+                .collect()
+        };
+        let long = "6.18.44-fc-v595-and-more-of-it";
+        assert_eq!(
+            labels(&[long, "6.18.44-fc-v657"], &[Smaps, SmapsBoosted, None]),
+            ["smaps", "smaps-boosted", "none"]
+                .map(|file| [format!("{file} {long}"), format!("{file} 6.18.44-fc-v657")])
+        );
+        let [first, second] = &labels(&["a"], &[Smaps, SmapsBoosted, Maps, None])[..] else {
+            panic!("two tables");
+        };
+        assert_eq!(first[..], ["smaps a", "smaps-boosted a", "maps a"]);
+        assert_eq!(second[..], ["none a"]);
+        let four = labels(&["a", "b", "c", "d"], &[Maps]);
+        assert_eq!(four, [vec!["maps a", "maps b", "maps c"], vec!["maps d"]]);
+        let cut = heading(&format!("kernel smaps {}-v595", "x".repeat(100)));
+        assert!(cut.len() < 61 && cut.starts_with("kernel smaps x") && cut.ends_with("x-v595") && cut.contains("..."));
+    }
+
+    #[test]
+    fn lines_of_a_table_are_of_one_width_whatever_its_headings_are() {
+        let report = report(vec![sample(Some(ProcFile::Maps), 1, &[2.0], 40)]);
+        let one = series(&report).remove(0);
+        let two = [
+            "short".to_owned(),
+            "a heading that is longer than its cells are".to_owned(),
+        ]
+        .map(|label| (label, one.clone()));
+        let text = compare(&two);
+        let columns = |line: &str| line.match_indices('|').map(|(at, _)| at).collect::<Vec<_>>();
+        let mut lines = text.lines().skip(1);
+        let first = lines.next().unwrap();
+        assert!(
+            first.contains("longer than its cells are |") || first.ends_with("longer than its cells are "),
+            "{text}"
+        );
+        assert!(
+            lines.all(|line| line.len() == first.len() && columns(line) == columns(first)),
+            "{text}"
+        );
     }
 
     #[test]

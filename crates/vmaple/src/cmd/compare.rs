@@ -39,7 +39,7 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
         print(&text)?;
     }
     if let Some(export) = markdown {
-        export.write(&report::markdown_compare(&series))?;
+        export.write(report::markdown_compare(&series))?;
     }
     if let Some(export) = svg {
         export.write(&report::svg(

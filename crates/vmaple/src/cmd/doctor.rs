@@ -72,15 +72,14 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
     let bpf = names(&|u| u.acquisitions == 0 && by_bpf(u));
     if !takes.is_empty() {
         lines.push(format!(
-            "{takes}: whoever reads one holds mmap_lock. If it loses its CPU there, mmap(), munmap() and page\n\
+            "{takes}: the reader holds mmap_lock. If it loses its CPU meanwhile, mmap(), munmap() and page\n\
              faults that need the lock wait in the process that is read, until the reader runs again."
         ));
     }
     if !not.is_empty() {
         lines.push(format!(
-            "{not}: no mmap_lock while nobody maps. That is not without locks: where the kernel takes the lock\n\
-             of a single mapping instead (no tracepoint shows it), whoever changes that mapping waits. How long,\n\
-             `vmaple repro` measures."
+            "{not}: no mmap_lock while the process maps nothing. The kernel may take the lock of a single\n\
+             mapping instead, which no tracepoint shows: a change of that mapping waits. `vmaple repro` measures how long."
         ));
     }
     if !bpf.is_empty() {
@@ -101,13 +100,20 @@ fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) ->
         })
         .collect();
     let scan = |method| vmaple_scan::Scanner::with(Options::new().method(method));
+    let (bpf, boosted) = (scan(Method::Bpf), scan(Method::Boosted));
+    let auto = match (&bpf, &boosted) {
+        (Ok(_), _) => Ok("takes bpf"),
+        (_, Ok(_)) => Ok("takes boosted"),
+        _ => Err("exit code 77; --method plain reads under the kernel's locks"),
+    };
     let mut rows = vec![
         row::<_, String>("files", Ok(files.join(", "))),
         row(
             "scan by bpf",
-            scan(Method::Bpf).map(|_| "possible: what it says of a process of its own is what the kernel says"),
+            bpf.map(|_| "possible: what it says of a process of its own is what the kernel says"),
         ),
-        row("scan boosted", scan(Method::Boosted).map(|_| "possible")),
+        row("scan boosted", boosted.map(|_| "possible")),
+        row("scan without --method", auto),
         row(
             "CPUs",
             placement.as_ref().map(|p| {

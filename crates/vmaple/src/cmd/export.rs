@@ -7,7 +7,7 @@ use anyhow::Context;
 use rustix::fs::{Access, access};
 use vmaple_repro::Error;
 
-use crate::cmd::print;
+use crate::cmd::print_bytes;
 
 /// A file, or standard output, that can be written.
 #[derive(Debug)]
@@ -56,10 +56,11 @@ impl Export {
     }
 
     /// Writes `text`; a regular file appears or changes as a whole or not at all.
-    pub(crate) fn write(&self, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+        let text = text.as_ref();
         let context = || format!("writing {}", self.path.display());
         if self.is_stdout() {
-            return print(text).with_context(context);
+            return print_bytes(text).map(drop).with_context(context);
         }
         // A pipe or device is written to, not replaced.
         if fs::metadata(&self.path).is_ok_and(|meta| !meta.is_file()) {

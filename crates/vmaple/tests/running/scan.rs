@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // maps memory
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
@@ -36,11 +37,18 @@ impl Drop for Killed {
     }
 }
 
+/// The file of a program on the path.
+pub(crate) fn found(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    let mut files = std::env::split_paths(&path).map(|dir| dir.join(program));
+    files.find(|file| file.exists()).unwrap()
+}
+
 pub(crate) fn sleep() -> Killed {
     Killed::sleep(&mut Command::new("sleep"))
 }
 
-/// Runs `vmaple scan` with `args` behind the PIDs of `processes`.
+/// Runs `vmaple scan` with `args` after the PIDs of `processes`.
 pub(crate) fn scan(processes: &[&Killed], args: &str) -> (i32, String, String) {
     let pids: Vec<_> = processes.iter().map(|process| process.pid().to_string()).collect();
     outcome(vmaple(&format!("scan {} {args}", pids.join(" "))))

@@ -1,25 +1,35 @@
 //! A scan as JSON: an object a line. docs/json.md describes it.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
-use vmaple_scan::{Counters, Field, Form, Report, Scan, ScanRecord};
+use vmaple_scan::{Counters, Field, Form, Name, Report, Scan, ScanRecord};
 
+use super::identity::Identity;
 use super::plan::Plan;
+use super::said;
+use super::target::Failure;
 
 /// The form, with its version: to be raised by a change that a reader could stumble over.
-const SCHEMA: &str = "vmaple-scan/1";
+const SCHEMA: &str = "vmaple-scan/2";
 
 /// A scan.
 pub(super) struct Object<'a> {
     scan: &'a Scan,
+    identity: &'a Identity,
     form: &'a Form,
     plan: &'a Plan,
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn new(scan: &'a Scan, form: &'a Form, plan: &'a Plan) -> Self {
-        Self { scan, form, plan }
+    pub(super) fn new(scan: &'a Scan, identity: &'a Identity, form: &'a Form, plan: &'a Plan) -> Self {
+        Self {
+            scan,
+            identity,
+            form,
+            plan,
+        }
     }
 
     fn fields(&self) -> impl Iterator<Item = Field> {
@@ -41,7 +51,13 @@ impl<'a> Object<'a> {
         put("offset", vma.offset.wrapping_add(skipped).into());
         put("dev", format!("{:02x}:{:02x}", vma.dev.0, vma.dev.1).into());
         put("inode", vma.inode.into());
-        put("name", vma.name.to_string().into());
+        let name = name(&vma.name);
+        let (name, bytes) = text_and_bytes(&name);
+        put("name", name.into());
+        // Few names are no text: the others need no second form.
+        if let Some(bytes) = bytes {
+            put("name_bytes", bytes.into());
+        }
         put("is_validated", record.is_validated.into());
         put("counts_later", record.counts_later.into());
         for field in self.fields() {
@@ -98,10 +114,14 @@ impl Serialize for Object<'_> {
 
         let mut object = serializer.serialize_map(None)?;
         object.serialize_entry("schema", SCHEMA)?;
-        let time = humantime::format_rfc3339_millis(SystemTime::now());
-        object.serialize_entry("time", &time.to_string())?;
+        object.serialize_entry("time", &now())?;
         object.serialize_entry("pid", &self.scan.pid())?;
-        object.serialize_entry("report", &self.scan.report().map(ReportObject::new))?;
+        let (comm, bytes) = text_and_bytes(&self.identity.comm);
+        object.serialize_entry("comm", &comm)?;
+        object.serialize_entry("comm_bytes", &bytes)?;
+        object.serialize_entry("started_ns", &self.identity.started.map(ns))?;
+        let report = self.scan.report().map(|report| ReportObject::new(report, self.plan));
+        object.serialize_entry("report", &report)?;
         if let Some(counters) = self.scan.counters() {
             object.serialize_entry("counters", &self.counters(counters))?;
         } else {
@@ -110,6 +130,60 @@ impl Serialize for Object<'_> {
         }
         object.end()
     }
+}
+
+/// A process that could not be scanned.
+#[derive(Serialize)]
+pub(super) struct FailureObject {
+    schema: &'static str,
+    time: String,
+    pid: u32,
+    error: ErrorObject,
+}
+
+#[derive(Serialize)]
+struct ErrorObject {
+    reason: &'static str,
+    text: String,
+}
+
+impl FailureObject {
+    pub(super) fn new(pid: u32, failure: &Failure) -> Self {
+        let (reason, text) = (failure.reason(), failure.error.to_string());
+        Self {
+            schema: SCHEMA,
+            time: now(),
+            pid,
+            error: ErrorObject { reason, text },
+        }
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A mapping's name as maps has it, but for what maps escapes.
+fn name<'a>(name: &Name<'a>) -> Cow<'a, [u8]> {
+    match *name {
+        Name::None => Cow::Borrowed(b""),
+        Name::Path(path) => Cow::Borrowed(path),
+        Name::Heap => Cow::Borrowed(b"[heap]"),
+        Name::Stack => Cow::Borrowed(b"[stack]"),
+        Name::Anon(text) => [b"[anon:", text, b"]"].concat().into(),
+        Name::AnonShmem(text) => [b"[anon_shmem:", text, b"]"].concat().into(),
+    }
+}
+
+/// Text, with U+FFFD for what is none; and then the bytes.
+fn text_and_bytes(bytes: &[u8]) -> (Cow<'_, str>, Option<&[u8]>) {
+    let text = String::from_utf8_lossy(bytes);
+    let lost = matches!(text, Cow::Owned(_)).then_some(bytes);
+    (text, lost)
 }
 
 /// The mappings, each of which is made when it is written: there may be a hundred thousand.
@@ -135,8 +209,10 @@ fn key(field: Field) -> String {
 struct ReportObject {
     method: &'static str,
     held: &'static str,
+    thread: Option<u32>,
     mappings: usize,
     runs: u64,
+    budget_ns: Option<u64>,
     longest_run_ns: u64,
     in_runs_ns: u64,
     elapsed_ns: u64,
@@ -146,8 +222,25 @@ struct ReportObject {
     validation: &'static str,
     unvalidated_mappings: usize,
     counted_later_mappings: usize,
+    cut_names: usize,
+    left_out: Vec<LeftOutObject>,
+    rounded: Option<RoundedObject>,
     snapshot: Option<u32>,
     partial: Option<PartialObject>,
+}
+
+#[derive(Serialize)]
+struct LeftOutObject {
+    field: String,
+    mappings: usize,
+    of_sum: bool,
+    why: &'static str,
+}
+
+#[derive(Serialize)]
+struct RoundedObject {
+    mappings: usize,
+    at_most_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -157,11 +250,24 @@ struct PartialObject {
 }
 
 impl ReportObject {
-    fn new(report: &Report) -> Self {
-        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    fn new(report: &Report, plan: &Plan) -> Self {
+        let left_out = said::left_out(report, plan).map(|left_out| LeftOutObject {
+            field: left_out.line.to_lowercase(),
+            mappings: left_out.mappings,
+            of_sum: left_out.of_sum,
+            why: left_out.why.name(),
+        });
         Self {
             method: report.method.name(),
             held: report.method.held(),
+            thread: report.thread,
+            budget_ns: report.budget.map(ns),
+            cut_names: report.cut_names,
+            left_out: left_out.collect(),
+            rounded: report.rounded.map(|rounded| RoundedObject {
+                mappings: rounded.mappings,
+                at_most_bytes: rounded.at_most_bytes,
+            }),
             mappings: report.mappings,
             runs: report.runs,
             longest_run_ns: ns(report.longest_run),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vmaple_repro::Error;
-use vmaple_scan::{Counters, Field, Form, MemSizeStats, Method, Want};
+use vmaple_scan::{Counters, Field, Form, LeftOut, MemSizeStats, Method, Want};
 
 use crate::cli::{ScanFormat, ScanMethod, ScanOptions};
 
@@ -18,13 +18,14 @@ pub(super) struct Plan {
     /// Nothing for the best that there is.
     pub(super) method: Option<Method>,
     pub(super) want: Want,
-    /// In smaller letters; none for all.
+    /// In smaller letters, counters by their names here; none for all.
     fields: Vec<String>,
+    format: ScanFormat,
 }
 
 impl Plan {
     /// # Errors
-    /// [`Error::Usage`] names what can not be, and what can.
+    /// [`Error::Usage`] names what is not possible, and what is.
     pub(super) fn of(options: &ScanOptions) -> Result<Self, Error> {
         in_range("--budget", options.budget, BUDGET)?;
         in_range("--limit", options.limit, LIMIT)?;
@@ -49,7 +50,7 @@ impl Plan {
                 "--format maps has no values to choose from: leave --fields out, or take --format smaps".into(),
             ));
         }
-        let fields: Vec<_> = options.fields.iter().map(|field| field.to_lowercase()).collect();
+        let fields: Vec<_> = options.fields.iter().map(|field| name(field)).collect();
         let names = Names::of(options.format, method);
         if let Some(unknown) = fields.iter().find(|name| !names.has(name)) {
             return Err(Error::Usage(format!(
@@ -65,7 +66,12 @@ impl Plan {
             let needs = fields.iter().filter_map(|name| Field::parse(name)).map(Field::needs);
             needs.max().unwrap_or(Want::Pages).max(Want::Ranges)
         };
-        Ok(Self { method, want, fields })
+        Ok(Self {
+            method,
+            want,
+            fields,
+            format: options.format,
+        })
     }
 
     pub(super) fn wants(&self, field: Field) -> bool {
@@ -79,6 +85,35 @@ impl Plan {
     pub(super) fn wants_all(&self) -> bool {
         self.fields.is_empty()
     }
+
+    /// Whether it matters to the output that a value is left out of mappings, or of their sum.
+    pub(super) fn lacks(&self, left_out: &LeftOut) -> bool {
+        let is_asked_for = match left_out.field {
+            Some(field) => self.wants(field),
+            // Of a line that this version does not know, or the cgroup's.
+            None => self.wants_all(),
+        };
+        let is_printed = match self.format {
+            ScanFormat::Maps => false,
+            ScanFormat::Smaps => left_out.mappings > 0,
+            ScanFormat::Rollup | ScanFormat::Prometheus => left_out.of_sum,
+            ScanFormat::Json => true,
+        };
+        is_asked_for && is_printed
+    }
+
+    /// Whether the output has sums of values that a method may have rounded.
+    pub(super) fn has_rounded_sums(&self) -> bool {
+        let rounded = [Field::Pss, Field::PssDirty, Field::SwapPss, Field::Locked];
+        !matches!(self.format, ScanFormat::Maps | ScanFormat::Smaps) && rounded.iter().any(|&field| self.wants(field))
+    }
+}
+
+/// A name of `--fields` in smaller letters. The kernel's labels of what it has counted are as good as the names here.
+fn name(field: &str) -> String {
+    let is_label = |name: &&&str| Counters::label(name).is_some_and(|label| label.eq_ignore_ascii_case(field));
+    let counter = Counters::NAMES.iter().find(is_label);
+    counter.map_or_else(|| field.to_lowercase(), |name| (*name).to_owned())
 }
 
 fn in_range(option: &str, value: Duration, (least, most): (Duration, Duration)) -> Result<(), Error> {
@@ -138,7 +173,7 @@ impl Names {
     }
 
     /// Whether the kernel's counters answer: if there is nothing else, if a name is of a counter alone, or if they say the same as
-    /// smaps. Swap and Locked of smaps are not what status has.
+    /// smaps.
     fn are_counted(&self, names: &[String]) -> Result<bool, Error> {
         if !self.is_open {
             return Ok(!self.counters.is_empty());
@@ -148,7 +183,7 @@ impl Names {
             return match names.iter().find(|name| !self.counters.contains(&name.as_str())) {
                 None => Ok(true),
                 Some(other) => Err(Error::Usage(format!(
-                    "--fields: {alone} is what the kernel has counted of the whole process, {other} is not: ask for them apart"
+                    "--fields: the kernel has counted {alone} of the whole process, {other} is a sum over mappings: ask for them apart"
                 ))),
             };
         }

@@ -1,44 +1,26 @@
 //! Sums of scans as metrics, in Prometheus' text format.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use vmaple_scan::{Acquisitions, Field, Scan};
+use vmaple_scan::{Counters, Field, Report, Scan};
 
+use super::identity::{Identity, boot_time};
 use super::plan::Plan;
+use super::said;
+use super::target::Failure;
 
 /// A metric, with its samples.
 struct Metric {
-    name: &'static str,
-    help: &'static str,
+    name: Cow<'static, str>,
+    help: Cow<'static, str>,
     samples: String,
 }
 
 impl Metric {
-    const fn new(name: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            help,
-            samples: String::new(),
-        }
-    }
-
-    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
-        let labels: Vec<_> = labels
-            .iter()
-            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
-            .collect();
-        // Writing to a string does not fail.
-        let _ = writeln!(self.samples, "{}{{{}}} {value}", self.name, labels.join(","));
-    }
-
     fn text(&self) -> String {
-        if self.samples.is_empty() {
-            return String::new();
-        }
-        format!(
-            "# HELP {} {}\n# TYPE {} gauge\n{}",
-            self.name, self.help, self.name, self.samples
-        )
+        let Self { name, help, samples } = self;
+        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{samples}")
     }
 }
 
@@ -48,99 +30,115 @@ fn escaped(value: &str) -> String {
 }
 
 /// The metrics of all processes of one round: the samples of a metric stand together, whosever they are.
+///
+/// Each value is a metric of its own: a sum over values of different kinds says nothing, nor does one over cgroups, which hold one another.
+#[derive(Default)]
 pub(super) struct Exposition {
-    bytes: Metric,
-    cgroup: Metric,
-    mappings: Metric,
-    info: Metric,
-    seconds: Metric,
-    longest: Metric,
-    rejected: Metric,
-    mmap_lock: Metric,
-    unvalidated: Metric,
-    partial: Metric,
+    metrics: Vec<Metric>,
     /// The cgroups that are in already: processes share them.
     cgroups: Vec<String>,
 }
 
-impl Default for Exposition {
-    fn default() -> Self {
-        Self {
-            bytes: Metric::new(
-                "vmaple_memory_bytes",
-                "Memory of a process, by the names of smaps in smaller letters.",
-            ),
-            cgroup: Metric::new(
-                "vmaple_cgroup_memory_bytes",
-                "Memory of a cgroup, by the names of memory.stat.",
-            ),
-            mappings: Metric::new("vmaple_mappings", "Mappings of a process."),
-            info: Metric::new("vmaple_scan_info", "The process's name, and how it was read."),
-            seconds: Metric::new("vmaple_scan_seconds", "Length of the scan."),
-            longest: Metric::new("vmaple_scan_longest_run_seconds", "Length of its longest run or read."),
-            rejected: Metric::new(
-                "vmaple_scan_rejected_attempts",
-                "Attempts in vain, as a writer was inside.",
-            ),
-            mmap_lock: Metric::new(
-                "vmaple_scan_mmap_lock_acquisitions",
-                "Acquisitions of the process's mmap_lock by the scan, where the method says how many.",
-            ),
-            unvalidated: Metric::new(
-                "vmaple_scan_unvalidated_mappings",
-                "Mappings that are not known to be of one instant.",
-            ),
-            partial: Metric::new("vmaple_scan_partial", "1 if the scan is not of the whole process."),
-            cgroups: vec![],
-        }
-    }
-}
-
 impl Exposition {
+    fn put(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        help: impl Into<Cow<'static, str>>,
+        labels: &[(&str, &str)],
+        value: f64,
+    ) {
+        let name = name.into();
+        let found = self.metrics.iter().position(|metric| metric.name == name);
+        let at = found.unwrap_or_else(|| {
+            self.metrics.push(Metric {
+                name,
+                help: help.into(),
+                samples: String::new(),
+            });
+            self.metrics.len() - 1
+        });
+        let metric = &mut self.metrics[at];
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+            .collect();
+        // Writing to a string does not fail.
+        let _ = writeln!(metric.samples, "{}{{{}}} {value}", metric.name, labels.join(","));
+    }
+
     /// Adds a process.
-    pub(super) fn add(&mut self, scan: &Scan, plan: &Plan) {
+    pub(super) fn add(&mut self, scan: &Scan, identity: &Identity, plan: &Plan) {
         let pid = scan.pid().to_string();
         let pid = ("pid", pid.as_str());
-        if let Some(counters) = scan.counters() {
-            for &(name, bytes) in &counters.process {
-                if plan.wants_counter(name) {
-                    self.bytes.add(&[pid, ("field", name)], bytes as f64);
-                }
-            }
-            if let (Some((path, lines)), true) = (&counters.cgroup, plan.wants_all()) {
-                self.add_cgroup(path, lines);
-            }
-        } else {
-            let rollup = scan.rollup();
-            if plan.wants(Field::Size) {
-                self.bytes.add(&[pid, ("field", "size")], rollup.size as f64);
-            }
-            for field in Field::ALL
-                .into_iter()
-                .filter(|&field| plan.wants(field) && scan.has(field))
-            {
-                if let Some(bytes) = field.bytes(&rollup.stats) {
-                    let name = field.label().to_lowercase();
-                    self.bytes.add(&[pid, ("field", &name)], bytes as f64);
-                }
-            }
-            self.mappings.add(&[pid], rollup.mappings as f64);
+        self.put_up(pid, 1.0);
+        if let (Some(started), Some(boot)) = (identity.started, boot_time()) {
+            let help = "When the process was started, in seconds after the beginning of 1970.";
+            let time = (boot + started).as_secs_f64();
+            self.put("vmaple_process_start_time_seconds", help, &[pid], time);
         }
-        let Some(report) = scan.report() else { return };
-        let comm = std::fs::read(format!("/proc/{}/comm", scan.pid())).unwrap_or_default();
-        let comm = String::from_utf8_lossy(&comm);
-        let comm = ("comm", comm.strip_suffix('\n').unwrap_or(&comm));
-        self.info.add(&[pid, comm, ("method", report.method.name())], 1.0);
-        self.seconds.add(&[pid], report.elapsed.as_secs_f64());
-        self.longest.add(&[pid], report.longest_run.as_secs_f64());
-        if report.mmap_lock == Acquisitions::None {
-            self.mmap_lock.add(&[pid], 0.0);
+        match scan.counters() {
+            Some(counters) => self.add_counters(pid, counters, plan),
+            None => self.add_sums(pid, scan, plan),
         }
-        if scan.counters().is_none() {
-            self.rejected.add(&[pid], report.rejected as f64);
-            self.unvalidated.add(&[pid], report.unvalidated as f64);
-            self.partial.add(&[pid], f64::from(u8::from(report.partial.is_some())));
+        if let Some(report) = scan.report() {
+            let comm = identity.comm();
+            let labels = [pid, ("comm", &comm), ("method", report.method.name())];
+            self.put(
+                "vmaple_scan_info",
+                "The process's name, and how it was read.",
+                &labels,
+                1.0,
+            );
+            self.add_report(pid, report, plan);
         }
+    }
+
+    /// Adds a process that was not scanned.
+    pub(super) fn add_failure(&mut self, pid: u32, failure: &Failure) {
+        let pid = pid.to_string();
+        let pid = ("pid", pid.as_str());
+        self.put_up(pid, 0.0);
+        let help = "1 for each process that was not scanned, with the reason.";
+        self.put("vmaple_scan_failed", help, &[pid, ("reason", failure.reason())], 1.0);
+    }
+
+    fn put_up(&mut self, pid: (&str, &str), value: f64) {
+        self.put("vmaple_up", "1 if the process was scanned, 0 if not.", &[pid], value);
+    }
+
+    fn add_sums(&mut self, pid: (&str, &str), scan: &Scan, plan: &Plan) {
+        let rollup = scan.rollup();
+        if plan.wants(Field::Size) && scan.has(Field::Size) {
+            self.put_memory(pid, "size", "Size of all mappings of the process.".into(), rollup.size);
+        }
+        let has = |field: &Field| plan.wants(*field) && scan.has(*field);
+        for field in Field::ALL.into_iter().filter(has) {
+            if let Some(bytes) = field.bytes(&rollup.stats) {
+                let help = format!("{} of the process, as in smaps_rollup.", field.label());
+                self.put_memory(pid, &field.label().to_lowercase(), help, bytes);
+            }
+        }
+        if rollup.mappings > 0 {
+            let help = "How many mappings the process has.";
+            self.put("vmaple_process_mappings", help, &[pid], rollup.mappings as f64);
+        }
+    }
+
+    fn add_counters(&mut self, pid: (&str, &str), counters: &Counters, plan: &Plan) {
+        for &(name, bytes) in &counters.process {
+            if plan.wants_counter(name) {
+                let label = Counters::label(name).unwrap_or(name);
+                let help = format!("{label} of the process, as the kernel has counted it for its status.");
+                self.put_memory(pid, name, help, bytes);
+            }
+        }
+        if let (Some((path, lines)), true) = (&counters.cgroup, plan.wants_all()) {
+            self.add_cgroup(path, lines);
+        }
+    }
+
+    fn put_memory(&mut self, pid: (&str, &str), name: &str, help: String, bytes: u64) {
+        self.put(format!("vmaple_process_{name}_bytes"), help, &[pid], bytes as f64);
     }
 
     fn add_cgroup(&mut self, path: &str, lines: &[(String, u64)]) {
@@ -148,26 +146,64 @@ impl Exposition {
             return;
         }
         for (name, bytes) in lines {
-            self.cgroup.add(&[("cgroup", path), ("field", name)], *bytes as f64);
+            let help = match name.as_str() {
+                "current" => "The cgroup's memory.current.".to_owned(),
+                name => format!("{name} of the cgroup's memory.stat."),
+            };
+            let name = format!("vmaple_cgroup_{name}_bytes");
+            self.put(name, help, &[("cgroup", path)], *bytes as f64);
         }
         self.cgroups.push(path.to_owned());
     }
 
+    /// How the process was read, and what the values are not.
+    fn add_report(&mut self, pid: (&str, &str), report: &Report, plan: &Plan) {
+        let mut put = |name, help, value| self.put(name, help, &[pid], value);
+        put(
+            "vmaple_scan_seconds",
+            "Length of the scan.",
+            report.elapsed.as_secs_f64(),
+        );
+        let longest = report.longest_run.as_secs_f64();
+        put(
+            "vmaple_scan_longest_run_seconds",
+            "Length of its longest run or read.",
+            longest,
+        );
+        if let Some(acquisitions) = report.mmap_lock.count() {
+            let help = "How often the scan took the process's mmap_lock, where the method decides it.";
+            put("vmaple_scan_mmap_lock_acquisitions", help, acquisitions as f64);
+        }
+        let is_partial = f64::from(u8::from(report.partial.is_some()));
+        put(
+            "vmaple_scan_partial",
+            "1 if the scan is not of the whole process.",
+            is_partial,
+        );
+        if report.mappings > 0 {
+            let help = "Attempts in vain, as a writer was inside.";
+            put("vmaple_scan_rejected_attempts", help, report.rejected as f64);
+            let help = "Mappings that are not known to be of one instant.";
+            put("vmaple_scan_unvalidated_mappings", help, report.unvalidated as f64);
+            let help = "Mappings whose pages were counted while writers were inside.";
+            put("vmaple_scan_counted_later_mappings", help, report.counted_later as f64);
+        }
+        if let Some(rounded) = report.rounded.filter(|_| plan.has_rounded_sums()) {
+            let help =
+                "By how much Pss, Pss_Dirty, SwapPss and Locked may be too low at most, as values were rounded down.";
+            put("vmaple_scan_rounded_bytes", help, rounded.at_most_bytes as f64);
+        }
+        for left_out in said::left_out(report, plan) {
+            let field = left_out.line.to_lowercase();
+            let labels = [pid, ("field", &field), ("why", left_out.why.name())];
+            let help = "1 for each value that the scan lacks, with the reason.";
+            self.put("vmaple_scan_left_out", help, &labels, 1.0);
+        }
+    }
+
     /// The text of all.
     pub(super) fn text(&self) -> String {
-        let all = [
-            &self.bytes,
-            &self.cgroup,
-            &self.mappings,
-            &self.info,
-            &self.seconds,
-            &self.longest,
-            &self.rejected,
-            &self.mmap_lock,
-            &self.unvalidated,
-            &self.partial,
-        ];
-        all.into_iter().map(Metric::text).collect()
+        self.metrics.iter().map(Metric::text).collect()
     }
 }
 
@@ -178,18 +214,20 @@ mod tests {
     #[test]
     fn a_cgroup_of_several_processes_is_there_once_and_its_name_is_escaped() {
         let mut exposition = Exposition::default();
-        let lines = [("anon".to_owned(), 4096), ("file".to_owned(), 1 << 52)];
+        let lines = [("anon".to_owned(), 4096), ("current".to_owned(), 1 << 52)];
         for path in ["/a\"b\\c\nd", "/e", "/a\"b\\c\nd"] {
             exposition.add_cgroup(path, &lines);
         }
         assert_eq!(
             exposition.text(),
-            "# HELP vmaple_cgroup_memory_bytes Memory of a cgroup, by the names of memory.stat.\n\
-             # TYPE vmaple_cgroup_memory_bytes gauge\n\
-             vmaple_cgroup_memory_bytes{cgroup=\"/a\\\"b\\\\c\\nd\",field=\"anon\"} 4096\n\
-             vmaple_cgroup_memory_bytes{cgroup=\"/a\\\"b\\\\c\\nd\",field=\"file\"} 4503599627370496\n\
-             vmaple_cgroup_memory_bytes{cgroup=\"/e\",field=\"anon\"} 4096\n\
-             vmaple_cgroup_memory_bytes{cgroup=\"/e\",field=\"file\"} 4503599627370496\n"
+            "# HELP vmaple_cgroup_anon_bytes anon of the cgroup's memory.stat.\n\
+             # TYPE vmaple_cgroup_anon_bytes gauge\n\
+             vmaple_cgroup_anon_bytes{cgroup=\"/a\\\"b\\\\c\\nd\"} 4096\n\
+             vmaple_cgroup_anon_bytes{cgroup=\"/e\"} 4096\n\
+             # HELP vmaple_cgroup_current_bytes The cgroup's memory.current.\n\
+             # TYPE vmaple_cgroup_current_bytes gauge\n\
+             vmaple_cgroup_current_bytes{cgroup=\"/a\\\"b\\\\c\\nd\"} 4503599627370496\n\
+             vmaple_cgroup_current_bytes{cgroup=\"/e\"} 4503599627370496\n"
         );
     }
 }

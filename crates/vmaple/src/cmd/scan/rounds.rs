@@ -1,0 +1,165 @@
+//! Rounds of scans: each process once, and what becomes of those that could not be scanned.
+
+use std::time::SystemTime;
+
+use vmaple_scan::{Error, Partial, Scan, Scanner, write_maps_line};
+
+use super::identity::Identity;
+use super::plan::Plan;
+use super::prometheus::Exposition;
+use super::target::{Failure, Target};
+use super::{json, rollup, said, tell};
+use crate::cli::{ScanFormat, ScanOptions};
+use crate::cmd::export::Export;
+use crate::cmd::print_bytes;
+use crate::exit::Exit;
+
+/// What goes from one round of scans to the next.
+pub(super) struct Rounds {
+    scanner: Scanner,
+    plan: Plan,
+    format: ScanFormat,
+    targets: Vec<Target>,
+    /// Nothing for standard output.
+    output: Option<Export>,
+    /// Whether text says whose it is.
+    headers: bool,
+    repeats: bool,
+    is_quiet: bool,
+    /// The first thing that went wrong, if any.
+    exit: Exit,
+}
+
+impl Rounds {
+    pub(super) fn new(scanner: Scanner, plan: Plan, output: Option<Export>, options: &ScanOptions) -> Self {
+        let targets = Target::each_once(&options.pids);
+        Self {
+            scanner,
+            plan,
+            format: options.format,
+            output,
+            headers: options.every.is_some() || targets.len() > 1,
+            targets,
+            repeats: options.every.is_some(),
+            is_quiet: options.quiet,
+            exit: Exit::Done,
+        }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Whether no process is left.
+    pub(super) fn is_over(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// Scans each process once and prints what it found; says whether somebody still reads it.
+    pub(super) fn round(&mut self) -> anyhow::Result<bool> {
+        let mut exposition = Exposition::default();
+        let mut text = vec![];
+        for mut target in std::mem::take(&mut self.targets) {
+            match target.scan(&mut self.scanner) {
+                Ok((scan, identity)) => {
+                    self.look_at(&scan);
+                    match self.format {
+                        ScanFormat::Prometheus => exposition.add(&scan, &identity, &self.plan),
+                        _ => self.write(&scan, &identity, &mut text)?,
+                    }
+                    self.scanner.reuse(scan);
+                    self.keep(target);
+                }
+                Err(failure) => {
+                    match self.format {
+                        ScanFormat::Prometheus => exposition.add_failure(target.pid, &failure),
+                        ScanFormat::Json => {
+                            serde_json::to_writer(&mut text, &json::FailureObject::new(target.pid, &failure))?;
+                            text.push(b'\n');
+                        }
+                        _ => {}
+                    }
+                    if self.failed(target.pid, &failure) {
+                        self.keep(target);
+                    }
+                }
+            }
+            if self.output.is_none() {
+                if !print_bytes(&text)? {
+                    return Ok(false);
+                }
+                text.clear();
+            }
+        }
+        text.extend(exposition.text().bytes());
+        match &self.output {
+            Some(file) => file.write(&text).map(|()| true),
+            None => print_bytes(&text),
+        }
+    }
+
+    fn keep(&mut self, mut target: Target) {
+        if !self.repeats {
+            target.close();
+        }
+        self.targets.push(target);
+    }
+
+    /// Says what there is to say of a scan.
+    fn look_at(&mut self, scan: &Scan) {
+        let Some(report) = scan.report() else { return };
+        if let Some(Partial::OutOfTime(_)) = report.partial {
+            self.exit_with(Exit::LimitExceeded);
+        }
+        // JSON and metrics say all of it themselves.
+        if matches!(self.format, ScanFormat::Json | ScanFormat::Prometheus) {
+            return;
+        }
+        if let Some(line) = said::line(scan.pid(), report, &self.plan, self.is_quiet) {
+            tell(&line);
+        }
+    }
+
+    /// Says why a process was not scanned, and whether it is to be tried again in the next round.
+    fn failed(&mut self, pid: u32, failure: &Failure) -> bool {
+        if failure.has_ended {
+            tell(&format!("vmaple: process {pid} has ended"));
+            return false;
+        }
+        tell(&format!("vmaple: {}", failure.error));
+        // It runs another program now: the next scan is of that one.
+        if matches!(failure.error, Error::Executed(_)) && self.repeats {
+            return true;
+        }
+        self.exit_with(Exit::of_scan(&failure.error));
+        false
+    }
+
+    fn exit_with(&mut self, exit: Exit) {
+        if self.exit == Exit::Done {
+            self.exit = exit;
+        }
+    }
+
+    fn write(&self, scan: &Scan, identity: &Identity, text: &mut Vec<u8>) -> anyhow::Result<()> {
+        let form = self.scanner.form();
+        let wanted = |field| self.plan.wants(field) && scan.has(field);
+        if self.headers && self.format != ScanFormat::Json {
+            let time = humantime::format_rfc3339_seconds(SystemTime::now());
+            text.extend(format!("==> {} {time} <==\n", scan.pid()).bytes());
+        }
+        match (self.format, scan.counters()) {
+            (ScanFormat::Json, _) => {
+                serde_json::to_writer(&mut *text, &json::Object::new(scan, identity, form, &self.plan))?;
+                text.push(b'\n');
+            }
+            (_, Some(counters)) => rollup::write(counters, form, &self.plan, text),
+            (ScanFormat::Maps, None) => scan.records().for_each(|record| write_maps_line(&record.vma, text)),
+            (ScanFormat::Smaps, None) => scan
+                .records()
+                .for_each(|record| form.write_smaps(&record, wanted, text)),
+            (ScanFormat::Rollup | ScanFormat::Prometheus, None) => form.write_rollup(&scan.rollup(), wanted, text),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! What is said of a scan on standard error: in a line, and what the result is not first.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use vmaple_scan::{LeftOut, Method, Report};
+
+use super::plan::Plan;
+
+/// Why the result is not all that was asked for, each reason with a heading in capitals; empty if it is.
+fn limits(report: &Report, plan: &Plan) -> String {
+    let mut all = vec![];
+    if let Some(partial) = report.partial {
+        all.push(format!("PARTIAL: {partial}"));
+    }
+    let text = |left_out: &LeftOut| match report.method {
+        // Of a process as a whole there are neither mappings nor sums of them.
+        Method::Counters => format!("{} ({})", left_out.line, left_out.why),
+        _ => left_out.to_string(),
+    };
+    let left_out: Vec<_> = left_out(report, plan).map(text).collect();
+    if !left_out.is_empty() {
+        all.push(format!("LEFT OUT: {}", left_out.join(", ")));
+    }
+    if let Some(rounded) = report.rounded.filter(|_| plan.has_rounded_sums()) {
+        all.push(format!("ROUNDED: {rounded}"));
+    }
+    if report.cut_names > 0 {
+        all.push(format!("CUT: {} names, which begin with (cut)", report.cut_names));
+    }
+    all.join("; ")
+}
+
+/// What the scan lacks of what was asked for.
+pub(super) fn left_out<'a>(report: &'a Report, plan: &Plan) -> impl Iterator<Item = &'a LeftOut> {
+    report.left_out.iter().filter(|left_out| plan.lacks(left_out))
+}
+
+/// The line for a scan of the process `pid`; nothing if only what the result is not is to be said, and it is all.
+pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Option<String> {
+    let limits = limits(report, plan);
+    if is_quiet && limits.is_empty() {
+        return None;
+    }
+    let mut line = format!("process {pid}: ");
+    if !limits.is_empty() {
+        line += &limits;
+        line += " | ";
+    }
+    // Writing to a string does not fail.
+    let _ = write!(line, "by {}: held {}", report.method, report.method.held());
+    if let Some(thread) = report.thread {
+        let _ = write!(line, "; by its thread {thread}, as the first has ended");
+    }
+    if report.method != Method::Counters {
+        if report.mappings > 0 {
+            let _ = write!(line, "; {} mappings, {}", report.mappings, instant(report));
+        }
+        if report.counted_later > 0 {
+            let _ = write!(
+                line,
+                ", {} with writers inside while pages were counted",
+                report.counted_later
+            );
+        }
+        let run = if report.method == Method::Bpf { "run" } else { "read" };
+        let plural = if report.runs == 1 { "" } else { "s" };
+        let _ = write!(
+            line,
+            "; {} {run}{plural}, longest {}",
+            report.runs,
+            text(report.longest_run)
+        );
+        if report.rejected > 0 {
+            let _ = write!(line, ", {} attempts rejected", report.rejected);
+        }
+    }
+    let _ = write!(line, "; {}", text(report.elapsed));
+    Some(line)
+}
+
+/// Whether the mappings are of one instant.
+fn instant(report: &Report) -> String {
+    match (report.snapshot, report.unvalidated) {
+        (Some(_), _) => "a snapshot".to_owned(),
+        (None, 0) => "each of one instant".to_owned(),
+        (None, n) if n == report.mappings => format!("none validated ({})", report.validation),
+        (None, n) => format!("{n} not validated"),
+    }
+}
+
+/// As text that keeps its length: micro- or milliseconds.
+fn text(time: Duration) -> String {
+    let ns = time.as_nanos();
+    if ns < 1_000_000 {
+        format!("{:.0} us", ns as f64 / 1e3)
+    } else {
+        format!("{:.1} ms", ns as f64 / 1e6)
+    }
+}

@@ -1,0 +1,95 @@
+//! The processes that are to be scanned.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use vmaple_scan::{Error, Process, Scan, Scanner};
+
+use super::identity::Identity;
+
+/// A process that is to be scanned, held open from the first scan on: its number may come to mean another process.
+pub(super) struct Target {
+    pub(super) pid: u32,
+    process: Option<Process>,
+    /// Whether it has been scanned.
+    was_scanned: bool,
+}
+
+/// A scan that was not possible.
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// Whether the process had been scanned before, and has ended since.
+    pub(super) has_ended: bool,
+}
+
+impl Failure {
+    /// A word for it, for programs.
+    pub(super) fn reason(&self) -> &'static str {
+        match &self.error {
+            _ if self.has_ended => "ended",
+            Error::NotPossible(_) => "not-possible",
+            Error::NotPermitted(_) => "not-permitted",
+            Error::NoProcess(_) => "no-process",
+            Error::KernelThread(_) => "kernel-thread",
+            Error::Exiting(_) => "exiting",
+            Error::Zombie(_) => "zombie",
+            Error::Executed(_) => "executed",
+            _ => "failed",
+        }
+    }
+}
+
+impl Target {
+    /// One for each number, in their order.
+    pub(super) fn each_once(pids: &[u32]) -> Vec<Self> {
+        let mut targets: Vec<Self> = vec![];
+        for &pid in pids {
+            if !targets.iter().any(|target| target.pid == pid) {
+                targets.push(Self {
+                    pid,
+                    process: None,
+                    was_scanned: false,
+                });
+            }
+        }
+        targets
+    }
+
+    pub(super) fn scan(&mut self, scanner: &mut Scanner) -> Result<(Scan, Identity), Failure> {
+        let done = self.open_and_scan(scanner);
+        let has_ended = self.was_scanned && done.as_ref().is_err_and(Error::is_gone);
+        self.was_scanned |= done.is_ok();
+        done.map_err(|error| Failure { error, has_ended })
+    }
+
+    fn open_and_scan(&mut self, scanner: &mut Scanner) -> Result<(Scan, Identity), Error> {
+        let process = match self.process.take() {
+            Some(process) => process,
+            None => match Process::open(self.pid) {
+                Ok(process) => process,
+                // The scanner knows why there is nothing to open.
+                Err(Error::NoProcess(pid)) => return Err(scanner.scan(pid).err().unwrap_or(Error::NoProcess(pid))),
+                Err(error) => return Err(error),
+            },
+        };
+        let process = self.process.insert(process);
+        let scan = scanner.scan_process(process)?;
+        Ok((scan, Identity::of(process)))
+    }
+
+    /// Lets go of it until the next scan, which there is none of.
+    pub(super) fn close(&mut self) {
+        self.process = None;
+    }
+}
+
+/// Raises the soft limit of open files: each process that is held open takes two, and the usual limit is 1024.
+pub(super) fn allow_many_to_be_open() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // If it stays as it is, opening says so.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+}

@@ -76,7 +76,10 @@ fn sleeping() -> Killed {
 fn assert_scans(scanner: &mut Scanner, pid: u32, may: bool) {
     match scanner.scan(pid) {
         Ok(scan) => assert!(may && scan.rollup().mappings > 0, "{:?}", scan.report()),
-        Err(error) => assert!(!may && matches!(error, Error::NotPermitted(p) if p == pid), "{error}"),
+        Err(error) => assert!(
+            !may && matches!(&error, Error::NotPermitted(denied) if denied.pid() == pid),
+            "{error}"
+        ),
     }
 }
 

@@ -214,11 +214,7 @@ fn a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_h
         // Who executes it may read what he could read without it.
         let own = sleeping();
         for method in [Method::Bpf, Method::Plain] {
-            let mut scanner = Scanner::with(Options {
-                method: Some(method),
-                ..Options::default()
-            })
-            .unwrap();
+            let mut scanner = Scanner::with(Options::new().method(method)).unwrap();
             assert_scans(&mut scanner, own.0.id(), true);
             assert_scans(&mut scanner, std::process::id(), true);
             let roots = std::env::var(AGAIN).unwrap().parse().unwrap();

@@ -19,7 +19,14 @@ miri() {
 }
 
 rcu() {
-    :
+    if [ "$part" = short ]; then
+        miri 4 -p vmaple-rcu --test nested_read
+        return
+    fi
+    miri 32 -p vmaple-rcu --test nested_read
+    miri 8 -p vmaple-rcu --test kernel_port
+    miri 1 -p vmaple-rcu --test domain -- --skip a_frozen_reader --skip births_alone --skip a_reader_that_wakes --skip slots_are_reused \
+        --skip many_readers
 }
 
 maple-tree() {

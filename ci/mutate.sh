@@ -49,12 +49,12 @@ mutate() {
 crate=rcu package=vmaple-rcu
 keeps=sections::a_reader_keeps_what_a_writer_replaces
 extends=extensions::an_interval_is_extended_before_a_younger_object_is_used
-mutate "no fence at the entry" read.rs 's/self\.domain\.fences\.light\(\);\s*true/true/' loom $keeps
-mutate "no fence after an extension" read.rs 's/(slack\), Ordering::Relaxed\);)\s*self\.domain\.fences\.light\(\);/$1/' loom $extends
+mutate "no fence at the entry" read.rs 's/self\.domain\.fences\.light\(\);//' loom $keeps
+mutate "no fence after an extension" read.rs 's/self\.announce\(lo, era\.saturating_add\(slack\)\);/if let Some(lo) = lo { self.slot().lo.store(lo, Ordering::Release); } self.slot().hi.store(era.saturating_add(slack), Ordering::Relaxed);/' loom $extends
 mutate "no fence before the look" reap.rs 's/if !shared\.fences\.heavy\(\)/if false/' loom $keeps
 mutate "no extension" read.rs 's/if era <= own_load\(&self\.slot\(\)\.hi\)/if true/' loom $extends
 mutate "no loading again after an extension" read.rs 's/self\.extend\(anew, era, slack\);/self.extend(anew, era, slack); if slack == 0 { return pointer; }/' loom $extends
-mutate "re-base while something is held" read.rs 's/if anew && self\.inner\.get\(\) == 0/if true/' loom $extends
+mutate "re-base while something is held" read.rs 's/\(anew && self\.inner\.get\(\) == 0\)/(true || anew)/' loom $extends
 mutate "re-base under an inner section" read.rs 's/ && self\.inner\.get\(\) == 0//' domain a_root_that_is_loaded_again_keeps_what_inner_sections_hold
 mutate "a section ends without Release" read.rs 's/(return;\s*\}\s*\/\/ Release pairs[^\n]*\n\s*self\.slot\(\)\.lo\.store\(IDLE, Ordering::)Release/$1Relaxed/' loom $keeps
 mutate "the look without Acquire" reap.rs 's/let lo = slot\.lo\.load\(Ordering::Acquire\)/let lo = slot.lo.load(Ordering::Relaxed)/' loom $keeps
@@ -66,8 +66,7 @@ held=sections::what_no_section_holds_may_be_freed_at_once
 mutate "no fence before it is called free" update.rs 's/ \|\| !fences\.heavy\(\)//' loom $held
 mutate "free without Acquire" update.rs 's/if slot\.lo\.load\(Ordering::Acquire\) == IDLE \{/if slot.lo.load(Ordering::Relaxed) == IDLE {/' loom $held
 mutate "open sections taken for closed" update.rs 's/(== IDLE \{\s*0\s*\} else \{\s*)(\/\/[^\n]*\s*)slot\.hi\.load\(Ordering::Relaxed\)/${1}${2}0/' loom $held
-mutate "an entry without Release" read.rs 's/(earlier sections come before\.\s*slot\.lo\.store\(era, Ordering::)Release/$1Relaxed/' loom versions::two_sections_read_two_of_three_versions
-mutate "a section that begins anew without Release" read.rs 's/(Release as in `enter`\.\s*slot\.lo\.store\(era, Ordering::)Release/$1Relaxed/' loom extensions::a_section_that_begins_anew_comes_after_earlier_ones
+mutate "an announcement without Release" read.rs 's/slot\.lo\.store\(lo, Ordering::Release\)/slot.lo.store(lo, Ordering::Relaxed)/' loom extensions::a_section_comes_after_earlier_ones
 mutate "the era advanced without Release" update.rs 's/era\.store\(era \+ 1, Ordering::Release\)/era.store(era + 1, Ordering::Relaxed)/' loom $keeps
 mutate "synchronize_rcu without Acquire" update.rs 's/while slot\.lo\.load\(Ordering::Acquire\) < era/while slot.lo.load(Ordering::Relaxed) < era/' loom sections::synchronize_rcu_waits_for_sections_that_are_open
 

@@ -7,7 +7,7 @@ use crate::block::BlockStack;
 use crate::error::AllocError;
 use crate::fences::Fences;
 use crate::memory;
-use crate::primitive::{AtomicU64, AtomicUsize, Ordering, fence, unique_id};
+use crate::primitive::{AtomicU64, AtomicUsize, Ordering, Watch, fence, unique_id};
 use crate::read::Reader;
 use crate::reap::Reaper;
 use crate::slot::{IDLE, Registry};
@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     users: AtomicU64,
     /// One for all users together, and one for each thread's own reader. The last one frees this.
     memory: AtomicU64,
+    watch: Watch,
 }
 
 impl core::ops::Deref for Shared {
@@ -97,6 +98,7 @@ impl Handle {
             empties: AtomicUsize::new(0),
             users: AtomicU64::new(1),
             memory: AtomicU64::new(1),
+            watch: Watch::new(),
         })?;
         // INVARIANT: from `try_box`, and counted.
         Ok(Self {
@@ -161,12 +163,14 @@ struct Memory(NonNull<Shared>);
 impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: it is counted, so the memory is there.
-        let memory = unsafe { &self.0.as_ref().memory };
+        let shared = unsafe { self.0.as_ref() };
+        shared.watch.read();
         // Release pairs with the Acquire below, in whichever is the last: all is done that this one did.
-        if memory.fetch_sub(1, Ordering::Release) > 1 {
+        if shared.memory.fetch_sub(1, Ordering::Release) > 1 {
             return;
         }
         fence(Ordering::Acquire);
+        shared.watch.write();
         // SAFETY: this was the last; by the invariant of `Handle` the memory is from `try_box`.
         drop(unsafe { memory::from_try_box(self.0) });
     }
@@ -194,7 +198,9 @@ impl Drop for Handle {
 ///
 /// A clone is another handle of the same domain. What is still deferred is freed when the [`Updater`] is dropped, as far
 /// as no reader holds it, and the rest when the last handle, [`Reader`]s included, is gone: never under a reader. If a
-/// value's drop unwinds there, what is left is leaked. The readers that [`read`](Self::read) keeps for each thread do not count:
+/// value's drop unwinds there, what is left is leaked.
+///
+/// The readers that [`read`](Self::read) keeps for each thread do not count:
 /// they keep some kilobytes, until the thread ends or reads another domain for the first time.
 #[derive(Clone)]
 pub struct RcuDomain {

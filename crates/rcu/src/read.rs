@@ -101,13 +101,22 @@ impl Reader {
         // everything this section can load was retired in this era or later. A full fence below would do the same; where it
         // is a compiler fence only, this is what does it.
         let era = self.domain.era.load(Ordering::Acquire);
-        // Release pairs with the Acquire in `State::look`: the accesses of earlier sections come before.
-        slot.lo.store(era, Ordering::Release);
+        self.announce(Some(era), era);
+        true
+    }
+
+    /// Stores what the section may hold pointers from, before it loads the next one; `lo` only where nothing is held yet.
+    #[inline]
+    fn announce(&self, lo: Option<u64>, hi: u64) {
+        let slot = self.slot();
+        if let Some(lo) = lo {
+            // Release pairs with the Acquire in `State::look`: the accesses of earlier sections come before.
+            slot.lo.store(lo, Ordering::Release);
+        }
         // Relaxed: between the two stores a look finds an old `hi`, and decides as if the section had not begun; its light
         // fence below then lies after that look's heavy one, so the section sees every unlinking that the look is about.
-        slot.hi.store(era, Ordering::Relaxed);
+        slot.hi.store(hi, Ordering::Relaxed);
         self.domain.fences.light();
-        true
     }
 
     #[inline]
@@ -143,15 +152,9 @@ impl Reader {
 
     #[cold]
     fn extend(&self, anew: bool, era: u64, slack: u64) {
-        let slot = self.slot();
         // `load` may have entered inner sections, and kept their guards.
-        if anew && self.inner.get() == 0 {
-            // Release as in `enter`.
-            slot.lo.store(era, Ordering::Release);
-        }
-        // Relaxed as in `enter`.
-        slot.hi.store(era.saturating_add(slack), Ordering::Relaxed);
-        self.domain.fences.light();
+        let lo = (anew && self.inner.get() == 0).then_some(era);
+        self.announce(lo, era.saturating_add(slack));
     }
 
     #[cfg(feature = "std")]

@@ -90,7 +90,8 @@ struct Held<'a>(&'a Reaper);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // Pairs with the Acquire in `try_lock`.
+        self.0.watch.write();
+        // Release pairs with the Acquire in `try_lock`.
         self.0.locked.store(false, Ordering::Release);
     }
 }

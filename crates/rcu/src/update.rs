@@ -5,7 +5,6 @@ use core::ptr::NonNull;
 use crate::block::{BLOCK, Block, Chain, Record, Retired};
 use crate::domain::{Handle, RcuDomain};
 use crate::error::AllocError;
-use crate::memory;
 use crate::primitive::{Ordering, relax};
 use crate::slot::{IDLE, Slot};
 
@@ -77,7 +76,7 @@ impl Updater {
         }
         let missing = wanted.saturating_sub(self.spare.len());
         if missing > 0 {
-            memory::ask_for(missing, size_of::<Block>())?;
+            crate::memory::ask_for(missing, size_of::<Block>())?;
             let mut taken = Chain::new();
             for _ in 0..missing {
                 taken.push(Block::new()?);

@@ -109,8 +109,8 @@
 //! | counting births | `births_alone_advance_the_era` |
 //! | looking again at what is parked | `an_object_stays_while_a_guard_holds_it_and_goes_after` |
 
-#![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
 

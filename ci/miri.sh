@@ -30,7 +30,11 @@ rcu() {
 }
 
 maple-tree() {
-    :
+    # What embedders copy: the fences of a kernel's RCU.
+    [ "$part" = short ] && { miri 8 -p maple-tree --test in_a_kernel what_a_section_has_found; return; }
+    miri 32 -p maple-tree --test in_a_kernel --test nested
+    miri 4 -p maple-tree --test concurrent
+    miri 1 -p maple-tree --test drop_count --test print
 }
 
 mm() {

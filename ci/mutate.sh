@@ -115,6 +115,22 @@ mutate "too few nodes reserved" edit.rs 's/5 \* self\.view\.version\.height \+ 2
 mutate "memory for writers that change nothing" tree.rs 's/chunk\.filter\(\|_\| state\.edit\.pool\.is_below\(LOW\)\)/chunk/; s/self\.is_pool_low\s*\.store\(state\.edit\.pool\.is_below\(LOW\), Ordering::Relaxed\);//' memory a_writer_that_changes_nothing_takes_no_memory
 mutate "ends of an iteration that pass each other" iter.rs 's/\(self\.left, self\.last\) = \(start > 0,/(self.left, self.last) = (true,/' sequential both_ends_of_an_iteration_meet_wherever_they_are
 mutate "publishing without Release" root.rs 's/self\.word\.store\(version\.to_word\(\), Ordering::Release\)/self.word.store(version.to_word(), Ordering::Relaxed)/' loom a_reader_finds_one_whole_version_and_nothing_that_is_freed
+anew=a_node_is_used_anew_only_when_no_section_has_found_it
+mutate "a node used again that a section may have found" edit.rs 's/if len > 0 && held_until == 0/if len > 0/' loom $anew
+mutate "a node used again that a section of its era may have found" edit.rs 's/this\.birth\(\) > held_until/this.birth() >= held_until/' loom $anew
+mutate "a root that is loaded without Acquire" root.rs 's/self\.word\.load\(Ordering::Acquire\)/self.word.load(Ordering::Relaxed)/' loom $anew
+mutate "sections of the example that do not nest" ../examples/in_a_kernel.rs 's/INSIDE\.fetch_sub\(1, /INSIDE.store(0, /' in_a_kernel sections_nest_and_end_in_any_order
+mutate "nodes lost where a closure unwinds" edit.rs 's/(this\.set_birth\(birth\);)\s*this\.set_link\(self\.made\);\s*self\.made = node;\s*self\.made_len \+= 1;/$1/' memory a_transaction_that_unwinds_before_it_is_published_gives_its_memory_back
+reserved=what_is_reserved_for_edits_suffices_for_them
+mutate "no room for what an edit may displace" edit.rs 's/\.saturating_add\(MOST\)//' memory $reserved
+mutate "room for one entry of each edit" edit.rs 's/edits\.checked_mul\(2\)/edits.checked_mul(1)/' memory $reserved
+mutate "no nodes for levels to come" edit.rs 's/nodes\.saturating_add\(5 \* levels\)/nodes/' memory $reserved
+all=of_a_reservation_that_fails_nothing_is_kept_and_earlier_ones_hold
+mutate "a list that keeps what did not suffice" edit.rs 's/let more_displaced = larger\(&self\.displaced, displaced\)\?;/self.displaced.try_reserve(displaced).map_err(|_| AllocError)?; let more_displaced = None;/' memory $all
+# The memory of the tree's nodes is the crate rcu's.
+crate=rcu
+mutate "chunks kept that do not suffice" pool/chunks.rs 's/self\.for_each\(drop\);/let _ = self;/' memory $all
+mutate "a large reservation taken in pieces" memory.rs 's/if bytes < LARGE/if true/' memory a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken
 
 crate=mm package=vmaple-mm
 one_state=change::tests::the_same_even_number_before_and_after_means_one_state

@@ -56,22 +56,25 @@ pub(crate) struct Edit<E: Entry, const FANOUT: usize> {
 // SAFETY: it owns its nodes and entries, which are Send.
 unsafe impl<E: Entry, const FANOUT: usize> Send for Edit<E, FANOUT> {}
 
-/// Room for `more` in a list: a larger one in its place, if it has none.
 #[inline]
-fn room<T>(list: &Vec<T>, more: usize) -> Result<Option<Vec<T>>, AllocError> {
-    if list.capacity() - list.len() >= more {
+fn has_room<T>(list: &Vec<T>, more: usize) -> bool {
+    list.capacity() - list.len() >= more
+}
+
+/// A larger list for one that has no room for `more`.
+fn larger<T>(list: &Vec<T>, more: usize) -> Result<Option<Vec<T>>, AllocError> {
+    if has_room(list, more) {
         return Ok(None);
     }
     let wanted = list.len().checked_add(more).ok_or(AllocError)?;
     let mut larger = Vec::new();
-    // At least twice as much, so that a list that grows is seldom copied.
+    // At least twice as large, so that a list that grows is seldom copied.
     larger
         .try_reserve_exact(wanted.max(2 * list.capacity()))
         .map_err(|_| AllocError)?;
     Ok(Some(larger))
 }
 
-#[inline]
 fn grow<T>(list: &mut Vec<T>, larger: Option<Vec<T>>) {
     if let Some(mut larger) = larger {
         larger.append(list);
@@ -112,22 +115,31 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             // And one for the tree, when it is dropped.
             .try_fold(self.replaced_len + 1, usize::checked_add)
             .ok_or(AllocError)?;
-        // What cannot be had is most likely refused here already, where all is asked for at once.
-        let more_displaced = room(&self.displaced, entries)?;
         // What is stored, and the upper part of what it cuts in two; or what is reserved for later edits.
-        let more_inserted = room(&self.inserted, if E::OWNS { entries.max(2) } else { 0 })?;
-        let chunks = self
-            .pool
-            .is_below(nodes)
-            .then(|| self.pool.chunks_for(nodes))
-            .transpose()?;
+        let inserted = if E::OWNS { entries.max(2) } else { 0 };
+        if has_room(&self.displaced, entries) && has_room(&self.inserted, inserted) && !self.pool.is_below(nodes) {
+            return update.reserve(to_retire);
+        }
+        self.take_more(update, nodes, (entries, inserted), to_retire)
+    }
+
+    #[cold]
+    fn take_more(
+        &mut self,
+        update: &mut impl Update,
+        nodes: usize,
+        (displaced, inserted): (usize, usize),
+        to_retire: usize,
+    ) -> Result<(), AllocError> {
+        // What cannot be had is most likely refused here already, where all is asked for at once.
+        let more_displaced = larger(&self.displaced, displaced)?;
+        let more_inserted = larger(&self.inserted, inserted)?;
+        let chunks = self.pool.chunks_for(nodes)?;
         update.reserve(to_retire)?;
         // Up to here all that was taken goes back if there is not enough; from here on nothing fails.
         grow(&mut self.displaced, more_displaced);
         grow(&mut self.inserted, more_inserted);
-        for chunk in chunks.into_iter().flatten() {
-            self.pool.add(chunk);
-        }
+        chunks.for_each(|chunk| self.pool.add(chunk));
         Ok(())
     }
 

@@ -99,8 +99,8 @@
 //! The rest is [`vmaple_rcu`]'s, which protects the root's load; what is below it does not change, so one protected load covers it
 //! all. With another [`Reclaim`] it is that one's.
 
-#![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_debug_implementations)]
 
 extern crate alloc;

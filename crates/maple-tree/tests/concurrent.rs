@@ -13,9 +13,9 @@ use crossbeam_epoch::Collector;
 use epochs::{EpochUpdate, Epochs};
 use maple_tree::{AllocError, DefaultLock, MapleTree, View};
 use model::{Entry, Model};
-use vmaple_rcu::{OwnedSections, RcuDomain, Reclaim, Updater};
+use vmaple_rcu::{Fences, OwnedSections, RcuDomain, Reclaim, Updater};
 
-const VERSIONS: usize = 4_000;
+const VERSIONS: usize = if cfg!(miri) { 30 } else { 4_000 };
 /// Indexes are below this, so that ranges meet often.
 const SPAN: u64 = 200;
 
@@ -162,7 +162,7 @@ fn a_snapshot_stays_what_it_was_whatever_comes_and_goes() {
     let mut random = fastrand::Rng::with_seed(seed());
     let mut model = Model::default();
     let mut kept = Vec::new();
-    for value in 0..3_000 {
+    for value in 0..if cfg!(miri) { 200 } else { 3_000 } {
         let first = random.u64(..SPAN);
         let last = first + random.u64(..12);
         tree.store_range(first..=last, value).unwrap();
@@ -228,7 +228,13 @@ unsafe impl Reclaim for Counting {
 /// Taking the root is the only step that a writer can make a reader repeat, and has a bound.
 #[test]
 fn a_reader_loads_the_root_a_bounded_number_of_times_and_nothing_else_twice() {
-    let (domain, updater) = RcuDomain::new().unwrap();
+    // Miri has no membarrier(2).
+    let fences = if cfg!(miri) {
+        Fences::Symmetric
+    } else {
+        Fences::cheapest_for_readers()
+    };
+    let (domain, updater) = RcuDomain::with_fences(fences).unwrap();
     let tree = MapleTree::<u32, Counting>::with_rcu(Counting(domain, &LOADS), updater).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -241,7 +247,7 @@ fn a_reader_loads_the_root_a_bounded_number_of_times_and_nothing_else_twice() {
             }
         });
         let reader = tree.reader().unwrap();
-        for _ in 0..2_000 {
+        for _ in 0..if cfg!(miri) { 5 } else { 2_000 } {
             let before = LOADS.load(Ordering::Relaxed);
             let view = reader.read_lock();
             let loads = LOADS.load(Ordering::Relaxed) - before;

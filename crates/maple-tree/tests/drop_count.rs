@@ -48,7 +48,7 @@ fn churn<E: Entry>(make: impl Fn(Value) -> E, check: impl Fn(E::Borrowed<'_>)) {
     let readers: Vec<_> = (0..3).map(|_| tree.reader().unwrap()).collect();
     let mut guards: Vec<_> = readers.iter().map(|reader| Some(reader.read_lock())).collect();
     let mut snapshot = None;
-    for step in 0..20_000 {
+    for step in 0..if cfg!(miri) { 300 } else { 20_000 } {
         let first = random.u64(..400);
         let mut write = tree.write();
         for _ in 0..random.usize(1..4) {
@@ -76,7 +76,7 @@ fn churn<E: Entry>(make: impl Fn(Value) -> E, check: impl Fn(E::Borrowed<'_>)) {
             view.iter().for_each(|(_, value)| check(value));
         }
         guards[i] = Some(readers[i].read_lock());
-        if step % 1000 == 0 {
+        if step % 100 == 0 {
             snapshot = Some(tree.snapshot().unwrap());
         }
     }

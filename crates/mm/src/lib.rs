@@ -114,8 +114,8 @@
 //! - A fault below a mapping that grows down is refused: stacks do not grow yet. No pages of files and of shared memory.
 //! - A page that mprotect makes writable again takes one fault more when it is written.
 //!
-#![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!(

@@ -161,8 +161,8 @@
 //! has to check, at each open as the kernel does, and keep the reference of the process that was meant. Who may see which frame holds
 //! a page is a choice at the open of [`Pagemap`].
 
-#![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;

@@ -134,8 +134,8 @@
 //! (`announcement`), a look that passes over a slot (`passed-over`), the stores of two owners of a slot (`slot`), and what only
 //! asymmetric fences need: membarrier(2) at each point of an entry (`membarrier-*`), and the Acquire of the era (`era`).
 
-#![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
 

@@ -15,9 +15,7 @@
 //! | the same as a count | who gives back | AcqRel | each other: all use of the pool comes before its end |
 //! | the same when the pool is dropped | the writer | Release | AcqRel of who gives back |
 
-mod chunk;
-
-use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::size_of;
@@ -26,8 +24,9 @@ use core::ptr::{self, NonNull};
 use crate::error::AllocError;
 use crate::primitive::{AtomicPtr, Ordering};
 
-pub use chunk::{Chunk, Chunks};
-use chunk::{Header, head, objects};
+mod chunks;
+
+pub use chunks::Chunks;
 
 /// What goes round in a [`Pool`].
 ///
@@ -49,8 +48,70 @@ pub unsafe trait Pooled: Sized {
     fn set_link(&self, next: *mut Self);
 }
 
+/// What a chunk begins with; objects fill the rest up to the end.
+struct Header<T> {
+    pool: NonNull<Shared<T>>,
+    next: *mut Header<T>,
+    /// Free objects, while they are counted.
+    free: usize,
+}
+
+/// Bytes before what is beside the objects: whole cache lines, as that is written by whoever has an object.
+const fn head<T: Pooled>() -> usize {
+    let header = size_of::<Header<T>>();
+    if T::BESIDE > 0 {
+        header.next_multiple_of(64)
+    } else {
+        header
+    }
+}
+
+/// Objects in a chunk.
+const fn objects<T: Pooled>() -> usize {
+    (T::CHUNK - head::<T>()) / (size_of::<T>() + T::BESIDE)
+}
+
+/// A fresh chunk on its way into a pool: made without the writers' lock, added under it.
+pub struct Chunk<T: Pooled>(NonNull<Header<T>>);
+
+// SAFETY: it is memory that nobody else knows of.
+unsafe impl<T: Pooled> Send for Chunk<T> {}
+
+impl<T: Pooled> Chunk<T> {
+    const LAYOUT: Layout = match Layout::from_size_align(T::CHUNK, T::CHUNK) {
+        Ok(layout) => layout,
+        Err(_) => panic!("a power of two"),
+    };
+
+    /// Takes memory for one.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is none.
+    pub fn new() -> Result<Self, AllocError> {
+        // SAFETY: the size is not zero.
+        let memory = unsafe { alloc_zeroed(Self::LAYOUT) };
+        NonNull::new(memory.cast()).map(Self).ok_or(AllocError)
+    }
+}
+
+impl<T: Pooled> fmt::Debug for Chunk<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut this = f.debug_struct("Chunk");
+        this.field("objects", &objects::<T>())
+            .field("bytes", &T::CHUNK)
+            .finish()
+    }
+}
+
+impl<T: Pooled> Drop for Chunk<T> {
+    fn drop(&mut self) {
+        // SAFETY: from `new`, and in no pool.
+        unsafe { dealloc(self.0.as_ptr().cast(), Self::LAYOUT) };
+    }
+}
+
 /// What outlives the structure while objects are out.
-pub(super) struct Shared<T> {
+struct Shared<T> {
     /// The top of the stack of objects that came back; or, with the lowest bit set, twice the number of objects that have still
     /// to come back before this is freed.
     returned: AtomicPtr<T>,

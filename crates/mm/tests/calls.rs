@@ -156,6 +156,7 @@ fn limits_are_checked_before_anything_changes<S: VmaStore>() {
     assert_eq!(errno(mm.set_anon_vma_name(at(1), PAGE, Some(b"n"))), Errno::EAGAIN);
     assert_eq!(errno(fixed(&mm, 30, 6, Prot::READ)), Errno::ENOMEM);
     assert_eq!(errno(fixed(&mm, 30, 1, RW)), Errno::ENOMEM);
+    assert_eq!(errno(fixed(&mm, 2, 10, RW)), Errno::ENOMEM);
     assert_eq!((lines(&mm), mm.change()), before);
     // One more than the limit may be there, as in Linux.
     fixed(&mm, 30, 1, Prot::READ).unwrap();

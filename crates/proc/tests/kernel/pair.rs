@@ -67,24 +67,20 @@ impl<'a> Pair<'a> {
         } else {
             elsewhere
         };
-        let layout = Layout {
-            min_addr: free.min_addr,
-            mmap_base: free.task_size,
-            task_size: free.task_size,
-            start_brk,
-            start_stack,
-            ..Layout::default()
-        };
+        let mut layout = Layout::default();
+        layout.min_addr = free.min_addr;
+        layout.mmap_base = free.task_size;
+        layout.task_size = free.task_size;
+        layout.start_brk = start_brk;
+        layout.start_stack = start_stack;
         let mut spaces: Vec<Box<dyn Space>> = vec![
             Box::new(Model::<MapleStore>::new("MapleStore", layout, &within, files)),
             Box::new(Model::<RbStore>::new("RbStore", layout, &within, files)),
             Box::new(Model::<VmaLockStore>::new("VmaLockStore", layout, &within, files)),
         ];
-        let mut limits = Limits {
-            // More than fit into a window.
-            max_map_count: usize::MAX,
-            ..Limits::default()
-        };
+        let mut limits = Limits::default();
+        limits.// More than fit into a window.
+            max_map_count = usize::MAX;
         match setting {
             Setting::Unlimited => {}
             Setting::Rlimits { address_space, data } => {

@@ -4,7 +4,7 @@
 //! is still the newest: had a root been loaded that was published later, its Release store would have brought the odd number
 //! with it. The number before is even and loaded with Acquire, so the state of that moment is the oldest that was read.
 
-use crate::primitive::{AtomicU64, Ordering, fence};
+use crate::primitive::{AtomicU64, Ordering, fence, own_load};
 
 /// The counter; the holder of the writers' lock moves it.
 #[doc(alias = "mm_lock_seq")]
@@ -17,14 +17,14 @@ impl ChangeCounter {
 
     /// To be called before the publishing store, which is Release.
     pub(crate) fn begin(&self) {
-        let count = self.0.load(Ordering::Relaxed);
-        // Relaxed: ordered by the publishing store behind it.
+        let count = own_load(&self.0);
+        // Relaxed: ordered by the publishing store after it.
         self.0.store(count + 1, Ordering::Relaxed);
     }
 
     /// To be called after the publishing store.
     pub(crate) fn end(&self) {
-        let count = self.0.load(Ordering::Relaxed);
+        let count = own_load(&self.0);
         // Release pairs with the Acquire in `read`: who finds this number finds what was published.
         self.0.store(count + 1, Ordering::Release);
     }
@@ -59,13 +59,17 @@ mod tests {
                     }
                 })
             };
-            let before = change.read();
-            let one = root.load(Ordering::Acquire);
-            let other = root.load(Ordering::Acquire);
-            let after = change.read();
-            if before == after && before.is_multiple_of(2) {
-                assert_eq!((one, other), (before / 2, before / 2));
-            }
+            // Spawned as the writer is: what the main thread does has fewer interleavings in loom.
+            let reader = thread::spawn(move || {
+                let before = change.read();
+                let one = root.load(Ordering::Acquire);
+                let other = root.load(Ordering::Acquire);
+                let after = change.read();
+                if before == after && before.is_multiple_of(2) {
+                    assert_eq!((one, other), (before / 2, before / 2));
+                }
+            });
+            reader.join().unwrap();
             writer.join().unwrap();
         });
     }

@@ -10,6 +10,7 @@ use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::fail_point;
 use crate::flags::VmFlags;
 use crate::machine::Machine;
+use crate::notice::{Notice, is_told};
 use crate::pgtable::{Arch, ENTRIES, FrameList, Frames, LinkError, LockedLeaf, PageFlags, Pte, Step};
 use crate::store::{Call, VmaRead, VmaStore};
 use crate::thread::MmThread;
@@ -49,15 +50,21 @@ pub enum FaultCause {
     NotSupported,
 }
 
-impl fmt::Display for FaultCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl FaultCause {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
             Self::MapErr => "SIGSEGV (SEGV_MAPERR): nothing is mapped there",
             Self::AccErr => "SIGSEGV (SEGV_ACCERR): the mapping may not be accessed so",
             Self::Unaligned => "SIGBUS (BUS_ADRALN): not a multiple of the word's size",
             Self::NoMemory => "no memory for a page",
             Self::NotSupported => "pages of files and of shared memory are not built yet",
-        })
+        }
+    }
+}
+
+impl fmt::Display for FaultCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 
@@ -69,13 +76,29 @@ impl fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
-/// What a fault has at hand, and has done.
-#[derive(Default)]
-struct Hand {
+/// What a fault has at hand.
+struct Hand<'m, M: Machine> {
     /// Fresh pages.
     frames: FrameList,
-    /// Whether a page has given way to another one, so that translations have ended.
-    replaced: bool,
+    /// Where pages of zeros may give way to others, which ends translations.
+    notice: Option<Notice<'m, M::Notifier>>,
+}
+
+impl<M: Machine> Hand<'_, M> {
+    /// Whether pages of zeros in `range` may give way.
+    fn may_replace(&self, range: &Range<u64>) -> bool {
+        is_told(self.notice.as_ref(), range)
+    }
+}
+
+/// What came of a try.
+enum Tried {
+    /// The pages are there up to here.
+    Done(u64),
+    /// It has to look again.
+    Again,
+    /// It has to tell first that pages in this range give way.
+    Untold(Range<u64>),
 }
 
 /// What a mapping is at an address, as far as a page of it depends on it.
@@ -137,27 +160,34 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 
     /// Has pages from the beginning of `range` on be there, one at least; gives where to go on.
     pub(crate) fn fault_in(&self, range: Range<u64>, access: Access) -> Result<u64, FaultCause> {
-        let mut hand = Hand::default();
-        let mut done = Ok(None);
-        for _ in 0..TRIES {
-            done = self.try_fault(range.clone(), access, &mut hand);
-            if done != Ok(None) {
-                break;
-            }
-        }
-        if done == Ok(None) {
-            done = self.fault_as_writer(range.start, access, &mut hand).map(Some);
-        }
+        let (frames, notice) = (FrameList::new(), None);
+        let mut hand = Hand { frames, notice };
+        let done = self.fault_with(range, access, &mut hand);
         self.put_frames(hand.frames);
-        let end = done?.unwrap_or(range.start);
-        if hand.replaced {
-            self.notify(range.start..end);
-        }
-        Ok(end)
+        done
     }
 
-    /// The same, beside writers; `None` if it has to look again.
-    fn try_fault(&self, range: Range<u64>, access: Access, hand: &mut Hand) -> Result<Option<u64>, FaultCause> {
+    /// The same with what is at hand, which stays the caller's.
+    fn fault_with<'m>(&'m self, range: Range<u64>, access: Access, hand: &mut Hand<'m, M>) -> Result<u64, FaultCause> {
+        for _ in 0..TRIES {
+            match self.try_fault(range.clone(), access, hand)? {
+                Tried::Done(end) => return Ok(end),
+                Tried::Again => {}
+                Tried::Untold(range) => self.tell(hand, range),
+            }
+        }
+        self.fault_as_writer(range.start, access, hand)
+    }
+
+    /// Tells that pages in a range are about to give way; nothing is held.
+    fn tell<'m>(&'m self, hand: &mut Hand<'m, M>, range: Range<u64>) {
+        // The end of another range first.
+        drop(hand.notice.take());
+        hand.notice = Some(self.mm().page_tables().tell(range));
+    }
+
+    /// The same, beside writers.
+    fn try_fault(&self, range: Range<u64>, access: Access, hand: &mut Hand<'_, M>) -> Result<Tried, FaultCause> {
         let addr = range.start;
         let mm = &self.mm().0.0;
         let mut section = S::read_lock(&self.reader);
@@ -186,17 +216,26 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         fail_point::reach("fault: found");
         let leaf = match self.walker.link(&guard, addr, || vma.is_live()) {
             Ok(leaf) => leaf,
-            Err(LinkError::Stale) => return Ok(None),
+            Err(LinkError::Stale) => return Ok(Tried::Again),
             Err(LinkError::NoMemory) => return Err(FaultCause::NoMemory),
         };
         if access == Access::Write {
-            let is_missing = |page: &u64| leaf.peek(*page).is_none_or(|pte| pte.flags.contains(PageFlags::ZERO));
-            let missing = pages(addr..end).filter(is_missing).count();
+            let mut missing = 0;
+            let mut gives_way = false;
+            for page in pages(addr..end) {
+                let old = leaf.peek(page);
+                let is_zero = old.is_some_and(|pte| pte.flags.contains(PageFlags::ZERO));
+                missing += usize::from(old.is_none() || is_zero);
+                gives_way |= is_zero;
+            }
+            if gives_way && !hand.may_replace(&(addr..end)) {
+                return Ok(Tried::Untold(addr..end));
+            }
             self.prepare(&mut hand.frames, missing)?;
         }
         fail_point::reach("fault: before the lock");
         let Some(mut leaf) = leaf.lock() else {
-            return Ok(None);
+            return Ok(Tried::Again);
         };
         let newer;
         if !vma.is_live() {
@@ -204,25 +243,30 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
             newer = S::read_lock(&self.reader);
             match newer.find(addr).filter(|vma| vma.range().start <= addr) {
                 Some(now) if end <= now.range().end && wanted.is_same(now, addr) && now.is_live() => vma = now,
-                _ => return Ok(None),
+                _ => return Ok(Tried::Again),
             }
         }
         if mm.pending.overlaps(&(addr..end)) {
-            return Ok(None);
+            return Ok(Tried::Again);
         }
         if access == Access::Write
             && let Some(id) = wanted.anon_vma
         {
             vma.set_anon_vma(id);
         }
-        Ok(self.install(&mut leaf, addr..end, vma.flags(), access, hand))
+        let done = self.install(&mut leaf, addr..end, vma.flags(), access, hand);
+        Ok(done.map_or(Tried::Again, Tried::Done))
     }
 
     /// The same for one page, with the writers' lock, so that it need not look again.
     #[cold]
-    fn fault_as_writer(&self, addr: u64, access: Access, hand: &mut Hand) -> Result<u64, FaultCause> {
+    fn fault_as_writer<'m>(&'m self, addr: u64, access: Access, hand: &mut Hand<'m, M>) -> Result<u64, FaultCause> {
         let mm = &self.mm().0.0;
+        let page = addr..addr + PAGE_SIZE;
         if access == Access::Write {
+            if !hand.may_replace(&page) {
+                self.tell(hand, page);
+            }
             self.prepare(&mut hand.frames, 1)?;
         }
         let write = mm.store.write(0, &Call(())).map_err(|_| FaultCause::NoMemory)?;
@@ -260,7 +304,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         Ok(())
     }
 
-    /// Puts the pages of `range` in, as far as there are frames; gives where to go on, `None` if there was none for the first.
+    /// Puts the pages of `range` in, as far as there are frames, and it has been told where others give way; gives where to go on,
+    /// `None` if that is the first.
     #[doc(alias = "do_anonymous_page")]
     fn install(
         &self,
@@ -268,7 +313,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         range: Range<u64>,
         flags: VmFlags,
         access: Access,
-        hand: &mut Hand,
+        hand: &mut Hand<'_, M>,
     ) -> Option<u64> {
         let frames = self.frames();
         let allowed = M::Arch::protection(flags);
@@ -281,12 +326,14 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                     leaf.set_flags(page, old, old.flags | writable);
                 }
                 (_, Access::Write) => {
+                    // A page of zeros that has come since it looked may not have been told of.
+                    let may_replace = old.is_none() || hand.may_replace(&(page..page + PAGE_SIZE));
                     // SAFETY: all frames of a thread are from its machine's.
-                    let Some(pfn) = (unsafe { hand.frames.pop(frames) }) else {
+                    let fresh = may_replace.then(|| unsafe { hand.frames.pop(frames) }).flatten();
+                    let Some(pfn) = fresh else {
                         return (page > range.start).then_some(page);
                     };
                     let flags = writable;
-                    hand.replaced |= old.is_some();
                     leaf.set_page(frames, page, old, Pte { pfn, flags });
                 }
                 (Some(old), _) => leaf.set_flags(page, old, old.flags | readable),

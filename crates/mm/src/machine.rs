@@ -33,17 +33,75 @@ pub unsafe trait Machine: Send + Sync + 'static {
 /// Whoever translates addresses besides, and keeps the results: a VMM's shadow of the tables, an emulator's TLB.
 ///
 /// What [`MmThread::with_page`](crate::MmThread::with_page) lends may be kept beyond the call by those who are told here when it
-/// ends.
+/// ends. A call that ends translations, or has them allow less, tells the start before it changes anything, and the end when it
+/// has changed everything and freed what it took out:
+///
+/// - In [`invalidate_range_start`](Self::invalidate_range_start) the embedder forgets what it keeps of the range, and waits until
+///   nobody uses it any more. When it returns, the old translations are gone, and the new ones are not there yet.
+/// - Until the [end](Self::invalidate_range_end) of the same range the embedder keeps no new ones of it: a page of the range may be
+///   the old one still. What `with_page` lends meanwhile is good in the call, as always.
+///
+/// So no thread can use a new translation while another one still uses an old one. Ranges of several threads may overlap, so the
+/// embedder counts. A TLB that keeps nothing at all while any range is open is the simplest that is right:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::ops::Range;
+/// use std::sync::Mutex;
+/// use vmaple_mm::MmuNotifier;
+///
+/// #[derive(Default)]
+/// struct Tlb(Mutex<(usize, BTreeMap<u64, usize>)>);
+///
+/// impl Tlb {
+///     /// To be called in `with_page`.
+///     fn keep(&self, page: u64, memory: usize) {
+///         let (open, kept) = &mut *self.0.lock().unwrap();
+///         if *open == 0 {
+///             kept.insert(page, memory);
+///         }
+///     }
+/// }
+///
+/// impl MmuNotifier for Tlb {
+///     fn invalidate_range_start(&self, range: Range<u64>) {
+///         let (open, kept) = &mut *self.0.lock().unwrap();
+///         *open += 1;
+///         kept.retain(|page, _| !range.contains(page));
+///     }
+///
+///     fn invalidate_range_end(&self, _: Range<u64>) {
+///         self.0.lock().unwrap().0 -= 1;
+///     }
+/// }
+/// ```
+///
+/// # Who waits
+/// Both are called with no lock of the address space held and in no section. They may block: the call that tells waits, and
+/// nobody else does, neither a fault in the same page nor a writer nor a monitor. What they wait for must not wait for that call.
+///
+/// # Panics
+/// A start that panics ends the call, which has changed nothing then, and has no end: no page and no frame has gone. There is one
+/// exception: page tables that are dropped with pages in them cannot stay, and end the program by a second panic. A panic of the end
+/// is the caller's, who finds the call done.
 #[doc(alias = "mmu_notifier_ops")]
 pub trait MmuNotifier: Send + Sync + 'static {
-    /// Translations of these addresses have ended or allow less now: whoever kept some forgets them, and waits for those who
-    /// still use them. Called when no new ones can be had, before frames are used anew and before the call that did it returns.
-    /// Neither the writers' lock nor one of a table is held; it must not call back.
-    fn invalidate_range(&self, range: Range<u64>);
+    /// Whether there is anybody to tell: where not, faults and calls do without what telling takes.
+    const IS_TOLD: bool = true;
+
+    /// Translations of these addresses are about to end, or to allow less.
+    fn invalidate_range_start(&self, range: Range<u64>);
+
+    /// They have, and new ones may be kept.
+    fn invalidate_range_end(&self, range: Range<u64>);
 }
 
 impl MmuNotifier for () {
-    fn invalidate_range(&self, _: Range<u64>) {}
+    const IS_TOLD: bool = false;
+
+    fn invalidate_range_start(&self, _: Range<u64>) {}
+
+    fn invalidate_range_end(&self, _: Range<u64>) {}
 }
 
 /// A machine in software: an architecture's format, frames, a notifier.
@@ -53,7 +111,10 @@ impl MmuNotifier for () {
 /// use vmaple_mm::{Layout, Limits, MapleStore, Mm, Soft};
 ///
 /// let machine: Soft<Sv39> = Soft::new(Ram::new(16 << 20)?);
-/// let layout = Layout { mmap_base: 1 << 37, task_size: 1 << 38, start_brk: 1 << 20, ..Layout::default() };
+/// let mut layout = Layout::default();
+/// layout.mmap_base = 1 << 37;
+/// layout.task_size = 1 << 38;
+/// layout.start_brk = 1 << 20;
 /// let mm: Mm<MapleStore, _> = Mm::with_machine(layout, Limits::default(), machine)?;
 /// # Ok::<(), vmaple_mm::Error>(())
 /// ```

@@ -142,6 +142,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     #[doc(alias = "madvise_dontneed_free")]
     fn drop_pages(&self, range: Range<u64>) -> Result<(), Error> {
         let mut holes = false;
+        let notice = self.mm().page_tables().tell(range.clone());
         let mut at = range.start;
         while at < range.end {
             let section = S::read_lock(&self.reader);
@@ -171,9 +172,9 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                 }
             }
             drop(section);
-            self.notify(part);
             self.put_frames(freed);
         }
+        drop(notice);
         if holes {
             return Err(Error::new(Errno::ENOMEM, "a part of the range is not mapped"));
         }

@@ -52,27 +52,41 @@ mod tests {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// Two calls, one after the other; a word stands for the old pages of the first.
-    #[test]
-    fn who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone() {
-        loom::model(|| {
+    /// Two calls, one after the other, each at a page of its own; a word stands for the old pages of the first.
+    fn fault_beside_calls(pages: [u64; 2]) {
+        loom::model(move || {
             let pending = Arc::new(Pending::new());
             let (root, old_pages) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(1)));
             let writer = {
                 let (pending, root, old_pages) = (Arc::clone(&pending), Arc::clone(&root), Arc::clone(&old_pages));
                 thread::spawn(move || {
-                    for call in 1..=2 {
-                        pending.begin(&(call..call + 1));
+                    for (page, call) in pages.into_iter().zip(1..) {
+                        pending.begin(&(page..page + 1));
                         root.store(call, Ordering::Release);
                         old_pages.store(0, Ordering::Relaxed);
                         pending.end();
                     }
                 })
             };
-            if root.load(Ordering::Acquire) > 0 && !pending.overlaps(&(1..2)) {
-                assert_eq!(old_pages.load(Ordering::Relaxed), 0);
-            }
+            // Spawned as the writer is: what the main thread does has fewer interleavings in loom.
+            let fault = thread::spawn(move || {
+                if root.load(Ordering::Acquire) > 0 && !pending.overlaps(&(pages[0]..pages[0] + 1)) {
+                    assert_eq!(old_pages.load(Ordering::Relaxed), 0);
+                }
+            });
+            fault.join().unwrap();
             writer.join().unwrap();
         });
+    }
+
+    #[test]
+    fn who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone() {
+        fault_beside_calls([1, 2]);
+    }
+
+    /// Then the new start with the old end is a range that does not overlap.
+    #[test]
+    fn the_old_pages_are_gone_if_the_next_call_is_below() {
+        fault_beside_calls([2, 1]);
     }
 }

@@ -5,12 +5,12 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::fail_point::at;
-use crate::pgtable::{CountBy, PageCounts, PageFlags, Ram};
+use crate::pgtable::{CountBy, PageCounts, PageFlags, Ram, X86_64};
 use crate::{
     Access, Advice, Errno, FaultCause, Layout, Limits, MapFlags, MapleStore, Mm, MmThread, MmuNotifier, Prot, Soft,
     VirtAddr,
@@ -303,37 +303,41 @@ fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
     assert_eq!(resident(&mm), 0);
 }
 
-/// Translations that somebody keeps end before the frame is used anew.
+/// A page of zeros that a fault is to replace has come after it looked, and its end has been told all the same.
 #[test]
-fn a_notifier_is_told_before_frames_are_used_anew() {
+fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
     #[derive(Default)]
-    struct Shadow(std::sync::Mutex<Vec<std::ops::Range<u64>>>);
-    impl MmuNotifier for Arc<Shadow> {
-        fn invalidate_range(&self, range: std::ops::Range<u64>) {
+    struct Told(Mutex<Vec<std::ops::Range<u64>>>);
+    impl MmuNotifier for Arc<Told> {
+        fn invalidate_range_start(&self, range: std::ops::Range<u64>) {
             self.0.lock().unwrap().push(range);
         }
+        fn invalidate_range_end(&self, _: std::ops::Range<u64>) {}
     }
-    let shadow = Arc::new(Shadow::default());
-    let machine: Soft<crate::pgtable::X86_64, _, Arc<Shadow>> =
-        Soft::with_notifier(Ram::new(4 << 20).unwrap(), Arc::clone(&shadow));
-    let mm: Mm<MapleStore, _> = Mm::with_machine(Layout::default(), Limits::default(), machine).unwrap();
-    let thread = mm.thread().unwrap();
-    let told = || std::mem::take(&mut *shadow.0.lock().unwrap());
-    mm.mmap(BASE, 4 * PAGE, RW, FIXED, None, 0).unwrap();
-    thread.write(BASE, &[1]).unwrap();
-    assert_eq!(told(), []);
-    mm.mprotect(BASE, PAGE, Prot::READ).unwrap();
-    thread.madvise(page(1), PAGE, Advice::DontNeed).unwrap();
-    mm.munmap(page(2), 2 * PAGE).unwrap();
-    let range = |first: u64, end: u64| page(first).0..page(end).0;
-    assert_eq!(told(), [range(0, 1), range(1, 2), range(2, 4)]);
-    thread.read(page(1), &mut [0]).unwrap();
-    assert_eq!(told(), []);
-    thread.write(page(1), &[1]).unwrap(); // the page of zeros gives way
-    assert_eq!(told(), [range(1, 2)]);
-    mm.page_tables().protect(BASE.0..BASE.0 + PAGE, PageFlags::READ);
-    mm.page_tables().unmap(BASE.0..BASE.0 + PAGE);
-    assert_eq!(told(), [range(0, 1), range(0, 1)]);
+    // Looked at again, and as a writer.
+    for changes in [0, 3] {
+        let told = Arc::new(Told::default());
+        let machine: Soft<X86_64, _, Arc<Told>> = Soft::with_notifier(Ram::new(4 << 20).unwrap(), Arc::clone(&told));
+        let mm: Mm<MapleStore, _> = Mm::with_machine(Layout::default(), Limits::default(), machine).unwrap();
+        mm.mmap(BASE, 4 * PAGE, RW, FIXED, None, 0).unwrap();
+        let thread = mm.thread().unwrap();
+        for change in 1..=changes.max(1) {
+            let other = mm.clone();
+            at("fault: before the lock", move || {
+                if changes > 0 {
+                    let prot = if change % 2 == 1 { RW | Prot::EXEC } else { RW };
+                    other.mprotect(BASE, 4 * PAGE, prot).unwrap();
+                }
+                if change >= changes {
+                    other.thread().unwrap().read(page(1), &mut [0]).unwrap();
+                }
+            });
+        }
+        thread.fault(page(1), Access::Write).unwrap();
+        let told = std::mem::take(&mut *told.0.lock().unwrap());
+        assert_eq!(told.len(), changes + 1, "{told:x?}");
+        assert_eq!(told.last(), Some(&(page(1).0..page(2).0)));
+    }
 }
 
 /// What has gone keeps no memory of pages, whoever still looks.

@@ -2,18 +2,18 @@
 
 use core::cell::Cell;
 use core::fmt;
-use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::access::Access;
 use crate::addr::{PAGE_SIZE, VirtAddr, page_align};
+use crate::copy::{copy_from_page, copy_to_page};
 use crate::error::Error;
 use crate::fault::{Fault, FaultCause};
 use crate::file::File;
 use crate::flags::{MapFlags, Prot};
 use crate::kref::Kref;
-use crate::machine::{Machine, MmuNotifier, Soft};
+use crate::machine::{Machine, Soft};
 use crate::mm::Mm;
 use crate::mmap::populates;
 use crate::pgtable::{FrameList, Frames, PageFlags, Walker};
@@ -102,8 +102,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         while !rest.is_empty() {
             let (now, later) = rest.split_at_mut(in_page(at, rest.len()));
             self.with_page(VirtAddr(at), Access::Read, |page| {
-                // SAFETY: so many bytes are left of the page, which is the caller's under the lock of its table.
-                unsafe { page.copy_to_nonoverlapping(NonNull::from(&mut *now).cast(), now.len()) };
+                // SAFETY: so many bytes are left of the page, whose table is locked.
+                unsafe { copy_from_page::<M::Notifier>(page, now) };
             })?;
             at = at.wrapping_add(now.len() as u64);
             rest = later;
@@ -122,8 +122,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(in_page(at, rest.len()));
             self.with_page(VirtAddr(at), Access::Write, |page| {
-                // SAFETY: so many bytes are left of the page, which is the caller's under the lock of its table.
-                unsafe { page.copy_from_nonoverlapping(NonNull::from(now).cast(), now.len()) };
+                // SAFETY: so many bytes are left of the page, which may be written, and whose table is locked.
+                unsafe { copy_to_page::<M::Notifier>(page, now) };
             })?;
             at = at.wrapping_add(now.len() as u64);
             rest = later;
@@ -142,7 +142,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
             return Err(Fault { addr, cause });
         }
         self.with_page(addr, Access::Write, |page| {
-            // SAFETY: aligned, in the page, and under the lock of its table nobody accesses it otherwise.
+            // SAFETY: aligned, and in the page; who accesses it without the lock of its table, by a translation that was kept, does so
+            // atomically too, as `with_page` demands.
             let word = unsafe { AtomicU64::from_ptr(page.cast().as_ptr()) };
             // AcqRel: a processor's.
             word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
@@ -155,7 +156,9 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// space in any way, which would wait for itself.
     ///
     /// The memory may be written for [`Access::Write`] only; else it may be the page of zeros. The pointer is good in `lent` only, but
-    /// for those whom an [`MmuNotifier`] tells when it ends, and who have noted it before `lent` returns.
+    /// for those whom an [`MmuNotifier`](crate::MmuNotifier) tells when it ends, who have noted it before `lent` returns, and only
+    /// while no range that the page is in is open there. Whoever keeps it accesses the memory atomically, as other threads may
+    /// [read](Self::read) and [write](Self::write) it at the same time, which they do in aligned words of eight bytes and in bytes.
     ///
     /// # Errors
     /// The [`Fault`] if the address cannot be accessed so.
@@ -185,11 +188,6 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 
     pub(crate) fn frames(&self) -> &M::Frames {
         self.mm.page_tables().machine().frames()
-    }
-
-    /// Tells who translates besides.
-    pub(crate) fn notify(&self, range: Range<u64>) {
-        self.mm.page_tables().machine().notifier().invalidate_range(range);
     }
 
     /// Takes frames, of those at hand first: at least one, unless there is none.

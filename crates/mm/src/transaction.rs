@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::mm::MmStruct;
+use crate::notice::is_told;
 use crate::pgtable::Arch;
 use crate::store::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::vma::{Mapping, Role, Vma};
@@ -152,7 +153,7 @@ pub(crate) struct Transaction<'m, S: VmaStore, M: Machine> {
     pages: Pages,
 }
 
-/// What becomes of pages once the call is published.
+/// What becomes of pages once the call is published. The start of the range has been told then.
 enum Pages {
     Stay,
     /// They go, with what was mapped there.
@@ -163,6 +164,16 @@ enum Pages {
     Change(Range<u64>),
 }
 
+impl Pages {
+    /// Where translations end.
+    fn range(&self) -> Range<u64> {
+        match self {
+            Self::Stay => 0..0,
+            Self::Go(range) | Self::GiveWay(range) | Self::Change(range) => range.clone(),
+        }
+    }
+}
+
 impl<S: VmaStore, M: Machine> MmStruct<S, M> {
     /// Makes a call's changes, all at one instant, or none.
     pub(crate) fn transact<T>(
@@ -171,6 +182,8 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
     ) -> Result<T, Error> {
         // More than a call of one range takes: the range, and a part on either side.
         let mut vmas = 4;
+        // Told without the lock, once it is known that pages are to go: then the call begins anew.
+        let mut notice = None;
         loop {
             let write = self.store.write(vmas, &Call(()))?;
             let mut transaction = Transaction {
@@ -181,19 +194,25 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
                 pages: Pages::Stay,
                 write,
             };
-            match call(&mut transaction) {
-                Ok(done) => {
-                    transaction.finish();
-                    return Ok(done);
-                }
+            let done = match call(&mut transaction) {
+                Ok(done) => Ok(done),
                 Err(Failure::Error(error)) => return Err(error),
-                Err(Failure::After(error)) => {
-                    transaction.finish();
-                    return Err(error);
-                }
+                Err(Failure::After(error)) => Err(error),
                 Err(Failure::Shortage(Shortage::Memory)) => return Err(AllocError.into()),
-                Err(Failure::Shortage(Shortage::Vmas(needed))) => vmas = needed.max(2 * vmas),
+                Err(Failure::Shortage(Shortage::Vmas(needed))) => {
+                    vmas = needed.max(2 * vmas);
+                    continue;
+                }
+            };
+            let range = transaction.pages.range();
+            if is_told(notice.as_ref(), &range) {
+                transaction.finish();
+                return done;
             }
+            drop(transaction);
+            // The end of another range first, if what is mapped has changed since it was told.
+            drop(notice.take());
+            notice = Some(self.tables.tell(range));
         }
     }
 }
@@ -415,14 +434,14 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
             mm.set_accounts(self.accounts);
             self.write.commit(|| mm.change.begin(), || mm.change.end());
         }
-        let (range, gather) = match &self.pages {
+        let gather = match &self.pages {
             Pages::Stay => return,
             Pages::Go(range) | Pages::GiveWay(range) => {
                 fail_point::reach("zap: published");
                 let mut gather = mm.tables.gather();
                 gather.zap(range.clone());
                 mm.pending.end();
-                (range.clone(), gather)
+                gather
             }
             Pages::Change(range) => {
                 fail_point::reach("change: published");
@@ -431,10 +450,10 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
                     let part = vma.range().start.max(range.start)..vma.range().end.min(range.end);
                     gather.protect(part, M::Arch::protection(vma.flags()));
                 }
-                (range.clone(), gather)
+                gather
             }
         };
         drop(self);
-        gather.finish(range);
+        drop(gather);
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use vmaple_mm::Kref;
-use vmaple_mm::pgtable::{FrameList, Frames, Pfn, Ram};
+use vmaple_mm::pgtable::{FrameList, Frames, PageFlags, PageTables, Pfn, Pte, Ram, Step};
+use vmaple_mm::{Kref, Machine, Soft};
 
 const CHUNK: usize = 512;
 const PAGE: usize = 4096;
@@ -194,4 +194,25 @@ fn no_frame_is_two_threads() {
     let threads = [1, 2, 3].map(|number| thread::spawn(thread(number)));
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(take_all(&ram).len(), 4 * CHUNK - 1);
+}
+
+#[test]
+fn what_is_no_frame_is_mapped_nowhere() {
+    let ram = ram(1);
+    for pfn in [512, 513, 1 << 40, u64::MAX] {
+        assert_eq!(ram.meta(Pfn(pfn)).mapcount(), 0);
+    }
+    let machine: Soft = Soft::new(ram);
+    let tables = PageTables::new(machine).unwrap();
+    let walker = tables.walker().unwrap();
+    let frames = tables.machine().frames();
+    let flags = PageFlags::READ;
+    // SAFETY: taken from there.
+    let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
+    // SAFETY: just taken.
+    unsafe { walker.map(0, Pte { pfn, flags }) }.unwrap();
+    let counts = walker.leaf(0, |leaf| {
+        [pfn, Pfn(u64::MAX)].map(|pfn| leaf.mapcount(Pte { pfn, flags }))
+    });
+    assert_eq!(counts, Step::Leaf([1, 0]));
 }

@@ -173,3 +173,40 @@ fn a_writer_holds_it_alone() {
     });
     assert_eq!(*pair.read(), (2 * ROUNDS, 2 * ROUNDS));
 }
+
+/// As v5.4 does: if the first in line is a reader, all readers in line are let in, also those after a writer, in one go.
+#[test]
+fn readers_in_line_are_let_in_together_and_the_writer_between_them_after() {
+    let (sem, early, late) = (lock_api::RwLock::<RwSem, ()>::new(()), Held::new(), Held::new());
+    let written = AtomicBool::new(false);
+    let read = |held: &Held| {
+        let guard = sem.read();
+        held.begun.fetch_add(1, Ordering::SeqCst);
+        while !held.end.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(guard);
+    };
+    thread::scope(|scope| {
+        let writer = sem.write();
+        start_and_let_wait(scope, || read(&early));
+        start_and_let_wait(scope, || {
+            drop(sem.write());
+            written.store(true, Ordering::SeqCst);
+        });
+        // More than are woken at a time.
+        for _ in 0..20 {
+            start_and_let_wait(scope, || read(&late));
+        }
+        drop(writer);
+        early.wait_for(1);
+        late.wait_for(20);
+        assert!(!written.load(Ordering::SeqCst));
+        // Nobody passes the writer, which is in line still.
+        assert!(sem.is_locked() && sem.try_read().is_none());
+        early.release();
+        late.release();
+    });
+    assert!(written.load(Ordering::SeqCst));
+    assert!(sem.try_write().is_some());
+}

@@ -401,3 +401,24 @@ fn nothing_is_missed_freed_early_or_kept_beside_random_writers() {
         assert_eq!(Kref::count(&file), 1, "a VMA was lost");
     }
 }
+
+#[test]
+fn a_reader_of_the_whole_address_space_gives_way_between_two_records() {
+    let _watchdog = Watchdog::new();
+    let (mm, events) = (new(&[0, 10]), Events::default());
+    let reader = mm.store().reader().unwrap();
+    let whole = mmap_read_lock(&reader);
+    assert_eq!(find(&whole, 0), Some((0, 4)));
+    let whole = thread::scope(|scope| {
+        start_and_let_wait(scope, || {
+            unmap(&mm, 10, 1);
+            events.note("written");
+        });
+        let whole = VmaLockStore::renew(&reader, whole);
+        events.note("renewed");
+        whole
+    });
+    assert_eq!(find(&whole, 4), Some((11, 14)), "what was there before");
+    let events = events.take();
+    assert_eq!(events.len(), 2, "{events:?}");
+}

@@ -162,9 +162,14 @@
 //! a page is a choice at the open of [`Pagemap`].
 
 #![cfg_attr(not(feature = "std"), no_std)]
+#![warn(missing_debug_implementations)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod line;
 mod maps;

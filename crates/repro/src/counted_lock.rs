@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use lock_api::{RawMutex, RawRwLock};
-use vmaple_mm::RwSem;
+use vmaple_mm::{Contended, RwSem};
 
 use crate::clock::now_ns;
 use crate::latency::Latencies;
@@ -211,6 +211,12 @@ unsafe impl RawRwLock for CountedRwLock {
     unsafe fn unlock_exclusive(&self) {
         // SAFETY: the caller holds the lock.
         self.hold.end(|| unsafe { self.raw.unlock_exclusive() });
+    }
+}
+
+impl Contended for CountedRwLock {
+    fn is_contended(&self) -> bool {
+        self.raw.is_contended()
     }
 }
 

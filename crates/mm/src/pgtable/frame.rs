@@ -27,7 +27,8 @@ pub unsafe trait Frames: Send + Sync + 'static {
     /// The 4096 bytes of a frame. Panics, or gives any other's, for a number that is no frame's.
     fn page(&self, pfn: Pfn) -> NonNull<u8>;
 
-    /// What is known of a frame. May be read of any frame at any time: a monitor may look at one that has been freed meanwhile.
+    /// What is known of a frame. May be read of any frame at any time: a monitor may look at one that has been freed meanwhile. Of a
+    /// number that is no frame's, that of a frame that is mapped nowhere, such as the page of zeros; it does not panic.
     fn meta(&self, pfn: Pfn) -> &FrameMeta;
 
     /// Gives memory back that nothing uses, where that is possible: an address space has gone.

@@ -9,10 +9,12 @@ use super::frame::{FrameList, Frames};
 use super::memory::TableList;
 use super::page_tables::PageTables;
 use super::table::{Locked, Table, index, span};
-use crate::machine::{Machine, MmuNotifier};
+use crate::machine::Machine;
 
-/// The right to unlink tables, and what has been taken out so far. Dropped, it frees the frames and retires the tables.
+/// The right to unlink tables, and what has been taken out so far. Dropped, it frees the frames and retires the tables: nobody keeps
+/// a translation of them then, as the start of what it is used for has been [told](super::PageTables::tell).
 #[doc(alias = "mmu_gather")]
+#[doc(alias = "tlb_finish_mmu")]
 pub(crate) struct MmuGather<'t, M: Machine> {
     tables: &'t PageTables<M>,
     right: Option<MutexGuard<'t, M::Lock, ()>>,
@@ -32,13 +34,6 @@ impl<'t, M: Machine> MmuGather<'t, M> {
             empty: TableList::new(),
             frames: FrameList::new(),
         }
-    }
-
-    /// Tells who translates besides, when the writers' lock has been given up, and then frees what was gathered.
-    #[doc(alias = "tlb_finish_mmu")]
-    pub(crate) fn finish(mut self, range: Range<u64>) {
-        self.right = None;
-        self.tables.machine().notifier().invalidate_range(range);
     }
 
     /// Takes the pages out of `range`, and the tables that are empty then. A leaf table that lies in the range whole is one step.

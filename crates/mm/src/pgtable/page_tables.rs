@@ -14,6 +14,7 @@ use super::table::{Entries, Table, span};
 use super::walk::Walker;
 use crate::addr::PAGE_SIZE;
 use crate::machine::Machine;
+use crate::notice::Notice;
 
 /// The page tables of one address space.
 ///
@@ -99,20 +100,24 @@ impl<M: Machine> PageTables<M> {
     /// ```
     #[doc(alias = "zap_page_range")]
     pub fn unmap(&self, range: Range<u64>) {
-        let mut gather = self.gather();
-        gather.zap(range.clone());
-        gather.finish(range);
+        let _notice = self.tell(range.clone());
+        self.gather().zap(range);
     }
 
     /// Lets pages in `range` be accessed as `READ`, `WRITE` and `EXEC` of `flags` say, but for writing only those that could be written before.
     #[doc(alias = "change_protection")]
     pub fn protect(&self, range: Range<u64>, flags: PageFlags) {
-        let mut gather = self.gather();
-        gather.protect(range.clone(), flags);
-        gather.finish(range);
+        let _notice = self.tell(range.clone());
+        self.gather().protect(range, flags);
     }
 
-    /// Takes the right to unlink.
+    /// Tells who translates besides that translations are about to end: before the right to unlink, the writers' lock, and any lock of
+    /// a table.
+    pub(crate) fn tell(&self, range: Range<u64>) -> Notice<'_, M::Notifier> {
+        Notice::start(self.machine.notifier(), range)
+    }
+
+    /// Takes the right to unlink, in a range of which the start has been told.
     pub(crate) fn gather(&self) -> MmuGather<'_, M> {
         MmuGather::new(self)
     }
@@ -129,10 +134,27 @@ impl<M: Machine> PageTables<M> {
 }
 
 impl<M: Machine> Drop for PageTables<M> {
+    /// Pages that are still there end as in [`unmap`](PageTables::unmap). A notifier that panics then ends the program: frames
+    /// that others may still use are about to go with the machine.
     fn drop(&mut self) {
-        self.gather().zap(0..M::Arch::TASK_SIZE);
+        if self.root().counters().present() > 0 {
+            let untold = Untold;
+            let notice = self.tell(0..M::Arch::TASK_SIZE);
+            core::mem::forget(untold);
+            self.gather().zap(0..M::Arch::TASK_SIZE);
+            drop(notice);
+        }
         self.memory.put(self.root());
         self.memory.trim();
+    }
+}
+
+/// Dropped by a panic, it panics, which aborts.
+struct Untold;
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        panic!("the notifier of page tables that are dropped has panicked: others may still use their frames");
     }
 }
 

@@ -165,12 +165,15 @@ impl Ram {
     }
 
     fn chunk(&self, pfn: Pfn) -> &Chunk {
-        let index = pfn.0 as usize / CHUNK;
-        // Acquire pairs with the Release in `grow`: who knows the frame knows it from somebody who came after.
-        let chunk = self.chunks[index].load(Ordering::Acquire);
-        assert!(!chunk.is_null(), "a frame that was never given away");
+        self.find_chunk(pfn).expect("a frame that was never given away")
+    }
+
+    /// The chunk of a frame, if there is or was such a frame.
+    fn find_chunk(&self, pfn: Pfn) -> Option<&Chunk> {
+        // Acquire pairs with the Release in `add`: whoever knows the frame knows it from somebody who came after.
+        let chunk = self.chunks.get(pfn.0 as usize / CHUNK)?.load(Ordering::Acquire);
         // SAFETY: by the type's invariant it stays.
-        unsafe { &*chunk }
+        NonNull::new(chunk).map(|chunk| unsafe { chunk.as_ref() })
     }
 }
 
@@ -204,8 +207,12 @@ unsafe impl Frames for Ram {
         unsafe { memory.add(offset) }
     }
 
+    /// Of a number that is no frame's, what is known of the page of zeros.
     fn meta(&self, pfn: Pfn) -> &FrameMeta {
-        &self.chunk(pfn).metas[pfn.0 as usize % CHUNK]
+        match self.find_chunk(pfn) {
+            Some(chunk) => &chunk.metas[pfn.0 as usize % CHUNK],
+            None => self.meta(self.zero()),
+        }
     }
 
     fn trim(&self) {

@@ -11,7 +11,7 @@ use super::arch::{Arch, ENTRIES, INDEX_BITS, Pte};
 use super::counters::LeafCounters;
 use super::memory;
 use crate::addr::PAGE_SHIFT;
-use crate::primitive::{AtomicBool, AtomicU64, Ordering};
+use crate::primitive::{AtomicBool, AtomicU64, Ordering, own_load};
 
 /// The addresses of an entry of a table whose level is `level`; leaves have level 0.
 pub(super) const fn span(level: u32) -> u64 {
@@ -172,6 +172,18 @@ impl<L: RawMutex> Locked<'_, L> {
     pub(super) fn set_dead(&mut self) {
         // Relaxed: under the lock.
         self.descriptor().dead.store(true, Ordering::Relaxed);
+    }
+
+    /// The page of an entry, which nobody else changes.
+    pub(super) fn pte<A: Arch>(&self, index: usize) -> Option<Pte> {
+        let entry = own_load(self.entry(index));
+        debug_assert!(entry != POISON, "an entry of a table that has been freed");
+        A::pte(entry)
+    }
+
+    /// The counters, which nobody else changes.
+    pub(super) fn counters(&self) -> LeafCounters {
+        LeafCounters::from_bits(own_load(&self.descriptor().counters))
     }
 
     fn set_counters(&mut self, counters: LeafCounters) {

@@ -139,7 +139,7 @@ impl<M: Machine> Leaf<'_, M> {
         self.table.counters()
     }
 
-    /// Entries of page tables that refer to the frame of a page, as far as is known at this moment.
+    /// Entries of page tables that refer to the frame of a page, as far as is known at this moment; 0 of a number that is no frame's.
     #[must_use]
     pub fn mapcount(&self, pte: Pte) -> u32 {
         self.frames.meta(pte.pfn).mapcount()

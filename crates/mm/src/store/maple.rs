@@ -1,5 +1,6 @@
 //! The cure: VMAs in a maple tree, freed by RCU. Readers hold a read-side section, for which nobody waits.
 
+use core::fmt;
 use core::ops::Range;
 
 use lock_api::RawMutex;
@@ -7,7 +8,7 @@ use maple_tree::{DefaultLock, Displaced, ReadGuard, Reader, Snapshot};
 use vmaple_rcu::{AllocError, RcuDomain};
 
 use super::tree::{VmaEntry, VmaTree, VmaTreeWrite};
-use super::{Call, Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
+use super::{Call, Sealed, Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
 use crate::state::MmState;
 use crate::vma::Vma;
 
@@ -24,6 +25,9 @@ impl<L: RawMutex> MapleStore<L> {
         self.vmas.tree.rcu()
     }
 }
+
+/// A reader's handle.
+pub struct MapleReader<'s>(Reader<'s, VmaEntry>);
 
 /// Reads as the view that a type leads to does.
 macro_rules! reads_as_its_view {
@@ -48,8 +52,12 @@ macro_rules! reads_as_its_view {
 
 reads_as_its_view!(ReadGuard<'_, VmaEntry>, Snapshot<VmaEntry>);
 
+impl<L: RawMutex> Sealed for MapleStore<L> {}
+
+impl<L: RawMutex> Sealed for MapleWrite<'_, L> {}
+
 impl<L: RawMutex + Send + Sync + 'static> VmaStore for MapleStore<L> {
-    type Reader<'s> = Reader<'s, VmaEntry>;
+    type Reader<'s> = MapleReader<'s>;
     type Section<'r> = ReadGuard<'r, VmaEntry>;
     type Write<'s> = MapleWrite<'s, L>;
 
@@ -59,18 +67,18 @@ impl<L: RawMutex + Send + Sync + 'static> VmaStore for MapleStore<L> {
         })
     }
 
-    fn reader(&self) -> Result<Reader<'_, VmaEntry>, AllocError> {
-        self.vmas.tree.reader()
+    fn reader(&self) -> Result<MapleReader<'_>, AllocError> {
+        self.vmas.tree.reader().map(MapleReader)
     }
 
     #[inline]
-    fn read_lock<'r>(reader: &'r Reader<'_, VmaEntry>) -> ReadGuard<'r, VmaEntry> {
-        reader.read_lock()
+    fn read_lock<'r>(reader: &'r MapleReader<'_>) -> ReadGuard<'r, VmaEntry> {
+        reader.0.read_lock()
     }
 
-    fn renew<'r>(reader: &'r Reader<'_, VmaEntry>, section: ReadGuard<'r, VmaEntry>) -> ReadGuard<'r, VmaEntry> {
+    fn renew<'r>(reader: &'r MapleReader<'_>, section: ReadGuard<'r, VmaEntry>) -> ReadGuard<'r, VmaEntry> {
         drop(section);
-        reader.read_lock()
+        reader.0.read_lock()
     }
 
     fn write(&self, vmas: usize, _: &Call) -> Result<MapleWrite<'_, L>, AllocError> {
@@ -145,5 +153,24 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
     fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         self.0.write.iter().for_each(|(_, vma)| vma.supersede());
         self.0.clear(before, after);
+    }
+}
+
+impl<L: RawMutex> fmt::Debug for MapleStore<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapleStore").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MapleReader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapleReader").finish_non_exhaustive()
+    }
+}
+
+/// The mappings that it sees.
+impl<L: RawMutex> fmt::Debug for MapleWrite<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter_from(0)).finish()
     }
 }

@@ -153,10 +153,13 @@ mod tests {
                     }
                 })
             });
-            vma.vm_refcnt.start_write();
-            // SAFETY: as above.
-            vma.changed.with_mut(|changed| unsafe { *changed = true });
-            assert_eq!(vma.vm_refcnt.start_read(), Err(Refused::WriteLocked));
+            let writer = thread::spawn(move || {
+                vma.vm_refcnt.start_write();
+                // SAFETY: as above.
+                vma.changed.with_mut(|changed| unsafe { *changed = true });
+                assert_eq!(vma.vm_refcnt.start_read(), Err(Refused::WriteLocked));
+            });
+            writer.join().unwrap();
             readers.into_iter().for_each(|reader| reader.join().unwrap());
         });
     }
@@ -175,9 +178,12 @@ mod tests {
                     Err(Refused::WriteLocked) => {}
                 })
             };
-            vma.start_write();
-            tree.store(0, Ordering::Relaxed);
-            vma.detach();
+            let writer = thread::spawn(move || {
+                vma.start_write();
+                tree.store(0, Ordering::Relaxed);
+                vma.detach();
+            });
+            writer.join().unwrap();
             reader.join().unwrap();
         });
     }

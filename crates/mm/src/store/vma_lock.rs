@@ -1,5 +1,6 @@
 //! Linux v6.17: VMAs in a maple tree, freed by RCU, each with a lock that its readers hold while they produce a line of maps; with
-//! the kernels of 2026 those of smaps too, while they walk its page tables.
+//! the kernels of 2026 those of smaps too, while they walk its page tables. v6.17's own smaps holds `mmap_lock`: where "v6.17" stands over
+//! figures of smaps, a later kernel is modelled, whose readers hold less.
 //!
 //! A reader goes through the tree without a lock and locks one VMA at a time. A writer of that VMA sleeps until the reader has left
 //! it, with `mmap_lock` in its hands: the talk's problem is a smaller one, but it is there. A reader that finds its VMA locked by a
@@ -19,7 +20,9 @@
 //! | a writer in a call | **yes** | **yes** | **yes**, of what it takes out and of what it puts in | only of the whole address space |
 //!
 //! A page fault is a reader of its VMA; the first write to a mapping is one of the whole address space, for its neighbours
-//! (`LOCKS_VMAS`). The last user that goes is a writer of every VMA.
+//! (`LOCKS_VMAS`). The last user that goes is a writer of every VMA. In Linux a reader is a user of the address space for as long as it
+//! reads (`mmget_not_zero`), so a process that exits does not wait for it: the reader takes everything out when it ends
+//! (`exit_mmap`), and the memory stays until then. That is not modelled.
 //!
 //! A thread that holds a VMA in one section must neither write, nor look for anything in another section, nor take
 //! `mmap_lock`: a writer may wait for it with `mmap_lock`.
@@ -42,6 +45,7 @@
 //! The VMAs' locks have a table of their own, in `vm_refcnt.rs`.
 
 use core::cell::Cell;
+use core::fmt;
 use core::ops::Range;
 use core::ptr::{self, NonNull};
 
@@ -51,10 +55,10 @@ use vmaple_rcu::{AllocError, RcuDomain};
 
 use super::tree::{Held, VmaEntry, VmaTree, VmaTreeWrite};
 use super::vm_refcnt::{Refused, VmRefcnt};
-use super::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
+use super::{Call, Sealed, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::change::ChangeCounter;
 use crate::fail_point;
-use crate::rwsem::RwSem;
+use crate::rwsem::{Contended, RwSem};
 use crate::state::MmState;
 use crate::vma::Vma;
 
@@ -104,9 +108,13 @@ impl<W: RawRwLock, L: RawMutex> VmaLockStore<W, L> {
     }
 }
 
+impl<W: RawRwLock, L: RawMutex> Sealed for VmaLockStore<W, L> {}
+
+impl<W: RawRwLock, L: RawMutex> Sealed for VmaLockWrite<'_, W, L> {}
+
 impl<W, L> VmaStore for VmaLockStore<W, L>
 where
-    W: RawRwLock + Send + Sync + 'static,
+    W: Contended + Send + Sync + 'static,
     L: RawMutex + Send + Sync + 'static,
 {
     type Reader<'s> = VmaLockReader<'s, W, L>;
@@ -138,13 +146,19 @@ where
         VmaLockSection::new(reader, Some(reader.store.mmap_lock.read()))
     }
 
-    /// Gives the VMA up a step early, and with it what the section keeps in memory; `mmap_lock` it keeps.
+    /// Gives the VMA up a step early, and with it what the section keeps in memory; `mmap_lock` if somebody waits for it, as
+    /// smaps_rollup does since 5.9.
     fn renew<'r>(reader: &'r VmaLockReader<'_, W, L>, section: VmaLockSection<'r, W, L>) -> VmaLockSection<'r, W, L> {
-        if section.mmap_lock.is_some() {
+        if section.mmap_lock.is_none() {
+            drop(section);
+            return Self::read_lock(reader);
+        }
+        // SAFETY: it is only asked.
+        if !unsafe { reader.store.mmap_lock.raw() }.is_contended() {
             return section;
         }
         drop(section);
-        Self::read_lock(reader)
+        Self::mmap_read_lock(reader)
     }
 
     fn write(&self, vmas: usize, _: &Call) -> Result<VmaLockWrite<'_, W, L>, AllocError> {
@@ -379,5 +393,30 @@ impl<W: RawRwLock, L: RawMutex> VmaWrite for VmaLockWrite<'_, W, L> {
     fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         self.write.write.iter().for_each(|(_, found)| found.start_write());
         self.write.clear(before, after);
+    }
+}
+
+impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockStore<W, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VmaLockStore").finish_non_exhaustive()
+    }
+}
+
+impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockReader<'_, W, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VmaLockReader").finish_non_exhaustive()
+    }
+}
+
+impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockSection<'_, W, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VmaLockSection").finish_non_exhaustive()
+    }
+}
+
+/// The mappings that it sees.
+impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockWrite<'_, W, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter_from(0)).finish()
     }
 }

@@ -1,5 +1,7 @@
-//! Faults, zaps and monitors under every interleaving and every reordering that the memory model allows, with tables of two
-//! entries. Run by `ci/loom.sh`.
+//! Faults, zaps and monitors under the interleavings and reorderings that loom finds, with tables of two entries, and with so many
+//! preemptions as each model says. Run by `ci/loom.sh`.
+//!
+//! All sides are spawned: what the main thread does has fewer interleavings in loom.
 //!
 //! A word stands for the VMA's state: what the real caller learns from the tree. A table that has been freed fails whoever touches
 //! it, and whoever was not done with it before.
@@ -202,6 +204,12 @@ fn faulter<const LEVELS: u32>(space: &Arc<Space<LEVELS>>, addr: u64, pfn: u64) -
     thread::spawn(move || space.fault(&space.tables.walker().unwrap(), addr, pfn))
 }
 
+/// Another thread that does something to the address space.
+fn other<const LEVELS: u32>(space: &Arc<Space<LEVELS>>, act: impl FnOnce(&Space<LEVELS>) + 'static) -> JoinHandle<()> {
+    let space = Arc::clone(space);
+    thread::spawn(move || act(&space))
+}
+
 /// With so many preemptions at most: what is left out takes minutes.
 fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
@@ -216,7 +224,7 @@ fn fault_and_munmap<const LEVELS: u32>(pages: &'static [u64], preemptions: usize
             .zip(pages)
             .map(|(pfn, page)| faulter(&space, page * PAGE_SIZE, pfn));
         let faulters = faulters.collect::<Vec<_>>();
-        space.munmap();
+        other(&space, Space::munmap).join().unwrap();
         faulters.into_iter().for_each(|faulter| faulter.join().unwrap());
         assert_eq!(space.pages(), 0, "a page in a hole");
         assert!(space.has_no_tables(), "a table over a hole");
@@ -242,9 +250,12 @@ fn what_is_unmapped_and_mapped_anew_has_its_pages_in_the_tree() {
         model(4, || {
             let space = Space::<LEVELS>::new();
             let faulter = faulter(&space, 0, 1);
-            space.munmap();
-            // Release as of the tree's root.
-            space.state.store(LIVE, Ordering::Release);
+            let mapper = other(&space, |space| {
+                space.munmap();
+                // Release as of the tree's root.
+                space.state.store(LIVE, Ordering::Release);
+            });
+            mapper.join().unwrap();
             faulter.join().unwrap();
             space.pages();
         });
@@ -257,9 +268,12 @@ fn fault_and_mprotect(looks: bool) {
     model(4, move || {
         let space = Space::<2>::with(looks);
         let faulter = faulter(&space, 0, 1);
-        // Release as of a VMA's state.
-        space.state.store(SUPERSEDED, Ordering::Release);
-        space.tables.protect(0..Space::<2>::ALL, PageFlags::READ);
+        let protector = other(&space, |space| {
+            // Release as of a VMA's state.
+            space.state.store(SUPERSEDED, Ordering::Release);
+            space.tables.protect(0..Space::<2>::ALL, PageFlags::READ);
+        });
+        protector.join().unwrap();
         faulter.join().unwrap();
         if space.pages() > 0 {
             let pte = space.tables.walker().unwrap().translate(0).unwrap();
@@ -288,9 +302,12 @@ fn no_page_is_left_of_what_was_unmapped_beside_another_mapping() {
         space.fault(&walker, PAGE_SIZE, 2);
         drop(walker);
         let faulter = faulter(&space, 0, 1);
-        // Release as of a VMA's state.
-        space.state.store(SUPERSEDED, Ordering::Release);
-        space.tables.unmap(0..PAGE_SIZE);
+        let unmapper = other(&space, |space| {
+            // Release as of a VMA's state.
+            space.state.store(SUPERSEDED, Ordering::Release);
+            space.tables.unmap(0..PAGE_SIZE);
+        });
+        unmapper.join().unwrap();
         faulter.join().unwrap();
         assert_eq!(space.pages(), 1);
         assert_eq!(space.tables.walker().unwrap().translate(0), None);
@@ -305,9 +322,10 @@ fn a_leaf_that_is_shared_with_another_mapping_stays_while_it_has_a_page() {
         let walker = space.tables.walker().unwrap();
         space.fault(&walker, 0, 1);
         drop(walker);
-        let other = faulter(&space, PAGE_SIZE, 2);
-        space.tables.unmap(0..PAGE_SIZE);
-        other.join().unwrap();
+        let faulter = faulter(&space, PAGE_SIZE, 2);
+        let unmapper = other(&space, |space| space.tables.unmap(0..PAGE_SIZE));
+        unmapper.join().unwrap();
+        faulter.join().unwrap();
         assert_eq!(space.pages(), 1);
     });
 }
@@ -319,10 +337,13 @@ fn monitor_and_munmap<const LEVELS: u32>(look: fn(&Walker<'_, Model<LEVELS>>), p
             let space = Arc::clone(&space);
             thread::spawn(move || look(&space.tables.walker().unwrap()))
         };
-        let walker = space.tables.walker().unwrap();
-        space.fault(&walker, 0, 1);
-        drop(walker);
-        space.munmap();
+        let writer = other(&space, |space| {
+            let walker = space.tables.walker().unwrap();
+            space.fault(&walker, 0, 1);
+            drop(walker);
+            space.munmap();
+        });
+        writer.join().unwrap();
         monitor.join().unwrap();
         assert_eq!(space.pages(), 0);
     });

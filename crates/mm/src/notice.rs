@@ -1,0 +1,41 @@
+//! What a notifier is told: the start of a range, and its end.
+
+use core::ops::Range;
+
+use crate::machine::MmuNotifier;
+
+/// A range of which the notifier has been told the start. Dropped, it tells the end.
+///
+/// To be made with no lock held and in no section, before anything is changed, and dropped when all is changed, likewise.
+#[doc(alias = "mmu_notifier_range")]
+pub(crate) struct Notice<'n, N: MmuNotifier> {
+    notifier: &'n N,
+    range: Range<u64>,
+}
+
+impl<'n, N: MmuNotifier> Notice<'n, N> {
+    pub(crate) fn start(notifier: &'n N, range: Range<u64>) -> Self {
+        if N::IS_TOLD {
+            notifier.invalidate_range_start(range.clone());
+        }
+        Self { notifier, range }
+    }
+
+    /// Whether all of `range` is in it.
+    fn covers(&self, range: &Range<u64>) -> bool {
+        self.range.start <= range.start && range.end <= self.range.end
+    }
+}
+
+impl<N: MmuNotifier> Drop for Notice<'_, N> {
+    fn drop(&mut self) {
+        if N::IS_TOLD {
+            self.notifier.invalidate_range_end(self.range.clone());
+        }
+    }
+}
+
+/// Whether translations in `range` may be ended: the start of it has been told, or there is nobody to tell.
+pub(crate) fn is_told<N: MmuNotifier>(notice: Option<&Notice<'_, N>>, range: &Range<u64>) -> bool {
+    !N::IS_TOLD || range.is_empty() || notice.is_some_and(|notice| notice.covers(range))
+}

@@ -1,6 +1,7 @@
 //! Addresses and pages.
 
 use core::fmt;
+use core::ops::{Add, Sub};
 
 /// Binary logarithm of [`PAGE_SIZE`].
 pub const PAGE_SHIFT: u32 = 12;
@@ -14,6 +15,7 @@ pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 /// use vmaple_mm::VirtAddr;
 /// assert_eq!(VirtAddr(0x1234).page_floor(), VirtAddr(0x1000));
 /// assert_eq!(VirtAddr(0x1234).to_string(), "0x1234");
+/// assert_eq!(VirtAddr(0x1234) + 0x10 - VirtAddr(0x1000), 0x244);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
@@ -32,6 +34,33 @@ impl VirtAddr {
     #[must_use]
     pub const fn is_page_aligned(self) -> bool {
         self.0.is_multiple_of(PAGE_SIZE)
+    }
+}
+
+/// Overflows as numbers do.
+impl Add<u64> for VirtAddr {
+    type Output = Self;
+
+    fn add(self, bytes: u64) -> Self {
+        Self(self.0 + bytes)
+    }
+}
+
+/// Overflows as numbers do.
+impl Sub<u64> for VirtAddr {
+    type Output = Self;
+
+    fn sub(self, bytes: u64) -> Self {
+        Self(self.0 - bytes)
+    }
+}
+
+/// The bytes from another address up to this one. Overflows as numbers do.
+impl Sub for VirtAddr {
+    type Output = u64;
+
+    fn sub(self, other: Self) -> u64 {
+        self.0 - other.0
     }
 }
 

@@ -50,15 +50,21 @@ pub enum FaultCause {
     NotSupported,
 }
 
-impl fmt::Display for FaultCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl FaultCause {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
             Self::MapErr => "SIGSEGV (SEGV_MAPERR): nothing is mapped there",
             Self::AccErr => "SIGSEGV (SEGV_ACCERR): the mapping may not be accessed so",
             Self::Unaligned => "SIGBUS (BUS_ADRALN): not a multiple of the word's size",
             Self::NoMemory => "no memory for a page",
             Self::NotSupported => "pages of files and of shared memory are not built yet",
-        })
+        }
+    }
+}
+
+impl fmt::Display for FaultCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 

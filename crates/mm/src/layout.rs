@@ -1,9 +1,16 @@
 //! Where things are in an address space.
 
 use crate::addr::PAGE_SIZE;
+use crate::error::{Errno, Error};
 
-/// The fixed addresses of an address space, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The fixed addresses of an address space, in bytes. Made of the [default](Self::default), as addresses may be added:
+///
+/// ```
+/// let mut layout = vmaple_mm::Layout::default();
+/// layout.start_brk = 0x10_0000;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Layout {
     /// The lowest address that may be mapped (`vm.mmap_min_addr`).
     pub min_addr: u64,
@@ -20,16 +27,53 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Whether addresses are of pages and in order, and sums of them cannot overflow.
-    pub(crate) fn is_valid(&self) -> bool {
-        let addresses = [self.min_addr, self.mmap_base, self.task_size, self.start_brk];
-        self.align.is_power_of_two()
-            && addresses
-                .into_iter()
-                .chain([self.align])
-                .all(|addr| addr.is_multiple_of(PAGE_SIZE) && addr <= self.task_size)
-            && self.min_addr <= self.mmap_base
-            && self.task_size <= 1 << 63
+    /// That addresses are of pages and in order, that sums of them cannot overflow, and that page tables which end at `tables_end` can
+    /// translate them.
+    pub(crate) fn check(&self, tables_end: u64) -> Result<(), Error> {
+        let refuse = |why| Err(Error::new(Errno::EINVAL, why));
+        if self.task_size > tables_end {
+            return refuse("layout: task_size is beyond what the page tables translate");
+        }
+        if self.task_size > 1 << 63 {
+            return refuse("layout: task_size is above 1 << 63");
+        }
+        if !self.align.is_power_of_two() {
+            return refuse("layout: align is not a power of two");
+        }
+        for (addr, of_pages, too_high) in [
+            (self.task_size, "layout: task_size is not a multiple of 4096", ""),
+            (
+                self.align,
+                "layout: align is not a multiple of 4096",
+                "layout: align is above task_size",
+            ),
+            (
+                self.min_addr,
+                "layout: min_addr is not a multiple of 4096",
+                "layout: min_addr is above task_size",
+            ),
+            (
+                self.mmap_base,
+                "layout: mmap_base is not a multiple of 4096",
+                "layout: mmap_base is above task_size",
+            ),
+            (
+                self.start_brk,
+                "layout: start_brk is not a multiple of 4096",
+                "layout: start_brk is above task_size",
+            ),
+        ] {
+            if !addr.is_multiple_of(PAGE_SIZE) {
+                return refuse(of_pages);
+            }
+            if addr > self.task_size {
+                return refuse(too_high);
+            }
+        }
+        if self.min_addr > self.mmap_base {
+            return refuse("layout: min_addr is above mmap_base");
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,8 @@
 //! - [`pgtable`]: page tables, in the format of an architecture, with memory behind them; usable without the rest. [`Machine`]: what
 //!   an address space runs on.
 //! - [`VmaStore`]: where the VMAs are and who waits for whom. [`MapleStore`] is the cure. The others are the disease, to compare with:
-//!   `RbStore`, Linux v5.4's tree and semaphore, and `VmaLockStore`, v6.17's lock in each VMA. All else is shared.
+//!   `RbStore`, Linux v5.4's tree and a semaphore that is fair as v5.4's is once somebody has waited for 4 ms, and `VmaLockStore`, v6.17's lock
+//!   in each VMA, which for smaps is a later kernel's. All else is shared.
 //!
 //! For 64-bit targets, `no_std` with `alloc`; the feature `std` (default) adds locks that park, `RbStore` and `VmaLockStore`. The text of the files is in
 //! the crate `vmaple-proc`. Pages of files and of shared memory, and fork, are to come.
@@ -67,9 +68,12 @@
 //! |---|---|---|---|---|---|
 //! | a monitor that has found a VMA (a line of maps, a page walk of smaps) | of that VMA or one that merges with it: **yes**; others: no | no | no | no | **yes** |
 //! | the same, a writer waiting for it | **yes**, every one | in what the writer has locked, and the first write to a mapping: **yes**; else no | of what the writer has locked, and of the whole address space: **yes**; else no | no | it is a user |
-//! | a monitor of the whole address space (smaps_rollup, pagemap) | **yes** | no | no (behind a writer that waits: of the whole address space) | no | **yes** |
+//! | a monitor of the whole address space (smaps_rollup until it comes to the next mapping, pagemap) | **yes** | no | no (behind a writer that waits: of the whole address space) | no | **yes** |
 //! | a monitor between two reads | no | no | no | no | no |
 //! | a writer in a call | **yes** | in what it takes out or puts in, and the first write to a mapping: **yes** | of what it takes out or puts in, and of the whole address space: **yes** | no | it is a user |
+//!
+//! In Linux the last user that goes does not wait for a reader, in v5.4 and later: the reader is a user too while it reads, and the last of
+//! both takes everything out, so that a monitor may have to do that, and the memory stays until then. The models wait instead.
 //!
 //! `waits.rs` in the tests of `vmaple-proc` does the rows. A call takes `W` once, and again if it turns out to need more memory; locks
 //! park after they have spun, and are type parameters. A monitor that is stopped for ever keeps what was mapped when its section
@@ -86,7 +90,7 @@
 //! | the root of the tree | `commit` | Release | Acquire in a section: see [`maple_tree`] |
 //! | the change counter, made odd | `commit`, before the root | Relaxed | ordered by the root's Release store |
 //! | the change counter, made even | `commit`, after the root | Release | Acquire in [`MmRef::change`] |
-//! | a VMA's state | `commit`, before the root | Release | Acquire in [`Vma::state`]; a fault that is to find it finds it by a table's lock |
+//! | a VMA's state | `commit`, after the root, before pages follow | Release | Acquire in [`Vma::state`]; a fault that is to find it finds it by a table's lock |
 //! | a VMA's identity | the first write fault | Relaxed | none: a number |
 //! | the pending range | a call that replaces mappings, before the root | Release | Acquire in `overlaps`: the pages of calls before it are gone; ordered by the root's Release store, through which a fault has found the new mapping |
 //! | the same, empty again | the same call, when the pages are gone | Release | the same |
@@ -116,6 +120,7 @@
 //!
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]
+#![warn(missing_debug_implementations)]
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!(
@@ -123,6 +128,10 @@ compile_error!(
 );
 
 extern crate alloc;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod access;
 mod addr;
@@ -170,6 +179,7 @@ pub use flags::{MapFlags, Prot, VmFlags};
 pub use kref::Kref;
 pub use layout::Layout;
 pub use limits::{Limits, PartialEffects};
+pub use lock_api;
 pub use machine::{Machine, MmuNotifier, Soft};
 pub use madvise::Advice;
 pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX, VmStat};
@@ -181,3 +191,4 @@ pub use store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
 pub use store::{RbStore, VmaLockStore};
 pub use thread::MmThread;
 pub use vma::{ANON_NAME_MAX, Role, Vma, VmaState};
+pub use vmaple_rcu::{self, AllocError, RcuDomain};

@@ -1,7 +1,13 @@
 //! How much may be mapped, and what a call leaves behind that would be more.
 
-/// The limits of an address space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The limits of an address space. Made of the [default](Self::default), as limits may be added:
+///
+/// ```
+/// let mut limits = vmaple_mm::Limits::default();
+/// limits.max_map_count = 1000;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Limits {
     /// Mappings (`vm.max_map_count`).
     pub max_map_count: usize,

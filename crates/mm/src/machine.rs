@@ -111,7 +111,10 @@ impl MmuNotifier for () {
 /// use vmaple_mm::{Layout, Limits, MapleStore, Mm, Soft};
 ///
 /// let machine: Soft<Sv39> = Soft::new(Ram::new(16 << 20)?);
-/// let layout = Layout { mmap_base: 1 << 37, task_size: 1 << 38, start_brk: 1 << 20, ..Layout::default() };
+/// let mut layout = Layout::default();
+/// layout.mmap_base = 1 << 37;
+/// layout.task_size = 1 << 38;
+/// layout.start_brk = 1 << 20;
 /// let mm: Mm<MapleStore, _> = Mm::with_machine(layout, Limits::default(), machine)?;
 /// # Ok::<(), vmaple_mm::Error>(())
 /// ```

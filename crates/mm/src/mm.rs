@@ -31,6 +31,7 @@ pub const SNAPSHOTS_MAX: usize = 64;
 
 /// Pages of an address space by what they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VmStat {
     /// All.
     pub total: u64,
@@ -170,12 +171,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// # Errors
     /// As for [`new`](Mm::new); `EINVAL` also if the layout is larger than what the architecture's page tables can translate.
     pub fn with_machine(layout: Layout, limits: Limits, machine: M) -> Result<Self, Error> {
-        if !layout.is_valid() || layout.task_size > M::Arch::TASK_SIZE {
-            return Err(Error::new(
-                Errno::EINVAL,
-                "a layout whose addresses do not fit together, or not into the page tables",
-            ));
-        }
+        layout.check(M::Arch::TASK_SIZE)?;
         let shared = Kref::new(MmStruct {
             store: S::new(MmState { limits })?,
             tables: PageTables::new(machine)?,
@@ -435,6 +431,12 @@ pub struct MmReader<S: VmaStore = MapleStore, M: Machine = Soft> {
     mm: MmRef<S, M>,
 }
 
+impl<S: VmaStore, M: Machine> fmt::Debug for MmReader<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmReader").field("mm", &self.mm).finish_non_exhaustive()
+    }
+}
+
 impl<S: VmaStore, M: Machine> MmReader<S, M> {
     /// Begins to read; `None` if the address space is gone.
     ///
@@ -499,6 +501,13 @@ pub struct MmSnapshot<S: SnapshotStore = MapleStore, M: Machine = Soft> {
     snapshot: S::Snapshot,
     #[expect(dead_code, reason = "counts it, and keeps the store")]
     open: Open<S, M>,
+}
+
+impl<S: SnapshotStore, M: Machine> fmt::Debug for MmSnapshot<S, M> {
+    /// The mappings in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter_from(0)).finish()
+    }
 }
 
 impl<S: SnapshotStore, M: Machine> VmaRead for MmSnapshot<S, M> {

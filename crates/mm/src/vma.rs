@@ -1,5 +1,6 @@
 //! The VMA: one mapping, immutable but for the word that says whether it is still one.
 
+use core::fmt;
 use core::num::NonZeroU64;
 use core::ops::Range;
 // Not of `primitive`: loom models the change counter; this word is checked under locks.
@@ -41,6 +42,7 @@ impl AnonName {
 
 /// What the address space is to a mapping, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Role {
     /// Nothing special.
     None,
@@ -77,6 +79,24 @@ pub struct Vma {
     role: Role,
     state: AtomicU8,
     anon_vma: AtomicU64,
+}
+
+impl fmt::Debug for Vma {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut vma = f.debug_struct("Vma");
+        vma.field("range", &format_args!("{:#x}..{:#x}", self.start, self.end))
+            .field("flags", &self.flags);
+        if let Some(file) = &self.file {
+            vma.field("path", &format_args!("{}", file.path().escape_ascii()))
+                .field("pgoff", &self.pgoff);
+        }
+        if let Some(name) = &self.anon_name {
+            vma.field("anon_name", &format_args!("{}", name.bytes().escape_ascii()));
+        }
+        vma.field("role", &self.role)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What anonymous memory of neighbouring mappings shares, so that they may become one: in Linux the object through which its pages

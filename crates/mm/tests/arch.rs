@@ -248,10 +248,11 @@ fn counters_say_what_a_walk_says<A: Arch>() {
 }
 
 fn without_leaves(counts: PageCounts) -> PageCounts {
-    PageCounts {
-        leaves_by_counters: 0,
-        leaves_walked: 0,
-        ..counts
+    {
+        let mut counts = counts;
+        counts.leaves_by_counters = 0;
+        counts.leaves_walked = 0;
+        counts
     }
 }
 
@@ -295,11 +296,12 @@ fn what_is_wrong_is_told<A: Arch>() {
 }
 
 fn layout<A: Arch>() -> Layout {
-    Layout {
-        mmap_base: (A::TASK_SIZE / 2) & !(PAGE - 1),
-        task_size: A::TASK_SIZE,
-        start_brk: 1 << 30,
-        ..Layout::default()
+    {
+        let mut layout = Layout::default();
+        layout.mmap_base = (A::TASK_SIZE / 2) & !(PAGE - 1);
+        layout.task_size = A::TASK_SIZE;
+        layout.start_brk = 1 << 30;
+        layout
     }
 }
 
@@ -367,10 +369,8 @@ fn pages_are_accessed_as_the_architecture_permits<A: Arch>() {
 }
 
 fn a_layout_larger_than_the_page_tables_is_refused<A: Arch>() {
-    let layout = Layout {
-        task_size: A::TASK_SIZE + PAGE,
-        ..layout::<A>()
-    };
+    let mut layout = layout::<A>();
+    layout.task_size = A::TASK_SIZE + PAGE;
     let machine: Soft<A> = Soft::new(Ram::new(2 << 20).unwrap());
     let refused = Mm::<MapleStore, _>::with_machine(layout, Limits::default(), machine);
     assert_eq!(refused.unwrap_err().errno, Errno::EINVAL);

@@ -20,12 +20,10 @@ const GIB: u64 = 1 << 30;
 type On<S, A> = Mm<S, Soft<A>>;
 
 fn new<S: VmaStore, A: Arch>(limits: Limits) -> On<S, A> {
-    let layout = Layout {
-        task_size: A::TASK_SIZE,
-        mmap_base: A::TASK_SIZE,
-        start_brk: PAGE * 16,
-        ..Layout::default()
-    };
+    let mut layout = Layout::default();
+    layout.task_size = A::TASK_SIZE;
+    layout.mmap_base = A::TASK_SIZE;
+    layout.start_brk = PAGE * 16;
     Mm::with_machine(layout, limits, Soft::new(Ram::new(1 << 20).unwrap())).unwrap()
 }
 
@@ -170,12 +168,10 @@ fn low_mappings_go_from_1_gib_up_to_2_gib_or_to_a_lower_hint<S: VmaStore>() {
 }
 
 fn high_mappings_do_not_go_below_4_gib<S: VmaStore>() {
-    let layout = Layout {
-        mmap_base: 4 * GIB + 2 * PAGE,
-        task_size: 1 << 33,
-        start_brk: PAGE * 16,
-        ..Layout::default()
-    };
+    let mut layout = Layout::default();
+    layout.mmap_base = 4 * GIB + 2 * PAGE;
+    layout.task_size = 1 << 33;
+    layout.start_brk = PAGE * 16;
     let machine = Soft::<X86_64>::new(Ram::new(1 << 20).unwrap());
     let mm: On<S, X86_64> = Mm::with_machine(layout, Limits::default(), machine).unwrap();
     let high = |len| map(&mm, 0, len, RW, ANONYMOUS | MapFlags::ABOVE4G);
@@ -214,12 +210,11 @@ fn a_call_that_fails_at_a_limit_leaves_splits_if_that_is_asked_for<S: VmaStore>(
     const NAMED: bool = true;
     for partial_effects in [PartialEffects::None, PartialEffects::AsLinux] {
         let is_split = partial_effects == PartialEffects::AsLinux;
-        let limits = Limits {
-            max_map_count: 3,
-            address_space: 20 * PAGE,
-            data: 10 * PAGE,
-            partial_effects,
-        };
+        let mut limits = Limits::default();
+        limits.max_map_count = 3;
+        limits.address_space = 20 * PAGE;
+        limits.data = 10 * PAGE;
+        limits.partial_effects = partial_effects;
         let full = || {
             let mm = new::<S, X86_64>(limits);
             fixed(&mm, 0, 10, RW).unwrap();

@@ -95,13 +95,11 @@ fn a_mapping_is_split_and_becomes_one_again<S: VmaStore>() {
 }
 
 fn the_highest_room_is_taken_with_alignment<S: VmaStore>() {
-    let layout = Layout {
-        min_addr: BASE,
-        mmap_base: BASE + 64 * PAGE,
-        task_size: BASE + 96 * PAGE,
-        align: 4 * PAGE,
-        ..Layout::default()
-    };
+    let mut layout = Layout::default();
+    layout.min_addr = BASE;
+    layout.mmap_base = BASE + 64 * PAGE;
+    layout.task_size = BASE + 96 * PAGE;
+    layout.align = 4 * PAGE;
     let mm: Mm<S> = Mm::new(layout, Limits::default()).unwrap();
     let map = |addr: u64, pages: u64| mm.mmap(VirtAddr(addr), pages * PAGE, RW, ANONYMOUS, None, 0);
     assert_eq!(map(0, 3), Ok(at(60)));
@@ -139,12 +137,10 @@ fn a_gap_stays_below_what_grows_down<S: VmaStore>() {
 }
 
 fn limits_are_checked_before_anything_changes<S: VmaStore>() {
-    let limits = Limits {
-        max_map_count: 3,
-        address_space: 20 * PAGE,
-        data: 10 * PAGE,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.max_map_count = 3;
+    limits.address_space = 20 * PAGE;
+    limits.data = 10 * PAGE;
     let mm: Mm<S> = Mm::new(Layout::default(), limits).unwrap();
     fixed(&mm, 0, 5, RW).unwrap();
     fixed(&mm, 10, 5, RW).unwrap();
@@ -156,6 +152,7 @@ fn limits_are_checked_before_anything_changes<S: VmaStore>() {
     assert_eq!(errno(mm.set_anon_vma_name(at(1), PAGE, Some(b"n"))), Errno::EAGAIN);
     assert_eq!(errno(fixed(&mm, 30, 6, Prot::READ)), Errno::ENOMEM);
     assert_eq!(errno(fixed(&mm, 30, 1, RW)), Errno::ENOMEM);
+    assert_eq!(errno(fixed(&mm, 2, 10, RW)), Errno::ENOMEM);
     assert_eq!((lines(&mm), mm.change()), before);
     // One more than the limit may be there, as in Linux.
     fixed(&mm, 30, 1, Prot::READ).unwrap();
@@ -166,10 +163,8 @@ fn limits_are_checked_before_anything_changes<S: VmaStore>() {
 
 fn the_heap_grows_and_shrinks_page_by_page<S: VmaStore>() {
     let start = BASE + 100 * PAGE;
-    let layout = Layout {
-        start_brk: start,
-        ..Layout::default()
-    };
+    let mut layout = Layout::default();
+    layout.start_brk = start;
     let mm: Mm<S> = Mm::new(layout, Limits::default()).unwrap();
     fixed(&mm, 98, 2, RW).unwrap();
     assert_eq!(mm.brk(VirtAddr(start - 1)).0, start);
@@ -338,29 +333,35 @@ fn the_last_user_frees_all_though_a_monitor_stays() {
 #[test]
 fn a_layout_that_does_not_fit_together_is_refused() {
     let layouts = [
-        Layout {
-            task_size: u64::MAX,
-            ..Layout::default()
+        {
+            let mut layout = Layout::default();
+            layout.task_size = u64::MAX;
+            layout
         },
-        Layout {
-            align: 0,
-            ..Layout::default()
+        {
+            let mut layout = Layout::default();
+            layout.align = 0;
+            layout
         },
-        Layout {
-            align: 3 * PAGE,
-            ..Layout::default()
+        {
+            let mut layout = Layout::default();
+            layout.align = 3 * PAGE;
+            layout
         },
-        Layout {
-            min_addr: 1,
-            ..Layout::default()
+        {
+            let mut layout = Layout::default();
+            layout.min_addr = 1;
+            layout
         },
-        Layout {
-            mmap_base: PAGE,
-            ..Layout::default()
+        {
+            let mut layout = Layout::default();
+            layout.mmap_base = PAGE;
+            layout
         },
-        Layout {
-            start_brk: 1 << 62,
-            ..Layout::default()
+        {
+            let mut layout = Layout::default();
+            layout.start_brk = 1 << 62;
+            layout
         },
     ];
     for layout in layouts {

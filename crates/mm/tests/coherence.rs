@@ -382,10 +382,8 @@ fn a_call_that_fails_tells_nothing() {
     let tlbs = Tlbs::default();
     let (mm, _ram) = new(&tlbs);
     mm.mmap(AT, 3 * PAGE, RW, ANON | MapFlags::FIXED, None, 0).unwrap();
-    let limits = Limits {
-        max_map_count: 1,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.max_map_count = 1;
     mm.set_limits(limits).unwrap();
     let split = mm.munmap(VirtAddr(AT.0 + PAGE), PAGE).unwrap_err();
     assert_eq!(split.errno, Errno::ENOMEM);

@@ -15,13 +15,11 @@ const BASE: u64 = 0x7000_0000_0000;
 type Seen = (Vec<(u64, u64, u64, u64, Option<Vec<u8>>)>, usize, u64);
 
 fn new<S: VmaStore>(limits: Limits) -> Mm<S> {
-    let layout = Layout {
-        min_addr: BASE,
-        mmap_base: BASE + PAGES * PAGE,
-        task_size: BASE + (PAGES + 8) * PAGE,
-        start_brk: BASE + 4 * PAGE,
-        ..Layout::default()
-    };
+    let mut layout = Layout::default();
+    layout.min_addr = BASE;
+    layout.mmap_base = BASE + PAGES * PAGE;
+    layout.task_size = BASE + (PAGES + 8) * PAGE;
+    layout.start_brk = BASE + 4 * PAGE;
     Mm::new(layout, limits).unwrap()
 }
 
@@ -83,12 +81,11 @@ fn random_calls_do_the_same_in_every_store() {
     println!("VMAPLE_SEED={seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
     for round in 0..40 {
-        let limits = Limits {
-            max_map_count: if round % 2 == 0 { 65_530 } else { 12 },
-            address_space: if round % 3 == 0 { 40 * PAGE } else { u64::MAX },
-            data: if round % 4 == 0 { 20 * PAGE } else { u64::MAX },
-            partial_effects: [PartialEffects::None, PartialEffects::AsLinux][round / 2 % 2],
-        };
+        let mut limits = Limits::default();
+        limits.max_map_count = if round % 2 == 0 { 65_530 } else { 12 };
+        limits.address_space = if round % 3 == 0 { 40 * PAGE } else { u64::MAX };
+        limits.data = if round % 4 == 0 { 20 * PAGE } else { u64::MAX };
+        limits.partial_effects = [PartialEffects::None, PartialEffects::AsLinux][round / 2 % 2];
         let (maple, rb) = (new::<MapleStore>(limits), new::<RbStore>(limits));
         let vma_lock = new::<VmaLockStore>(limits);
         for step in 0..500 {

@@ -155,8 +155,8 @@ impl<'a> Name<'a> {
             (Some(file), None, _) => Self::Path(file.path()),
             (None, _, Role::Heap) => Self::Heap,
             (None, _, Role::Stack) => Self::Stack,
-            (None, Some(name), Role::None) => Self::Anon(name),
-            (None, None, Role::None) => Self::None,
+            (None, Some(name), _) => Self::Anon(name),
+            (None, None, _) => Self::None,
         }
     }
 

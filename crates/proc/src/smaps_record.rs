@@ -15,6 +15,7 @@ use crate::vm_flags::put_letters;
 /// With the feature `serde` it can be serialized, with the flags as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct SmapsRecord<'a> {
     /// The VMA.
     pub vma: VmaRecord<'a>,
@@ -87,6 +88,17 @@ Locked:                0 kB
 const COUNTS_LENGTH: usize = 22 * 28 + 25 + 10;
 
 impl<'a> SmapsRecord<'a> {
+    /// A record from wherever, of a mapping that was live.
+    #[must_use]
+    pub const fn from_parts(vma: VmaRecord<'a>, flags: VmFlags, counts: PageCounts) -> Self {
+        Self {
+            vma,
+            flags,
+            counts,
+            was_live: true,
+        }
+    }
+
     /// The record of a VMA whose own record is there already: counts its pages.
     pub(crate) fn new(source: &impl PageSource, by: CountBy, vma: &Vma, record: VmaRecord<'a>) -> Self {
         let (counts, was_live) = source.count(vma, record.new_from..record.end, by);
@@ -118,21 +130,19 @@ impl<'a> SmapsRecord<'a> {
     /// use vmaple_mm::VmFlags;
     /// use vmaple_proc::{Name, Perms, SmapsRecord, VmaRecord};
     ///
-    /// let record = SmapsRecord {
-    ///     vma: VmaRecord {
-    ///         start: 0x10000,
-    ///         end: 0x13000,
-    ///         perms: Perms { read: true, ..Perms::default() },
-    ///         offset: 0,
-    ///         dev: (0, 0),
-    ///         inode: 0,
-    ///         name: Name::None,
-    ///         new_from: 0x11000,
-    ///     },
-    ///     flags: VmFlags::READ | VmFlags::MAYREAD,
-    ///     counts: PageCounts { rss: 0x1000, pss: 0x1000 << 12, private_dirty: 0x1000, ..PageCounts::default() },
-    ///     was_live: true,
+    /// let vma = VmaRecord {
+    ///     start: 0x10000,
+    ///     end: 0x13000,
+    ///     perms: Perms { read: true, ..Perms::default() },
+    ///     offset: 0,
+    ///     dev: (0, 0),
+    ///     inode: 0,
+    ///     name: Name::None,
+    ///     new_from: 0x11000,
     /// };
+    /// let mut counts = PageCounts::default();
+    /// (counts.rss, counts.pss, counts.private_dirty) = (0x1000, 0x1000 << 12, 0x1000);
+    /// let record = SmapsRecord::from_parts(vma, VmFlags::READ | VmFlags::MAYREAD, counts);
     /// let mut to = [0; 1000];
     /// let length = record.write_text(&mut to)?;
     /// let text = std::str::from_utf8(&to[..length])?;

@@ -34,7 +34,8 @@ impl RollupRecord {
     /// use vmaple_mm::pgtable::PageCounts;
     /// use vmaple_proc::RollupRecord;
     ///
-    /// let counts = PageCounts { rss: 0x5000, ..PageCounts::default() };
+    /// let mut counts = PageCounts::default();
+    /// counts.rss = 0x5000;
     /// let mut to = [0; 1000];
     /// let length = RollupRecord { start: 0x10000, end: 0x18000, counts }.write_text(&mut to)?;
     /// assert!(to.starts_with(b"\
@@ -72,7 +73,8 @@ impl RollupRecord {
 /// counts fit together as in [`Smaps`](crate::Smaps).
 ///
 /// - [`CountBy::Walk`]: mapping by mapping, as Linux does, from the cursor up to the mapping's end, every page by a look at its entry.
-///   The lock of the whole address space is held for all of it, where the [store](VmaStore) has one that readers take.
+///   The lock of the whole address space is held for all of it, where the [store](VmaStore) has one that readers take; in a
+///   `VmaLockStore` it is given up between two mappings if somebody waits for it.
 /// - [`CountBy::Counters`]: the whole address space by what each leaf table knows of its pages, at one step for two megabytes of
 ///   addresses. Nothing is held beyond a step, in any store. What of a mapping has not gone yet when the mapping has is counted too.
 ///

@@ -10,8 +10,16 @@ use vmaple_mm::{
 /// Behind the last VMA: no VMA ends above it, so nothing is found any more.
 pub(crate) const END: u64 = u64::MAX;
 
-/// What a [`Maps`](crate::Maps) reads.
-pub trait Source {
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl<S: VmaStore, M: Machine> sealed::Sealed for MmReader<S, M> {}
+impl<S: SnapshotStore, M: Machine> sealed::Sealed for MmSnapshot<S, M> {}
+impl<S: SnapshotStore, M: Machine> sealed::Sealed for SnapshotWithPages<S, M> {}
+
+/// What a [`Maps`](crate::Maps) reads: an address space, or one instant of it. Sealed.
+pub trait Source: sealed::Sealed {
     /// A section, in which VMAs stay.
     type Section<'s>: VmaRead
     where
@@ -21,7 +29,7 @@ pub trait Source {
     fn section(&self) -> Option<Self::Section<'_>>;
 }
 
-/// What a [`Smaps`](crate::Smaps) reads.
+/// What a [`Smaps`](crate::Smaps) reads. Sealed.
 pub trait PageSource: Source {
     /// Between two records: where readers hold nothing that others wait for, a newer section; else the same. Nothing if the
     /// address space is gone.
@@ -74,6 +82,7 @@ impl<S: SnapshotStore, M: Machine> Source for MmSnapshot<S, M> {
 }
 
 /// The mappings of one instant, with the pages of now.
+#[derive(Debug)]
 pub struct SnapshotWithPages<S: SnapshotStore = MapleStore, M: Machine = Soft> {
     snapshot: MmSnapshot<S, M>,
     reader: MmReader<S, M>,

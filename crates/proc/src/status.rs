@@ -13,6 +13,7 @@ use crate::text::{Text, TooShort};
 /// `VmHWM`, the most that was resident, is missing: nobody keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct StatusRecord {
     /// The most that was mapped at a time.
     pub vm_peak: u64,
@@ -53,7 +54,9 @@ impl StatusRecord {
     /// ```
     /// use vmaple_proc::StatusRecord;
     ///
-    /// let record = StatusRecord { vm_peak: 3060 << 10, vm_size: 3056 << 10, ..StatusRecord::default() };
+    /// let mut record = StatusRecord::default();
+    /// record.vm_peak = 3060 << 10;
+    /// record.vm_size = 3056 << 10;
     /// let mut to = [0; 1000];
     /// let length = record.write_text(&mut to)?;
     /// assert!(to.starts_with(b"VmPeak:\t    3060 kB\nVmSize:\t    3056 kB\nVmLck:\t       0 kB\n"));

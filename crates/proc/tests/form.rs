@@ -135,12 +135,7 @@ fn records_are_the_kernel_s_byte_for_byte() {
         let Some(flags) = flags(&said).filter(|_| !has_others(&said)) else {
             continue;
         };
-        let record = SmapsRecord {
-            vma: vma(&said.line, &name),
-            flags,
-            counts: said.counts(),
-            was_live: true,
-        };
+        let record = SmapsRecord::from_parts(vma(&said.line, &name), flags, said.counts());
         let mut written = [0; 8192];
         let length = record.write_text(&mut written).unwrap();
         assert_eq!(
@@ -216,22 +211,21 @@ fn lines_of_status_are_the_kernel_s_byte_for_byte() {
             .unwrap();
         line.strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
     };
-    let record = StatusRecord {
-        vm_peak: number("VmPeak"),
-        vm_size: number("VmSize"),
-        vm_lck: number("VmLck"),
-        vm_pin: number("VmPin"),
-        vm_rss: number("VmRSS"),
-        rss_anon: number("RssAnon"),
-        rss_file: number("RssFile"),
-        rss_shmem: number("RssShmem"),
-        vm_data: number("VmData"),
-        vm_stk: number("VmStk"),
-        vm_exe: number("VmExe"),
-        vm_lib: number("VmLib"),
-        vm_pte: number("VmPTE"),
-        vm_swap: number("VmSwap"),
-    };
+    let mut record = StatusRecord::default();
+    record.vm_peak = number("VmPeak");
+    record.vm_size = number("VmSize");
+    record.vm_lck = number("VmLck");
+    record.vm_pin = number("VmPin");
+    record.vm_rss = number("VmRSS");
+    record.rss_anon = number("RssAnon");
+    record.rss_file = number("RssFile");
+    record.rss_shmem = number("RssShmem");
+    record.vm_data = number("VmData");
+    record.vm_stk = number("VmStk");
+    record.vm_exe = number("VmExe");
+    record.vm_lib = number("VmLib");
+    record.vm_pte = number("VmPTE");
+    record.vm_swap = number("VmSwap");
     let mut written = [0; 1000];
     let length = record.write_text(&mut written).unwrap();
     assert_eq!(std::str::from_utf8(&written[..length]).unwrap(), said);
@@ -239,11 +233,9 @@ fn lines_of_status_are_the_kernel_s_byte_for_byte() {
 
 #[test]
 fn numbers_of_more_than_eight_digits_push_the_line_to_the_right() {
-    let counts = PageCounts {
-        rss: 123_456_789 << 10,
-        pss: 99_999_999 << 10 << 12,
-        ..PageCounts::default()
-    };
+    let mut counts = PageCounts::default();
+    counts.rss = 123_456_789 << 10;
+    counts.pss = 99_999_999 << 10 << 12;
     let (start, end) = (0, 123_456_789 << 10);
     let mut written = [0; 1000];
     let length = RollupRecord { start, end, counts }.write_text(&mut written).unwrap();

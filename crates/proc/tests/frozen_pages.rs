@@ -120,12 +120,10 @@ fn add(monitor: &mut Monitor, clock: &Clock) -> Seen {
 fn statm(monitor: &mut Monitor, clock: &Clock) -> Seen {
     let (record, window) = clock.during(|| monitor.statm.record().unwrap());
     let rss = record.resident * PAGE_SIZE;
-    let counts = PageCounts {
-        rss,
-        pss: rss << PSS_SHIFT,
-        private_dirty: rss,
-        ..PageCounts::default()
-    };
+    let mut counts = PageCounts::default();
+    counts.rss = rss;
+    counts.pss = rss << PSS_SHIFT;
+    counts.private_dirty = rss;
     Seen::Sum(counts, window)
 }
 

@@ -282,16 +282,17 @@ mod counts {
         thread
             .madvise(VirtAddr(0x1_2000), 0x2000, Advice::PopulateWrite)
             .unwrap();
-        let expected = PageCounts {
-            rss: 0x3000,
-            pss: 0x3000 << 12,
-            pss_dirty: 0x3000 << 12,
-            pss_anon: 0x3000 << 12,
-            private_dirty: 0x3000,
-            referenced: 0x3000,
-            anonymous: 0x3000,
-            leaves_walked: 1,
-            ..PageCounts::default()
+        let expected = {
+            let mut counts = PageCounts::default();
+            counts.rss = 0x3000;
+            counts.pss = 0x3000 << 12;
+            counts.pss_dirty = 0x3000 << 12;
+            counts.pss_anon = 0x3000 << 12;
+            counts.private_dirty = 0x3000;
+            counts.referenced = 0x3000;
+            counts.anonymous = 0x3000;
+            counts.leaves_walked = 1;
+            counts
         };
         assert_eq!(smaps_of(&mm), [expected]);
         mm.mprotect(VirtAddr(0x1_0000), 0x8000, Prot::empty()).unwrap();
@@ -345,10 +346,11 @@ mod counts {
         let rollup = |by| SmapsRollup::open(&mm, by).unwrap().record().unwrap();
         let (walked, added) = (rollup(CountBy::Walk), rollup(CountBy::Counters));
         assert_eq!((walked.counts.leaves_by_counters, added.counts.leaves_walked), (0, 0));
-        let without_leaves = |counts: PageCounts| PageCounts {
-            leaves_by_counters: 0,
-            leaves_walked: 0,
-            ..counts
+        let without_leaves = |counts: PageCounts| {
+            let mut counts = counts;
+            counts.leaves_by_counters = 0;
+            counts.leaves_walked = 0;
+            counts
         };
         assert_eq!(without_leaves(walked.counts), without_leaves(sum));
         assert_eq!(without_leaves(added.counts), without_leaves(sum));

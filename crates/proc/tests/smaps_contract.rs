@@ -209,10 +209,11 @@ fn add_up<S: VmaStore>(workload: &Workload<S>, clock: &Clock, done: &AtomicBool)
             clock.during(|| {
                 let rss = statm.record().unwrap().resident * PAGE_SIZE;
                 let private_dirty = rss;
-                PageCounts {
-                    rss,
-                    private_dirty,
-                    ..PageCounts::default()
+                {
+                    let mut counts = PageCounts::default();
+                    counts.rss = rss;
+                    counts.private_dirty = private_dirty;
+                    counts
                 }
             }),
         ];
@@ -266,10 +267,11 @@ mod checker {
     }
 
     fn counts(pages: u64) -> PageCounts {
-        PageCounts {
-            rss: pages * PAGE_SIZE,
-            private_dirty: pages * PAGE_SIZE,
-            ..PageCounts::default()
+        {
+            let mut counts = PageCounts::default();
+            counts.rss = pages * PAGE_SIZE;
+            counts.private_dirty = pages * PAGE_SIZE;
+            counts
         }
     }
 

@@ -28,6 +28,7 @@ pub enum CountBy {
 /// What smaps says of pages, in bytes; proportional sizes in parts of a byte, shifted by [`PSS_SHIFT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(alias = "mem_size_stats")]
+#[non_exhaustive]
 pub struct PageCounts {
     /// Resident.
     pub rss: u64,

@@ -1,5 +1,6 @@
 //! The cure: VMAs in a maple tree, freed by RCU. Readers hold a read-side section, for which nobody waits.
 
+use core::fmt;
 use core::ops::Range;
 
 use lock_api::RawMutex;
@@ -7,7 +8,7 @@ use maple_tree::{DefaultLock, Displaced, ReadGuard, Reader, Snapshot};
 use vmaple_rcu::{AllocError, RcuDomain};
 
 use super::tree::{VmaEntry, VmaTree, VmaTreeWrite};
-use super::{Call, Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
+use super::{Call, Sealed, Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
 use crate::state::MmState;
 use crate::vma::Vma;
 
@@ -50,6 +51,10 @@ macro_rules! reads_as_its_view {
 }
 
 reads_as_its_view!(ReadGuard<'_, VmaEntry>, Snapshot<VmaEntry>);
+
+impl<L: RawMutex> Sealed for MapleStore<L> {}
+
+impl<L: RawMutex> Sealed for MapleWrite<'_, L> {}
 
 impl<L: RawMutex + Send + Sync + 'static> VmaStore for MapleStore<L> {
     type Reader<'s> = MapleReader<'s>;
@@ -148,5 +153,24 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
     fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         self.0.write.iter().for_each(|(_, vma)| vma.supersede());
         self.0.clear(before, after);
+    }
+}
+
+impl<L: RawMutex> fmt::Debug for MapleStore<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapleStore").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MapleReader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapleReader").finish_non_exhaustive()
+    }
+}
+
+/// The mappings that it sees.
+impl<L: RawMutex> fmt::Debug for MapleWrite<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter_from(0)).finish()
     }
 }

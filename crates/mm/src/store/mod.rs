@@ -55,8 +55,16 @@ impl<V: VmaRead> VmaRead for &V {
     }
 }
 
+/// Who may be a store: the designs of this crate, and what this project's tests put around them. It is no part of the interface,
+/// and changes with any release.
+#[doc(hidden)]
+pub trait Sealed {}
+
 /// An address space's VMAs with the lock of its writers.
-pub trait VmaStore: Sized + Send + Sync + 'static {
+///
+/// Sealed: a store of one's own would need what only this crate may do to a VMA. The designs differ in who waits for whom; what an address
+/// space runs on is for an embedder to say, by a [`Machine`](crate::Machine).
+pub trait VmaStore: Sealed + Sized + Send + Sync + 'static {
     /// What reads: one for each thread or open file.
     type Reader<'s>: Send
     where
@@ -113,11 +121,12 @@ pub trait VmaStore: Sized + Send + Sync + 'static {
 }
 
 /// What only the calls of an address space have: whoever looks at one cannot write past its accounts.
+#[derive(Debug)]
 pub struct Call(pub(crate) ());
 
 /// Edits that nobody sees until [`commit`](Self::commit), and that are undone when it is dropped without. It reads as the
-/// address space with its edits.
-pub trait VmaWrite: VmaRead {
+/// address space with its edits. Sealed, as [`VmaStore`] is.
+pub trait VmaWrite: Sealed + VmaRead {
     /// What the writers' lock protects besides.
     fn state(&self) -> &MmState;
 
@@ -149,6 +158,7 @@ pub trait VmaWrite: VmaRead {
 
 /// Why an edit could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shortage {
     /// It takes so many VMAs.
     Vmas(usize),
@@ -162,7 +172,7 @@ impl From<AllocError> for Shortage {
     }
 }
 
-/// A store that can lend a state for as long as one likes.
+/// A store that can lend a state for as long as one likes. Sealed, as [`VmaStore`] is.
 pub trait SnapshotStore: VmaStore {
     /// One state of the address space.
     type Snapshot: VmaRead + Send;

@@ -10,6 +10,7 @@
 //! below each node, this one looks at one VMA after the other: no faster than v5.4, and used by no measurement.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::mem::offset_of;
 use core::ops::Range;
 use core::ptr::NonNull;
@@ -19,7 +20,7 @@ use intrusive_collections::{Adapter, Bound, KeyAdapter, PointerOps, RBTree, RBTr
 use lock_api::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use vmaple_rcu::AllocError;
 
-use super::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
+use super::{Call, Sealed, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::rwsem::RwSem;
 use crate::slab::{NewSlab, Slab, SlabBox};
 use crate::state::MmState;
@@ -222,6 +223,10 @@ macro_rules! reads_what_is_protected {
 
 reads_what_is_protected!(RbSection, RbWrite);
 
+impl<L: RawRwLock> Sealed for RbStore<L> {}
+
+impl<L: RawRwLock> Sealed for RbWrite<'_, L> {}
+
 impl<L: RawRwLock + Send + Sync + 'static> VmaStore for RbStore<L> {
     type Reader<'s> = &'s Self;
     type Section<'r> = RbSection<'r, L>;
@@ -339,5 +344,25 @@ impl<L: RawRwLock> VmaWrite for RbWrite<'_, L> {
                 node.vma.supersede();
             }
         }
+    }
+}
+
+impl<L: RawRwLock> fmt::Debug for RbStore<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RbStore").finish_non_exhaustive()
+    }
+}
+
+/// The mappings that it sees.
+impl<L: RawRwLock> fmt::Debug for RbSection<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter_from(0)).finish()
+    }
+}
+
+/// The mappings that it sees.
+impl<L: RawRwLock> fmt::Debug for RbWrite<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter_from(0)).finish()
     }
 }

@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
+use core::fmt;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,6 +39,12 @@ struct Node<T> {
 
 /// What the tree owns.
 pub struct VmaEntry<T = Vma>(SlabBox<Node<T>>);
+
+impl<T: Held> fmt::Debug for VmaEntry<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.held.vma().fmt(f)
+    }
+}
 
 // SAFETY: a box is a pointer, and lends shared references; the birth is noted once, before it is published.
 unsafe impl<T: Send + Sync + 'static> Entry for VmaEntry<T> {

@@ -45,6 +45,7 @@
 //! The VMAs' locks have a table of their own, in `vm_refcnt.rs`.
 
 use core::cell::Cell;
+use core::fmt;
 use core::ops::Range;
 use core::ptr::{self, NonNull};
 
@@ -54,7 +55,7 @@ use vmaple_rcu::{AllocError, RcuDomain};
 
 use super::tree::{Held, VmaEntry, VmaTree, VmaTreeWrite};
 use super::vm_refcnt::{Refused, VmRefcnt};
-use super::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
+use super::{Call, Sealed, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::change::ChangeCounter;
 use crate::fail_point;
 use crate::rwsem::{Contended, RwSem};
@@ -106,6 +107,10 @@ impl<W: RawRwLock, L: RawMutex> VmaLockStore<W, L> {
         self.vmas.tree.rcu()
     }
 }
+
+impl<W: RawRwLock, L: RawMutex> Sealed for VmaLockStore<W, L> {}
+
+impl<W: RawRwLock, L: RawMutex> Sealed for VmaLockWrite<'_, W, L> {}
 
 impl<W, L> VmaStore for VmaLockStore<W, L>
 where
@@ -388,5 +393,30 @@ impl<W: RawRwLock, L: RawMutex> VmaWrite for VmaLockWrite<'_, W, L> {
     fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         self.write.write.iter().for_each(|(_, found)| found.start_write());
         self.write.clear(before, after);
+    }
+}
+
+impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockStore<W, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VmaLockStore").finish_non_exhaustive()
+    }
+}
+
+impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockReader<'_, W, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VmaLockReader").finish_non_exhaustive()
+    }
+}
+
+impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockSection<'_, W, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VmaLockSection").finish_non_exhaustive()
+    }
+}
+
+/// The mappings that it sees.
+impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockWrite<'_, W, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter_from(0)).finish()
     }
 }

@@ -38,8 +38,8 @@ impl Piece {
             (Some(file), None, _) => file.path().to_vec(),
             (None, _, Role::Heap) => b"[heap]".to_vec(),
             (None, _, Role::Stack) => b"[stack]".to_vec(),
-            (None, Some(name), Role::None) => named("anon", name),
-            (None, None, Role::None) => Vec::new(),
+            (None, Some(name), _) => named("anon", name),
+            (None, None, _) => Vec::new(),
         };
         Self {
             start: range.start,

@@ -106,10 +106,11 @@ impl<S: VmaStore> Model<S> {
             self.reader
                 .walker()
                 .count(0..self.mm().layout().task_size, by, &mut counts);
-            PageCounts {
-                leaves_by_counters: 0,
-                leaves_walked: 0,
-                ..counts
+            {
+                let mut counts = counts;
+                counts.leaves_by_counters = 0;
+                counts.leaves_walked = 0;
+                counts
             }
         };
         assert_eq!(count(CountBy::Counters), count(CountBy::Walk));

@@ -65,30 +65,26 @@ impl<'a> Pair<'a> {
         } else {
             elsewhere
         };
-        let layout = Layout {
-            min_addr: free.min_addr,
-            // The kernel looks for room below its base, and where there is none from the bottom up.
-            mmap_base: if within.end == free.task_size {
-                within.start
-            } else {
-                free.task_size
-            },
-            task_size: free.task_size,
-            start_brk,
-            start_stack,
-            ..Layout::default()
+        let mut layout = Layout::default();
+        layout.min_addr = free.min_addr;
+        // The kernel looks for room below its base, and where there is none from the bottom up.
+        layout.mmap_base = if within.end == free.task_size {
+            within.start
+        } else {
+            free.task_size
         };
+        layout.task_size = free.task_size;
+        layout.start_brk = start_brk;
+        layout.start_stack = start_stack;
         let mut spaces: Vec<Box<dyn Space>> = vec![
             Box::new(Model::<MapleStore>::new("MapleStore", layout, &within, files)),
             Box::new(Model::<RbStore>::new("RbStore", layout, &within, files)),
             Box::new(Model::<VmaLockStore>::new("VmaLockStore", layout, &within, files)),
         ];
-        let mut limits = Limits {
-            // More than fit into a window.
-            max_map_count: usize::MAX,
-            partial_effects: PartialEffects::AsLinux,
-            ..Limits::default()
-        };
+        let mut limits = Limits::default();
+        // More than fit into a window.
+        limits.max_map_count = usize::MAX;
+        limits.partial_effects = PartialEffects::AsLinux;
         // Nothing can be locked.
         free.child.limit(libc::RLIMIT_MEMLOCK, 0);
         match setting {

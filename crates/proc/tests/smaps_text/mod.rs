@@ -58,18 +58,19 @@ impl Record {
 
     /// The counts, as far as the text has them.
     pub(crate) fn counts(&self) -> PageCounts {
-        PageCounts {
-            rss: self.number("Rss"),
-            pss: self.number("Pss") << 12,
-            pss_dirty: self.number("Pss_Dirty") << 12,
-            pss_anon: self.number("Pss_Anon") << 12,
-            shared_clean: self.number("Shared_Clean"),
-            shared_dirty: self.number("Shared_Dirty"),
-            private_clean: self.number("Private_Clean"),
-            private_dirty: self.number("Private_Dirty"),
-            referenced: self.number("Referenced"),
-            anonymous: self.number("Anonymous"),
-            ..PageCounts::default()
+        {
+            let mut counts = PageCounts::default();
+            counts.rss = self.number("Rss");
+            counts.pss = self.number("Pss") << 12;
+            counts.pss_dirty = self.number("Pss_Dirty") << 12;
+            counts.pss_anon = self.number("Pss_Anon") << 12;
+            counts.shared_clean = self.number("Shared_Clean");
+            counts.shared_dirty = self.number("Shared_Dirty");
+            counts.private_clean = self.number("Private_Clean");
+            counts.private_dirty = self.number("Private_Dirty");
+            counts.referenced = self.number("Referenced");
+            counts.anonymous = self.number("Anonymous");
+            counts
         }
     }
 }

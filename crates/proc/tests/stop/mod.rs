@@ -115,6 +115,8 @@ impl<V: VmaRead> VmaRead for StoppingSection<V> {
     }
 }
 
+impl<S: VmaStore> vmaple_mm::store::Sealed for Stopping<S> {}
+
 impl<S: VmaStore> VmaStore for Stopping<S> {
     type Reader<'s> = S::Reader<'s>;
     type Section<'r> = StoppingSection<S::Section<'r>>;

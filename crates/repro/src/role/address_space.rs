@@ -18,10 +18,8 @@ const FRAMES_UNDERWAY: usize = 1024;
 pub(super) fn new_mm<S: Design>(pages: u64) -> Result<Mm<S>> {
     let max_map_count = read_number("/proc/sys/vm/max_map_count").map(|n| n as usize);
     let defaults = Limits::default();
-    let limits = Limits {
-        max_map_count: max_map_count.unwrap_or(defaults.max_map_count),
-        ..defaults
-    };
+    let mut limits = defaults;
+    limits.max_map_count = max_map_count.unwrap_or(defaults.max_map_count);
     let frames = (pages * page_bytes() / PAGE_SIZE) as usize + FRAMES_UNDERWAY;
     let no_memory = |e| Error::failed(format!("taking memory for {frames} pages of a model"), e);
     // One more, which is the page of zeros.

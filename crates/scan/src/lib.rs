@@ -89,6 +89,7 @@ mod files;
 #[cfg(test)]
 mod forged;
 mod form;
+mod identity;
 mod layout;
 mod lines;
 mod method;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::bpf::{Bounds, Bpf};
 use crate::error::{Error, Result};
 use crate::form::{Field, Form, label};
+use crate::identity;
 use crate::layout::map_and_unmap;
 use crate::name::HeapRule;
 use crate::process::Process;
@@ -33,6 +34,7 @@ pub(crate) fn run(bpf: &mut Bpf, form: &Form) -> Result<()> {
         ));
     }
     let child = Child::start(bpf.anon_file())?;
+    identity::check(bpf, &Process::open(child.pid())?)?;
     let mut difference = String::new();
     for _ in 0..TRIES {
         // Each of both is right on some kernels.
@@ -243,6 +245,8 @@ mod tests {
             ("mount", "mnt_parent", 8),
             ("mount", "mnt_mountpoint", 8),
             ("vm_operations_struct", "name", 8),
+            ("task_struct", "self_exec_id", 8),
+            ("task_struct", "start_boottime", 8),
             ("page", "compound_head", 8),
             ("page", "mapping", 8),
             ("page", "_mapcount", 4),

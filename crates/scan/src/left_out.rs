@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::form::{Field, Form};
+use crate::field::Field;
+use crate::form::Form;
 use crate::method::Method;
 use crate::name::CUT;
 use crate::options::Want;

@@ -38,6 +38,7 @@ fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {
         std::thread::yield_now();
     }
     assert!(matches!(scanner.scan(pid), Err(Error::Zombie(p)) if p == pid));
+    assert!(matches!(Process::open(pid), Err(Error::NoProcess(p)) if p == pid));
     child.wait().unwrap();
     assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
     let kernel_thread = 2;

@@ -83,7 +83,7 @@ impl Bpf {
         let began = Instant::now();
         let begun = self.begin(process, bounds, began)?;
         let raw = self.go_on(process, &begun, want, bounds, reuse)?;
-        check_still(process)?;
+        process.check_still()?;
         Ok(raw)
     }
 
@@ -223,6 +223,17 @@ impl Bpf {
         self.program.anon_file()
     }
 
+    /// What a process is told from others by.
+    pub(crate) fn identity(&mut self, pid: u32) -> Result<Control> {
+        let link = self.program.link(Entry::Scan, pid)?;
+        let mut control = Control {
+            max_records: 0,
+            ..self.layout.asked()
+        };
+        self.program.run(&link, &mut control)?;
+        Ok(control)
+    }
+
     /// How lines are validated, and the number of the process's address space; nothing where there is none, or a writer stays inside.
     pub(crate) fn lock_seq(&mut self, pid: u32) -> Result<(Validation, Option<u32>)> {
         let link = self.program.link(Entry::Scan, pid)?;
@@ -243,19 +254,6 @@ pub(crate) struct Begun {
     /// Which address space is the process's.
     pub(crate) identity: Control,
     began: Instant,
-}
-
-/// Checks after the last run that all of them were of this process, and that the caller may still read it. A run looks the
-/// process up by its number, which may be another's once the process has ended; and while it executes a program it may have had the new
-/// one's memory and still its old rights when the caller's were asked for.
-///
-/// # Errors
-/// [`Error::NoProcess`], [`Error::NotPermitted`].
-pub(crate) fn check_still(process: &Process) -> Result<()> {
-    let permission = process.check_permission();
-    // Until here its number was its own.
-    process.check_alive()?;
-    permission
 }
 
 /// A scan so far.

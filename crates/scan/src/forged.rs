@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
-use crate::bpf::{Begun, Bounds, Bpf, check_still};
+use crate::bpf::{Begun, Bounds, Bpf};
 use crate::error::{Error, Result};
 use crate::form::release;
 use crate::options::Want;
@@ -231,7 +231,7 @@ fn begin(bpf: &mut Bpf, process: &Process) -> Result<Begun> {
 /// The rest of a scan.
 fn go_on(bpf: &mut Bpf, process: &Process, begun: &Begun) -> Result<Raw> {
     let raw = bpf.go_on(process, begun, Want::Pages, BOUNDS, Raw::default())?;
-    check_still(process)?;
+    process.check_still()?;
     Ok(raw)
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::form::{Field, Form};
+use crate::field::Field;
+use crate::form::Form;
 use crate::method::Method;
 use crate::name::CUT;
 use crate::options::Want;
@@ -66,7 +67,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PartOfSharedMemory => {
-                "pages are swapped out of shared memory that is mapped in part or privately, and which is unknown"
+                "pages are swapped out of shared memory that is mapped in part or privately: how many of the mapping's is unknown"
             }
             Self::SwapCount => "swapped pages may be shared, and this kernel does not show by how many processes",
             Self::ThpRule => "this kernel decides by another rule",

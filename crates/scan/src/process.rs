@@ -125,6 +125,19 @@ impl Process {
         })?
     }
 
+    /// Checks after the last run that all of them were of this process, and that the caller may still read it. A run looks the process
+    /// up by its number, which may be another's once the process has ended; and while it executes a program it may have had the
+    /// new one's memory and still its old rights when the caller's were asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoProcess`], [`Error::NotPermitted`].
+    pub(crate) fn check_still(&self) -> Result<()> {
+        let permission = self.check_permission();
+        // Until here its number was its own.
+        self.check_alive()?;
+        permission
+    }
+
     /// Opens its maps or smaps with the rights of the caller.
     ///
     /// # Errors

@@ -38,6 +38,7 @@ fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {
         std::thread::yield_now();
     }
     assert!(matches!(scanner.scan(pid), Err(Error::Zombie(p)) if p == pid));
+    assert!(matches!(Process::open(pid), Err(Error::NoProcess(p)) if p == pid));
     child.wait().unwrap();
     assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
     let kernel_thread = 2;
@@ -292,4 +293,38 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
         }
         stop.store(true, Relaxed);
     });
+}
+
+/// A process that is executing or ending may be there still while its memory is gone, and the kernel's text ends where it was.
+#[test]
+fn a_text_of_memory_that_is_gone_is_not_whole() {
+    // Another test counts this process's descriptors.
+    let _alone = scanner();
+    let options = Options::new().method(Method::Plain).want(Want::Ranges);
+    let mut scanner = Scanner::with(options).unwrap();
+    // Longer than what is read at once.
+    let target = Target::new(|| targets::map_many(6_000));
+    let mut whole = 0;
+    let mut none = 0;
+    let elapsed = scanner.scan(target.pid()).unwrap().report().unwrap().elapsed;
+    for round in 0..40 {
+        let target = Target::new(|| targets::map_many(6_000));
+        let pid = target.pid();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(elapsed * round / 40);
+                target.kill();
+            });
+            match scanner.scan(pid) {
+                Ok(scan) => {
+                    whole += 1;
+                    assert!(scan.rollup().mappings >= 6_000, "{:?}", scan.report());
+                }
+                Err(Error::Executed(_)) => none += 1,
+                Err(e) if e.is_gone() => none += 1,
+                Err(e) => panic!("{e}"),
+            }
+        });
+    }
+    eprintln!("{whole} whole, {none} none of 40");
 }

@@ -307,6 +307,7 @@ fn a_text_of_memory_that_is_gone_is_not_whole() {
         want: Want::Ranges,
         ..Options::default()
     };
+    let _alone = scanner();
     let mut scanner = Scanner::with(options).unwrap();
     // Longer than what is read at once.
     let target = Target::new(|| targets::map_many(6_000));

@@ -1,4 +1,5 @@
-//! Real-time priority around a read: who cannot be preempted by usual tasks does not keep a lock while they run.
+//! Real-time priority around a read: a reader that usual tasks cannot preempt does not keep a lock, or RCU's grace periods from ending, while
+//! they run.
 
 #![allow(unsafe_code)] // scheduling calls that rustix lacks
 
@@ -21,6 +22,13 @@ impl Boost {
     /// `EPERM` without CAP_SYS_NICE, or in a cgroup without real-time share.
     pub(crate) fn check() -> io::Result<()> {
         Self::begin().map(drop)
+    }
+
+    /// Whether it keeps runs of the BPF program from losing their CPU: the kernel may be preemptible, and the caller has the right. A
+    /// kernel says how it was built, not how it was booted.
+    pub(crate) fn keeps_runs() -> bool {
+        let uname = rustix::system::uname();
+        uname.version().to_bytes().windows(7).any(|word| word == b"PREEMPT") && Self::check().is_ok()
     }
 
     /// Raises the calling thread to real-time priority, until this is dropped. Of a thread that is real-time already nothing

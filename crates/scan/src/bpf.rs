@@ -9,6 +9,7 @@ use crate::abi::{
     STOP_NO_MM, STOP_OTHER, STOP_REJECTED, VALIDATION_INT, VALIDATION_NONE, VALIDATION_SEQCOUNT, WANT_NAMES,
     WANT_PAGES, WANT_TABLES,
 };
+use crate::boost::Boost;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::lines::Lines;
@@ -43,6 +44,8 @@ pub(crate) struct Bpf {
     pub(crate) thp: bool,
     thp_sizes: ThpSizes,
     vsyscall: Option<Vsyscall>,
+    /// Whether runs are done at real-time priority: the kernel may be preemptible, and the caller has the right.
+    may_boost: bool,
     /// Memory that is used again.
     known: Known,
 }
@@ -71,6 +74,7 @@ impl Bpf {
             thp: true,
             thp_sizes: ThpSizes::of_this_kernel(),
             vsyscall: Vsyscall::of_this_kernel(),
+            may_boost: Boost::keeps_runs(),
             known: Known::new(),
         })
     }
@@ -159,7 +163,11 @@ impl Bpf {
         let mut partial = None;
         loop {
             let mut control = asked;
-            self.program.run(link, &mut control)?;
+            // A run that loses its CPU half way holds back RCU's grace periods.
+            let boost = self.may_boost.then(|| Boost::begin().ok());
+            let run = self.program.run(link, &mut control);
+            drop(boost);
+            run?;
             scan.count(&control);
             let places = Places {
                 start_brk: control.start_brk,
@@ -223,11 +231,11 @@ impl Bpf {
         self.program.anon_file()
     }
 
-    /// What a process is told from others by.
-    pub(crate) fn identity(&mut self, pid: u32) -> Result<Control> {
+    /// What a process is told from others by, and so many records of it.
+    pub(crate) fn look(&mut self, pid: u32, max_records: u32) -> Result<Control> {
         let link = self.program.link(Entry::Scan, pid)?;
         let mut control = Control {
-            max_records: 0,
+            max_records,
             ..self.layout.asked()
         };
         self.program.run(&link, &mut control)?;
@@ -236,12 +244,7 @@ impl Bpf {
 
     /// How lines are validated, and the number of the process's address space; nothing where there is none, or a writer stays inside.
     pub(crate) fn lock_seq(&mut self, pid: u32) -> Result<(Validation, Option<u32>)> {
-        let link = self.program.link(Entry::Scan, pid)?;
-        let mut control = Control {
-            max_records: 1,
-            ..self.layout.asked()
-        };
-        self.program.run(&link, &mut control)?;
+        let control = self.look(pid, 1)?;
         let validation = validation(&control);
         let is_number = control.stop == STOP_BUDGET && validation != Validation::Structure;
         Ok((validation, is_number.then_some(control.seq)))

@@ -14,7 +14,7 @@ const SLACK: u64 = 2;
 /// [`Error::NotPossible`] if it is not the same.
 pub(crate) fn check(bpf: &mut Bpf, child: &Process) -> Result<()> {
     let own = Process::open(std::process::id())?;
-    let (ours, childs) = (bpf.identity(own.pid())?, bpf.identity(child.pid())?);
+    let (ours, childs) = (bpf.look(own.pid(), 0)?, bpf.look(child.pid(), 0)?);
     // A copy has executed as many programs: one at least.
     if ours.found_exec_id == 0 || ours.found_exec_id != childs.found_exec_id {
         return Err(wrong("how many programs a process has executed (self_exec_id)"));

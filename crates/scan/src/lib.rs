@@ -73,7 +73,9 @@
 //!
 //! **A run is a reader of RCU.** Where the kernel is preemptible (`CONFIG_PREEMPT`, or `preempt=full`), a run can lose its CPU half way, and
 //! until it runs again no grace period of the whole machine ends: `synchronize_rcu()` waits, and memory that is freed by RCU
-//! piles up. Beside many busy tasks, at a low priority, that can take long. The process that is scanned does not wait.
+//! piles up. Beside many busy tasks, at a low priority, that can take seconds. The process that is scanned does not wait. So
+//! where the caller has CAP_SYS_NICE each run is made at the lowest real-time priority, which usual tasks do not preempt; between
+//! runs the thread has its own again. Without it: do not lower the priority of a scan on such a kernel.
 //!
 //! # What it needs
 //!

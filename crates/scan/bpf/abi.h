@@ -22,7 +22,7 @@ enum stop {
 	STOP_BUDGET = 1, /* time, entries, records or names are used up */
 	STOP_REJECTED = 2, /* what was read did not fit together, however often */
 	STOP_NO_MM = 3, /* no address space: a kernel thread, or it has exited */
-	STOP_OTHER = 4, /* another address space: the process has executed a program, or another has its number */
+	STOP_OTHER = 4, /* another address space: the process has executed a program; or another process has its number */
 	STOP_EXEC = 5, /* the process is executing a program at this moment */
 };
 
@@ -46,6 +46,7 @@ struct control {
 	u64 swap_info; /* where the array of swap areas is, or 0 */
 	u64 mm; /* the address space that is meant, or 0 */
 	u64 exec_id;
+	u64 started; /* when the task that is meant began, which no two have in common that had one number */
 	u64 magic[2]; /* calibrate: what the page at start begins with */
 	u32 levels; /* of page tables */
 	u32 want;
@@ -56,7 +57,7 @@ struct control {
 	/* What became of it. */
 	u64 next; /* the cursor afterwards */
 	u64 ns; /* how long it took */
-	u64 found_mm, found_exec_id;
+	u64 found_mm, found_exec_id, found_started;
 	u64 entries; /* looked at */
 	u64 start_brk, brk, start_stack;
 	u64 context_flags; /* of the architecture: whether there is a [vsyscall] */

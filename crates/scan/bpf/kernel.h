@@ -46,6 +46,13 @@ typedef struct seqcount seqcount_t;
 struct rw_semaphore {
 	atomic_long_t count;
 } CORE;
+/* With real-time locks (PREEMPT_RT). */
+struct rwbase_rt {
+	atomic_t readers;
+} CORE;
+struct rw_semaphore___rt {
+	struct rwbase_rt rwbase;
+} CORE;
 
 /* Processes. */
 struct mm_struct;
@@ -68,6 +75,7 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct fs_struct *fs;
 	u64 self_exec_id;
+	u64 start_boottime;
 } CORE;
 struct seq_file;
 struct bpf_iter_meta {

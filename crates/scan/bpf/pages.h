@@ -2,8 +2,10 @@
 /*
  * The pages of a VMA, by the page tables of x86-64 and struct page: what smaps counts.
  *
- * Page tables are not kept for readers of this kind: a table may be freed and used anew while it is read. Reads never fault, and the
- * entry that led to a table is looked at again after it: if it has changed, the table's entries are not counted.
+ * Page tables are not kept for readers of this kind: where the kernel does not free them by RCU, a table may be freed and be anything
+ * while it is read. Reads never fault. After a table was read all entries that led to it are read again, from the last to the
+ * first: an entry is cleared before the table that it leads to is freed, so if the first is unchanged the second was read from a table,
+ * and so on down. If one has changed nothing of the table is counted.
  */
 #ifndef PAGES_H
 #define PAGES_H
@@ -367,9 +369,26 @@ static __always_inline u64 next_at(struct pages *p, u32 shift)
 	return next && next < p->end ? next : p->end;
 }
 
+/* Whether an entry is what it was, but for the bit that the processor and the search for old pages change. */
+static __always_inline int is_same(u64 at, u64 entry)
+{
+	return !((load(at) ^ entry) & ~ACCESSED);
+}
+
+/* Whether the entries that led to p->pmd_table still do. */
+static __always_inline int is_path_same(struct pages *p)
+{
+	return is_same(p->pud_at, p->pud) && is_same(p->pgd_at, p->pgd) && (!p->top_at || is_same(p->top_at, p->top));
+}
+
+static __always_inline u64 place(u64 table, u64 addr, u32 shift)
+{
+	return table + 8 * (addr >> shift & (ENTRIES - 1));
+}
+
 static __always_inline u64 entry_at(u64 table, u64 addr, u32 shift)
 {
-	return load(table + 8 * (addr >> shift & (ENTRIES - 1)));
+	return load(place(table, addr, shift));
 }
 
 /* Down to the table of PMDs that holds p->addr, into q->pmd; or on to where there may be one. */
@@ -385,23 +404,27 @@ int __attribute__((noinline)) read_pmds(void)
 	u64 entry;
 
 	q->c.entries += 4;
+	p->top_at = 0;
 	if (q->c.levels == 5) {
-		entry = entry_at(table, p->addr, PGDIR_SHIFT + 9);
+		p->top_at = place(table, p->addr, PGDIR_SHIFT + 9);
+		p->top = entry = load(p->top_at);
 		if (!(entry & PRESENT)) {
 			p->addr = next_at(p, PGDIR_SHIFT + 9);
 			return 0;
 		}
 		table = q->c.page_offset + physical(q, entry);
 	}
-	entry = entry_at(table, p->addr, PGDIR_SHIFT);
+	p->pgd_at = place(table, p->addr, PGDIR_SHIFT);
+	p->pgd = entry = load(p->pgd_at);
 	if (!(entry & PRESENT)) {
 		p->addr = next_at(p, PGDIR_SHIFT);
 		return 0;
 	}
 	table = q->c.page_offset + physical(q, entry);
-	entry = entry_at(table, p->addr, PUD_SHIFT);
+	p->pud_at = place(table, p->addr, PUD_SHIFT);
+	p->pud = entry = load(p->pud_at);
 	if (!(entry & MAPPED) || entry & PSE) {
-		if (p->is_hugetlb && entry & PSE)
+		if (p->is_hugetlb && entry & PSE && is_path_same(p))
 			account_hugetlb(q, entry, table, 1ULL << PUD_SHIFT);
 		p->addr = next_at(p, PUD_SHIFT);
 		return 0;
@@ -426,12 +449,26 @@ int __attribute__((noinline)) account_pmd(void)
 		return 0;
 	struct pages *p = &q->pages;
 	u64 next = next_at(p, PMD_SHIFT);
-	u64 at = p->pmd_table + 8 * (p->addr >> PMD_SHIFT & (ENTRIES - 1));
+	u64 at = place(p->pmd_table, p->addr, PMD_SHIFT);
 	u64 entry = load(at);
 	u32 count = (next - p->addr) >> PAGE_SHIFT;
+	u32 is_table = entry & PRESENT && !(entry & PSE) && !p->is_hugetlb, is_there = 1;
 
-	q->c.entries += 4;
-	if (p->is_hugetlb) {
+	q->c.entries += 6;
+	if (is_table) {
+		u64 table = q->c.page_offset + physical(q, entry);
+		u32 bytes = count * 8;
+
+		if (bytes > sizeof(q->pte))
+			bytes = sizeof(q->pte);
+		is_there = !bpf_probe_read_kernel(q->pte, bytes, (void *)place(table, p->addr, PAGE_SHIFT)) && is_same(at, entry);
+	}
+	if (!is_there || !is_path_same(p)) {
+		p->pmd_gib = ~0ULL; /* found anew */
+	} else if (is_table) {
+		bpf_loop(count, pte_step, (void *)0, 0);
+		q->c.entries += count;
+	} else if (p->is_hugetlb) {
 		if (entry & PSE)
 			account_hugetlb(q, entry, p->pmd_table, 1ULL << PMD_SHIFT);
 	} else if (entry & PSE) { /* also while it is split, and not present */
@@ -441,16 +478,6 @@ int __attribute__((noinline)) account_pmd(void)
 	} else if (entry && !(entry & MAPPED)) {
 		if (is_migrated(entry))
 			account(swap_physical(q, entry) + (p->addr & ((1ULL << PMD_SHIFT) - 1)), count, IS_SWAP_PTE | IS_HUGE);
-	} else if (entry & PRESENT) {
-		u64 from = q->c.page_offset + physical(q, entry) + 8 * (p->addr >> PAGE_SHIFT & (ENTRIES - 1));
-		u32 bytes = count * 8;
-
-		if (bytes > sizeof(q->pte))
-			bytes = sizeof(q->pte);
-		if (!bpf_probe_read_kernel(q->pte, bytes, (void *)from) && load(at) == entry) {
-			bpf_loop(count, pte_step, (void *)0, 0);
-			q->c.entries += count;
-		}
 	}
 	p->addr = next;
 	return 0;

@@ -16,12 +16,12 @@
  */
 static __always_inline int is_in_exec(struct task_struct *task)
 {
-	if (!bpf_core_field_exists(struct rw_semaphore, count)) /* with real-time locks */
-		return 0;
-	return BPF_CORE_READ(task, signal, exec_update_lock.count.counter) & 1; /* a writer */
+	struct signal_struct *signal = BPF_CORE_READ(task, signal);
+
+	return has_writer(&signal->exec_update_lock);
 }
 
-/* Whether the task has the address space that it began with. */
+/* Whether the task still has the address space that it began with. */
 static __always_inline u32 check_identity(struct scratch *q, struct task_struct *task)
 {
 	u64 mm = (u64)BPF_CORE_READ(task, mm);
@@ -44,6 +44,7 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 	q->deadline_ns = bpf_ktime_get_ns() + q->c.budget_ns;
 	q->c.found_mm = (u64)mm;
 	q->c.found_exec_id = BPF_CORE_READ(task, self_exec_id);
+	q->c.found_started = BPF_CORE_READ(task, start_boottime);
 	q->c.next = q->c.start;
 	q->c.records = q->c.name_bytes = q->c.rejected = q->c.entries = 0;
 	q->c.seq = 0;
@@ -60,7 +61,8 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 	if (!mm || BPF_CORE_READ(mm, mm_users.counter) <= 0)
 		return 0;
 	q->c.stop = STOP_OTHER;
-	if (q->c.mm && (q->c.mm != (u64)mm || q->c.exec_id != q->c.found_exec_id))
+	/* Where an address space was and how many programs were executed can be the same of the next process of this number. */
+	if (q->c.mm && (q->c.mm != (u64)mm || q->c.exec_id != q->c.found_exec_id || q->c.started != q->c.found_started))
 		return 0;
 	q->c.stop = STOP_EXEC;
 	if (is_in_exec(task))

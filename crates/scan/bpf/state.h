@@ -43,6 +43,8 @@ struct pages {
 	u64 addr, end;
 	u64 pmd_table; /* address of the table in q->pmd, of these 1 GiB: */
 	u64 pmd_gib;
+	/* The entries that led to it, from the last to the first, and where they are; of five levels only is there a third. */
+	u64 pud, pud_at, pgd, pgd_at, top, top_at;
 	u64 pte_first; /* address of the first page of q->pte */
 	u32 is_hugetlb;
 	u32 count; /* entries in q->pte */
@@ -144,6 +146,31 @@ static __always_inline u64 load(u64 address)
 
 	bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
 	return value;
+}
+
+/* Whether this kernel tells whether a lock has a writer. */
+static __always_inline int tells_writers(struct rw_semaphore *lock)
+{
+	struct rw_semaphore___rt *rt = (void *)lock;
+
+	return bpf_core_field_exists(lock->count) || bpf_core_field_exists(rt->rwbase.readers);
+}
+
+/* Whether a lock has a writer; a real-time lock also while a writer waits for readers to leave. */
+static __always_inline u32 has_writer(struct rw_semaphore *lock)
+{
+	struct rw_semaphore___rt *rt = (void *)lock;
+	s64 count = 0;
+	s32 readers = -1;
+
+	if (bpf_core_field_exists(lock->count)) {
+		bpf_core_read(&count, sizeof(count), &lock->count);
+		return count & 1;
+	}
+	/* A writer takes the bias away, which makes it negative, and gives it back when it leaves. */
+	if (bpf_core_field_exists(rt->rwbase.readers))
+		bpf_core_read(&readers, sizeof(readers), &rt->rwbase.readers);
+	return readers >= 0;
 }
 
 /* Whether time or what may be looked at is used up. */

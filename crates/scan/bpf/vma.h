@@ -14,7 +14,8 @@ static __always_inline u32 validation(struct mm_struct *mm)
 
 	if (bpf_core_field_exists(mm->mm_lock_seq))
 		return VALIDATION_SEQCOUNT;
-	return bpf_core_field_exists(old->mm_lock_seq) ? VALIDATION_INT : VALIDATION_NONE;
+	/* The number of finished writes says nothing of one that is going on. */
+	return bpf_core_field_exists(old->mm_lock_seq) && tells_writers(&mm->mmap_lock) ? VALIDATION_INT : VALIDATION_NONE;
 }
 
 /*
@@ -23,19 +24,17 @@ static __always_inline u32 validation(struct mm_struct *mm)
  */
 static __always_inline u32 lock_seq(struct mm_struct *mm)
 {
-	u32 seq = 0;
-	s64 count = 0;
+	u32 seq = 0, writer;
 	struct mm_struct___int *old = (void *)mm;
 
 	if (bpf_core_field_exists(mm->mm_lock_seq)) {
 		bpf_core_read(&seq, sizeof(seq), &mm->mm_lock_seq);
 		return seq;
 	}
-	if (bpf_core_field_exists(mm->mmap_lock.count)) /* not with real-time locks */
-		bpf_core_read(&count, sizeof(count), &mm->mmap_lock.count);
+	writer = has_writer(&mm->mmap_lock);
 	if (bpf_core_field_exists(old->mm_lock_seq))
 		bpf_core_read(&seq, sizeof(seq), &old->mm_lock_seq);
-	return seq << 1 | (count & 1);
+	return seq << 1 | writer;
 }
 
 static __always_inline void read_file(struct scratch *q, struct vma *v)

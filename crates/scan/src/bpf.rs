@@ -17,7 +17,7 @@ use crate::name::{HeapRule, Known, NameText, Places};
 use crate::options::{MOST_BUDGET, Want};
 use crate::proc_mount;
 use crate::process::Process;
-use crate::program::{Entry, Program};
+use crate::program::{Entry, Link, Program};
 use crate::record::{Line, MemSizeStats, PAGE, VM_HUGETLB};
 use crate::report::{Partial, Report, Validation};
 use crate::scanner::Raw;
@@ -81,6 +81,14 @@ impl Bpf {
     /// [`Error::NotPermitted`], [`Error::NoProcess`], [`Error::Executed`].
     pub(crate) fn scan(&mut self, process: &Process, want: Want, bounds: Bounds, reuse: Raw) -> Result<Raw> {
         let began = Instant::now();
+        let begun = self.begin(process, bounds, began)?;
+        let raw = self.go_on(process, &begun, want, bounds, reuse)?;
+        process.check_still()?;
+        Ok(raw)
+    }
+
+    /// Finds out which address space is the process's, and whether the caller may read it.
+    pub(crate) fn begin(&mut self, process: &Process, bounds: Bounds, began: Instant) -> Result<Begun> {
         let pid = process.pid();
         let link = self.program.link(Entry::Scan, pid)?;
         // Which address space it is, and then whether the caller may read it: in this order the answer is about no other one
@@ -103,6 +111,20 @@ impl Bpf {
             STOP_EXEC => return Err(Error::Executed(pid)),
             _ => {}
         }
+        Ok(Begun { link, identity, began })
+    }
+
+    /// Reads what was begun, and nothing else.
+    pub(crate) fn go_on(
+        &mut self,
+        process: &Process,
+        begun: &Begun,
+        want: Want,
+        bounds: Bounds,
+        reuse: Raw,
+    ) -> Result<Raw> {
+        let pid = process.pid();
+        let Begun { link, identity, began } = begun;
         if want >= Want::Tables {
             self.layout.find_swap();
         }
@@ -118,6 +140,7 @@ impl Bpf {
         let mut asked = Control {
             mm: identity.found_mm,
             exec_id: identity.found_exec_id,
+            started: identity.found_started,
             want: match want {
                 Want::Counters | Want::Ranges => WANT_NAMES,
                 Want::Tables => WANT_NAMES | WANT_TABLES,
@@ -136,7 +159,7 @@ impl Bpf {
         let mut partial = None;
         loop {
             let mut control = asked;
-            self.program.run(&link, &mut control)?;
+            self.program.run(link, &mut control)?;
             scan.count(&control);
             let places = Places {
                 start_brk: control.start_brk,
@@ -187,19 +210,28 @@ impl Bpf {
                 break;
             }
         }
-        // Until here its number was nobody else's.
-        process.check_alive()?;
         let has_vsyscall = identity.context_flags & Vsyscall::CONTEXT_FLAG != 0;
         if let (None, true, Some(vsyscall)) = (partial, has_vsyscall, &self.vsyscall) {
             scan.push(vsyscall);
         }
         self.known = std::mem::take(&mut scan.names.known);
-        Ok(scan.end(began.elapsed(), partial, validation(&identity)))
+        Ok(scan.end(began.elapsed(), partial, validation(identity)))
     }
 
     /// As [`Program::anon_file`].
     pub(crate) fn anon_file(&self) -> Option<BorrowedFd<'_>> {
         self.program.anon_file()
+    }
+
+    /// What a process is told from others by.
+    pub(crate) fn identity(&mut self, pid: u32) -> Result<Control> {
+        let link = self.program.link(Entry::Scan, pid)?;
+        let mut control = Control {
+            max_records: 0,
+            ..self.layout.asked()
+        };
+        self.program.run(&link, &mut control)?;
+        Ok(control)
     }
 
     /// How lines are validated, and the number of the process's address space; nothing where there is none, or a writer stays inside.
@@ -214,6 +246,14 @@ impl Bpf {
         let is_number = control.stop == STOP_BUDGET && validation != Validation::Structure;
         Ok((validation, is_number.then_some(control.seq)))
     }
+}
+
+/// A scan that was begun.
+pub(crate) struct Begun {
+    link: Link,
+    /// Which address space is the process's.
+    pub(crate) identity: Control,
+    began: Instant,
 }
 
 /// A scan so far.

@@ -5,7 +5,8 @@
 //! gave it before or after, or if it lies in between. What changes forth and back within one comparison differs by chance, and
 //! never in every one.
 
-use crate::form::{Field, Form, label};
+use crate::field::Field;
+use crate::form::{Form, label};
 use crate::record::ScanRecord;
 use crate::scanner::Raw;
 use crate::shapes::Child;

@@ -105,7 +105,7 @@ impl Counters {
 
     fn read(process: &Process) -> Result<Self> {
         let pid = process.pid();
-        let status = process.read_file("status").map_err(|e| process.failed("status", e))?;
+        let status = process.read_file("status").map_err(|e| process.failed("status", &e))?;
         let status = Status::from(status);
         let counts: Vec<_> = STATUS
             .iter()

@@ -37,7 +37,7 @@ pub(crate) fn scan(
     let name = if want <= Want::Ranges { "maps" } else { "smaps" };
     let path = format!("/proc/{pid}/{name}");
     let failed = |e: &io::Error| Error::of_proc(pid, &format!("reading {path}"), e);
-    let mut file = process.open_file(name).map_err(|e| failed(&e))?;
+    let mut file = process.open_map(name)?;
     let Raw {
         mut lines, mut names, ..
     } = reuse;

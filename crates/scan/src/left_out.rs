@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::form::{Field, Form};
+use crate::field::Field;
+use crate::form::Form;
 use crate::method::Method;
 use crate::name::CUT;
 use crate::options::Want;
@@ -66,7 +67,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::PartOfSharedMemory => {
-                "pages are swapped out of shared memory that is mapped in part or privately, and which is unknown"
+                "pages are swapped out of shared memory that is mapped in part or privately: how many of the mapping's is unknown"
             }
             Self::SwapCount => "swapped pages may be shared, and this kernel does not show by how many processes",
             Self::ThpRule => "this kernel decides by another rule",
@@ -78,10 +79,18 @@ impl fmt::Display for Why {
     }
 }
 
+impl LeftOut {
+    /// Whether two are told in one: of as many mappings, for the same reason.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.mappings, self.of_sum, self.why) == (other.mappings, other.of_sum, other.why)
+    }
+}
+
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)?;
         match (self.mappings, self.of_sum) {
+            _ if self.why == Why::NoCgroup => {}
             (0, _) => f.write_str(" of the sum")?,
             (n, true) => write!(f, " of {} and of the sum", mappings(n))?,
             (n, false) => write!(f, " of {}", mappings(n))?,
@@ -200,4 +209,143 @@ impl fmt::Display for Rounded {
 
 fn mappings(n: usize) -> String {
     format!("{n} mapping{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::counters::Counters;
+
+    const SMAPS: &[u8] =
+        b"1000-2000 r--p 00000000 00:00 0\nRss: 0 kB\nPss: 0 kB\nNew: 0 kB\nSwap: 0 kB\nSwapPss: 0 kB\n\
+        THPeligible: 0\nVmFlags: rd \n";
+    const ROLLUP: &[u8] =
+        b"1000-2000 ---p 00000000 00:00 0 [rollup]\nRss: 0 kB\nPss: 0 kB\nPss_Anon: 0 kB\nNew: 0 kB\n\
+        Swap: 0 kB\nSwapPss: 0 kB\n";
+
+    fn line(change: impl Fn(&mut Line)) -> Line {
+        let mut line = Line {
+            end: 4096,
+            vm_flags: 1,
+            thp_eligible: Some(false),
+            is_validated: true,
+            ..Line::default()
+        };
+        change(&mut line);
+        line
+    }
+
+    /// What is said of a scan with these mappings.
+    fn found(method: Method, want: Want, lines: Vec<Line>, names: &[u8]) -> Report {
+        let raw = Raw {
+            mapped: lines.len(),
+            lines,
+            names: names.to_vec(),
+            ..Raw::default()
+        };
+        let mut report = Report::of_kernel(method, Duration::ZERO);
+        report.mappings = raw.mapped;
+        find(&raw, want, &Form::of_text(SMAPS, ROLLUP), &mut report);
+        report
+    }
+
+    fn told(report: &Report) -> Vec<(&str, usize, bool, &str)> {
+        let left_out = report.left_out.iter();
+        left_out
+            .map(|l| (l.line.as_str(), l.mappings, l.of_sum, l.why.name()))
+            .collect()
+    }
+
+    #[test]
+    fn each_line_that_is_not_known_of_a_mapping_is_told_with_the_number_of_mappings() {
+        let lines = || {
+            vec![
+                line(|_| {}),
+                line(|line| line.stats.swap_unknown = true),
+                line(|line| line.stats.swap_unknown = true),
+                line(|line| line.stats.swap_pss_unknown = true),
+                line(|line| line.thp_eligible = None),
+                line(|line| line.vm_flags |= 1 << 62),
+            ]
+        };
+        let swap = [
+            ("Swap", 2, true, "part-of-shared-memory"),
+            ("SwapPss", 1, true, "swap-count"),
+        ];
+        let more = [
+            ("THPeligible", 1, false, "thp-rule"),
+            ("VmFlags", 1, false, "letters"),
+            ("New", 6, true, "unknown-line"),
+        ];
+        let report = found(Method::Bpf, Want::Pages, lines(), b"");
+        assert_eq!(told(&report), [&swap[..], &more].concat());
+        let said = report.to_string();
+        assert!(
+            said.contains("LEFT OUT: Swap of 2 mappings and of the sum (pages are swapped out"),
+            "{said}"
+        );
+        assert!(said.contains("; THPeligible of 1 mapping (this kernel"), "{said}");
+        // Who asks for page tables alone does not expect the others, and of ranges there is nothing to be left out.
+        assert_eq!(told(&found(Method::Bpf, Want::Tables, lines(), b"")), swap);
+        assert_eq!(told(&found(Method::Bpf, Want::Ranges, lines(), b"")), []);
+        let whole = found(Method::Bpf, Want::Tables, vec![line(|_| {})], b"");
+        assert!(!whole.to_string().contains("LEFT OUT"), "{whole}");
+    }
+
+    #[test]
+    fn what_the_kernels_text_has_and_lacks_is_told() {
+        let lines = vec![line(|_| {}), line(|line| line.lost_letters = true)];
+        let report = found(Method::Plain, Want::Tables, lines, b"");
+        let expected = [
+            ("VmFlags", 1, false, "letters"),
+            ("New", 2, true, "unknown-line"),
+            ("Pss_Anon", 0, true, "sum-alone"),
+        ];
+        assert_eq!(told(&report), expected);
+    }
+
+    #[test]
+    fn a_share_of_a_page_is_rounded_and_a_whole_page_is_not() {
+        let share =
+            |rss: u64, pss: u64| line(|line| (line.stats.rss, line.stats.pss) = (rss << 10, pss << 10 << PSS_SHIFT));
+        let of = |lines| found(Method::Boosted, Want::Pages, lines, b"").rounded;
+        assert_eq!(of(vec![share(4, 4), share(8, 8)]), None);
+        let rounded = of(vec![share(4, 1), share(8, 8), share(8, 2)]).unwrap();
+        assert_eq!((rounded.mappings, rounded.at_most_bytes), (2, 2 << 10));
+        let swapped = line(|line| (line.stats.swap, line.stats.swap_pss) = (4 << 10, 1 << 10 << PSS_SHIFT));
+        let rounded = of(vec![share(4, 1), swapped]).unwrap();
+        assert_eq!((rounded.mappings, rounded.at_most_bytes), (2, 1 << 10));
+        assert_eq!(found(Method::Bpf, Want::Pages, vec![share(4, 1)], b"").rounded, None);
+    }
+
+    #[test]
+    fn names_that_are_cut_are_counted() {
+        let names = b"(cut)/a/b/c";
+        let named = |at, bytes| line(|line| (line.name, line.name_at, line.name_bytes) = (NameKind::Path, at, bytes));
+        let report = found(
+            Method::Bpf,
+            Want::Ranges,
+            vec![named(0, 11), named(5, 6), line(|_| {})],
+            names,
+        );
+        assert_eq!(report.cut_names, 1);
+        assert!(
+            report.to_string().contains("CUT: 1 name, which begins with (cut)"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn counters_without_a_cgroup_say_so() {
+        let raw = Raw {
+            counters: Some(Counters::default()),
+            ..Raw::default()
+        };
+        let mut report = Report::of_kernel(Method::Counters, Duration::ZERO);
+        find(&raw, Want::Counters, &Form::of_text(SMAPS, ROLLUP), &mut report);
+        assert_eq!(told(&report), [("memory.stat", 0, true, "no-cgroup")]);
+        assert!(report.to_string().contains("LEFT OUT: memory.stat"), "{report}");
+    }
 }

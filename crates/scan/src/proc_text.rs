@@ -1,6 +1,7 @@
 //! The text of maps, smaps and smaps_rollup, read back.
 
-use crate::form::{Field, Form, label};
+use crate::field::Field;
+use crate::form::{Form, label};
 use crate::record::{Line, NameKind, VM_EXEC, VM_MAYSHARE, VM_READ, VM_WRITE};
 
 /// A line of maps, and where in it the name is.

@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
 use crate::proc_mount;
+use crate::rights::as_caller;
 
 /// A process that is held open, to be scanned once or again and again.
 ///
@@ -108,21 +109,41 @@ impl Process {
     /// Asks the kernel whether the caller may read the process's memory map: a BPF program is not asked.
     ///
     /// A link whose reading needs the same right (`PTRACE_MODE_READ_FSCREDS`) is read first, which takes no lock that the process
-    /// could wait for. Opening maps takes the one that only execve(2) waits for; but there are kernels on which
-    /// CAP_PERFMON may do just that.
+    /// could wait for. Opening maps takes the one that only execve(2) waits for; but a process may always read its own,
+    /// and there are kernels without namespaces.
     ///
     /// # Errors
     /// [`Error::NotPermitted`], [`Error::NoProcess`].
     pub(crate) fn check_permission(&self) -> Result<()> {
-        match readlinkat(&self.dir, "ns/mnt", vec![]) {
-            Ok(_) => return Ok(()),
-            Err(Errno::ACCESS | Errno::PERM | Errno::NOENT) => {}
-            Err(e) => return Err(self.failed("ns/mnt", e.into())),
-        }
-        match self.open_file("maps") {
+        as_caller(|| match readlinkat(&self.dir, "ns/mnt", vec![]) {
             Ok(_) => Ok(()),
-            Err(e) => Err(self.failed("maps", e)),
-        }
+            Err(Errno::ACCESS | Errno::PERM | Errno::NOENT) => match self.open_file("maps") {
+                Ok(_) => Ok(()),
+                Err(e) => Err(self.failed("maps", &e)),
+            },
+            Err(e) => Err(self.failed("ns/mnt", &e.into())),
+        })?
+    }
+
+    /// Checks after the last run that all of them were of this process, and that the caller may still read it. A run looks the process
+    /// up by its number, which may be another's once the process has ended; and while it executes a program it may have had the
+    /// new one's memory and still its old rights when the caller's were asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoProcess`], [`Error::NotPermitted`].
+    pub(crate) fn check_still(&self) -> Result<()> {
+        let permission = self.check_permission();
+        // Until here its number was its own.
+        self.check_alive()?;
+        permission
+    }
+
+    /// Opens its maps or smaps with the rights of the caller.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`], [`Error::NoProcess`].
+    pub(crate) fn open_map(&self, name: &str) -> Result<File> {
+        as_caller(|| self.open_file(name))?.map_err(|e| self.failed(name, &e))
     }
 
     /// Whether the process has not turned huge pages off for itself (`PR_SET_THP_DISABLE`).
@@ -132,8 +153,8 @@ impl Process {
     }
 
     /// What an access to one of its files says.
-    pub(crate) fn failed(&self, file: &str, error: io::Error) -> Error {
-        Error::of_proc(self.pid, &format!("opening /proc/{}/{file}", self.pid), &error)
+    pub(crate) fn failed(&self, file: &str, error: &io::Error) -> Error {
+        Error::of_proc(self.pid, &format!("opening /proc/{}/{file}", self.pid), error)
     }
 }
 

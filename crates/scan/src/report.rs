@@ -210,11 +210,19 @@ impl Report {
         if let Some(thread) = self.thread {
             write!(f, " | BY THREAD {thread}: the first thread has ended")?;
         }
-        if self.cut_names > 0 {
-            write!(f, " | CUT: {} names, which begin with (cut)", self.cut_names)?;
+        match self.cut_names {
+            0 => {}
+            1 => write!(f, " | CUT: 1 name, which begins with (cut)")?,
+            n => write!(f, " | CUT: {n} names, which begin with (cut)")?,
         }
-        for (i, left_out) in self.left_out.iter().enumerate() {
-            write!(f, "{}{left_out}", if i == 0 { " | LEFT OUT: " } else { "; " })?;
+        for (i, alike) in self.left_out.chunk_by(LeftOut::is_like).enumerate() {
+            f.write_str(if i == 0 { " | LEFT OUT: " } else { "; " })?;
+            if let [others @ .., last] = alike {
+                for left_out in others {
+                    write!(f, "{}, ", left_out.line)?;
+                }
+                write!(f, "{last}")?;
+            }
         }
         if let Some(rounded) = self.rounded {
             write!(f, " | ROUNDED: {rounded}")?;

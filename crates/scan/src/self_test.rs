@@ -10,7 +10,9 @@ use std::time::Duration;
 use crate::bpf::{Bounds, Bpf};
 use crate::comparison::{Comparison, compare};
 use crate::error::{Error, Result};
-use crate::form::{Field, Form};
+use crate::field::Field;
+use crate::form::Form;
+use crate::identity;
 use crate::name::HeapRule;
 use crate::options::Want;
 use crate::process::Process;
@@ -19,9 +21,9 @@ use crate::scanner::Raw;
 use crate::shapes::Child;
 
 /// How often a mapping may be wrong before it is no accident.
-const TRIES: u32 = 30;
-/// How long it is waited between them, from the first to the longest: together a fifth of a second.
-const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(8));
+const TRIES: u32 = 16;
+/// How long it is waited between them, from the first to the longest: together a quarter of a second.
+const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(32));
 /// Children that may be killed by somebody else: for want of memory, or with all processes of a group.
 const CHILDREN: u32 = 3;
 
@@ -38,12 +40,18 @@ pub(crate) fn run(bpf: &mut Bpf, form: &Form) -> Result<()> {
     loop {
         children += 1;
         let mut child = Child::start(bpf.anon_file())?;
-        match numbers_writes(bpf, &mut child).and_then(|()| compares(bpf, form, &child)) {
+        match all_right(bpf, form, &mut child) {
             Err(Error::NotPossible(why)) => return Err(Error::NotPossible(why)),
             Err(_) if children < CHILDREN && Process::open(child.pid()).is_err() => {}
             result => return result,
         }
     }
+}
+
+fn all_right(bpf: &mut Bpf, form: &Form, child: &mut Child) -> Result<()> {
+    numbers_writes(bpf, child)?;
+    identity::check(bpf, &Process::open(child.pid())?)?;
+    compares(bpf, form, child)
 }
 
 /// Whether each mapping of the child is right in some comparison.
@@ -307,6 +315,8 @@ mod tests {
             ("mount", "mnt_parent", 8),
             ("mount", "mnt_mountpoint", 8),
             ("vm_operations_struct", "name", 8),
+            ("task_struct", "self_exec_id", 8),
+            ("task_struct", "start_boottime", 8),
             ("page", "compound_head", 8),
             ("page", "mapping", 8),
             ("page", "_mapcount", 4),

@@ -293,3 +293,35 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
         stop.store(true, Relaxed);
     });
 }
+
+/// A process that is executing or ending may be there still while its memory is gone, and the kernel's text ends where it was.
+#[test]
+fn a_text_of_memory_that_is_gone_is_not_whole() {
+    let options = Options::new().method(Method::Plain).want(Want::Ranges);
+    let mut scanner = Scanner::with(options).unwrap();
+    // Longer than what is read at once.
+    let target = Target::new(|| targets::map_many(6_000));
+    let mut whole = 0;
+    let mut none = 0;
+    let elapsed = scanner.scan(target.pid()).unwrap().report().unwrap().elapsed;
+    for round in 0..40 {
+        let target = Target::new(|| targets::map_many(6_000));
+        let pid = target.pid();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(elapsed * round / 40);
+                target.kill();
+            });
+            match scanner.scan(pid) {
+                Ok(scan) => {
+                    whole += 1;
+                    assert!(scan.rollup().mappings >= 6_000, "{:?}", scan.report());
+                }
+                Err(Error::Executed(_)) => none += 1,
+                Err(e) if e.is_gone() => none += 1,
+                Err(e) => panic!("{e}"),
+            }
+        });
+    }
+    eprintln!("{whole} whole, {none} none of 40");
+}

@@ -15,6 +15,7 @@ use vmaple_scan::{Error, Method, Options, Scanner};
 
 const AGAIN: &str = "VMAPLE_TEST_AGAIN";
 const NOBODY: u32 = 65534;
+const SYS_PTRACE: u64 = 1 << 19;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
@@ -62,6 +63,24 @@ fn keep(capabilities: u64) {
     // As after exec(2): what belongs to this process is the new user's.
     // SAFETY: of this process alone.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) }, 0);
+}
+
+/// A program of this user's, without capabilities.
+fn sleeping() -> Killed {
+    let mut command = Command::new("sleep");
+    command.arg("100").stdout(Stdio::null()).stderr(Stdio::null());
+    Killed(command.spawn().unwrap())
+}
+
+/// Checks whether a process may be scanned, whatever /proc allows the program.
+fn assert_scans(scanner: &mut Scanner, pid: u32, may: bool) {
+    match scanner.scan(pid) {
+        Ok(scan) => assert!(may && scan.rollup().mappings > 0, "{:?}", scan.report()),
+        Err(error) => assert!(
+            !may && matches!(error, Error::NotPermitted(_)) && error.pid() == Some(pid),
+            "{error}"
+        ),
+    }
 }
 
 fn may_read(pid: u32) -> bool {
@@ -148,14 +167,19 @@ fn a_program_that_runs_with_the_rights_of_another_user_is_refused() {
 fn without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_unasked() {
     let test = "without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_unasked";
     let Some(other) = apart(test) else { return };
-    become_nobody(BPF | PERFMON);
+    become_nobody(BPF | PERFMON | SYS_PTRACE);
+    let mut scanner = Scanner::new().unwrap();
+    // The right to look at others is another one.
+    assert_scans(&mut scanner, other, true);
+    drop(scanner);
+    keep(BPF | PERFMON);
     let mut scanner = Scanner::new().unwrap();
     assert_eq!(scanner.method(), Method::Bpf, "{:?}", scanner.passed_over());
-    let own = Target::new(|| write(map(10, RW, ANON), 10, 1));
-    assert_as_proc(&mut scanner, own.pid(), true);
-    // There are kernels where CAP_PERFMON may read every process's maps.
-    let may = may_read(other);
-    assert_as_proc(&mut scanner, other, may);
+    let own = sleeping();
+    assert_scans(&mut scanner, own.0.id(), true);
+    // There are kernels where CAP_PERFMON may read every process's maps; it is given to run the program, not for that.
+    eprintln!("/proc/{other}/maps is readable: {}", may_read(other));
+    assert_scans(&mut scanner, other, false);
 
     keep(0);
     let error = Scanner::new().unwrap_err();
@@ -177,7 +201,7 @@ fn without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_
 }
 
 #[test]
-fn a_program_that_has_the_capabilities_by_its_file_scans_though_it_is_hidden_itself() {
+fn a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_he_may_read() {
     if std::env::var(AGAIN).is_ok() {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
@@ -185,14 +209,22 @@ fn a_program_that_has_the_capabilities_by_its_file_scans_though_it_is_hidden_its
             eprintln!("skipped: a file's capabilities are not taken here (nosuid)");
             return;
         }
-        let mut scanner = Scanner::new().unwrap();
+        let scanner = Scanner::new().unwrap();
         assert_eq!(scanner.method(), Method::Bpf, "{:?}", scanner.passed_over());
-        let own = Target::new(|| write(map(10, RW, ANON), 10, 1));
-        let may = may_read(own.pid());
-        assert_as_proc(&mut scanner, own.pid(), may);
+        // Who executes it may read what he could read without it.
+        let own = sleeping();
+        for method in [Method::Bpf, Method::Plain] {
+            let mut scanner = Scanner::with(Options::new().method(method)).unwrap();
+            assert_scans(&mut scanner, own.0.id(), true);
+            assert_scans(&mut scanner, std::process::id(), true);
+            let roots = std::env::var(AGAIN).unwrap().parse().unwrap();
+            eprintln!("/proc/{roots}/maps is readable: {}", may_read(roots));
+            assert_scans(&mut scanner, roots, false);
+        }
         return;
     }
     let Some(_alone) = scanner() else { return };
+    let roots = Target::new(|| write(map(10, RW, ANON), 10, 1));
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = dir.path().join("test");
@@ -218,10 +250,10 @@ fn a_program_that_has_the_capabilities_by_its_file_scans_though_it_is_hidden_its
     let output = Command::new(&path)
         .args([
             "--exact",
-            "a_program_that_has_the_capabilities_by_its_file_scans_though_it_is_hidden_itself",
+            "a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_he_may_read",
             "--nocapture",
         ])
-        .env(AGAIN, "")
+        .env(AGAIN, roots.pid().to_string())
         .uid(NOBODY)
         .gid(NOBODY)
         .output()

@@ -118,7 +118,7 @@ fn a_sum_of_rounded_values_is_said_to_be_one_and_is_off_by_no_more_than_is_said(
         );
         let said = report.to_string();
         assert!(
-            said.contains("LEFT OUT: Pss_Anon of the sum") && said.contains("ROUNDED: "),
+            said.contains("LEFT OUT: Pss_Anon, Pss_File, Pss_Shmem of the sum (") && said.contains("ROUNDED: "),
             "{said}"
         );
         eprintln!("{said}");

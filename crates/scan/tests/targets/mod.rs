@@ -283,9 +283,7 @@ fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[String]) -> O
     let mut mapping = "";
     loop {
         let [before, ours, after] = lines.each_mut().map(Iterator::next);
-        if before.or(ours).or(after).is_none() {
-            return None;
-        }
+        before.or(ours).or(after)?;
         let [before, ours, after] = [before, ours, after].map(|line| line.map_or("", String::as_str));
         if !after.starts_with(|c: char| c.is_ascii_uppercase()) {
             mapping = after;

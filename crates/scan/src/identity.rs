@@ -1,0 +1,43 @@
+//! What tells one process from the next of its number, and one program from the next of the process: whether this kernel keeps it where it
+//! says.
+
+use crate::bpf::Bpf;
+use crate::error::{Error, Result};
+use crate::process::Process;
+
+/// Ticks by which the kernel's text and ours may differ: both are rounded.
+const SLACK: u64 = 2;
+
+/// Compares what the program finds of `child`, a copy of this process, and of this process with what /proc says.
+///
+/// # Errors
+/// [`Error::NotPossible`] if it is not the same.
+pub(crate) fn check(bpf: &mut Bpf, child: &Process) -> Result<()> {
+    let own = Process::open(std::process::id())?;
+    let (ours, childs) = (bpf.identity(own.pid())?, bpf.identity(child.pid())?);
+    // A copy has executed as many programs: one at least.
+    if ours.found_exec_id == 0 || ours.found_exec_id != childs.found_exec_id {
+        return Err(wrong("how many programs a process has executed (self_exec_id)"));
+    }
+    let later_ns = childs.found_started.wrapping_sub(ours.found_started);
+    let later = later_ns / (1_000_000_000 / rustix::param::clock_ticks_per_second().clamp(1, 1_000_000_000));
+    let expected = started(child)?.wrapping_sub(started(&own)?);
+    if later.abs_diff(expected) > SLACK {
+        return Err(wrong("when a process began (start_boottime)"));
+    }
+    Ok(())
+}
+
+/// When a process began, in ticks: the 22nd word of stat, behind a name that may hold anything.
+fn started(process: &Process) -> Result<u64> {
+    let stat = process.read_file("stat").map_err(|e| process.failed("stat", &e))?;
+    let end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    let behind = stat.get(end..).unwrap_or_default();
+    let word = behind.split(|&byte| byte == b' ').nth(20);
+    word.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok())
+        .ok_or_else(|| Error::failed("reading when a process began", "stat is not of a known form"))
+}
+
+fn wrong(what: &str) -> Error {
+    Error::NotPossible(format!("on this kernel the BPF program is wrong about {what}"))
+}

@@ -298,7 +298,6 @@ mutate "no asking whether the caller may" process.rs 's/as_caller\(\|\| match re
 mutate "no asking whether the caller may before the first run" bpf.rs 's/process\.check_permission\(\)\?;//' unit forged::a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown
 mutate "no asking whether the caller may after the last run" process.rs 's/self\.check_alive\(\)\?;\s*permission/permission.or(self.check_alive())/' unit forged::a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown
 mutate "when the process began is not looked at" ../bpf/scan.bpf.c 's/ \|\| q->c\.started != q->c\.found_started//' unit forged::a_process_that_began_at_another_time_is_another
-mutate "one number, address and exec id is one process" ../bpf/scan.bpf.c 's/if \(q->c\.mm && \(.*?\)\)\s*return 0;//s' unit forged::another_program_of_the_same_number_address_and_exec_id_is_not_taken_for_the_first
 mutate "a pidfd is not looked at" process.rs 's/!matches!\(poll\(.*?Ok\(0\)\)/false \&\& pidfd.as_raw_fd() < 0 \&\& now.tv_sec > 0/s' life a_number_that_is_nobodys_and_a_kernel_thread_are_errors
 mutate "capabilities of the file count as the caller's" rights.rs 's/if getuid\(\)\.is_root\(\) && !may_be_the_files\(\)/if true/' permission a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_he_may_read
 mutate "capabilities are not taken back" rights.rs 's/set_capabilities\(None, before\)/Ok(())/' unit rights::tests::a_user_asks_without_the_programs_capabilities_and_has_them_afterwards

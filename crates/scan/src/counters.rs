@@ -20,6 +20,7 @@ use crate::status::Status;
 /// The kernel keeps some of these numbers for each CPU and adds them up now and then: they may be off by a few hundred
 /// kilobytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counters {
     /// A name of [`NAMES`](Self::NAMES), and bytes.
     pub process: Vec<(&'static str, u64)>,

@@ -38,6 +38,7 @@ fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {
         std::thread::yield_now();
     }
     assert!(matches!(scanner.scan(pid), Err(Error::Zombie(p)) if p == pid));
+    assert!(matches!(Process::open(pid), Err(Error::NoProcess(p)) if p == pid));
     child.wait().unwrap();
     assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
     let kernel_thread = 2;
@@ -297,6 +298,8 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
 /// A process that is executing or ending may be there still while its memory is gone, and the kernel's text ends where it was.
 #[test]
 fn a_text_of_memory_that_is_gone_is_not_whole() {
+    // Another test counts this process's descriptors.
+    let _alone = scanner();
     let options = Options::new().method(Method::Plain).want(Want::Ranges);
     let mut scanner = Scanner::with(options).unwrap();
     // Longer than what is read at once.

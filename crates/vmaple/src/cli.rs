@@ -152,7 +152,9 @@ pub(crate) struct ReproOptions {
     #[arg(long, value_delimiter = ',', default_value = "proc", value_name = "LIST")]
     pub(crate) scanner: Vec<Scanner>,
 
-    /// Scanners, and as many busy tasks, which use up their CPU [default: by preset]
+    /// Scanners, and tasks that use up their CPU [default: by preset]
+    ///
+    /// As many busy tasks as scanners, on the same CPU: nothing else gets far there meanwhile.
     #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_parser = whole::<u32>, value_name = "LIST")]
     pub(crate) busy: Option<Vec<u32>>,
 
@@ -247,7 +249,7 @@ pub(crate) struct ReproOptions {
     #[arg(long, help_heading = "Limits")]
     pub(crate) fail_on_hang: bool,
 
-    /// Allow over 100 busy tasks on a machine that is no guest
+    /// Allow over 100 busy tasks outside of a guest
     #[arg(long, help_heading = "Limits")]
     pub(crate) yes_load: bool,
 

@@ -29,7 +29,7 @@ fn signal(controller: u32, signal: Signal) {
 fn an_interrupted_experiment_prints_what_it_has_and_leaves_no_process() {
     for how in [Signal::INT, Signal::TERM] {
         let child = start_and_wait_for_roles(
-            "repro --target kernel --busy 0,20 --samples 1 --duration 1s --file maps",
+            "repro --target kernel --busy 0,20 --samples 1 --duration 3s --file maps",
             40,
         );
         let controller = child.id();
@@ -153,7 +153,7 @@ fn the_cgroup_of_a_slice_is_gone_after_the_run_and_after_a_kill() {
 
 #[test]
 fn two_thousand_roles_start_and_stop() {
-    let args = "repro --busy 1000 --samples 1 --duration 300ms --file none --yes-load";
+    let args = "repro --busy 1000 --samples 1 --duration 2s --file none --yes-load";
     let child = start_and_wait_for_roles(args, 2001);
     let controller = child.id();
     assert_eq!(child.end().0, Some(0));

@@ -135,7 +135,7 @@ fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
 
 #[test]
 fn threads_of_a_model_are_placed_as_processes_are() {
-    let child = start_and_wait_for_roles("repro --target v5.4 --busy 2 --samples 1 --duration 300ms", 1);
+    let child = start_and_wait_for_roles("repro --target v5.4 --busy 2 --samples 1 --duration 10m", 1);
     let (model, spec) = roles_of(child.id()).remove(0);
     assert!(spec.contains("\"v5.4\""), "{spec}");
     let thread = |task: fs::DirEntry| {
@@ -164,12 +164,13 @@ fn threads_of_a_model_are_placed_as_processes_are() {
         threads.sort_unstable();
         threads.iter().eq(expected)
     });
-    assert_eq!(child.end().0, Some(0));
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    assert_eq!(child.end().0, Some(130));
 }
 
 #[test]
 fn a_model_that_dies_fails_its_run() {
-    let child = start_and_wait_for_roles("repro --target maple --busy 2 --samples 1 --duration 2s", 1);
+    let child = start_and_wait_for_roles("repro --target maple --busy 2 --samples 1 --duration 20s", 1);
     let controller = child.id();
     let (model, _) = roles_of(controller).remove(0);
     kill_process(Pid::from_raw(model).unwrap(), Signal::KILL).unwrap();

@@ -81,7 +81,7 @@ fn a_report_on_standard_error_says_what_was_held() {
         let (_, _, err) = scan(&[&target], &format!("--format rollup --method {method}"));
         let begin = err.lines().last().unwrap().split(" | ").next().unwrap();
         assert_eq!(
-            begin.contains("LEFT OUT: Pss_Anon of the sum") && begin.contains("ROUNDED: "),
+            begin.contains("LEFT OUT: Pss_Anon") && begin.contains("ROUNDED: "),
             method == "boosted",
             "{err}"
         );

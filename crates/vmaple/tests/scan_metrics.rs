@@ -223,7 +223,10 @@ fn what_is_left_out_or_rounded_is_said_in_every_form() {
     assert!(report["rounded"]["at_most_bytes"].as_u64() > Some(0), "{report}");
 
     let (_, err) = run("--format rollup --quiet");
-    assert!(err.contains("LEFT OUT: Pss_Anon") && err.contains("ROUNDED: "), "{err}");
+    assert!(
+        err.contains("LEFT OUT: Pss_Anon, Pss_File, Pss_Shmem of the sum (") && err.contains("ROUNDED: "),
+        "{err}"
+    );
 
     // Of what nobody asked for nothing is left out.
     let (out, err) = run("--format prometheus --fields anonymous,swap --quiet");

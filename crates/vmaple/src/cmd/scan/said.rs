@@ -13,14 +13,15 @@ fn limits(report: &Report, plan: &Plan) -> String {
     if let Some(partial) = report.partial {
         all.push(format!("PARTIAL: {partial}"));
     }
-    let text = |left_out: &LeftOut| match report.method {
-        // Of a process as a whole there are neither mappings nor sums of them.
-        Method::Counters => format!("{} ({})", left_out.line, left_out.why),
-        _ => left_out.to_string(),
-    };
-    let left_out: Vec<_> = left_out(report, plan).map(text).collect();
-    if !left_out.is_empty() {
-        all.push(format!("LEFT OUT: {}", left_out.join(", ")));
+    let left_out: Vec<_> = left_out(report, plan).collect();
+    // Those of as many mappings, for the same reason, in one.
+    let like = |a: &&LeftOut, b: &&LeftOut| (a.mappings, a.of_sum, a.why) == (b.mappings, b.of_sum, b.why);
+    let texts: Vec<_> = left_out
+        .chunk_by(like)
+        .map(|alike| lines(alike, report.method))
+        .collect();
+    if !texts.is_empty() {
+        all.push(format!("LEFT OUT: {}", texts.join(", ")));
     }
     if let Some(rounded) = report.rounded.filter(|_| plan.has_rounded_sums()) {
         all.push(format!("ROUNDED: {rounded}"));
@@ -29,6 +30,19 @@ fn limits(report: &Report, plan: &Plan) -> String {
         all.push(format!("CUT: {} names, which begin with (cut)", report.cut_names));
     }
     all.join("; ")
+}
+
+/// Lines that are left out for the same reason.
+fn lines(alike: &[&LeftOut], method: Method) -> String {
+    let Some((last, others)) = alike.split_last() else {
+        return String::new();
+    };
+    let others: String = others.iter().map(|left_out| format!("{}, ", left_out.line)).collect();
+    match method {
+        // Of a process as a whole there are neither mappings nor sums of them.
+        Method::Counters => format!("{others}{} ({})", last.line, last.why),
+        _ => format!("{others}{last}"),
+    }
 }
 
 /// What the scan lacks of what was asked for.

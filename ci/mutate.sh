@@ -127,7 +127,6 @@ mutate "nodes lost where a closure unwinds" edit.rs 's/(this\.set_birth\(birth\)
 reserved=what_is_reserved_for_edits_suffices_for_them
 mutate "no room for what an edit may displace" edit.rs 's/\.saturating_add\(MOST\)//' memory $reserved
 mutate "room for one entry of each edit" edit.rs 's/edits\.checked_mul\(2\)/edits.checked_mul(1)/' memory $reserved
-mutate "no nodes for levels to come" edit.rs 's/nodes\.saturating_add\(5 \* levels\)/nodes/' memory $reserved
 all=of_a_reservation_that_fails_nothing_is_kept_and_earlier_ones_hold
 mutate "a list that keeps what did not suffice" edit.rs 's/let more_displaced = larger\(&self\.displaced, displaced\)\?;/self.displaced.try_reserve(displaced).map_err(|_| AllocError)?; let more_displaced = None;/' memory $all
 # The memory of the tree's nodes is the crate rcu's.

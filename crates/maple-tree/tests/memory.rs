@@ -295,12 +295,12 @@ fn edits_fit_in_what_is_reserved_for_them<const FANOUT: usize>() {
         },
     ];
     for (kind, edit) in edits.into_iter().enumerate() {
-        for count in [1, 2, 30, 600] {
+        for count in [1, 2, 3, 5, 8, 13, 30, 600] {
             let tree = MapleTree::<Arc<u32>, RcuDomain, DefaultLock, FANOUT>::new().unwrap();
-            let wide = kind == 3;
-            for i in 0..if wide { 600 } else { 60 } {
-                let first = if wide { 100 * i } else { 10 * i };
-                tree.insert_range(first..first + 6, Arc::new(0)).unwrap();
+            // Into an empty tree, which gets high meanwhile; in the place of some; into many.
+            let (entries, distance) = [(0, 10), (60, 10), (60, 10), (600, 100)][kind];
+            for i in 0..entries {
+                tree.insert_range(i * distance..i * distance + 6, Arc::new(0)).unwrap();
             }
             tree.trim();
             let values: Vec<_> = (0..count).map(|i| (u64::from(i), Arc::new(i))).collect();

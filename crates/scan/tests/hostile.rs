@@ -116,6 +116,8 @@ fn paths_that_are_too_long_are_cut_which_is_said_and_are_kept_once() {
                 whole += 1;
             }
         }
+        let report = scan.report().unwrap();
+        assert_eq!(report.cut_names, cut, "{report}");
         places.dedup();
         assert_eq!((cut, whole, places.len()), (1_500, 1_500, 1));
         // SAFETY: opened above.

@@ -122,12 +122,7 @@ struct Reader {
 
 impl Reader {
     fn scan(name: &'static str, method: Method, want: Want) -> Result<Self, Error> {
-        let mut scanner = Scanner::with(Options {
-            method: Some(method),
-            want,
-            limit: Duration::MAX,
-            ..Options::default()
-        })?;
+        let mut scanner = Scanner::with(Options::new().method(method).want(want).limit(Duration::MAX))?;
         let read = move |pid| {
             let scan = scanner.scan(pid)?;
             scanner.reuse(scan);

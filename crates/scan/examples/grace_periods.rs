@@ -115,10 +115,7 @@ fn scan(target: libc::pid_t, beside: Beside, mut ready: PipeWriter) {
         // SAFETY: as above.
         unsafe { libc::syscall(libc::SYS_capset, HEADER.as_ptr(), data.as_ptr()) };
     }
-    let options = Options {
-        method: Some(Method::Bpf),
-        ..Options::default()
-    };
+    let options = Options::new().method(Method::Bpf);
     let mut scanner = match Scanner::with(options) {
         Ok(scanner) => scanner,
         Err(e) => {

@@ -9,10 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pid = args.next().ok_or("which process? smaps PID [maps | rollup]")?.parse()?;
     let file = args.next();
     let is_maps = file.as_deref() == Some("maps");
-    let mut scanner = Scanner::with(Options {
-        want: if is_maps { Want::Ranges } else { Want::Pages },
-        ..Options::default()
-    })?;
+    let mut scanner = Scanner::with(Options::new().want(if is_maps { Want::Ranges } else { Want::Pages }))?;
     for (method, why) in scanner.passed_over() {
         eprintln!("not by {method}: {why}");
     }

@@ -15,11 +15,13 @@ use crate::layout::Layout;
 use crate::lines::Lines;
 use crate::method::Method;
 use crate::name::{HeapRule, Known, NameText, Places};
-use crate::process::{Process, proc_is_ours};
+use crate::options::{MOST_BUDGET, Want};
+use crate::proc_mount;
+use crate::process::Process;
 use crate::program::{Entry, Link, Program};
 use crate::record::{Line, MemSizeStats, PAGE, VM_HUGETLB};
-use crate::report::{Acquisitions, Partial, Report, Validation};
-use crate::scanner::{MOST_BUDGET, Raw, Want};
+use crate::report::{Partial, Report, Validation};
+use crate::scanner::Raw;
 use crate::thp::ThpSizes;
 use crate::vsyscall::Vsyscall;
 
@@ -59,11 +61,7 @@ impl Bpf {
     /// # Errors
     /// [`Error::NotPossible`] without the rights, BTF, or on a kernel that the program does not understand.
     pub(crate) fn load() -> Result<Self> {
-        if !proc_is_ours() {
-            return Err(Error::NotPossible(
-                "/proc is of another PID namespace, so that process numbers mean something else there".into(),
-            ));
-        }
+        proc_mount::check()?;
         Self::with(Program::load()?)
     }
 
@@ -338,6 +336,7 @@ impl Scanning {
                 thp_eligible: thp_eligible(record),
                 is_validated: record.flags & RECORD_UNVALIDATED == 0,
                 counts_later: record.flags & RECORD_COUNTS_LATER != 0,
+                lost_letters: false,
             };
             self.lines.add(record, line);
         }
@@ -352,19 +351,17 @@ impl Scanning {
         let mapped = lines.len();
         let count = |is: fn(&Line) -> bool| lines.iter().filter(|line| is(line)).count();
         let report = Report {
-            method: Method::Bpf,
             mappings: mapped,
             runs: self.runs,
             longest_run: Duration::from_nanos(self.longest_ns),
             in_runs: Duration::from_nanos(self.in_runs_ns),
-            elapsed,
             rejected: self.rejected,
-            mmap_lock: Acquisitions::None,
             validation,
             unvalidated: count(|line| !line.is_validated),
             counted_later: count(|line| line.counts_later),
             snapshot: self.seq.flatten().filter(|_| partial.is_none()),
             partial,
+            ..Report::of_kernel(Method::Bpf, elapsed)
         };
         lines.extend(self.vsyscall);
         Raw {
@@ -372,7 +369,7 @@ impl Scanning {
             mapped,
             names: self.names.text,
             report: Some(report),
-            counters: None,
+            ..Raw::default()
         }
     }
 }

@@ -1,24 +1,31 @@
 //! What the kernel has counted anyway: no lock of the address space is taken for these answers, and no mapping is looked at.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::method::Method;
+use crate::proc_mount;
 use crate::process::Process;
-use crate::report::{Acquisitions, Report, Validation};
+use crate::report::Report;
 use crate::scanner::Raw;
+use crate::state::{self, by_some_thread};
+use crate::status::Status;
 
 /// What statm, status and the cgroup's memory.stat say of a process, in bytes.
 ///
 /// The kernel keeps some of these numbers for each CPU and adds them up now and then: they may be off by a few hundred
 /// kilobytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counters {
     /// A name of [`NAMES`](Self::NAMES), and bytes.
     pub process: Vec<(&'static str, u64)>,
-    /// The cgroup's path, and lines of its memory.stat: of all processes in it together.
+    /// The path of the process's cgroup (version 2), and lines of its memory.stat: of all processes in it together. Nothing where there is
+    /// no such cgroup, or it does not account memory; [`Report::left_out`](crate::Report::left_out) says so.
     pub cgroup: Option<(String, Vec<(String, u64)>)>,
 }
 
@@ -71,35 +78,39 @@ impl Counters {
     /// Reads them.
     ///
     /// # Errors
-    /// [`Error::NoProcess`], also of a kernel thread.
+    /// [`Error::NoProcess`], [`Error::KernelThread`], [`Error::Exiting`], [`Error::Zombie`]; [`Error::NotPossible`] if /proc is of another PID
+    /// namespace.
     pub fn of(pid: u32) -> Result<Self> {
-        Self::of_process(&Process::open(pid)?)
+        proc_mount::check()?;
+        match Process::open(pid) {
+            Ok(process) => Self::of_process(&process),
+            Err(Error::NoProcess(_)) => Err(state::why_gone(pid)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads those of a process that is held open.
     ///
     /// # Errors
     /// As [`of`](Self::of).
-    pub fn of_process(of: &Process) -> Result<Self> {
-        let pid = of.pid();
-        let status = of.read_file("status").map_err(|e| of.failed("status", &e))?;
-        let status = String::from_utf8_lossy(&status);
-        let value = |name: &str| {
-            let value = status
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-            value.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-        };
-        let process: Vec<_> = STATUS
+    pub fn of_process(process: &Process) -> Result<Self> {
+        by_some_thread(process, Self::read).map(|(counters, _)| counters)
+    }
+
+    fn read(process: &Process) -> Result<Self> {
+        let pid = process.pid();
+        let status = process.read_file("status").map_err(|e| process.failed("status", &e))?;
+        let status = Status::from(status);
+        let counts: Vec<_> = STATUS
             .iter()
-            .filter_map(|&(line, name)| Some((name, value(line)? << 10)))
+            .filter_map(|&(line, name)| Some((name, status.bytes(line)?)))
             .collect();
-        if process.is_empty() {
+        if counts.is_empty() {
             return Err(Error::NoProcess(pid));
         }
         Ok(Self {
-            process,
-            cgroup: cgroup(of),
+            process: counts,
+            cgroup: cgroup(process),
         })
     }
 
@@ -111,10 +122,15 @@ impl Counters {
 }
 
 /// What the process's cgroup (v2) says.
-fn cgroup(of: &Process) -> Option<(String, Vec<(String, u64)>)> {
-    let text = String::from_utf8(of.read_file("cgroup").ok()?).ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
-    let dir = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
+fn cgroup(process: &Process) -> Option<(String, Vec<(String, u64)>)> {
+    let text = process.read_file("cgroup").ok()?;
+    // Paths are any bytes.
+    let path = text
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"0::"))?;
+    let relative = path.strip_prefix(b"/").unwrap_or(path);
+    let dir = Path::new("/sys/fs/cgroup").join(OsStr::from_bytes(relative));
+    let path = String::from_utf8_lossy(path).into_owned();
     let stat = fs::read_to_string(dir.join("memory.stat")).ok()?;
     let mut lines: Vec<_> = stat
         .lines()
@@ -132,26 +148,12 @@ fn cgroup(of: &Process) -> Option<(String, Vec<(String, u64)>)> {
 /// A scan of counters alone.
 pub(crate) fn scan(process: &Process) -> Result<Raw> {
     let began = Instant::now();
-    let counters = Counters::of_process(process)?;
+    let counters = Counters::read(process)?;
     // Not of a moment when its memory was gone already.
     process.check_alive()?;
     let elapsed = began.elapsed();
     Ok(Raw {
-        report: Some(Report {
-            method: Method::Counters,
-            mappings: 0,
-            runs: 1,
-            longest_run: elapsed,
-            in_runs: elapsed,
-            elapsed,
-            rejected: 0,
-            mmap_lock: Acquisitions::None,
-            validation: Validation::Kernel,
-            unvalidated: 0,
-            counted_later: 0,
-            snapshot: None,
-            partial: None,
-        }),
+        report: Some(Report::of_kernel(Method::Counters, elapsed)),
         counters: Some(counters),
         ..Raw::default()
     })

@@ -3,17 +3,24 @@
 use std::fmt;
 use std::io;
 
+use crate::denied::Denied;
+
 /// Why a process could not be scanned.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// This kernel, this machine or the caller's rights do not allow a method; the text says what is missing.
     NotPossible(String),
-    /// The caller may not read the process's memory map (`EACCES`).
-    NotPermitted(u32),
-    /// There is no such process, or it has no address space any more (`ESRCH`); also if it ended during the scan: what was read is
-    /// discarded.
+    /// The caller may not read the process's memory map (`EACCES`); the text names the capability or rule.
+    NotPermitted(Denied),
+    /// There is no such process (`ESRCH`), or it ended during the scan: what was read is discarded.
     NoProcess(u32),
+    /// It is a thread of the kernel, which has no memory map.
+    KernelThread(u32),
+    /// The process has been killed or is ending: its memory map is gone already.
+    Exiting(u32),
+    /// The process has ended, and its parent has not waited for it.
+    Zombie(u32),
     /// The process executed another program during the scan, so that what was read is of two.
     Executed(u32),
     /// Something that should have worked did not.
@@ -34,10 +41,30 @@ impl Error {
         }
     }
 
+    /// The process that it is about, if it is about one.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Self::NotPermitted(denied) => Some(denied.pid()),
+            Self::NoProcess(pid)
+            | Self::KernelThread(pid)
+            | Self::Exiting(pid)
+            | Self::Zombie(pid)
+            | Self::Executed(pid) => Some(*pid),
+            Self::NotPossible(_) | Self::Failed { .. } => None,
+        }
+    }
+
+    /// Whether the process has ended or is ending: there is nothing to scan, and will not be.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::NoProcess(_) | Self::Exiting(_) | Self::Zombie(_))
+    }
+
     /// What an access to /proc/PID says.
     pub(crate) fn of_proc(pid: u32, what: &str, error: &io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM) => Self::NotPermitted(pid),
+            Some(libc::EACCES | libc::EPERM) => Self::NotPermitted(Denied::of(pid)),
             Some(libc::ENOENT | libc::ESRCH) => Self::NoProcess(pid),
             _ => Self::failed(what, error),
         }
@@ -48,14 +75,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotPossible(text) => f.write_str(text),
-            Self::NotPermitted(pid) => write!(
-                f,
-                "process {pid}: permission denied (EACCES): whoever may not read /proc/{pid}/maps may not scan it either; run as its user or as root"
-            ),
-            Self::NoProcess(pid) => write!(
-                f,
-                "process {pid}: no such process, or it has ended, or it has no memory map (ESRCH)"
-            ),
+            Self::NotPermitted(denied) => denied.fmt(f),
+            Self::NoProcess(pid) => write!(f, "process {pid}: no such process (ESRCH)"),
+            Self::KernelThread(pid) => write!(f, "process {pid}: it is a kernel thread, which has no memory map"),
+            Self::Exiting(pid) => write!(f, "process {pid}: it is ending: its memory map is gone already"),
+            Self::Zombie(pid) => write!(f, "process {pid}: it has ended, and its parent has not waited for it"),
             Self::Executed(pid) => write!(
                 f,
                 "process {pid}: it executed another program during the scan; scan it again"

@@ -8,10 +8,12 @@ use crate::boost::Boost;
 use crate::error::{Error, Result};
 use crate::form::Form;
 use crate::method::Method;
+use crate::options::Want;
 use crate::proc_text::SmapsParser;
 use crate::process::Process;
-use crate::report::{Acquisitions, Partial, Report, Validation};
-use crate::scanner::{Raw, Want};
+use crate::record::Rollup;
+use crate::report::{Partial, Report};
+use crate::scanner::Raw;
 
 /// Less than a record of smaps: the kernel then shows no second one while it holds its lock.
 const ONE_RECORD: usize = 512;
@@ -85,26 +87,58 @@ pub(crate) fn scan(
         _ => lines.len(),
     };
     let report = Report {
-        method,
         mappings: mapped,
         runs: reads,
         longest_run: longest,
         in_runs: together,
-        elapsed: began.elapsed(),
-        rejected: 0,
-        mmap_lock: Acquisitions::AsTheFile,
-        validation: Validation::Kernel,
-        unvalidated: 0,
-        counted_later: 0,
-        snapshot: None,
         partial,
+        ..Report::of_kernel(method, began.elapsed())
     };
     Ok(Raw {
         lines,
         mapped,
         names,
         report: Some(report),
-        counters: None,
+        ..Raw::default()
+    })
+}
+
+/// Reads /proc/PID/smaps_rollup: the kernel adds up before it rounds.
+///
+/// Only for [`Method::Plain`]: the kernel holds its lock for the whole process, which is what [`Method::Boosted`] is there to avoid.
+///
+/// # Errors
+/// As [`scan`].
+pub(crate) fn sum(process: &Process, form: &Form) -> Result<Raw> {
+    let began = Instant::now();
+    let pid = process.pid();
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = process
+        .read_file("smaps_rollup")
+        .map_err(|e| Error::of_proc(pid, &format!("reading {path}"), &e))?;
+    process.check_alive()?;
+    if text.is_empty() {
+        return Err(Error::NoProcess(pid));
+    }
+    // One record, as if it were a mapping's.
+    let mut parser = SmapsParser::default();
+    let is_known = parser.take(&text, form);
+    let (true, [line]) = (is_known, parser.lines.as_slice()) else {
+        return Err(Error::failed(
+            format!("reading {path}"),
+            "its text is not of a known form",
+        ));
+    };
+    let sum = Rollup {
+        start: line.start,
+        end: line.end,
+        stats: line.stats,
+        ..Rollup::default()
+    };
+    Ok(Raw {
+        report: Some(Report::of_kernel(Method::Plain, began.elapsed())),
+        sum: Some(sum),
+        ..Raw::default()
     })
 }
 

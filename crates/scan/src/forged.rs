@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use crate::bpf::{Begun, Bounds, Bpf};
 use crate::error::{Error, Result};
 use crate::form::release;
+use crate::options::Want;
 use crate::process::Process;
-use crate::scanner::{Raw, Want};
+use crate::scanner::Raw;
 
 const NOBODY: u32 = 65534;
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
@@ -379,7 +380,7 @@ fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
     });
     end(pid);
     assert!(
-        matches!(result, Err(Error::NotPermitted(p)) if p == pid.cast_unsigned()),
+        matches!(result, Err(Error::NotPermitted(ref denied)) if denied.pid() == pid.cast_unsigned()),
         "{result:?}"
     );
 }

@@ -1,219 +1,13 @@
 //! The form of smaps on the running kernel, learned from our own: which lines there are differs from kernel to kernel.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use vmaple_proc::{Name, Perms, VmaRecord};
 
 use crate::error::{Error, Result};
-use crate::record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
-use crate::scanner::Want;
-
-/// A value that smaps has a line for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are those of smaps")]
-pub enum Field {
-    Size,
-    KernelPageSize,
-    MMUPageSize,
-    Rss,
-    Pss,
-    PssDirty,
-    PssAnon,
-    PssFile,
-    PssShmem,
-    SharedClean,
-    SharedDirty,
-    PrivateClean,
-    PrivateDirty,
-    Referenced,
-    Anonymous,
-    Ksm,
-    LazyFree,
-    AnonHugePages,
-    ShmemPmdMapped,
-    FilePmdMapped,
-    SharedHugetlb,
-    PrivateHugetlb,
-    Swap,
-    SwapPss,
-    Locked,
-    THPeligible,
-    ProtectionKey,
-    VmFlags,
-}
-
-impl Field {
-    /// All, in the order of smaps and its roll-up.
-    pub const ALL: [Self; 28] = [
-        Self::Size,
-        Self::KernelPageSize,
-        Self::MMUPageSize,
-        Self::Rss,
-        Self::Pss,
-        Self::PssDirty,
-        Self::PssAnon,
-        Self::PssFile,
-        Self::PssShmem,
-        Self::SharedClean,
-        Self::SharedDirty,
-        Self::PrivateClean,
-        Self::PrivateDirty,
-        Self::Referenced,
-        Self::Anonymous,
-        Self::Ksm,
-        Self::LazyFree,
-        Self::AnonHugePages,
-        Self::ShmemPmdMapped,
-        Self::FilePmdMapped,
-        Self::SharedHugetlb,
-        Self::PrivateHugetlb,
-        Self::Swap,
-        Self::SwapPss,
-        Self::Locked,
-        Self::THPeligible,
-        Self::ProtectionKey,
-        Self::VmFlags,
-    ];
-
-    /// Its name in smaps.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Size => "Size",
-            Self::KernelPageSize => "KernelPageSize",
-            Self::MMUPageSize => "MMUPageSize",
-            Self::Rss => "Rss",
-            Self::Pss => "Pss",
-            Self::PssDirty => "Pss_Dirty",
-            Self::PssAnon => "Pss_Anon",
-            Self::PssFile => "Pss_File",
-            Self::PssShmem => "Pss_Shmem",
-            Self::SharedClean => "Shared_Clean",
-            Self::SharedDirty => "Shared_Dirty",
-            Self::PrivateClean => "Private_Clean",
-            Self::PrivateDirty => "Private_Dirty",
-            Self::Referenced => "Referenced",
-            Self::Anonymous => "Anonymous",
-            Self::Ksm => "KSM",
-            Self::LazyFree => "LazyFree",
-            Self::AnonHugePages => "AnonHugePages",
-            Self::ShmemPmdMapped => "ShmemPmdMapped",
-            Self::FilePmdMapped => "FilePmdMapped",
-            Self::SharedHugetlb => "Shared_Hugetlb",
-            Self::PrivateHugetlb => "Private_Hugetlb",
-            Self::Swap => "Swap",
-            Self::SwapPss => "SwapPss",
-            Self::Locked => "Locked",
-            Self::THPeligible => "THPeligible",
-            Self::ProtectionKey => "ProtectionKey",
-            Self::VmFlags => "VmFlags",
-        }
-    }
-
-    /// The field of a name as in smaps, in letters of any case.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|field| field.label().eq_ignore_ascii_case(name))
-    }
-
-    /// What has to be looked at for it.
-    #[must_use]
-    pub fn needs(self) -> Want {
-        match self {
-            Self::Size | Self::KernelPageSize | Self::MMUPageSize | Self::ProtectionKey | Self::VmFlags => Want::Ranges,
-            Self::Rss
-            | Self::AnonHugePages
-            | Self::ShmemPmdMapped
-            | Self::FilePmdMapped
-            | Self::SharedHugetlb
-            | Self::PrivateHugetlb
-            | Self::Swap
-            | Self::SwapPss => Want::Tables,
-            _ => Want::Pages,
-        }
-    }
-
-    /// Whether the kernel has it in smaps_rollup alone.
-    #[must_use]
-    pub fn is_of_sum(self) -> bool {
-        matches!(self, Self::PssAnon | Self::PssFile | Self::PssShmem)
-    }
-
-    /// What it is in bytes, of a roll-up or of the pages of a mapping; nothing if it is no sum of pages, or not known.
-    #[must_use]
-    pub fn bytes(self, stats: &MemSizeStats) -> Option<u64> {
-        Some(match self {
-            Self::Rss => stats.rss,
-            Self::Pss => stats.pss >> PSS_SHIFT,
-            Self::PssDirty => stats.pss_dirty >> PSS_SHIFT,
-            Self::PssAnon => stats.pss_anon >> PSS_SHIFT,
-            Self::PssFile => stats.pss_file() >> PSS_SHIFT,
-            Self::PssShmem => stats.pss_shmem >> PSS_SHIFT,
-            Self::SharedClean => stats.shared_clean,
-            Self::SharedDirty => stats.shared_dirty,
-            Self::PrivateClean => stats.private_clean,
-            Self::PrivateDirty => stats.private_dirty,
-            Self::Referenced => stats.referenced,
-            Self::Anonymous => stats.anonymous,
-            Self::Ksm => stats.ksm,
-            Self::LazyFree => stats.lazy_free,
-            Self::AnonHugePages => stats.anon_huge_pages,
-            Self::ShmemPmdMapped => stats.shmem_pmd_mapped,
-            Self::FilePmdMapped => stats.file_pmd_mapped,
-            Self::SharedHugetlb => stats.shared_hugetlb,
-            Self::PrivateHugetlb => stats.private_hugetlb,
-            Self::Swap if stats.swap_unknown => return None,
-            Self::Swap => stats.swap,
-            Self::SwapPss if stats.swap_pss_unknown => return None,
-            Self::SwapPss => stats.swap_pss >> PSS_SHIFT,
-            Self::Locked => stats.locked >> PSS_SHIFT,
-            _ => return None,
-        })
-    }
-
-    /// As [`bytes`](Self::bytes), to be written: nothing if it is a value without a unit.
-    pub(crate) fn set(self, stats: &mut MemSizeStats, bytes: u64) {
-        match self {
-            Self::Rss => stats.rss = bytes,
-            Self::Pss => stats.pss = bytes << PSS_SHIFT,
-            Self::PssDirty => stats.pss_dirty = bytes << PSS_SHIFT,
-            Self::PssAnon => stats.pss_anon = bytes << PSS_SHIFT,
-            Self::PssShmem => stats.pss_shmem = bytes << PSS_SHIFT,
-            Self::SharedClean => stats.shared_clean = bytes,
-            Self::SharedDirty => stats.shared_dirty = bytes,
-            Self::PrivateClean => stats.private_clean = bytes,
-            Self::PrivateDirty => stats.private_dirty = bytes,
-            Self::Referenced => stats.referenced = bytes,
-            Self::Anonymous => stats.anonymous = bytes,
-            Self::Ksm => stats.ksm = bytes,
-            Self::LazyFree => stats.lazy_free = bytes,
-            Self::AnonHugePages => stats.anon_huge_pages = bytes,
-            Self::ShmemPmdMapped => stats.shmem_pmd_mapped = bytes,
-            Self::FilePmdMapped => stats.file_pmd_mapped = bytes,
-            Self::SharedHugetlb => stats.shared_hugetlb = bytes,
-            Self::PrivateHugetlb => stats.private_hugetlb = bytes,
-            Self::Swap => stats.swap = bytes,
-            Self::SwapPss => stats.swap_pss = bytes << PSS_SHIFT,
-            Self::Locked => stats.locked = bytes << PSS_SHIFT,
-            _ => {}
-        }
-    }
-
-    /// What it is of a record, in bytes or as a number; nothing if it is not known.
-    #[must_use]
-    pub fn of(self, record: &ScanRecord<'_>) -> Option<u64> {
-        match self {
-            Self::Size => Some(record.vma.end - record.vma.new_from),
-            Self::KernelPageSize | Self::MMUPageSize => Some(record.page_bytes),
-            Self::THPeligible => record.thp_eligible.map(u64::from),
-            Self::ProtectionKey => Some(record.vm_flags >> 32 & 15),
-            Self::VmFlags => None,
-            _ => self.bytes(&record.stats),
-        }
-    }
-}
+use crate::field::Field;
+use crate::record::{MemSizeStats, Rollup, ScanRecord};
 
 /// A line of smaps or its roll-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,28 +23,70 @@ pub struct Form {
     smaps: Vec<FormLine>,
     rollup: Vec<FormLine>,
     letters: [Option<[u8; 2]>; 64],
+    /// What lines are called that this version does not know, of smaps and of its roll-up.
+    unknown: [Vec<String>; 2],
 }
+
+/// What the kernel writes for a flag without letters.
+const NO_LETTERS: &[u8; 2] = b"??";
 
 /// Where numbers begin, behind label and colon.
 const NUMBER_COLUMN: usize = 16;
 
 impl Form {
-    /// Learns it from what our own process has. Lines that are not known are left out.
+    /// Learns it from what our own process has. Lines that are not known are left out; a [`Report`](crate::Report::left_out) names them.
     ///
     /// # Errors
     /// [`Error::Failed`] without /proc/self/smaps.
     pub fn of_this_kernel() -> Result<Self> {
-        let read = |path: &str| fs::read_to_string(path).map_err(|e| Error::failed(format!("reading {path}"), e));
-        let smaps = read("/proc/self/smaps")?;
-        // The first mapping.
-        let one = smaps.lines().skip(1).take_while(|line| label(line).is_some());
-        // Without a roll-up (4.14 and later have one) it is the same.
-        let rollup = read("/proc/self/smaps_rollup").unwrap_or_default();
-        Ok(Self {
-            smaps: one.filter_map(FormLine::learn).collect(),
-            rollup: rollup.lines().skip(1).filter_map(FormLine::learn).collect(),
+        // Names of files are any bytes.
+        let read = |path: &str| fs::read(path).map_err(|e| (e.kind(), Error::failed(format!("reading {path}"), e)));
+        let smaps = read("/proc/self/smaps").map_err(|(_, e)| e)?;
+        let rollup = match read("/proc/self/smaps_rollup") {
+            Ok(text) => text,
+            // Before Linux 4.14 there is none.
+            Err((ErrorKind::NotFound, _)) => return Ok(Self::without_rollup(&smaps)),
+            Err((_, e)) => return Err(e),
+        };
+        Ok(Self::of_text(&smaps, &rollup))
+    }
+
+    /// With the sums of what smaps has.
+    fn without_rollup(smaps: &[u8]) -> Self {
+        let mut form = Self::of_text(smaps, b"");
+        let is_sum = |line: &&FormLine| line.field.bytes(&MemSizeStats::default()).is_some();
+        form.rollup = form.smaps.iter().filter(is_sum).copied().collect();
+        form
+    }
+
+    pub(crate) fn of_text(smaps: &[u8], rollup: &[u8]) -> Self {
+        let mut unknown = [vec![], vec![]];
+        let [of_smaps, of_rollup] = &mut unknown;
+        Self {
+            smaps: FormLine::learn_all(smaps, of_smaps),
+            rollup: FormLine::learn_all(rollup, of_rollup),
             letters: letters(release()),
-        })
+            unknown,
+        }
+    }
+
+    /// The lines that this version does not know: whether smaps and its roll-up have them.
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = (&str, [bool; 2])> {
+        let [smaps, rollup] = &self.unknown;
+        let of_smaps = smaps.iter().map(|line| (line.as_str(), [true, rollup.contains(line)]));
+        let of_rollup = rollup.iter().filter(|line| !smaps.contains(line));
+        of_smaps.chain(of_rollup.map(|line| (line.as_str(), [false, true])))
+    }
+
+    /// The fields that the roll-up has and smaps has not.
+    pub(crate) fn of_sum_alone(&self) -> impl Iterator<Item = Field> {
+        let lines = self.rollup.iter().map(|line| line.field);
+        lines.filter(|&field| !self.has(field))
+    }
+
+    /// Whether flags have a bit whose letters are not known.
+    pub(crate) fn lacks_letters(&self, vm_flags: u64) -> bool {
+        (0..64).any(|bit| vm_flags >> bit & 1 == 1 && self.letters[bit] == Some(*NO_LETTERS))
     }
 
     /// Whether smaps has the field.
@@ -312,22 +148,41 @@ impl Form {
         line["VmFlags: ".len()..].trim_end().to_owned()
     }
 
-    /// The flags of letters: the inverse of [`flags`](Self::flags).
-    pub(crate) fn parse_flags(&self, text: &str) -> u64 {
+    /// The flags of letters: the inverse of [`flags`](Self::flags); and whether all letters are known.
+    pub(crate) fn parse_flags(&self, text: &str) -> (u64, bool) {
         let bit = |letters: &str| {
-            let bit = self
-                .letters
-                .iter()
-                .position(|l| l.is_some_and(|l| l == letters.as_bytes()));
-            bit.map_or(0, |bit| 1 << bit)
+            let is_it = |known: &Option<[u8; 2]>| known.is_some_and(|known| known == letters.as_bytes());
+            let known = (letters.as_bytes() != NO_LETTERS).then(|| self.letters.iter().position(is_it))?;
+            known.map(|bit| 1_u64 << bit)
         };
-        text.split_whitespace().map(bit).sum()
+        let words = text.split_whitespace().map(bit);
+        let (mut flags, mut all) = (0, true);
+        for bit in words {
+            flags |= bit.unwrap_or(0);
+            all &= bit.is_some();
+        }
+        (flags, all)
     }
 }
 
 impl FormLine {
-    fn learn(line: &str) -> Option<Self> {
-        let field = Field::parse(label(line)?)?;
+    /// The lines of the first mapping of a text, or of a roll-up; what is not known goes to `unknown`.
+    fn learn_all(text: &[u8], unknown: &mut Vec<String>) -> Vec<Self> {
+        let text = String::from_utf8_lossy(text);
+        let lines = text.lines().skip(1);
+        let labelled = lines.map_while(|line| Some((label(line)?, line)));
+        let mut known = vec![];
+        for (label, line) in labelled {
+            match Self::learn(label, line) {
+                Some(line) => known.push(line),
+                None => unknown.push(label.to_owned()),
+            }
+        }
+        known
+    }
+
+    fn learn(label: &str, line: &str) -> Option<Self> {
+        let field = Field::parse(label)?;
         let number = line.strip_suffix(" kB").unwrap_or(line);
         let width = number.len().saturating_sub(NUMBER_COLUMN);
         Some(Self { field, width })
@@ -390,7 +245,7 @@ fn letters(release: (u32, u32)) -> [Option<[u8; 2]>; 64] {
         b"rd", b"wr", b"ex", b"sh", b"mr", b"mw", b"me", b"ms", b"gd", b"um", b"pf", b"gu", b"uw", b"lo", b"io", b"sr",
         b"rr", b"dc", b"de", b"lf", b"ac", b"nr", b"ht", b"sf", b"ar", b"wf", b"dd", b"sd", b"mm", b"hg", b"nh", b"mg",
     ];
-    let mut letters = [Some(*b"??"); 64];
+    let mut letters = [Some(*NO_LETTERS); 64];
     for (to, from) in letters.iter_mut().zip(LOW) {
         *to = Some(*from);
     }
@@ -404,6 +259,7 @@ fn letters(release: (u32, u32)) -> [Option<[u8; 2]>; 64] {
     letters[40] = Some(*b"dp");
     letters[41] = Some(*b"ui");
     letters[42] = Some(*b"sl");
+    letters[43] = Some(*b"ur"); // from 7.3 on
     letters[63] = Some(*b"sl"); // from 6.10 to 6.15
     letters
 }
@@ -420,6 +276,20 @@ mod tests {
             let labels = text.lines().skip(1).take_while(|line| label(line).is_some()).count();
             assert_eq!(known.len(), labels, "{text}");
         }
+    }
+
+    #[test]
+    fn lines_that_are_not_known_are_named_and_a_path_of_any_bytes_is_no_obstacle() {
+        let smaps = b"1000-2000 r--p 00000000 08:02 1    /caf\xe9\nSize:      4 kB\nNew:     1 kB\nVmFlags: rd \n2000-3000 r--p\n";
+        let rollup = b"1000-2000 ---p 00000000 00:00 0 [rollup]\nRss:     4 kB\nPss_Anon:   4 kB\nNew:    1 kB\nNewer:     1 kB\n";
+        let form = Form::of_text(smaps, rollup);
+        let unknown: Vec<_> = form.unknown().collect();
+        assert_eq!(unknown, [("New", [true, true]), ("Newer", [false, true])]);
+        assert!(form.has(Field::Size) && form.has(Field::VmFlags) && !form.has(Field::Rss));
+        assert_eq!(form.of_sum_alone().collect::<Vec<_>>(), [Field::Rss, Field::PssAnon]);
+        let form = Form::without_rollup(b"1000-2000 r--p\nSize:      4 kB\nRss:      0 kB\nVmFlags: rd \n");
+        let fields: Vec<_> = form.rollup.iter().map(|line| line.field).collect();
+        assert_eq!(fields, [Field::Rss]);
     }
 
     #[test]
@@ -443,15 +313,11 @@ mod tests {
     fn flags_become_letters_and_letters_flags() {
         let form = Form::of_this_kernel().unwrap();
         assert_eq!(form.flags(0x73 | 1 << 33), "rd wr mr mw me");
-        assert_eq!(form.parse_flags("rd wr mr mw me"), 0x73);
-    }
-
-    #[test]
-    fn fields_are_found_by_the_names_of_smaps() {
-        for field in Field::ALL {
-            assert_eq!(Field::parse(field.label()), Some(field));
-            assert_eq!(Field::parse(&field.label().to_lowercase()), Some(field));
-        }
-        assert_eq!(Field::parse("Pss_"), None);
+        assert_eq!(form.parse_flags("rd wr mr mw me"), (0x73, true));
+        assert_eq!(form.parse_flags("ur"), (1 << 43, true));
+        // Of letters of a later kernel's nothing is made up, and that is known.
+        assert_eq!(form.parse_flags("rd zz"), (1, false));
+        assert_eq!(form.parse_flags("?? rd"), (1, false));
+        assert!(form.lacks_letters(1 << 62) && !form.lacks_letters(0x73 | 0xf << 32));
     }
 }

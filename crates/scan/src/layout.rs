@@ -57,6 +57,8 @@ impl Layout {
             let mut control = Control {
                 start: page.address(),
                 magic: MAGIC,
+                // Other threads of ours may map and unmap all the time; the page itself says whether it is the right one.
+                take_unvalidated: u32::from(tries > 0),
                 ..layout.asked()
             };
             program.run(&link, &mut control)?;
@@ -88,7 +90,14 @@ impl Layout {
 
     /// Looks for the swap areas once there is one: looking for a symbol takes longer than all else.
     pub(crate) fn find_swap(&mut self) {
-        let is_there = || fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
+        let is_there = || {
+            fs::read("/proc/swaps").is_ok_and(|swaps| {
+                swaps
+                    .split(|&byte| byte == b'\n')
+                    .nth(1)
+                    .is_some_and(|line| !line.is_empty())
+            })
+        };
         if self.swap_info.is_none() && is_there() {
             self.swap_info = Some(symbol("swap_info").unwrap_or(0));
         }
@@ -113,7 +122,8 @@ impl Layout {
 
     fn of_processor() -> Result<Self> {
         const CPUINFO: &str = "/proc/cpuinfo";
-        let text = fs::read_to_string(CPUINFO).map_err(|e| Error::failed(format!("reading {CPUINFO}"), e))?;
+        let text = fs::read(CPUINFO).map_err(|e| Error::failed(format!("reading {CPUINFO}"), e))?;
+        let text = String::from_utf8_lossy(&text);
         let value = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name))?;
             line.split_once(':').map(|(_, value)| value.trim())
@@ -134,14 +144,6 @@ impl Layout {
             ..Self::default()
         })
     }
-}
-
-/// Changes our own mappings twice.
-///
-/// # Errors
-/// [`Error::Failed`] without memory.
-pub(crate) fn map_and_unmap() -> Result<()> {
-    MarkedPage::new().map(drop)
 }
 
 /// How often a page is looked for, and how long after another.
@@ -212,7 +214,8 @@ fn vdso() -> Option<u64> {
 
 /// The address of a variable of the kernel, if /proc/kallsyms has variables and shows addresses.
 fn symbol(name: &str) -> Option<u64> {
-    let text = fs::read_to_string("/proc/kallsyms").ok()?;
+    let text = fs::read("/proc/kallsyms").ok()?;
+    let text = String::from_utf8_lossy(&text);
     let line = text.lines().find(|line| line.split(' ').nth(2) == Some(name))?;
     let address = u64::from_str_radix(line.split(' ').next()?, 16).ok()?;
     (address != 0).then_some(address)

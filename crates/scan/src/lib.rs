@@ -10,7 +10,8 @@
 //! - [`Scan`]: a process's mappings as [`ScanRecord`]s, their [sum](Scan::rollup), and a [`Report`]: what was held, for how long, and
 //!   what the lines are worth.
 //! - [`Form`]: the text of smaps and smaps_rollup, with the lines that the running kernel has.
-//! - [`Method`]: where the program is not to be had, the kernel's files are read in the least harmful way, which is said.
+//! - [`Method`]: where the program is not possible, the kernel's files are read one mapping at a time, at real-time priority. Where that is
+//!   not possible either, [`Scanner::new`] says why: to read them as they are, under the kernel's locks, has to be asked for.
 //!
 //! ```
 //! let mut scanner = vmaple_scan::Scanner::new()?;
@@ -50,11 +51,17 @@
 //!   is discarded. A process is told from the next one of its number by a pidfd, and by when it began.
 //! - A path is read component by component: that of a file below a directory that is renamed at that moment may be one that never was.
 //!
-//! Of a process that sleeps it is what the kernel's files say, byte by byte (`tests/equality.rs`), but for what is not known here:
-//! it is left out (Swap of swapped shared memory that is mapped in part, or privately; SwapPss of swapped pages that processes share, where
-//! the kernel does not show its variables; THPeligible where the rule is another one), or marked (paths of more than 4096 bytes or 500
-//! components begin with `(cut)`). The kernel's second name of a DMA buffer is not read. A kernel that does not count the mappings of
-//! each page of a large folio (`CONFIG_NO_PAGE_MAPCOUNT`) is refused by the self-test, where huge pages are on.
+//! Of a process that sleeps it is what the kernel's files say, byte by byte (`tests/equality.rs`), but for what is not known here. Nothing
+//! is missing in silence: [`Report::left_out`] names each line that is left out, of how many mappings, and [why](Why): Swap of swapped
+//! shared memory that is mapped in part, or privately; SwapPss of swapped pages that processes share, where the kernel does not show its
+//! variables; THPeligible where the rule is another one; lines and flags of a later kernel. A sum that lacks one mapping's value is left
+//! out too. Paths of more than 4096 bytes or 500 components begin with `(cut)`, and [are counted](Report::cut_names). The kernel's second
+//! name of a DMA buffer is not read. A kernel that does not count the mappings of each page of a large folio
+//! (`CONFIG_NO_PAGE_MAPCOUNT`) is refused by the self-test, where huge pages are on.
+//!
+//! The other methods read text in which the kernel has rounded each mapping's share down to 1 kB; [`Report::rounded`] says by how much a
+//! sum of such values may be low. [`Method::Plain`] reads smaps_rollup instead if the [sum is all that is wanted](Options::sum_alone):
+//! there the kernel adds up before it rounds. [`Method::Boosted`] does not, as that file is read under one lock for the whole process.
 //!
 //! # What it costs
 //!
@@ -81,21 +88,28 @@
 //! everybody who may execute the file may scan every process: that is what this right is.
 
 #![deny(unsafe_code)] // but in the files that say why
+#![deny(missing_debug_implementations)]
 
 mod abi;
 mod boost;
 mod bpf;
+mod comparison;
 mod counters;
+mod denied;
 mod error;
+mod field;
 mod files;
 #[cfg(test)]
 mod forged;
 mod form;
 mod identity;
 mod layout;
+mod left_out;
 mod lines;
 mod method;
 mod name;
+mod options;
+mod proc_mount;
 mod proc_text;
 mod process;
 mod program;
@@ -105,15 +119,26 @@ mod rights;
 mod scanner;
 mod self_test;
 mod shapes;
+mod state;
+mod status;
 mod thp;
 mod vsyscall;
 
 pub use counters::Counters;
+pub use denied::Denied;
 pub use error::{Error, Result};
-pub use form::{Field, Form, write_maps_line};
+pub use field::Field;
+pub use form::{Form, write_maps_line};
+pub use left_out::{LeftOut, Rounded, Why};
 pub use method::{Method, NoSuchMethod};
+pub use options::{Options, Want};
 pub use process::Process;
 pub use record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
 pub use report::{Acquisitions, Partial, Report, Validation};
-pub use scanner::{Options, Scan, Scanner, Want};
+pub use scanner::{Scan, Scanner};
 pub use vmaple_proc::{Name, Perms, VmaRecord};
+
+/// The code in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -5,7 +5,7 @@
 //! meanwhile, or be something else than the mapping whose pages were half counted: then the line that is there already ends at the
 //! cursor, and another begins.
 
-use crate::abi::Record;
+use crate::abi::{RECORD_SHMEM, Record};
 use crate::record::Line;
 
 /// The lines of a scan so far.
@@ -63,11 +63,17 @@ impl Lines {
                 before.is_validated &= line.is_validated;
                 before.counts_later |= line.counts_later;
             }
-            _ => self.lines.push(Line {
-                from,
-                end: record.to,
-                ..line
-            }),
+            _ => {
+                let mut line = Line {
+                    from,
+                    end: record.to,
+                    ..line
+                };
+                // What of a file in shared memory is swapped out is known of its mapping from its beginning alone.
+                line.stats.swap_unknown |=
+                    from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0;
+                self.lines.push(line);
+            }
         }
         self.last = Some(part);
         self.cursor = record.to;
@@ -143,6 +149,28 @@ mod tests {
     fn a_mapping_that_is_gone_half_way_leaves_what_was_seen_of_it() {
         let parts = [part(10, 40, 10, 20), part(50, 60, 50, 60)];
         assert_eq!(lines(&parts), [(10, 10, 20, 10), (50, 50, 60, 10)]);
+    }
+
+    #[test]
+    fn swapped_shared_memory_of_a_mapping_that_grew_over_the_cursor_is_not_known() {
+        let swapped = |(record, line)| {
+            let record = Record {
+                flags: RECORD_SHMEM,
+                shmem_swapped: 5,
+                ..record
+            };
+            (record, line)
+        };
+        let unknown = |parts: [(Record, Line); 2]| {
+            let mut lines = Lines::default();
+            for (record, line) in parts.map(swapped) {
+                lines.add(&record, line);
+            }
+            let lines = lines.into_lines();
+            lines.iter().map(|line| line.stats.swap_unknown).collect::<Vec<_>>()
+        };
+        assert_eq!(unknown([part(10, 20, 10, 20), part(10, 40, 20, 40)]), [false, true]);
+        assert_eq!(unknown([part(10, 40, 10, 20), part(10, 40, 20, 40)]), [false]);
     }
 
     #[test]

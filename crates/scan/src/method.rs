@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 /// How a process is read, from what holds nothing to what holds most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Method {
     /// What status and the cgroup's memory.stat answer, of the whole process.
     Counters,
@@ -13,7 +14,7 @@ pub enum Method {
     /// /proc/PID/smaps, one mapping a read, each at real-time priority: who is not preempted does not keep a lock meanwhile. A
     /// mapping of many gigabytes is one long read nevertheless, during which usual tasks of this CPU wait.
     Boosted,
-    /// /proc/PID/smaps as it is.
+    /// /proc/PID/smaps as it is, under the kernel's locks; never taken unasked.
     Plain,
 }
 

@@ -44,6 +44,9 @@ pub(crate) struct Placed {
     pub(crate) bytes: usize,
 }
 
+/// What a name begins with that is not whole.
+pub(crate) const CUT: &[u8] = b"(cut)";
+
 /// As much as all names may be together: whoever maps files by tens of thousands of long paths is not to fill our memory.
 const MAX_TEXT: usize = 64 << 20;
 
@@ -121,10 +124,10 @@ impl NameText {
         let at = self.text.len();
         let name = slice(found, record.name_at, record.name_bytes);
         if at > MAX_TEXT {
-            return self.put(NameKind::Path, b"(cut)");
+            return self.put(NameKind::Path, CUT);
         }
         if record.flags & RECORD_NAME_CUT != 0 {
-            self.text.extend(b"(cut)");
+            self.text.extend(CUT);
         }
         match record.name {
             NAME_PATH | NAME_UNLINKED => {

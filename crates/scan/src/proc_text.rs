@@ -1,6 +1,7 @@
 //! The text of maps, smaps and smaps_rollup, read back.
 
-use crate::form::{Field, Form, label};
+use crate::field::Field;
+use crate::form::{Form, label};
 use crate::record::{Line, NameKind, VM_EXEC, VM_MAYSHARE, VM_READ, VM_WRITE};
 
 /// A line of maps, and where in it the name is.
@@ -119,7 +120,9 @@ impl SmapsParser {
 
 fn take_field(line: &mut Line, field: Field, value: &str, form: &Form) -> bool {
     if field == Field::VmFlags {
-        line.vm_flags |= form.parse_flags(value);
+        let (flags, all) = form.parse_flags(value);
+        line.vm_flags |= flags;
+        line.lost_letters |= !all;
         return true;
     }
     let kilobytes = value.strip_suffix(" kB");

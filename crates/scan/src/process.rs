@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
+use crate::proc_mount;
 use crate::rights::as_caller;
 
 /// A process that is held open, to be scanned once or again and again.
@@ -180,7 +181,7 @@ fn number_in_proc(pid: u32, pidfd: Option<&OwnedFd>) -> Result<u32> {
         ))
     };
     let Some(pidfd) = pidfd else {
-        return if proc_is_ours() { Ok(pid) } else { Err(not_shown()) };
+        return proc_mount::check().map(|()| pid);
     };
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
     let text = std::fs::read_to_string(&path).map_err(|_| not_shown())?;
@@ -190,12 +191,4 @@ fn number_in_proc(pid: u32, pidfd: Option<&OwnedFd>) -> Result<u32> {
         Some(number) if number > 0 => Ok(number.cast_unsigned()),
         _ => Err(not_shown()),
     }
-}
-
-/// Whether the PID namespace of /proc is ours, in which the kernel looks for the number that a BPF program is given.
-pub(crate) fn proc_is_ours() -> bool {
-    // The numbers of this process, from the namespace of /proc down to ours: one, if it is the same.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    numbers.is_some_and(|numbers| numbers.split_whitespace().eq([std::process::id().to_string()]))
 }

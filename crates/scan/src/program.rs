@@ -71,7 +71,7 @@ impl Program {
     pub(crate) fn load_for(btf: &Btf) -> Result<Self> {
         let object = aya::include_bytes_aligned!("../bpf/scan.bpf.o");
         let refused = |e: &dyn std::error::Error| {
-            let why = one_line(&chain(e));
+            let why = without_map_name(&one_line(&chain(e)));
             // EPERM.
             let help = if why.contains("(os error 1)") {
                 "; it needs root, or CAP_BPF and CAP_PERFMON, and a kernel that is not locked down for confidentiality"
@@ -248,6 +248,16 @@ fn one_line(error: &str) -> String {
     }
 }
 
+/// An error without the name of the map that happened to be made first, so that the same failure is the same text.
+fn without_map_name(error: &str) -> String {
+    const BEFORE: &str = "failed to create map `";
+    let parts = error.split_once(BEFORE);
+    match parts.and_then(|(before, rest)| Some((before, rest.split_once('`')?.1))) {
+        Some((before, after)) => format!("{before}failed to create its maps{after}"),
+        None => error.to_owned(),
+    }
+}
+
 /// An error with what caused it.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -374,4 +384,24 @@ impl<T> Drop for Shared<T> {
 /// The bytes of a map's values.
 fn value_bytes(map: &MapData) -> Option<usize> {
     map.info().ok().map(|info| info.value_size() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_that_cannot_be_made_is_the_same_text_whichever_it_is() {
+        let text = |map| {
+            without_map_name(&format!(
+                "map error: failed to create map `{map}`: Operation not permitted"
+            ))
+        };
+        assert_eq!(
+            text("NAMES"),
+            "map error: failed to create its maps: Operation not permitted"
+        );
+        assert_eq!(text("NAMES"), text("RECORDS"));
+        assert_eq!(without_map_name("another error"), "another error");
+    }
 }

@@ -12,12 +12,14 @@ pub const PSS_SHIFT: u32 = 12;
 ///
 /// Source: `struct mem_size_stats` of Linux.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the names are those of smaps, in smaller letters")]
 pub struct MemSizeStats {
     pub rss: u64,
     pub pss: u64,
     pub pss_dirty: u64,
     pub pss_anon: u64,
+    pub pss_file: u64,
     pub pss_shmem: u64,
     pub shared_clean: u64,
     pub shared_dirty: u64,
@@ -33,23 +35,17 @@ pub struct MemSizeStats {
     pub shared_hugetlb: u64,
     pub private_hugetlb: u64,
     pub swap: u64,
-    /// Whether `swap` is not to be had: pages were swapped out of a file in shared memory that is mapped in part, or privately, and which
+    /// Whether `swap` is not known: pages were swapped out of a file in shared memory that is mapped in part, or privately, and which
     /// of them stands in the file.
     pub swap_unknown: bool,
     pub swap_pss: u64,
-    /// Whether `swap_pss` is not to be had: pages were swapped out that other processes may have too, and on this kernel how many is not
-    /// to be found out.
+    /// Whether `swap_pss` is not known: pages were swapped out that other processes may have too, and on this kernel by how many is
+    /// not shown.
     pub swap_pss_unknown: bool,
     pub locked: u64,
 }
 
 impl MemSizeStats {
-    /// What of `pss` is of files.
-    #[must_use]
-    pub fn pss_file(&self) -> u64 {
-        self.pss.saturating_sub(self.pss_anon).saturating_sub(self.pss_shmem)
-    }
-
     /// The counts of a record, in bytes.
     pub(crate) fn of(record: &Record) -> Self {
         let bytes = |pages: u64| pages.saturating_mul(PAGE);
@@ -58,6 +54,10 @@ impl MemSizeStats {
             pss: record.pss,
             pss_dirty: record.pss_dirty,
             pss_anon: record.pss_anon,
+            pss_file: record
+                .pss
+                .saturating_sub(record.pss_anon)
+                .saturating_sub(record.pss_shmem),
             pss_shmem: record.pss_shmem,
             shared_clean: bytes(record.shared_clean),
             shared_dirty: bytes(record.shared_dirty),
@@ -94,12 +94,13 @@ impl MemSizeStats {
         stats
     }
 
-    fn pairs<'a>(&'a mut self, other: &Self) -> [(&'a mut u64, u64); 21] {
+    fn pairs<'a>(&'a mut self, other: &Self) -> [(&'a mut u64, u64); 22] {
         [
             (&mut self.rss, other.rss),
             (&mut self.pss, other.pss),
             (&mut self.pss_dirty, other.pss_dirty),
             (&mut self.pss_anon, other.pss_anon),
+            (&mut self.pss_file, other.pss_file),
             (&mut self.pss_shmem, other.pss_shmem),
             (&mut self.shared_clean, other.shared_clean),
             (&mut self.shared_dirty, other.shared_dirty),
@@ -133,6 +134,7 @@ impl std::ops::AddAssign<&Self> for MemSizeStats {
 
 /// A mapping as a scan saw it, or the part of it that is new to the scan: what it borrows is the [`Scan`](crate::Scan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ScanRecord<'a> {
     /// Its line of maps.
     pub vma: VmaRecord<'a>,
@@ -170,6 +172,8 @@ pub(crate) struct Line {
     pub(crate) thp_eligible: Option<bool>,
     pub(crate) is_validated: bool,
     pub(crate) counts_later: bool,
+    /// Whether the kernel's text had letters of flags that are not known.
+    pub(crate) lost_letters: bool,
 }
 
 /// What a mapping is called, without the text.
@@ -243,14 +247,15 @@ impl Line {
 
 /// The sum over all mappings, as smaps_rollup has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rollup {
     /// The first address of the first mapping.
     pub start: u64,
     /// The end of the last.
     pub end: u64,
-    /// How many mappings.
+    /// How many mappings; 0 where the sum was read as such ([`Options::sum_alone`](crate::Options::sum_alone)), which does not say.
     pub mappings: u64,
-    /// Their sizes, in bytes.
+    /// Their sizes, in bytes; 0 in the same case.
     pub size: u64,
     /// Their pages.
     pub stats: MemSizeStats,

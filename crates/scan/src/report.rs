@@ -3,18 +3,25 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::left_out::{LeftOut, Rounded};
 use crate::method::Method;
 
-/// What a scan held, and what its lines are worth.
+/// What a scan held, and what its lines are worth: whatever is left out, rounded, cut or not validated stands here.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// How the process was read.
     pub method: Method,
-    /// Mappings found.
+    /// The thread that was read, where the process's first thread has ended and others run.
+    pub thread: Option<u32>,
+    /// Mappings found; 0 where sums alone were read.
     pub mappings: usize,
     /// Runs of the program, or reads.
     pub runs: u64,
-    /// The longest of them. Where the kernel is not preemptible nothing else ran on this CPU meanwhile.
+    /// The time after which a run of the program stops by itself. It looks at the clock after every leaf, table of pages and name, and
+    /// what interrupts it counts: a run may take longer, as [`longest_run`](Self::longest_run) then says.
+    pub budget: Option<Duration>,
+    /// The longest of the runs. Where the kernel is not preemptible nothing else ran on this CPU meanwhile.
     pub longest_run: Duration,
     /// All of them together.
     pub in_runs: Duration,
@@ -30,6 +37,12 @@ pub struct Report {
     pub unvalidated: usize,
     /// Mappings whose pages were counted while writers were inside.
     pub counted_later: usize,
+    /// Mappings whose name is not whole, and begins with `(cut)`.
+    pub cut_names: usize,
+    /// Lines of the kernel's file that the scan lacks, or has not of every mapping.
+    pub left_out: Vec<LeftOut>,
+    /// By how much sums may be too low, where they are sums of values that the kernel has rounded down.
+    pub rounded: Option<Rounded>,
     /// The number of the address space's state, if all lines are of one.
     pub snapshot: Option<u32>,
     /// Why the scan is not of the whole address space.
@@ -38,6 +51,7 @@ pub struct Report {
 
 /// How often a method takes `mmap_lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Acquisitions {
     /// Never: there is no such call in it.
     None,
@@ -47,6 +61,7 @@ pub enum Acquisitions {
 
 /// How this kernel lets lines be validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Validation {
     /// By the number of the address space's state (`mm_lock_seq`), before and after.
     Seqcount,
@@ -60,18 +75,100 @@ pub enum Validation {
 
 /// Why a scan ended before the end of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Partial {
     /// The time that it may take was over; the lines are those below the address.
     OutOfTime(u64),
+}
+
+impl Report {
+    /// The report of one read of the kernel's, of which nothing more is known.
+    pub(crate) fn of_kernel(method: Method, elapsed: Duration) -> Self {
+        Self {
+            method,
+            thread: None,
+            mappings: 0,
+            runs: 1,
+            budget: None,
+            longest_run: elapsed,
+            in_runs: elapsed,
+            elapsed,
+            rejected: 0,
+            mmap_lock: match method {
+                Method::Counters | Method::Bpf => Acquisitions::None,
+                Method::Boosted | Method::Plain => Acquisitions::AsTheFile,
+            },
+            validation: Validation::Kernel,
+            unvalidated: 0,
+            counted_later: 0,
+            cut_names: 0,
+            left_out: vec![],
+            rounded: None,
+            snapshot: None,
+            partial: None,
+        }
+    }
+}
+
+impl Acquisitions {
+    /// How many; nothing where the kernel's file decides.
+    #[must_use]
+    pub fn count(self) -> Option<u64> {
+        match self {
+            Self::None => Some(0),
+            Self::AsTheFile => None,
+        }
+    }
+}
+
+impl Validation {
+    /// A word for it, for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seqcount => "seqcount",
+            Self::Counter => "counter",
+            Self::Structure => "structure",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+impl Partial {
+    /// A word for it, for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OutOfTime(_) => "out-of-time",
+        }
+    }
+
+    /// The address below which the scan is whole.
+    #[must_use]
+    pub fn below(self) -> u64 {
+        match self {
+            Self::OutOfTime(below) => below,
+        }
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "method {}: held {}", self.method, self.method.held())?;
         if self.method == Method::Counters {
-            return write!(f, " | {} | mmap_lock taken: {}", micros(self.elapsed), self.mmap_lock);
+            write!(
+                f,
+                ", whose counters may lag by some hundred kB | {}",
+                micros(self.elapsed)
+            )?;
+            write!(f, " | mmap_lock taken: {}", self.mmap_lock)?;
+            return self.write_limits(f);
         }
-        write!(f, " | {} mappings", self.mappings)?;
+        if self.mappings == 0 {
+            f.write_str(" | the sum alone")?;
+        } else {
+            write!(f, " | {} mappings", self.mappings)?;
+        }
         match (self.snapshot, self.unvalidated) {
             (Some(seq), _) => write!(f, ", a snapshot (mm_lock_seq {seq})")?,
             (None, 0) => write!(f, ", each of one instant")?,
@@ -96,10 +193,40 @@ impl fmt::Display for Report {
             micros(self.in_runs),
             micros(self.elapsed)
         )?;
+        if let Some(budget) = self.budget.filter(|&budget| budget < self.longest_run) {
+            write!(f, ", over the budget of {}", micros(budget))?;
+        }
         if self.method == Method::Bpf {
             write!(f, ", {} attempts rejected", self.rejected)?;
         }
         write!(f, " | mmap_lock taken: {}", self.mmap_lock)?;
+        self.write_limits(f)
+    }
+}
+
+impl Report {
+    /// What the result is not, each with a heading in capitals.
+    fn write_limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(thread) = self.thread {
+            write!(f, " | BY THREAD {thread}: the first thread has ended")?;
+        }
+        match self.cut_names {
+            0 => {}
+            1 => write!(f, " | CUT: 1 name, which begins with (cut)")?,
+            n => write!(f, " | CUT: {n} names, which begin with (cut)")?,
+        }
+        for (i, alike) in self.left_out.chunk_by(LeftOut::is_like).enumerate() {
+            f.write_str(if i == 0 { " | LEFT OUT: " } else { "; " })?;
+            if let [others @ .., last] = alike {
+                for left_out in others {
+                    write!(f, "{}, ", left_out.line)?;
+                }
+                write!(f, "{last}")?;
+            }
+        }
+        if let Some(rounded) = self.rounded {
+            write!(f, " | ROUNDED: {rounded}")?;
+        }
         match self.partial {
             None => Ok(()),
             Some(partial) => write!(f, " | PARTIAL: {partial}"),

@@ -1,58 +1,20 @@
 //! Scanning processes: the method, and what comes out.
 
-use std::time::Duration;
+use std::fmt;
 
 use crate::boost::Boost;
 use crate::bpf::{Bounds, Bpf};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
-use crate::form::{Field, Form};
+use crate::field::Field;
+use crate::form::Form;
 use crate::method::Method;
+use crate::options::{LEAST_BUDGET, MOST_BUDGET, Options, Want};
 use crate::process::Process;
-use crate::record::{Line, Rollup, ScanRecord};
+use crate::record::{Line, MemSizeStats, Rollup, ScanRecord};
 use crate::report::Report;
-use crate::{counters, files, self_test};
-
-/// How much of a process is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Want {
-    /// What the kernel has counted anyway, of the whole process.
-    Counters,
-    /// Mappings, as maps has them.
-    Ranges,
-    /// And what page tables say of each: resident, huge and swapped pages.
-    Tables,
-    /// And what is known of each page: all of smaps.
-    Pages,
-}
-
-/// What a scanner is to do.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// The method; nothing for the best that kernel and rights allow.
-    pub method: Option<Method>,
-    /// How much is wanted.
-    pub want: Want,
-    /// The longest that one run of the program may take, during which nothing else runs on this CPU if the kernel is not
-    /// preemptible: from 10 us to 10 ms, less or more is taken as these.
-    pub budget: Duration,
-    /// The longest that a scan may take; what was found until then is a partial result.
-    pub limit: Duration,
-}
-
-const LEAST_BUDGET: Duration = Duration::from_micros(10);
-pub(crate) const MOST_BUDGET: Duration = Duration::from_millis(10);
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            method: None,
-            want: Want::Pages,
-            budget: Duration::from_micros(200),
-            limit: Duration::from_secs(10),
-        }
-    }
-}
+use crate::state::{self, by_some_thread};
+use crate::{counters, files, left_out, proc_mount, self_test};
 
 /// Scans processes, any number of them, one after the other.
 pub struct Scanner {
@@ -79,6 +41,8 @@ pub(crate) struct Raw {
     pub(crate) names: Vec<u8>,
     pub(crate) report: Option<Report>,
     pub(crate) counters: Option<Counters>,
+    /// The sum, where it was read as such.
+    pub(crate) sum: Option<Rollup>,
 }
 
 impl Scanner {
@@ -95,9 +59,11 @@ impl Scanner {
     /// A scanner with these options.
     ///
     /// # Errors
-    /// [`Error::NotPossible`] if the method that is asked for is not to be had here. Without one there is always one:
-    /// [`passed_over`](Self::passed_over) says what is better and why it is not to be had.
+    /// [`Error::NotPossible`] if the method that is asked for is not possible here, or if /proc is of another PID namespace. Without a
+    /// method it is the best that is possible, but never [`Method::Plain`], which does to a process what this crate is there to avoid:
+    /// if no better one is possible, the error says why, and how to ask for it.
     pub fn with(options: Options) -> Result<Self> {
+        proc_mount::check()?;
         let form = Form::of_this_kernel()?;
         let mut passed_over = vec![];
         let engine = match options.method {
@@ -114,7 +80,7 @@ impl Scanner {
                             None
                         }
                     });
-                found.unwrap_or(Engine::Plain)
+                found.ok_or_else(|| nothing_better(&passed_over))?
             }
         };
         Ok(Self {
@@ -137,7 +103,7 @@ impl Scanner {
         }
     }
 
-    /// The better methods that are not to be had here, each with the reason.
+    /// The better methods that are not possible here, each with the reason.
     #[must_use]
     pub fn passed_over(&self) -> &[(Method, String)] {
         &self.passed_over
@@ -151,11 +117,18 @@ impl Scanner {
 
     /// Reads the memory map of the process `pid`, of the caller's PID namespace.
     ///
+    /// Of a process whose first thread has ended another thread is read, which [`Report::thread`] names: all have the same memory.
+    ///
     /// # Errors
-    /// [`Error::NotPermitted`] if the caller may not read /proc/PID/maps, [`Error::NoProcess`] if there is no such process or it
-    /// has no memory map, [`Error::Executed`] if it executed another program meanwhile.
+    /// [`Error::NotPermitted`] if the caller may not read /proc/PID/maps, [`Error::NoProcess`] if there is no such process,
+    /// [`Error::KernelThread`], [`Error::Exiting`] and [`Error::Zombie`] if it has no memory map, [`Error::Executed`] if it executed
+    /// another program meanwhile.
     pub fn scan(&mut self, pid: u32) -> Result<Scan> {
-        self.scan_process(&Process::open(pid)?)
+        match Process::open(pid) {
+            Ok(process) => self.scan_process(&process),
+            Err(Error::NoProcess(_)) => Err(state::why_gone(pid)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads the memory map of a process that is held open: never of another process that has its number after it.
@@ -163,33 +136,66 @@ impl Scanner {
     /// # Errors
     /// As [`scan`](Self::scan). [`Error::NoProcess`] also if the process ended during the scan; what was read of it is discarded.
     pub fn scan_process(&mut self, process: &Process) -> Result<Scan> {
-        let Options {
-            want, budget, limit, ..
-        } = self.options;
-        let reuse = std::mem::take(&mut self.reuse);
-        let method = self.method();
-        let raw = match &mut self.engine {
-            Engine::Bpf(bpf) => {
-                let bounds = Bounds {
-                    run: budget.clamp(LEAST_BUDGET, MOST_BUDGET),
-                    scan: limit,
-                };
-                bpf.scan(process, want, bounds, reuse)
-            }
-            Engine::Counters => counters::scan(process),
-            Engine::Boosted | Engine::Plain => files::scan(process, method, want, limit, &self.form, reuse),
-        }?;
+        let (mut raw, thread) = by_some_thread(process, |process| self.read(process))?;
+        self.complete(&mut raw, thread);
         Ok(Scan {
             pid: process.pid(),
-            method,
-            want,
+            method: self.method(),
+            want: self.options.want,
             raw,
         })
+    }
+
+    /// Reads by the method.
+    fn read(&mut self, process: &Process) -> Result<Raw> {
+        let Options { want, limit, .. } = self.options;
+        let reuse = std::mem::take(&mut self.reuse);
+        let method = self.method();
+        let run = self.options.budget.clamp(LEAST_BUDGET, MOST_BUDGET);
+        match &mut self.engine {
+            Engine::Bpf(bpf) => bpf.scan(process, want, Bounds { run, scan: limit }, reuse),
+            Engine::Counters => counters::scan(process),
+            Engine::Plain if self.options.sum_alone && want > Want::Ranges => files::sum(process, &self.form),
+            Engine::Boosted | Engine::Plain => files::scan(process, method, want, limit, &self.form, reuse),
+        }
+    }
+
+    /// Puts into the report what a method does not say by itself.
+    fn complete(&self, raw: &mut Raw, thread: Option<u32>) {
+        let Some(mut report) = raw.report.take() else { return };
+        report.thread = thread;
+        if report.method == Method::Bpf {
+            report.budget = Some(self.options.budget.clamp(LEAST_BUDGET, MOST_BUDGET));
+        }
+        left_out::find(raw, self.options.want, &self.form, &mut report);
+        raw.report = Some(report);
     }
 
     /// Takes the memory of a scan back for the next one.
     pub fn reuse(&mut self, scan: Scan) {
         self.reuse = scan.raw;
+    }
+}
+
+/// Why there is no method to be taken unasked.
+fn nothing_better(passed_over: &[(Method, String)]) -> Error {
+    let mut why = String::new();
+    for (method, reason) in passed_over {
+        why.push_str(&format!("not by {method}: {reason}; "));
+    }
+    Error::NotPossible(format!(
+        "no method is possible that does not make the process wait: {why}what is left, --method plain (Method::Plain), reads the \
+         kernel's files under their locks, and has to be asked for"
+    ))
+}
+
+impl fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scanner")
+            .field("method", &self.method())
+            .field("options", &self.options)
+            .field("passed_over", &self.passed_over)
+            .finish_non_exhaustive()
     }
 }
 
@@ -226,7 +232,8 @@ impl Scan {
         self.pid
     }
 
-    /// Its mappings, ascending; none by the method [`Counters`](Method::Counters).
+    /// Its mappings, ascending; none by the method [`Counters`](Method::Counters), nor where the sum was read as such
+    /// ([`Options::sum_alone`]).
     pub fn records(&self) -> impl Iterator<Item = ScanRecord<'_>> {
         self.raw.lines.iter().map(|line| line.record(&self.raw.names))
     }
@@ -234,6 +241,9 @@ impl Scan {
     /// The sum of them, without `[vsyscall]`.
     #[must_use]
     pub fn rollup(&self) -> Rollup {
+        if let Some(sum) = self.raw.sum {
+            return sum;
+        }
         let mapped = self.raw.lines.get(..self.raw.mapped).unwrap_or_default();
         let mut rollup = Rollup {
             start: mapped.first().map_or(0, |line| line.from),
@@ -266,6 +276,8 @@ impl Scan {
         let is_text = matches!(self.method, Method::Boosted | Method::Plain);
         match field.needs() {
             _ if self.method == Method::Counters => false,
+            // The roll-up has sums alone.
+            _ if self.raw.sum.is_some() => field.bytes(&MemSizeStats::default()).is_some(),
             // Smaps has them in the sum alone.
             _ if is_text && field.is_of_sum() => false,
             Want::Ranges if is_text && field != Field::Size => self.want > Want::Ranges,

@@ -2,7 +2,8 @@
 
 #![allow(unsafe_code)] // it is made by clone(2), and does nothing but system calls
 
-use std::io::Read;
+use std::fs;
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
@@ -24,6 +25,11 @@ pub(crate) struct Child {
     sharer: libc::pid_t,
     /// Where its mappings are; what else it has is a copy of ours.
     window: Range<usize>,
+    /// By which it is asked to change its mappings, and says that it has.
+    ask: PipeWriter,
+    told: PipeReader,
+    /// Its end of the first, kept so that asking after it was killed is no SIGPIPE.
+    _asked: PipeReader,
 }
 
 impl Child {
@@ -38,7 +44,8 @@ impl Child {
                 std::io::Error::last_os_error(),
             )
         };
-        let (mut ready, tell) = std::io::pipe().map_err(|e| Error::failed("the self-test's pipe", e))?;
+        let pipe = || std::io::pipe().map_err(|e| Error::failed("the self-test's pipe", e));
+        let ((told, tell), (asked, ask)) = (pipe()?, pipe()?);
         // SAFETY: a mapping at an address of the kernel's choice.
         let window = unsafe {
             libc::mmap(
@@ -61,7 +68,7 @@ impl Child {
         let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) } as libc::pid_t;
         if pid == 0 {
             // SAFETY: the range is the child's own copy of what was just mapped.
-            unsafe { sleep_with_shapes(start, tell.as_raw_fd(), parent, anon_file) }
+            unsafe { sleep_with_shapes(start, asked.as_raw_fd(), tell.as_raw_fd(), parent, anon_file) }
         }
         drop(tell);
         // Before an error can return.
@@ -74,13 +81,40 @@ impl Child {
             pid,
             sharer: 0,
             window: start..start + WINDOW,
+            ask,
+            told,
+            _asked: asked,
         };
         let mut sharer = [0; size_of::<libc::pid_t>()];
-        ready
+        child
+            .told
             .read_exact(&mut sharer)
             .map_err(|e| Error::failed("the self-test's process ended", e))?;
         child.sharer = libc::pid_t::from_ne_bytes(sharer);
         Ok(child)
+    }
+
+    /// Has it change its mappings twice: one is made, and taken away again.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it has ended.
+    pub(crate) fn map_and_unmap(&mut self) -> Result<()> {
+        let ask = self.ask.write_all(&[0]);
+        ask.and_then(|()| self.told.read_exact(&mut [0]))
+            .map_err(|e| Error::failed("the self-test's process ended", e))
+    }
+
+    /// What the kernel says of it.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it has ended.
+    pub(crate) fn smaps(&self) -> Result<String> {
+        let path = format!("/proc/{}/smaps", self.pid);
+        let text = fs::read(&path).map_err(|e| Error::failed(format!("reading {path}"), e))?;
+        if text.is_empty() {
+            return Err(Error::failed(format!("reading {path}"), "the process has ended"));
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -104,12 +138,18 @@ impl Drop for Child {
     }
 }
 
-/// Maps at `start` and behind it, makes a process that shares the pages, says which, and sleeps until it is killed.
+/// Maps at `start` and behind it, makes a process that shares the pages, says which, and sleeps until it is asked or killed.
 ///
 /// # Safety
 /// In a process of one thread, whose memory at `start..start + WINDOW` nobody uses.
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "system calls, one after the other")]
-unsafe fn sleep_with_shapes(start: usize, tell: libc::c_int, parent: u32, anon_file: libc::c_int) -> ! {
+unsafe fn sleep_with_shapes(
+    start: usize,
+    asked: libc::c_int,
+    tell: libc::c_int,
+    parent: u32,
+    anon_file: libc::c_int,
+) -> ! {
     // SAFETY: system calls only, on memory that the caller gives.
     unsafe {
         let end_with_parent = || {
@@ -126,10 +166,16 @@ unsafe fn sleep_with_shapes(start: usize, tell: libc::c_int, parent: u32, anon_f
         libc::syscall(libc::SYS_capset, [0x2008_0522_u32, 0].as_ptr(), [0_u32; 6].as_ptr());
         libc::prctl(libc::PR_SET_DUMPABLE, 1);
         // Whoever waits for the end of a pipe of ours is not to wait for this.
-        libc::syscall(libc::SYS_close_range, 0, tell - 1, 0);
-        libc::syscall(libc::SYS_close_range, tell + 1, libc::c_uint::MAX, 0);
+        let (low, high) = (asked.min(tell), asked.max(tell));
+        for (first, last) in [(0, low - 1), (low + 1, high - 1), (high + 1, libc::c_int::MAX)] {
+            if first <= last {
+                libc::syscall(libc::SYS_close_range, first, last, 0);
+            }
+        }
         let sharer = libc::syscall(libc::SYS_clone, libc::CLONE_PARENT, 0, 0, 0, 0) as libc::pid_t;
         if sharer == 0 {
+            // The end of the pipe is the end of the child.
+            libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
             end_with_parent();
         } else {
             // Some of what was shared is the child's own again.
@@ -137,6 +183,13 @@ unsafe fn sleep_with_shapes(start: usize, tell: libc::c_int, parent: u32, anon_f
                 written.add(page * PAGE).write_volatile(2);
             }
             libc::write(tell, (&raw const sharer).cast(), size_of::<libc::pid_t>());
+            let mut word = 0_u8;
+            while libc::read(asked, (&raw mut word).cast(), 1) == 1 {
+                let flags = MAP_PRIVATE | MAP_ANONYMOUS;
+                let page = libc::mmap(null_mut(), PAGE, PROT_NONE, flags, -1, 0);
+                libc::munmap(page, PAGE);
+                libc::write(tell, (&raw const word).cast(), 1);
+            }
         }
         loop {
             libc::pause();
@@ -216,8 +269,8 @@ unsafe fn map_shapes(start: usize, anon_file: libc::c_int) -> *mut u8 {
         libc::ftruncate(unlinked, 2 * PAGE as libc::off_t);
         map(2, RW, MAP_SHARED, unlinked, 0);
         map(1, PROT_READ, MAP_SHARED, anon_file, 0);
-        let exe = libc::open(c"/proc/self/exe".as_ptr(), libc::O_RDONLY);
-        read(map(1, PROT_READ | PROT_EXEC, MAP_PRIVATE, exe, 0), 1);
+        let (exe, last) = last_page_of_program();
+        read(map(1, PROT_READ | PROT_EXEC, MAP_PRIVATE, exe, last), 1);
         // Huge pages where they are on: whole, split, and only read.
         next = next.next_multiple_of(HUGE);
         for kind in 0..3 {
@@ -240,5 +293,32 @@ unsafe fn map_shapes(start: usize, anon_file: libc::c_int) -> *mut u8 {
         let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
         libc::mmap(behind, PAGE, PROT_NONE, flags, -1, 0);
         written.add(3 * PAGE)
+    }
+}
+
+/// Our program's file, open, and the number of its last page: what stands there (sections for debuggers) other processes that run it do
+/// not map.
+fn last_page_of_program() -> (libc::c_int, usize) {
+    // SAFETY: a path that lives on.
+    let exe = unsafe { libc::open(c"/proc/self/exe".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    // SAFETY: asks for the length of a file of our own.
+    let bytes = unsafe { libc::lseek(exe, 0, libc::SEEK_END) };
+    (exe, usize::try_from(bytes).unwrap_or(0).saturating_sub(1) / PAGE)
+}
+
+/// Maps that page, reads it, and unmaps it after a while that a look at a process may take; returns after another.
+#[cfg(test)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "system calls, one after the other")]
+pub(crate) fn map_last_page_of_program() {
+    let (exe, last) = last_page_of_program();
+    let offset = (last * PAGE) as libc::off_t;
+    // SAFETY: a mapping of our own, which is not used after it.
+    unsafe {
+        let page = libc::mmap(null_mut(), PAGE, PROT_READ, MAP_PRIVATE, exe, offset);
+        page.cast::<u8>().read_volatile();
+        libc::usleep(300);
+        libc::munmap(page, PAGE);
+        libc::close(exe);
+        libc::usleep(300);
     }
 }

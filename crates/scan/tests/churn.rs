@@ -97,10 +97,7 @@ fn check(scan: &Scan, region: u64) -> usize {
         let size = vma.end - vma.new_from;
         assert!(record.stats.rss <= size && record.stats.pss >> 12 <= size, "{record:?}");
     }
-    let below = match scan.report().unwrap().partial {
-        Some(Partial::OutOfTime(below)) => below,
-        None => u64::MAX,
-    };
+    let below = scan.report().unwrap().partial.map_or(u64::MAX, Partial::below);
     for (page, seen) in seen.iter().enumerate() {
         if region + (page * PAGE) as u64 >= below {
             break;
@@ -118,11 +115,7 @@ fn check(scan: &Scan, region: u64) -> usize {
 }
 
 fn scanner(want: Want, budget: Duration) -> Option<Alone> {
-    scanner_with(Options {
-        want,
-        budget,
-        ..Options::default()
-    })
+    scanner_with(Options::new().want(want).budget(budget))
 }
 
 #[test]
@@ -133,13 +126,11 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
         (Want::Ranges, 20),
         (Want::Pages, 20),
     ] {
-        let options = Options {
-            want,
-            budget: Duration::from_micros(budget_us),
+        let options = Options::new()
+            .want(want)
+            .budget(Duration::from_micros(budget_us))
             // A tenth of it is the longest that a scan waits for a mapper that leaves no time between its calls.
-            limit: Duration::from_secs(2),
-            ..Options::default()
-        };
+            .limit(Duration::from_secs(2));
         let Some(mut scanner) = scanner_with(options) else {
             return;
         };
@@ -296,11 +287,9 @@ fn assert_snapshots(mut scanner: Alone, pages: usize, pause_us: u32) {
 #[test]
 fn a_scan_that_is_out_of_time_says_how_far_it_came() {
     let (target, region) = mapper();
-    let options = Options {
-        limit: Duration::from_nanos(1),
-        budget: Duration::from_micros(20),
-        ..Options::default()
-    };
+    let options = Options::new()
+        .limit(Duration::from_nanos(1))
+        .budget(Duration::from_micros(20));
     let Some(mut scanner) = scanner_with(options) else {
         return;
     };

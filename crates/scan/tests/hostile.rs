@@ -126,11 +126,7 @@ fn paths_that_are_too_long_are_cut_which_is_said_and_are_kept_once() {
 #[test]
 fn a_process_that_maps_and_unmaps_with_all_its_threads_is_scanned_to_the_end() {
     const PAGES: usize = 20_000;
-    let options = Options {
-        want: Want::Tables,
-        limit: Duration::from_secs(60),
-        ..Options::default()
-    };
+    let options = Options::new().want(Want::Tables).limit(Duration::from_secs(60));
     let Some(mut scanner) = scanner_with(options) else {
         return;
     };
@@ -189,13 +185,7 @@ fn a_sparse_terabyte_is_scanned_in_parts_each_of_which_is_true() {
             write(add(sparse, gib << 18), 2, 1);
         }
     });
-    let with = |limit| {
-        scanner_with(Options {
-            limit,
-            budget: Duration::from_micros(20),
-            ..Options::default()
-        })
-    };
+    let with = |limit| scanner_with(Options::new().limit(limit).budget(Duration::from_micros(20)));
     let whole = {
         let Some(mut scanner) = with(Duration::MAX) else { return };
         let scan = scanner.scan(target.pid()).unwrap();

@@ -37,13 +37,13 @@ fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {
     {
         std::thread::yield_now();
     }
-    assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
+    assert!(matches!(scanner.scan(pid), Err(Error::Zombie(p)) if p == pid));
     assert!(matches!(Process::open(pid), Err(Error::NoProcess(p)) if p == pid));
     child.wait().unwrap();
     assert!(matches!(scanner.scan(pid), Err(Error::NoProcess(p)) if p == pid));
     let kernel_thread = 2;
     if std::fs::read(format!("/proc/{kernel_thread}/maps")).is_ok_and(|maps| maps.is_empty()) {
-        assert!(matches!(scanner.scan(kernel_thread), Err(Error::NoProcess(2))));
+        assert!(matches!(scanner.scan(kernel_thread), Err(Error::KernelThread(2))));
     }
     // The scanner is as good as before.
     assert_equal(&mut scanner, Target::new(|| {}).pid());
@@ -75,7 +75,7 @@ fn a_process_that_is_killed_during_a_scan_leaves_a_whole_result_or_none() {
                     assert_eq!(report.partial, None);
                     assert_eq!(scan.rollup().mappings, whole.rollup().mappings, "{report}");
                 }
-                Err(Error::NoProcess(_)) => none += 1,
+                Err(e) if e.is_gone() => none += 1,
                 Err(e) => panic!("{e}"),
             }
         });
@@ -111,7 +111,7 @@ fn a_scan_is_of_one_program_though_the_process_executes_others() {
                 scans += 1;
             }
             Err(Error::Executed(_)) => executed += 1,
-            Err(Error::NoProcess(_)) => {}
+            Err(e) if e.is_gone() => {}
             Err(e) => panic!("{e}"),
         }
     }
@@ -149,11 +149,9 @@ fn a_process_that_is_held_open_is_never_the_next_of_its_number_by_any_method() {
     let mut scanners: Vec<_> = Method::ALL
         .into_iter()
         .filter_map(|method| {
-            let options = Options {
-                method: Some(method),
-                ..Options::default()
-            };
-            Scanner::with(options).inspect_err(|why| eprintln!("{why}")).ok()
+            Scanner::with(Options::new().method(method))
+                .inspect_err(|why| eprintln!("{why}"))
+                .ok()
         })
         .collect();
     let first = Target::new(|| {});
@@ -173,10 +171,8 @@ fn a_process_that_is_held_open_is_never_the_next_of_its_number_by_any_method() {
         for scanner in scanners {
             let method = scanner.method();
             let scan = scanner.scan_process(&process);
-            assert!(
-                matches!(scan, Err(Error::NoProcess(p)) if p == pid),
-                "{method}: {scan:?}"
-            );
+            let error = scan.expect_err(method.name());
+            assert!(error.is_gone() && error.pid() == Some(pid), "{method}: {error}");
         }
         assert!(process.has_ended());
     };
@@ -302,12 +298,9 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
 /// A process that is executing or ending may be there still while its memory is gone, and the kernel's text ends where it was.
 #[test]
 fn a_text_of_memory_that_is_gone_is_not_whole() {
-    let options = Options {
-        method: Some(Method::Plain),
-        want: Want::Ranges,
-        ..Options::default()
-    };
+    // Another test counts this process's descriptors.
     let _alone = scanner();
+    let options = Options::new().method(Method::Plain).want(Want::Ranges);
     let mut scanner = Scanner::with(options).unwrap();
     // Longer than what is read at once.
     let target = Target::new(|| targets::map_many(6_000));
@@ -327,7 +320,8 @@ fn a_text_of_memory_that_is_gone_is_not_whole() {
                     whole += 1;
                     assert!(scan.rollup().mappings >= 6_000, "{:?}", scan.report());
                 }
-                Err(Error::NoProcess(_) | Error::Executed(_)) => none += 1,
+                Err(Error::Executed(_)) => none += 1,
+                Err(e) if e.is_gone() => none += 1,
                 Err(e) => panic!("{e}"),
             }
         });

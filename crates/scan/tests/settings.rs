@@ -13,6 +13,7 @@ use targets::{
     ANON, HUGE, PAGE, RW, SHARED, Target, add, advise, assert_equal, fork_and, is_numbered, map, map_at, map_file,
     map_many, read, scanner, stats, truncate, write,
 };
+use vmaple_scan::{Field, Scan};
 
 /// In pages.
 const GIB: usize = 1 << 18;
@@ -140,6 +141,12 @@ fn pages_that_were_swapped_out() {
     let shows = fs::read_to_string("/proc/kallsyms").is_ok_and(|text| text.contains(" swap_info\n"));
     assert!(found.swap >= 50 * PAGE as u64, "{found:?}");
     assert!(found.swap_pss_unknown || shows, "{found:?}");
+    assert_eq!(
+        said(&scan, Field::SwapPss) > 0,
+        found.swap_pss_unknown,
+        "{:?}",
+        scan.report()
+    );
     // What of a file is swapped out is known of the whole alone.
     let part = Target::new(|| {
         // SAFETY: a name that lives on.
@@ -155,4 +162,14 @@ fn pages_that_were_swapped_out() {
     let unknown = scan.records().filter(|record| record.stats.swap_unknown).count();
     // Pages of this program's file may be there too, where it lies on a tmpfs.
     assert!(unknown >= 2 && stats(&scan).swap_unknown, "{unknown}");
+    assert_eq!(said(&scan, Field::Swap), unknown, "{:?}", scan.report());
+    assert_eq!(Field::Swap.bytes(&stats(&scan)), None);
+    eprintln!("{}", scan.report().unwrap());
+}
+
+/// Of how many mappings a scan says that it lacks a field.
+fn said(scan: &Scan, field: Field) -> usize {
+    let left_out = scan.report().unwrap().left_out.iter();
+    let mut of_field = left_out.filter(|left_out| left_out.field == Some(field));
+    of_field.next().map_or(0, |left_out| left_out.mappings)
 }

@@ -57,17 +57,13 @@ pub(crate) fn scanner(file: ProcFile) -> Result<Option<Scanner>> {
         proc_file::Scanner::Bpf => Method::Bpf,
         proc_file::Scanner::Boosted => Method::Boosted,
     };
-    let options = Options {
-        method: Some(method),
-        want: if file.content() == ProcFile::Maps {
-            Want::Ranges
-        } else {
-            Want::Pages
-        },
-        // A scanner that is starved for the whole run is what is to be seen.
-        limit: std::time::Duration::MAX,
-        ..Options::default()
+    let want = if file.content() == ProcFile::Maps {
+        Want::Ranges
+    } else {
+        Want::Pages
     };
+    // A scanner that is starved for the whole run is what is to be seen.
+    let options = Options::new().method(method).want(want).limit(std::time::Duration::MAX);
     let scanner =
         Scanner::with(options).map_err(|e| Error::NotPossible(format!("{file}: {e}; or take --scanner proc")))?;
     Ok(Some(scanner))

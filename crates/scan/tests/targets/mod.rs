@@ -44,20 +44,13 @@ pub(crate) fn scanner() -> Option<Alone> {
 }
 
 pub(crate) fn scanner_for(want: Want) -> Option<Alone> {
-    scanner_with(Options {
-        want,
-        ..Options::default()
-    })
+    scanner_with(Options::new().want(want))
 }
 
 pub(crate) fn scanner_with(options: Options) -> Option<Alone> {
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let options = Options {
-        method: Some(Method::Bpf),
-        ..options
-    };
-    match Scanner::with(options) {
+    match Scanner::with(options.method(Method::Bpf)) {
         Ok(scanner) => Some(Alone { scanner, _alone: alone }),
         Err(Error::NotPossible(why)) => {
             // SAFETY: asks for the user's number.
@@ -270,20 +263,28 @@ impl Texts {
 
 /// The first line that differs from what the kernel said before and after, and the mapping that it is of; but for lines that begin with
 /// one of `unknown`. Where the kernel's two numbers differ, as another process has changed what both have, ours may lie between.
-fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[&str]) -> Option<String> {
+fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[String]) -> Option<String> {
     if ours == before || ours == after {
         return None;
     }
-    let is_compared = |line: &&str| !unknown.iter().any(|label| line.starts_with(label));
-    let lines = |text| str::from_utf8(text).unwrap().lines().filter(is_compared);
+    let is_compared = |line: &String| !unknown.iter().any(|label| line.starts_with(label));
+    // Paths are any bytes.
+    let text = |line: &[u8]| line.escape_ascii().to_string();
+    let lines = |whole: &[u8]| {
+        whole
+            .split(|&byte| byte == b'\n')
+            .map(text)
+            .filter(is_compared)
+            .collect::<Vec<_>>()
+    };
+    let (before, ours, after) = (lines(before), lines(ours), lines(after));
     let number = |line: &str| line.strip_suffix(" kB")?.split(' ').next_back()?.parse::<u64>().ok();
-    let (mut before, mut ours, mut after) = (lines(before), lines(ours), lines(after));
+    let mut lines = [before.iter(), ours.iter(), after.iter()];
     let mut mapping = "";
     loop {
-        let (before, ours, after) = match (before.next(), ours.next(), after.next()) {
-            (None, None, None) => return None,
-            (before, ours, after) => (before.unwrap_or(""), ours.unwrap_or(""), after.unwrap_or("")),
-        };
+        let [before, ours, after] = lines.each_mut().map(Iterator::next);
+        before.or(ours).or(after)?;
+        let [before, ours, after] = [before, ours, after].map(|line| line.map_or("", String::as_str));
         if !after.starts_with(|c: char| c.is_ascii_uppercase()) {
             mapping = after;
         }
@@ -314,18 +315,15 @@ pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
         let scan = scanner.scan(pid).unwrap();
         after.read(pid);
         ours.write(scanner, &scan);
-        let mut unknown = vec![];
-        // This kernel's rule may be one that is not known, what of a file was swapped out, and who shares it.
-        unknown.extend(
-            scan.records()
-                .any(|record| record.thp_eligible.is_none())
-                .then_some("THPeligible"),
-        );
-        unknown.extend(stats(&scan).swap_unknown.then_some("Swap:"));
-        unknown.extend(stats(&scan).swap_pss_unknown.then_some("SwapPss"));
+        // What is left out is said to be: this kernel's rule may be one that is not known, what of a file was swapped out, and who shares it.
+        let report = scan.report().unwrap();
+        let unknown: Vec<_> = report
+            .left_out
+            .iter()
+            .map(|left_out| format!("{}:", left_out.line))
+            .collect();
         let found = (0..3).find_map(|i| difference(&before.0[i], &ours.0[i], &after.0[i], &unknown));
         let Some(found) = found else {
-            let report = scan.report().unwrap();
             let unvalidated = if is_numbered(&scan) { 0 } else { report.mappings };
             assert_eq!((report.unvalidated, report.partial), (unvalidated, None), "{report}");
             return scan;

@@ -100,12 +100,7 @@ fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) ->
             Err(_) => format!("no {file}"),
         })
         .collect();
-    let scan = |method| {
-        vmaple_scan::Scanner::with(Options {
-            method: Some(method),
-            ..Options::default()
-        })
-    };
+    let scan = |method| vmaple_scan::Scanner::with(Options::new().method(method));
     let mut rows = vec![
         row::<_, String>("files", Ok(files.join(", "))),
         row(

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
-use vmaple_scan::{Acquisitions, Counters, Field, Form, Partial, Report, Scan, ScanRecord, Validation};
+use vmaple_scan::{Counters, Field, Form, Report, Scan, ScanRecord};
 
 use super::plan::Plan;
 
@@ -168,25 +168,14 @@ impl ReportObject {
             in_runs_ns: ns(report.in_runs),
             elapsed_ns: ns(report.elapsed),
             rejected_attempts: report.rejected,
-            mmap_lock_acquisitions: match report.mmap_lock {
-                Acquisitions::None => Some(0),
-                Acquisitions::AsTheFile => None,
-            },
-            validation: match report.validation {
-                Validation::Seqcount => "seqcount",
-                Validation::Counter => "counter",
-                Validation::Structure => "structure",
-                Validation::Kernel => "kernel",
-            },
+            mmap_lock_acquisitions: report.mmap_lock.count(),
+            validation: report.validation.name(),
             unvalidated_mappings: report.unvalidated,
             counted_later_mappings: report.counted_later,
             snapshot: report.snapshot,
-            partial: report.partial.map(|partial| {
-                let (why, below) = match partial {
-                    Partial::OutOfTime(below) => ("out-of-time", below),
-                };
-                let below = format!("{below:x}");
-                PartialObject { why, below }
+            partial: report.partial.map(|partial| PartialObject {
+                why: partial.name(),
+                below: format!("{:x}", partial.below()),
             }),
         }
     }

@@ -21,12 +21,13 @@ use crate::exit::Exit;
 
 pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
     let plan = Plan::of(options)?;
-    let scanner = Scanner::with(Options {
-        method: plan.method,
-        want: plan.want,
-        budget: options.budget,
-        limit: options.limit,
-    });
+    let scanner = Scanner::with(
+        Options::new()
+            .method(plan.method)
+            .want(plan.want)
+            .budget(options.budget)
+            .limit(options.limit),
+    );
     let scanner = match plan.method {
         Some(method) => scanner.with_context(|| format!("--method {method}"))?,
         None => scanner?,
@@ -134,7 +135,7 @@ impl Rounds {
             target.was_seen = true;
             match scan.report().and_then(|report| report.partial) {
                 Some(Partial::OutOfTime(_)) => self.failed(Exit::LimitExceeded),
-                None => {}
+                _ => {}
             }
             self.targets.push(target);
             if self.format == ScanFormat::Prometheus {
@@ -158,15 +159,10 @@ impl Rounds {
     fn told(&mut self, target: &Target, error: &Error) -> bool {
         let pid = target.pid;
         match error {
-            Error::NoProcess(_) if target.was_seen => {
+            error if error.is_gone() && target.was_seen => {
                 tell(&format!("vmaple: process {pid} has ended"));
                 return false;
             }
-            // What is no process and what has no memory are one to the program.
-            Error::NoProcess(_) => match state(pid) {
-                Some(state) => tell(&format!("vmaple: process {pid}: it has no memory map: {state}")),
-                None => tell(&format!("vmaple: {error}")),
-            },
             _ => tell(&format!("vmaple: {error}")),
         }
         // Another program runs there now: the next scan is of that one.
@@ -204,17 +200,6 @@ impl Rounds {
         }
         Ok(())
     }
-}
-
-/// What a process is that has no memory map; nothing if there is no such process.
-fn state(pid: u32) -> Option<&'static str> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let state = status.lines().find_map(|line| line.strip_prefix("State:\t"))?;
-    Some(if state.starts_with(['Z', 'X']) {
-        "it has ended, and its parent has not waited for it"
-    } else {
-        "it is a thread of the kernel's"
-    })
 }
 
 /// Counters as a roll-up has its sums, with those of the cgroup behind.

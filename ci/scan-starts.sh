@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Whether a start of the scan is refused by chance on a busy machine: self-tests, and starts of the command, beside a full load of
+# all CPUs and short-lived processes of the same program (root; minutes of CPU time).
+#
+# Usage: scan-starts.sh [SELF-TESTS [STARTS]]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tests=${1:-1000} starts=${2:-1000}
+VMAPLE_STARTS=$tests cargo test -q --release --locked -p vmaple-scan --lib -- --ignored --nocapture --exact \
+    self_test::tests::a_thousand_starts_on_a_busy_machine_refuse_none
+cargo build -q --release --locked -p vmaple
+vmaple=${CARGO_TARGET_DIR:-target}/release/vmaple
+children=()
+trap 'kill "${children[@]}" 2>/dev/null || true' EXIT
+for _ in $(seq "$(nproc)"); do
+    (while :; do :; done) &
+    children+=($!)
+done
+(while :; do "$vmaple" --version >/dev/null; done) &
+children+=($!)
+refused=0
+for _ in $(seq "$starts"); do
+    said=$("$vmaple" scan $$ --method bpf --format rollup --fields rss,pss 2>&1 >/dev/null) || {
+        refused=$((refused + 1))
+        echo "refused: $said"
+    }
+done
+echo "$starts starts of the command, $refused refused"
+[ "$refused" -eq 0 ]

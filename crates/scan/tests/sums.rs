@@ -1,0 +1,144 @@
+//! Sums of the kernel's files: exact where the kernel adds up, and said to be rounded where each mapping was.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(unsafe_code)] // targets map memory
+
+mod targets;
+
+use std::fs;
+
+use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ};
+use targets::{ANON, RW, SHARED, Target, advise, fork_and, map, map_file, read, scanner, truncate, write};
+use vmaple_scan::{Field, Method, Options, Scan, Scanner, Want, Why};
+
+/// A process many of whose pages three others have too.
+fn sharing() -> Target {
+    Target::new(|| {
+        for pages in 1..40 {
+            write(map(pages, RW, ANON), pages, 1);
+            write(map(pages, RW, SHARED), pages, 1);
+        }
+        // SAFETY: a name that lives on.
+        let file = unsafe { libc::memfd_create(c"shared".as_ptr(), 0) };
+        truncate(file, 20);
+        write(map_file(20, RW, MAP_SHARED, file, 0), 20, 1);
+        read(map_file(20, PROT_READ, MAP_PRIVATE, file, 0), 20);
+        let lazy = map(10, RW, ANON);
+        write(lazy, 10, 1);
+        advise(lazy, 10, libc::MADV_FREE);
+        fork_and(|| fork_and(|| fork_and(|| {})));
+        // SAFETY: sleeps, until they have begun.
+        unsafe { libc::usleep(300_000) };
+    })
+}
+
+/// A scan, and the kernel's text of the sum as it was before and after it.
+fn between(scanner: &mut Scanner, pid: u32) -> (Scan, String) {
+    let kernels = || fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    loop {
+        let before = kernels();
+        let scan = scanner.scan(pid).unwrap();
+        if before == kernels() {
+            return (scan, before);
+        }
+        scanner.reuse(scan);
+    }
+}
+
+fn text(scanner: &Scanner, scan: &Scan) -> String {
+    let mut text = vec![];
+    let has = |field| scan.has(field);
+    scanner.form().write_rollup(&scan.rollup(), has, &mut text);
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn the_sum_by_plain_is_the_kernels_own_line_for_line() {
+    let _alone = scanner();
+    let target = sharing();
+    for want in [Want::Tables, Want::Pages] {
+        let options = Options::new().method(Method::Plain).want(want).sum_alone(true);
+        let mut scanner = Scanner::with(options).unwrap();
+        let (scan, kernels) = between(&mut scanner, target.pid());
+        assert_eq!(text(&scanner, &scan), kernels);
+        let report = scan.report().unwrap();
+        assert_eq!(
+            (report.rounded, report.left_out.as_slice()),
+            (None, &[][..]),
+            "{report}"
+        );
+        assert_eq!((scan.records().count(), scan.has(Field::Size)), (0, false));
+        assert!(report.to_string().contains("the sum alone"), "{report}");
+    }
+}
+
+#[test]
+fn a_sum_of_rounded_values_is_said_to_be_one_and_is_off_by_no_more_than_is_said() {
+    let _alone = scanner();
+    let target = sharing();
+    for method in [Method::Boosted, Method::Plain] {
+        let mut scanner = match Scanner::with(Options::new().method(method)) {
+            Ok(scanner) => scanner,
+            Err(why) => {
+                eprintln!("skipped: {why}");
+                continue;
+            }
+        };
+        let (scan, kernels) = between(&mut scanner, target.pid());
+        let report = scan.report().unwrap();
+        let rounded = report.rounded.unwrap();
+        let is_off = |line: &str| {
+            let (label, value) = line.split_once(':')?;
+            let field = Field::parse(label).filter(|&field| scan.has(field))?;
+            let value: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+            let ours = field.bytes(&scan.rollup().stats)? >> 10;
+            assert!(
+                ours <= value && value - ours <= rounded.at_most_bytes >> 10,
+                "{line}, not {ours}: {report}"
+            );
+            Some((field, value - ours))
+        };
+        let off: Vec<_> = kernels.lines().filter_map(is_off).filter(|&(_, kb)| kb > 0).collect();
+        // Of four processes' pages there are 39 mappings and more whose share is no whole number of kilobytes.
+        assert!(off.iter().any(|&(field, _)| field == Field::Pss), "{off:?}: {report}");
+        assert!(
+            off.iter()
+                .all(|(field, _)| [Field::Pss, Field::PssDirty].contains(field)),
+            "{off:?}"
+        );
+        assert!(rounded.mappings <= report.mappings);
+        // The lines that smaps lacks.
+        let lacks: Vec<_> = report.left_out.iter().filter_map(|left_out| left_out.field).collect();
+        assert_eq!(lacks, [Field::PssAnon, Field::PssFile, Field::PssShmem], "{report}");
+        assert!(
+            report
+                .left_out
+                .iter()
+                .all(|l| l.why == Why::SumAlone && l.mappings == 0 && l.of_sum)
+        );
+        let said = report.to_string();
+        assert!(
+            said.contains("LEFT OUT: Pss_Anon, Pss_File, Pss_Shmem of the sum (") && said.contains("ROUNDED: "),
+            "{said}"
+        );
+        eprintln!("{said}");
+    }
+}
+
+#[test]
+fn sums_of_whole_pages_are_not_said_to_be_rounded() {
+    let bpf = scanner();
+    let target = sharing();
+    let mut scanner = Scanner::with(Options::new().method(Method::Plain).want(Want::Ranges)).unwrap();
+    let scan = scanner.scan(target.pid()).unwrap();
+    let report = scan.report().unwrap();
+    assert!(report.rounded.is_none() && report.left_out.is_empty(), "{report}");
+    let Some(mut bpf) = bpf else { return };
+    let scan = bpf.scan(target.pid()).unwrap();
+    let report = scan.report().unwrap();
+    assert!(report.rounded.is_none(), "{report}");
+    assert!(
+        report.left_out.is_empty(),
+        "nothing is swapped out here, and all lines are known: {report}"
+    );
+}

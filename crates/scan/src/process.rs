@@ -192,3 +192,39 @@ fn number_in_proc(pid: u32, pidfd: Option<&OwnedFd>) -> Result<u32> {
         _ => Err(not_shown()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_proc_is_of_another_pid_namespace_the_process_is_found_by_its_number_there() {
+        const INSIDE: &str = "VMAPLE_TEST_INSIDE";
+        let test = "process::tests::where_proc_is_of_another_pid_namespace_the_process_is_found_by_its_number_there";
+        if std::env::var(INSIDE).is_ok() {
+            assert!(proc_mount::check().is_err());
+            let own = Process::open(std::process::id()).unwrap();
+            assert!(!own.has_ended());
+            let status = String::from_utf8(own.read_file("status").unwrap()).unwrap();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+            let last = numbers.split_whitespace().next_back();
+            assert_eq!(last, Some(std::process::id().to_string().as_str()), "{status}");
+            return;
+        }
+        let output = std::process::Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(INSIDE, "")
+            .output();
+        match output {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                assert!(text.contains("Operation not permitted"), "{text}");
+                eprintln!("skipped: {text}");
+            }
+            Err(why) => eprintln!("skipped: unshare: {why}"),
+        }
+    }
+}

@@ -92,14 +92,16 @@ mod tests {
                 let from: Vec<u8> = (1..=(end - start) as u8).collect();
                 page = [0; 6];
                 let at = NonNull::from(&mut page).cast::<u8>();
+                // SAFETY: in the array, or its end.
+                let place = unsafe { at.add(start) };
                 // SAFETY: in the array, which is nobody else's.
-                unsafe { copy_to_page::<Somebody>(at.add(start), &from) };
+                unsafe { copy_to_page::<Somebody>(place, &from) };
                 let mut whole = vec![0; len];
                 // SAFETY: as above.
                 unsafe { copy_from_page::<Somebody>(at, &mut whole) };
                 let mut part = vec![0; end - start];
                 // SAFETY: as above.
-                unsafe { copy_from_page::<Somebody>(at.add(start), &mut part) };
+                unsafe { copy_from_page::<Somebody>(place, &mut part) };
                 assert_eq!(part, from);
                 assert_eq!(whole[start..end], from);
                 assert!(whole[..start].iter().chain(&whole[end..]).all(|&byte| byte == 0));

@@ -359,6 +359,7 @@ fn a_call_whose_notifier_panics_has_changed_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "starts a process")]
 fn page_tables_that_are_dropped_untold_end_the_program() {
     const NAME: &str = "page_tables_that_are_dropped_untold_end_the_program";
     if std::env::var_os(NAME).is_some() {

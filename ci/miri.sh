@@ -38,11 +38,20 @@ maple-tree() {
 }
 
 mm() {
-    :
+    local units=(copy:: notice:: pgtable::tests races::a_fault races::a_stale races::a_page_of_zeros races::a_write_to races::the_second)
+    # Tables are found through the addresses in entries, so provenance is exposed.
+    if [ "$part" = short ]; then
+        miri 1 -p vmaple-mm --lib -- "${units[@]}"
+        return
+    fi
+    miri 4 -p vmaple-mm --lib -- "${units[@]}"
+    miri 8 -p vmaple-mm --test coherence
+    miri 2 -p vmaple-mm --test frames -- --skip no_frame_is_two_threads --skip memory_is_taken --skip there_are_no_more
 }
 
 proc() {
-    :
+    # It has no unsafe code; what it does to page tables and sections is what is looked at.
+    [ "$part" = short ] || miri 1 -p vmaple-proc --test superseded
 }
 
 for crate in "$@"; do "$crate"; done

@@ -137,12 +137,16 @@ mutate "a large reservation taken in pieces" memory.rs 's/if bytes < LARGE/if tr
 crate=mm package=vmaple-mm
 one_state=change::tests::the_same_even_number_before_and_after_means_one_state
 mutate "a change that is not told before it is published" change.rs 's/self\.0\.store\(count \+ 1, Ordering::Relaxed\)/self.0.store(count, Ordering::Relaxed)/; s/self\.0\.store\(count \+ 1, Ordering::Release\)/self.0.store(count + 2, Ordering::Release)/' lib $one_state
+mutate "a change that ends without Release" change.rs 's/self\.0\.store\(count \+ 1, Ordering::Release\)/self.0.store(count + 1, Ordering::Relaxed)/' lib $one_state
+mutate "a change that is read without Acquire" change.rs 's/self\.0\.load\(Ordering::Acquire\)/self.0.load(Ordering::Relaxed)/' lib $one_state
 mutate "superseded VMAs that are not told" store/maple.rs 's/displaced\.for_each\(\|\(_, vma\)\| vma\.supersede\(\)\);/let _ = displaced;/' calls a_snapshot_stays_what_it_was_and_says_what_is_gone
 mutate "page offsets not compared" vma.rs 's/&& self\.pgoff_at\(addr\) == pgoff//' calls maple::a_file_keeps_its_offsets
 mutate "no gap below what grows down" unmapped_area.rs 's/contains\(VmFlags::GROWSDOWN\)/contains(VmFlags::empty()) \&\& false/' calls maple::a_gap_stays_below_what_grows_down
 mutate "every user takes everything out" mm.rs 's/fetch_sub\(1, Ordering::AcqRel\) == 1/fetch_sub(1, Ordering::AcqRel) >= 1/' calls maple::the_last_user_takes_everything_out
 mutate "readers that pass a waiting writer" rwsem.rs 's/state & \(WRITER \| WAITERS\) == 0/state \& WRITER == 0/' mmap_sem a_waiting_writer_keeps_later_readers_out
 mutate "writers beside readers" rwsem.rs 's/\(state == 0\)\.then_some\(WRITER\)/(state \& WRITER == 0).then_some(state | WRITER)/' mmap_sem a_writer_holds_it_alone
+mutate "readers that wait behind a writer in line" rwsem.rs 's/=> FilterOp::Skip,/=> FilterOp::Stop,/' mmap_sem readers_in_line_are_let_in_together_and_the_writer_between_them_after
+mutate "eight readers at a time" rwsem.rs 's/const MAX_READERS_WAKEUP: usize = 256/const MAX_READERS_WAKEUP: usize = 8/' mmap_sem readers_in_line_are_let_in_together_and_the_writer_between_them_after
 mutate "accounts of neighbours that are merged" transaction.rs 's/if met\.below\.is_none\(\) \{\s*removed\.add\(vma\);\s*\}//' stores random_calls_do_the_same_in_every_store
 
 # v6.17's VMA locks.
@@ -173,7 +177,8 @@ mutate "new VMAs that stay locked" store/vma_lock.rs 's/self\.mm_lock_seq\.end\(
 mutate "a fallback without mmap_lock" store/vma_lock.rs 's/let _mmap_lock = self\.reader\.store\.mmap_lock\.read\(\);//' vma_lock a_reader_that_loses_the_race_falls_back_and_finds_the_newest
 mutate "superseded under a reader" store/vma_lock.rs 's/self\.vm_refcnt\.start_write\(\);\s*self\.vma\.supersede\(\);/self.vma.supersede(); self.vm_refcnt.start_write();/' vma_lock $random
 mutate "a whole address space without its lock" store/vma_lock.rs 's/Some\(reader\.store\.mmap_lock\.read\(\)\)/None/' vma_lock a_reader_of_the_whole_address_space_delays_every_writer
-mutate "mmap_lock given up between records" store/vma_lock.rs 's/if section\.mmap_lock\.is_some\(\) \{\s*return section;\s*\}//' vma_lock a_reader_of_the_whole_address_space_delays_every_writer
+mutate "mmap_lock given up between records" store/vma_lock.rs 's/if !unsafe \{ reader\.store\.mmap_lock\.raw\(\) \}\.is_contended\(\) \{\s*return section;\s*\}/if !unsafe { reader.store.mmap_lock.raw() }.is_contended() { drop(section); return Self::read_lock(reader); }/' vma_lock a_reader_of_the_whole_address_space_delays_every_writer
+mutate "mmap_lock kept though somebody waits" store/vma_lock.rs 's/\.is_contended\(\) \{/.is_contended() || true {/' vma_lock a_reader_of_the_whole_address_space_gives_way_between_two_records
 mutate "an exit that locks nothing" store/vma_lock.rs 's/found\.start_write\(\)\);\s*self\.write\.clear/found.vma.supersede());\n self.write.clear/' vma_lock the_last_user_waits_for_a_reader_that_holds_a_vma
 mutate "sections that keep nothing" store/vma_lock.rs 's/_outer: ReadGuard<.r, Entry>/_outer: core::marker::PhantomData<ReadGuard<\x27r, Entry>>/; s/_outer: reader\.tree\.read_lock\(\),/_outer: core::marker::PhantomData,/' vma_lock what_a_section_has_found_stays_readable
 
@@ -189,7 +194,19 @@ mutate "upper tables that stay" pgtable/gather.rs 's/if child\.counters\(\)\.pre
 mutate "faults sent back by a mapping that grew" fault.rs 's/Some\(now\) if end <=/Some(now) if false \&\& end <=/' unit races::a_fault_goes_on_in_a_mapping_that_has_only_grown
 mutate "counters believed where pages may be shared" pgtable/count.rs 's/if counters\.may_share\(\) \{/if false {/' unit races::shares_of_pages_are_counted_exactly_where_pages_may_be_shared
 mutate "a second fault that does not look" fault.rs 's/let old = leaf\.pte\(page\);/let old: Option<Pte> = None;/' unit races::the_second_of_two_faults_keeps_the_page_of_the_first
-mutate "frames freed before the notifier is told" pgtable/gather.rs 's/self\.tables\.machine\(\)\.notifier\(\)\.invalidate_range\(range\);/let _ = range;/' unit races::a_notifier_is_told_before_frames_are_used_anew
+# Who keeps translations.
+coherent=nobody_uses_a_new_page_while_an_old_one_is_used
+mutate "calls that tell when they are done" transaction.rs 's/if is_told\(notice\.as_ref\(\), &range\) \{\s*transaction\.finish\(\);/if true { transaction.finish(); notice = Some(self.tables.tell(range)); drop(notice);/' coherence $coherent
+mutate "faults that tell nothing" fault.rs 's/is_told\(self\.notice\.as_ref\(\), range\)/{ let _ = range; true }/' coherence $coherent
+mutate "DONTNEED that tells when it is done" madvise.rs 's/let notice = (self\.mm\(\)\.page_tables\(\)\.tell\(range\.clone\(\)\));/let told = range.clone();/; s/drop\(notice\);/drop(self.mm().page_tables().tell(told));/' coherence $coherent
+mutate "starts without an end" notice.rs 's/self\.notifier\.invalidate_range_end\(self\.range\.clone\(\)\);//' coherence $coherent
+mutate "an end before the change" transaction.rs 's/notice = Some\(self\.tables\.tell\(range\)\);/drop(self.tables.tell(range)); notice = Some(crate::notice::Notice::start(self.tables.machine().notifier(), 0..u64::MAX));/' coherence calls_tell_what_they_end_and_no_more
+mutate "a range that another one's notice does not cover" notice.rs 's/self\.range\.start <= range\.start && range\.end <= self\.range\.end/true/' unit notice::tests::a_range_is_told_that_lies_whole_in_a_notice
+mutate "a page of zeros that came meanwhile" fault.rs 's/let may_replace = old\.is_none\(\) \|\| [^;]*;/let may_replace = true;/' unit races::a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told
+mutate "a fault that tells nothing as a writer" fault.rs 's/if !hand\.may_replace\(&page\) \{/if false {/' unit races::a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told
+mutate "page tables that go untold" pgtable/page_tables.rs 's/let notice = self\.tell\(0\.\.M::Arch::TASK_SIZE\);/let notice = ();/' coherence page_tables_that_are_dropped_tell_of_the_pages_in_them
+mutate "a panic of a notifier that frees all the same" pgtable/page_tables.rs 's/let untold = Untold;/let untold = ();/' coherence page_tables_that_are_dropped_untold_end_the_program
+mutate "the last user that tells nothing" mm.rs 's/let notice = self\.tables\.tell\(everything\.clone\(\)\);/let notice = ();/' coherence calls_tell_what_they_end_and_no_more
 loom=pgtable::tests::interleavings
 unmapped=$loom::no_page_and_no_table_is_left_of_what_was_unmapped
 protected=$loom::no_page_may_be_written_after_mprotect
@@ -220,9 +237,17 @@ mutate "pages of zeros counted" pgtable/counters.rs 's/return Self\(1\);/return 
 mutate "counters added and not replaced" pgtable/counters.rs 's/self\.0 - old\.0 \+ new\.0/self.0 + new.0/' unit pgtable::tests::counters::counts_stay_apart_whatever_entries_become
 mutate "the note of sharing that is overwritten" pgtable/counters.rs 's/Self\(self\.0 - old\.0 \+ new\.0\)/Self((self.0 \& !SHARE) - old.0 + new.0)/' unit pgtable::tests::counters::counts_stay_apart_whatever_entries_become
 mutate "the page of zeros given away" pgtable/ram.rs 's/usize::from\(index == 0\)/0/' frames every_frame_is_given_once_and_the_page_of_zeros_never
+mutate "what is no frame panics" pgtable/ram.rs 's/None => self\.meta\(self\.zero\(\)\),/None => panic!("no frame"),/' frames what_is_no_frame_is_mapped_nowhere
+mutate "copies without the bytes after the words" copy.rs 's/\.chain\(from_tail\.iter\(\)\.zip\(tail\)\)//' unit copy::tests::any_part_of_a_page_is_copied_whole_and_nothing_beside_it
 mutate "lists joined at the wrong end" pgtable/frame.rs 's/frames\.meta\(last\)\.set_next\(self\.first\)/frames.meta(first).set_next(self.first)/' frames lists_are_joined_and_parted_as_vectors_are
 mutate "a list that forgets its last" pgtable/frame.rs 's/self\.last = last;/let _ = self.last;/' frames lists_are_joined_and_parted_as_vectors_are
-mutate "the pending range written without Release" pending.rs 's/self\.start\.store\(range\.start, Ordering::Release\)/self.start.store(range.start, Ordering::Relaxed)/; s/self\.end\.store\(range\.end, Ordering::Release\)/self.end.store(range.end, Ordering::Relaxed)/' lib pending::tests::who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone
+gone=pending::tests::who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone
+below=pending::tests::the_old_pages_are_gone_if_the_next_call_is_below
+mutate "a pending range whose start is written without Release" pending.rs 's/self\.start\.store\(range\.start, Ordering::Release\)/self.start.store(range.start, Ordering::Relaxed)/' lib $gone
+mutate "a pending range whose end is written without Release" pending.rs 's/self\.end\.store\(range\.end, Ordering::Release\)/self.end.store(range.end, Ordering::Relaxed)/' lib $below
+mutate "a pending range that ends without Release" pending.rs 's/self\.end\.store\(0, Ordering::Release\)/self.end.store(0, Ordering::Relaxed)/' lib $gone
+mutate "the end of a pending range read without Acquire" pending.rs 's/self\.end\.load\(Ordering::Acquire\)/self.end.load(Ordering::Relaxed)/' lib $gone
+mutate "the start of a pending range read without Acquire" pending.rs 's/self\.start\.load\(Ordering::Acquire\)/self.start.load(Ordering::Relaxed)/' lib $gone
 
 # The semantics of crates/mm, noticed by the comparison with the kernel.
 crate=mm package=vmaple-proc

@@ -22,17 +22,15 @@ pub(crate) unsafe fn copy_from_page<N: MmuNotifier>(page: NonNull<u8>, to: &mut 
         unsafe { page.copy_to_nonoverlapping(NonNull::from(&mut *to).cast(), to.len()) };
         return;
     }
-    for (at, is_word) in pieces(page, to.len()) {
-        // SAFETY: by this function's contract.
-        let place = unsafe { page.add(at) }.as_ptr();
-        if is_word {
-            // SAFETY: aligned, and by this function's contract.
-            let word = unsafe { AtomicU64::from_ptr(place.cast()) };
-            to[at..at + WORD].copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-        } else {
-            // SAFETY: by this function's contract.
-            to[at] = unsafe { AtomicU8::from_ptr(place) }.load(Ordering::Relaxed);
-        }
+    // SAFETY: by this function's contract.
+    let Parts { head, words, tail } = unsafe { Parts::new(page, to.len()) };
+    let (to_head, to) = to.split_at_mut(head.len());
+    let (to_words, to_tail) = to.split_at_mut(words.len() * WORD);
+    for (to, byte) in to_head.iter_mut().zip(head).chain(to_tail.iter_mut().zip(tail)) {
+        *to = byte.load(Ordering::Relaxed);
+    }
+    for (to, word) in to_words.chunks_exact_mut(WORD).zip(words) {
+        to.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
     }
 }
 
@@ -46,29 +44,37 @@ pub(crate) unsafe fn copy_to_page<N: MmuNotifier>(page: NonNull<u8>, from: &[u8]
         unsafe { page.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len()) };
         return;
     }
-    for (at, is_word) in pieces(page, from.len()) {
-        // SAFETY: by this function's contract.
-        let place = unsafe { page.add(at) }.as_ptr();
-        if is_word {
-            let mut bytes = [0; WORD];
-            bytes.copy_from_slice(&from[at..at + WORD]);
-            // SAFETY: aligned, and by this function's contract.
-            unsafe { AtomicU64::from_ptr(place.cast()) }.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
-        } else {
-            // SAFETY: by this function's contract.
-            unsafe { AtomicU8::from_ptr(place) }.store(from[at], Ordering::Relaxed);
-        }
+    // SAFETY: by this function's contract.
+    let Parts { head, words, tail } = unsafe { Parts::new(page, from.len()) };
+    let (from_head, from) = from.split_at(head.len());
+    let (from_words, from_tail) = from.split_at(words.len() * WORD);
+    for (from, byte) in from_head.iter().zip(head).chain(from_tail.iter().zip(tail)) {
+        byte.store(*from, Ordering::Relaxed);
+    }
+    for (from, word) in from_words.chunks_exact(WORD).zip(words) {
+        let mut bytes = [0; WORD];
+        bytes.copy_from_slice(from);
+        word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
     }
 }
 
-/// The accesses that copy so many bytes: where each begins, and whether it is of a word.
-fn pieces(page: NonNull<u8>, len: usize) -> impl Iterator<Item = (usize, bool)> {
-    let head = page.addr().get().wrapping_neg() % WORD;
-    let head = head.min(len);
-    let words_end = head + (len - head) / WORD * WORD;
-    let bytes = |range: core::ops::Range<usize>| range.map(|at| (at, false));
-    let words = (head..words_end).step_by(WORD).map(|at| (at, true));
-    bytes(0..head).chain(words).chain(bytes(words_end..len))
+/// Memory as words that are aligned, with the bytes before and after them.
+struct Parts<'a> {
+    head: &'a [AtomicU8],
+    words: &'a [AtomicU64],
+    tail: &'a [AtomicU8],
+}
+
+impl Parts<'_> {
+    /// # Safety
+    /// So many bytes from `page` on are there while this is used, and accessed atomically.
+    unsafe fn new(page: NonNull<u8>, len: usize) -> Self {
+        // SAFETY: by this function's contract; a byte and an atomic byte are the same in memory.
+        let bytes = unsafe { core::slice::from_raw_parts(page.cast::<AtomicU8>().as_ptr(), len) };
+        // SAFETY: eight atomic bytes are an atomic word, if aligned.
+        let (head, words, tail) = unsafe { bytes.align_to::<AtomicU64>() };
+        Self { head, words, tail }
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -92,16 +98,16 @@ mod tests {
                 let from: Vec<u8> = (1..=(end - start) as u8).collect();
                 page = [0; 6];
                 let at = NonNull::from(&mut page).cast::<u8>();
-                // SAFETY: in the array.
-                let from_start = unsafe { at.add(start) };
+                // SAFETY: in the array, or its end.
+                let place = unsafe { at.add(start) };
                 // SAFETY: in the array, which is nobody else's.
-                unsafe { copy_to_page::<Somebody>(from_start, &from) };
+                unsafe { copy_to_page::<Somebody>(place, &from) };
                 let mut whole = vec![0; len];
                 // SAFETY: as above.
                 unsafe { copy_from_page::<Somebody>(at, &mut whole) };
                 let mut part = vec![0; end - start];
                 // SAFETY: as above.
-                unsafe { copy_from_page::<Somebody>(from_start, &mut part) };
+                unsafe { copy_from_page::<Somebody>(place, &mut part) };
                 assert_eq!(part, from);
                 assert_eq!(whole[start..end], from);
                 assert!(whole[..start].iter().chain(&whole[end..]).all(|&byte| byte == 0));

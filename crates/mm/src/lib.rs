@@ -163,6 +163,7 @@ mod races;
 #[cfg(feature = "std")]
 mod rwsem;
 mod slab;
+mod snapshot;
 mod state;
 pub mod store;
 mod thread;
@@ -182,9 +183,10 @@ pub use limits::{Limits, PartialEffects};
 pub use lock_api;
 pub use machine::{Machine, MmuNotifier, Soft};
 pub use madvise::Advice;
-pub use mm::{Mm, MmReader, MmRef, MmSnapshot, SNAPSHOTS_MAX, VmStat};
+pub use mm::{Mm, MmReader, MmRef, VmStat};
 #[cfg(feature = "std")]
 pub use rwsem::{Contended, RwSem};
+pub use snapshot::{MmSnapshot, SNAPSHOTS_MAX};
 pub use state::MmState;
 pub use store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
 #[cfg(feature = "std")]

@@ -39,3 +39,23 @@ impl<N: MmuNotifier> Drop for Notice<'_, N> {
 pub(crate) fn is_told<N: MmuNotifier>(notice: Option<&Notice<'_, N>>, range: &Range<u64>) -> bool {
     !N::IS_TOLD || range.is_empty() || notice.is_some_and(|notice| notice.covers(range))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct Somebody;
+
+    impl MmuNotifier for Somebody {
+        fn invalidate_range_start(&self, _: Range<u64>) {}
+        fn invalidate_range_end(&self, _: Range<u64>) {}
+    }
+
+    #[test]
+    fn a_range_is_told_that_lies_whole_in_a_notice() {
+        let notice = Notice::start(&Somebody, 10..20);
+        let told = [10..20, 12..15, 9..11, 19..21, 0..0].map(|range| is_told(Some(&notice), &range));
+        assert_eq!(told, [true, true, false, false, true]);
+        assert!(!is_told(None::<&Notice<'_, Somebody>>, &(0..1)) && is_told(None::<&Notice<'_, ()>>, &(0..1)));
+    }
+}

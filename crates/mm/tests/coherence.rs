@@ -3,12 +3,14 @@
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(clippy::single_range_in_vec_init)] // ranges are what is told
 
 mod asleep;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -134,17 +136,19 @@ impl Cpu {
 
     fn load(&self, addr: VirtAddr) -> u8 {
         let seen = std::cell::Cell::new(0);
-        // SAFETY: a byte of a page that is lent or kept; all are accessed under the lock of what is kept, or atomically.
         self.access(addr, false, |byte| {
-            seen.set(unsafe { std::sync::atomic::AtomicU8::from_ptr(byte) }.load(std::sync::atomic::Ordering::Acquire));
+            // SAFETY: a byte of a page that is lent or kept, which all access atomically.
+            let byte = unsafe { AtomicU8::from_ptr(byte) };
+            seen.set(byte.load(Ordering::Acquire));
         });
         seen.get()
     }
 
     fn store(&self, addr: VirtAddr, value: u8) {
-        // SAFETY: as in `load`.
         self.access(addr, true, |byte| {
-            unsafe { std::sync::atomic::AtomicU8::from_ptr(byte) }.store(value, std::sync::atomic::Ordering::Release);
+            // SAFETY: as in `load`.
+            let byte = unsafe { AtomicU8::from_ptr(byte) };
+            byte.store(value, Ordering::Release);
         });
     }
 }
@@ -355,6 +359,7 @@ fn a_call_whose_notifier_panics_has_changed_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "starts a process")]
 fn page_tables_that_are_dropped_untold_end_the_program() {
     const NAME: &str = "page_tables_that_are_dropped_untold_end_the_program";
     if std::env::var_os(NAME).is_some() {

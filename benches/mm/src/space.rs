@@ -100,7 +100,8 @@ const BASE: u64 = 0x6000_0000_0000;
 
 impl<S: VmaStore> Space for Model<S> {
     fn new(_: u64, _: u64) -> Option<Self> {
-        let mut limits = Limits::default(); limits.max_map_count = usize::MAX; 
+        let mut limits = Limits::default();
+        limits.max_map_count = usize::MAX;
         let mm = Mm::new(Layout::default(), limits).ok()?;
         let maps = Maps::open(&mm).ok()?;
         Some(Self(mm, maps))

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use asleep::start_and_let_wait;
+use asleep::{Watchdog, start_and_let_wait};
 use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, RbStore, RwSem, VirtAddr};
 
 fn new() -> Mm<RbStore> {
@@ -177,6 +177,7 @@ fn a_writer_holds_it_alone() {
 /// As v5.4 does: if the first in line is a reader, all readers in line are let in, also those after a writer, in one go.
 #[test]
 fn readers_in_line_are_let_in_together_and_the_writer_between_them_after() {
+    let _watchdog = Watchdog::new();
     let (sem, early, late) = (lock_api::RwLock::<RwSem, ()>::new(()), Held::new(), Held::new());
     let written = AtomicBool::new(false);
     let read = |held: &Held| {

@@ -16,7 +16,9 @@ use std::time::Instant;
 
 use rustix::mm::{Advice as KernelAdvice, MapFlags as Flags, ProtFlags};
 use vmaple_mm::pgtable::{CountBy, FrameList, FrameMeta, Frames, PageCounts, Pfn, Ram, X86_64};
-use vmaple_mm::{Advice, Kref, Layout, Limits, MapFlags, MapleStore, Mm, MmThread, Prot, RbStore, Soft, VirtAddr, VmaStore};
+use vmaple_mm::{
+    Advice, Kref, Layout, Limits, MapFlags, MapleStore, Mm, MmThread, Prot, RbStore, Soft, VirtAddr, VmaStore,
+};
 
 const PAGE: u64 = 4096;
 const FAULTS: u64 = 64 << 20;
@@ -45,7 +47,11 @@ fn at(addr: u64) -> *mut std::ffi::c_void {
 
 impl Space for Kernel {
     fn map(&self, bytes: u64, populate: bool) -> u64 {
-        let flags = if populate { Flags::PRIVATE | Flags::POPULATE } else { Flags::PRIVATE };
+        let flags = if populate {
+            Flags::PRIVATE | Flags::POPULATE
+        } else {
+            Flags::PRIVATE
+        };
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, which nothing refers to.
         let base = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes as usize, prot, flags) };
@@ -87,7 +93,8 @@ struct Model<S: VmaStore> {
 
 impl<S: VmaStore> Model<S> {
     fn new(ram: &Kref<Ram>) -> Self {
-        let mm: Mm<S> = Mm::with_machine(Layout::default(), Limits::default(), Soft::new(ram.clone())).expect("a model");
+        let mm: Mm<S> =
+            Mm::with_machine(Layout::default(), Limits::default(), Soft::new(ram.clone())).expect("a model");
         let thread = mm.thread().expect("a thread");
         Self { thread }
     }
@@ -98,7 +105,10 @@ impl<S: VmaStore> Space for Model<S> {
         let mut flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
         flags.set(MapFlags::POPULATE, populate);
         let prot = Prot::READ | Prot::WRITE;
-        self.thread.mmap(VirtAddr(0), bytes, prot, flags, None, 0).expect("mmap").0
+        self.thread
+            .mmap(VirtAddr(0), bytes, prot, flags, None, 0)
+            .expect("mmap")
+            .0
     }
 
     fn unmap(&self, addr: u64, bytes: u64) {
@@ -110,7 +120,9 @@ impl<S: VmaStore> Space for Model<S> {
     }
 
     fn discard(&self, addr: u64, bytes: u64) {
-        self.thread.madvise(VirtAddr(addr), bytes, Advice::DontNeed).expect("madvise");
+        self.thread
+            .madvise(VirtAddr(addr), bytes, Advice::DontNeed)
+            .expect("madvise");
     }
 
     fn another(&self) -> Self {
@@ -220,7 +232,9 @@ fn counters(bytes: u64, rounds: u64) -> Vec<f64> {
     let prot = Prot::READ | Prot::WRITE;
     let base = mm.mmap(VirtAddr(0), bytes, prot, flags, None, 0).expect("mmap");
     for page in 0..bytes / PAGE {
-        thread.fault(VirtAddr(base.0 + page * PAGE), vmaple_mm::Access::Write).expect("a page");
+        thread
+            .fault(VirtAddr(base.0 + page * PAGE), vmaple_mm::Access::Write)
+            .expect("a page");
     }
     let reader = mm.reader().expect("a reader");
     let round = |_| {
@@ -241,7 +255,10 @@ fn round(figures: &mut [[Vec<f64>; 3]; 5], subject: usize, space: &impl Space) {
     faults(space); // warm
     let [populate, look, unmap] = populated(space);
     let values = [faults(space), two_threads(space), populate, look, unmap];
-    figures.iter_mut().zip(values).for_each(|(work, value)| work[subject].push(value));
+    figures
+        .iter_mut()
+        .zip(values)
+        .for_each(|(work, value)| work[subject].push(value));
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -259,7 +276,8 @@ fn main() {
     let done = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     assert_eq!(done, 0, "huge pages cannot be turned off");
     let ram = Ram::new(POPULATED + (256 << 20)).expect("memory");
-    ram.reserve(((POPULATED + (160 << 20)) / PAGE) as usize).expect("memory");
+    ram.reserve(((POPULATED + (160 << 20)) / PAGE) as usize)
+        .expect("memory");
     let mut figures: [[Vec<f64>; 3]; 5] = Default::default();
     for i in 0..rounds {
         round(&mut figures, 0, &Kernel);

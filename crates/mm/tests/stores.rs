@@ -102,7 +102,13 @@ fn random_calls_do_the_same_in_every_store() {
                 assert_eq!(after, before);
             }
             assert!(after.2 * PAGE <= limits.address_space);
-            assert!(after.1 <= limits.max_map_count + 1);
+            // A call may begin at the limit and add a mapping. One that fails may leave two cut instead: Linux asks for the limit of
+            // pages after it has split at the beginning and at the end, and for that of mappings before.
+            let added = match limits.partial_effects {
+                PartialEffects::AsLinux => 2,
+                _ => 1,
+            };
+            assert!(after.1 <= limits.max_map_count + added, "round {round}, step {step}");
         }
     }
 }

@@ -13,10 +13,10 @@ vmaple=${CARGO_TARGET_DIR:-target}/release/vmaple
 children=()
 trap 'kill "${children[@]}" 2>/dev/null || true' EXIT
 for _ in $(seq "$(nproc)"); do
-    (while :; do :; done) &
+    (while kill -0 $$; do for _ in {1..100000}; do :; done; done) 2>/dev/null &
     children+=($!)
 done
-(while :; do "$vmaple" --version >/dev/null; done) &
+(while kill -0 $$; do "$vmaple" --version >/dev/null; done) 2>/dev/null &
 children+=($!)
 refused=0
 for _ in $(seq "$starts"); do

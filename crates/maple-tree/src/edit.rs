@@ -280,7 +280,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
                 }
             }
         }
-        // Those in use stay in the list, as whatever comes before the store may unwind: then they are undone with the transaction.
+        // Those in use stay in the list, as `before` may unwind: then they are undone with the transaction.
         let mut node = core::mem::replace(&mut self.made, ptr::null_mut());
         let mut birth = 0;
         for left in (1..=core::mem::take(&mut self.made_len)).rev() {

@@ -181,6 +181,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 
     /// Tells that pages in a range are about to give way; nothing is held.
     fn tell<'m>(&'m self, hand: &mut Hand<'m, M>, range: Range<u64>) {
+        // Were the notifier to panic, they would be lost.
+        self.put_frames(core::mem::take(&mut hand.frames));
         // The end of another range first.
         drop(hand.notice.take());
         hand.notice = Some(self.mm().page_tables().tell(range));

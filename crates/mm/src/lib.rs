@@ -75,7 +75,7 @@
 //! In Linux the last user that goes does not wait for a reader, in v5.4 and later: the reader is a user too while it reads, and the last of
 //! both takes everything out, so that a monitor may have to do that, and the memory stays until then. The models wait instead.
 //!
-//! `waits.rs` in the tests of `vmaple-proc` does the rows. A call takes `W` once, and again if it turns out to need more memory; locks
+//! `waits.rs` in the tests of `vmaple-proc` does the rows. A call takes `W` once, and again if it turns out to need more memory or has to tell a notifier; locks
 //! park after they have spun, and are type parameters. A monitor that is stopped for ever keeps what was mapped when its section
 //! began, or the page tables that were there when its walk did, and the bound of [`vmaple_rcu`]; names and paths that VMAs refer to
 //! are not counted there. It keeps no page of data.

@@ -81,9 +81,10 @@ pub unsafe trait Machine: Send + Sync + 'static {
 /// nobody else does, neither a fault in the same page nor a writer nor a monitor. What they wait for must not wait for that call.
 ///
 /// # Panics
-/// A start that panics ends the call, which has changed nothing then, and has no end: no page and no frame has gone. There is one
-/// exception: page tables that are dropped with pages in them cannot stay, and end the program by a second panic. A panic of the end
-/// is the caller's, who finds the call done.
+/// A start that panics has no end, and ends the call, which has changed nothing of the range that it told: no page and no frame
+/// has gone. A call that tells several ranges one after the other (of a long `write`, or `POPULATE_WRITE`) has done those before. There is
+/// one exception: page tables that are dropped with pages in them cannot stay, and end the program by a second panic. A panic of
+/// the end reaches the caller after the call is done.
 #[doc(alias = "mmu_notifier_ops")]
 pub trait MmuNotifier: Send + Sync + 'static {
     /// Whether there is anybody to tell: where not, faults and calls do without what telling takes.

@@ -21,6 +21,11 @@ impl<'n, N: MmuNotifier> Notice<'n, N> {
         Self { notifier, range }
     }
 
+    /// Its range, made large enough for another one too.
+    pub(crate) fn with(&self, range: &Range<u64>) -> Range<u64> {
+        self.range.start.min(range.start)..self.range.end.max(range.end)
+    }
+
     /// Whether all of `range` is in it.
     fn covers(&self, range: &Range<u64>) -> bool {
         self.range.start <= range.start && range.end <= self.range.end

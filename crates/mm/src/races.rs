@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::fail_point::at;
-use crate::pgtable::{CountBy, PageCounts, PageFlags, Ram, X86_64};
+use crate::pgtable::{CountBy, Frames, PageCounts, PageFlags, Ram, X86_64};
 use crate::{
     Access, Advice, Errno, FaultCause, Layout, Limits, MapFlags, MapleStore, Mm, MmThread, MmuNotifier, Prot, Soft,
     VirtAddr,
@@ -360,4 +360,38 @@ fn memory_of_pages_goes_with_the_last_user() {
     assert!(reader.read_lock().is_none());
     let machine: &Soft = mm.page_tables().machine();
     assert_eq!(machine.frames().zero(), ram.zero());
+}
+
+/// A fault has a page at hand when it tells that a page of zeros gives way, and the notifier panics.
+#[test]
+fn no_frame_is_lost_by_a_notifier_that_panics() {
+    struct Panics;
+    impl MmuNotifier for Panics {
+        fn invalidate_range_start(&self, range: std::ops::Range<u64>) {
+            assert!(range.end - range.start > PAGE, "a notifier that panics");
+        }
+
+        fn invalidate_range_end(&self, _: std::ops::Range<u64>) {}
+    }
+    let ram = Ram::new(4 << 20).unwrap();
+    let count = || {
+        let all = ram.alloc(2000);
+        let len = all.len();
+        // SAFETY: just taken from there.
+        unsafe { ram.free(all) };
+        len
+    };
+    let before = count();
+    let machine: Soft<X86_64, _, Panics> = Soft::with_notifier(ram.clone(), Panics);
+    let mm: Mm<MapleStore, _> = Mm::with_machine(Layout::default(), Limits::default(), machine).unwrap();
+    mm.mmap(BASE, 4 * PAGE, RW, FIXED, None, 0).unwrap();
+    let thread = mm.thread().unwrap();
+    let other = mm.clone();
+    at("fault: before the lock", move || {
+        other.thread().unwrap().read(page(1), &mut [0]).unwrap();
+    });
+    let fault = std::panic::AssertUnwindSafe(|| thread.fault(page(1), Access::Write));
+    assert!(std::panic::catch_unwind(fault).is_err());
+    drop((thread, mm));
+    assert_eq!(count(), before);
 }

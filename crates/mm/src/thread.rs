@@ -158,7 +158,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// The memory may be written for [`Access::Write`] only; else it may be the page of zeros. The pointer is good in `lent` only, but
     /// for those whom an [`MmuNotifier`](crate::MmuNotifier) tells when it ends, who have noted it before `lent` returns, and only
     /// while no range that the page is in is open there. Whoever keeps it accesses the memory atomically, as other threads may
-    /// [read](Self::read) and [write](Self::write) it at the same time, which they do in aligned words of eight bytes and in bytes.
+    /// [read](Self::read) and [write](Self::write) it at the same time, which they do in aligned words of eight bytes and in bytes. An access of
+    /// another size to the same bytes at the same time would be a data race.
     ///
     /// # Errors
     /// The [`Fault`] if the address cannot be accessed so.

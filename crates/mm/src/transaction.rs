@@ -16,7 +16,7 @@ use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::mm::MmStruct;
-use crate::notice::is_told;
+use crate::notice::{Notice, is_told};
 use crate::pgtable::Arch;
 use crate::store::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::vma::{Mapping, Role, Vma};
@@ -210,7 +210,11 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
                 return done;
             }
             drop(transaction);
-            // The end of another range first, if what is mapped has changed since it was told.
+            // What is mapped may change each time before the call is done: the range only grows, so that it suffices in the end.
+            let range = notice
+                .as_ref()
+                .map_or_else(|| range.clone(), |told: &Notice<'_, _>| told.with(&range));
+            // The end of the other range first.
             drop(notice.take());
             notice = Some(self.tables.tell(range));
         }

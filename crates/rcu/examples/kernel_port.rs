@@ -85,8 +85,9 @@ unsafe impl Reclaim for KernelRcu {
         // before this line announces itself, and leaves that for this one.
         if epoch.load(Ordering::Relaxed) == 0 {
             epoch.store(EPOCH.load(Ordering::Acquire), Ordering::Release);
-            fence(Ordering::SeqCst);
         }
+        // Of inner sections too: an interrupt's may come right after that store, and must not load before others can see it.
+        fence(Ordering::SeqCst);
         PreemptOff(PhantomData)
     }
 }

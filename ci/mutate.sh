@@ -205,7 +205,7 @@ mutate "DONTNEED that tells when it is done" madvise.rs 's/let notice = (self\.m
 mutate "starts without an end" notice.rs 's/self\.notifier\.invalidate_range_end\(self\.range\.clone\(\)\);//' coherence $coherent
 mutate "an end before the change" transaction.rs 's/notice = Some\(self\.tables\.tell\(range\)\);/drop(self.tables.tell(range)); notice = Some(crate::notice::Notice::start(self.tables.machine().notifier(), 0..u64::MAX));/' coherence calls_tell_what_they_end_and_no_more
 mutate "what has come since the start untold" transaction.rs 's/if is_told\(notice\.as_ref\(\), &range\) \{/if notice.is_some() || is_told(notice.as_ref(), \&range) {/' told_again what_has_come_since_the_start_was_told_is_told_too
-mutate "a range that is told and forgotten" transaction.rs 's/let range = notice\.as_ref\(\)\.map_or_else[^;]*;//' told_again a_call_ends_although_what_it_would_change_goes_to_and_fro
+mutate "a range that is told and forgotten" transaction.rs 's/let range = notice\s[^;]*;//' told_again a_call_ends_although_what_it_would_change_goes_to_and_fro
 mutate "frames at hand while a notifier is told" fault.rs 's/self\.put_frames\(core::mem::take\(&mut hand\.frames\)\);//' unit races::no_frame_is_lost_by_a_notifier_that_panics
 mutate "a range that another one's notice does not cover" notice.rs 's/self\.range\.start <= range\.start && range\.end <= self\.range\.end/true/' unit notice::tests::a_range_is_told_that_lies_whole_in_a_notice
 mutate "a page of zeros that came meanwhile" fault.rs 's/let may_replace = old\.is_none\(\) \|\| [^;]*;/let may_replace = true;/' unit races::a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told

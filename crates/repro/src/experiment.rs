@@ -53,6 +53,8 @@ pub fn check(plan: &Plan) -> Result<()> {
 /// # Errors
 /// [`Error::NotPossible`] if not.
 pub fn check_file(file: ProcFile) -> Result<()> {
+    // Else another process would be read, under its locks.
+    vmaple_scan::check_proc().map_err(|e| Error::NotPossible(e.to_string()))?;
     if !Path::new("/proc/self").join(file.proc_name()).exists() {
         return Err(Error::NotPossible(format!(
             "this kernel has no /proc/PID/{}: choose another --file",

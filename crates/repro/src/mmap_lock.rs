@@ -45,6 +45,7 @@ pub struct LockUse {
 /// [`Error::NotPossible`] if the tracepoint is unavailable: no tracefs (before Linux 5.11 there is no such tracepoint),
 /// or no right to mount it or to count.
 pub fn measure(exe: &Path) -> Result<Vec<LockUse>> {
+    vmaple_scan::check_proc().map_err(|e| Error::NotPossible(e.to_string()))?;
     let mut counter = counter()?;
     let cpu = allowed_cpus()?.first().copied().unwrap_or(0);
     let placement = Placement {

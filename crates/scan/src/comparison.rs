@@ -36,7 +36,8 @@ pub(crate) fn compare(scan: &Raw, form: &Form, child: &Child, before: &str, afte
     let mut comparison = Comparison {
         right: vec![],
         differences: vec![],
-        mappings: before.len(),
+        // One that the kernel has not shown is never right.
+        mappings: before.len().max(after.len()).max(scan.lines.len()),
     };
     for i in 0..before.len().max(after.len()).max(scan.lines.len()) {
         let kernels = |records: &[Lines<'_>], record: &ScanRecord<'_>| -> Vec<String> {

@@ -71,7 +71,9 @@ pub(crate) fn scan(
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => return Err(failed(&e)),
         }
-        if began.elapsed() > limit {
+        // The last record's values may not all have come: it is left out, and there is one before it.
+        if began.elapsed() > limit && parser.lines.len() > 1 {
+            parser.lines.pop();
             let below = parser.lines.last().map_or(0, |line| line.end);
             partial = Some(Partial::OutOfTime(below));
             break;
@@ -81,7 +83,11 @@ pub(crate) fn scan(
     if lines.is_empty() {
         return Err(Error::NoProcess(pid));
     }
+    // This too is a read under the kernel's lock.
+    let boost = is_boosted.then(Boost::begin).transpose();
+    let boost = boost.map_err(|e| Error::failed("raising the priority", e))?;
     check_whole(process, &mut file, &failed)?;
+    drop(boost);
     let mapped = match lines.last() {
         Some(last) if names[last.name_at..].starts_with(b"[vsyscall]") => lines.len() - 1,
         _ => lines.len(),
@@ -113,8 +119,10 @@ pub(crate) fn sum(process: &Process, form: &Form) -> Result<Raw> {
     let began = Instant::now();
     let pid = process.pid();
     let path = format!("/proc/{pid}/smaps_rollup");
-    let text = process
-        .read_file("smaps_rollup")
+    let mut text = vec![];
+    process
+        .open_map("smaps_rollup")?
+        .read_to_end(&mut text)
         .map_err(|e| Error::of_proc(pid, &format!("reading {path}"), &e))?;
     process.check_alive()?;
     if text.is_empty() {

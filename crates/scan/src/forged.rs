@@ -266,6 +266,8 @@ fn attacks(rounds: usize, second: &dyn Fn(&mut Attacker, u32) -> u32) -> Option<
         "of {rounds}: same number {same_number}, same mm_struct and exec id {same_identity}, taken for the first {taken}"
     );
     assert_eq!(taken, 0);
+    // Else nothing was tried.
+    assert!(same_identity > 0);
     Some((same_number, same_identity))
 }
 

@@ -132,6 +132,7 @@ pub use form::{Form, write_maps_line};
 pub use left_out::{LeftOut, Rounded, Why};
 pub use method::{Method, NoSuchMethod};
 pub use options::{Options, Want};
+pub use proc_mount::check as check_proc;
 pub use process::Process;
 pub use record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
 pub use report::{Acquisitions, Partial, Report, Validation};

@@ -3,9 +3,11 @@
 use crate::error::{Error, Result};
 use crate::status::Status;
 
+/// Checks that the numbers of processes in /proc are those of the caller.
+///
 /// # Errors
 /// [`Error::NotPossible`] if /proc is of another PID namespace, or is not there: a number would be another process's in it.
-pub(crate) fn check() -> Result<()> {
+pub fn check() -> Result<()> {
     let status = Status::read("/proc/self/status").map_err(|e| {
         Error::NotPossible(format!(
             "reading /proc/self/status: {e}; mount /proc: mount -t proc proc /proc"

@@ -183,8 +183,12 @@ fn number_in_proc(pid: u32, pidfd: Option<&OwnedFd>) -> Result<u32> {
     let Some(pidfd) = pidfd else {
         return proc_mount::check().map(|()| pid);
     };
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
-    let text = std::fs::read_to_string(&path).map_err(|_| not_shown())?;
+    // Of this thread: the first may have ended, or have other files.
+    let path = format!("/proc/thread-self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => not_shown(),
+        _ => Error::failed(format!("reading {path}"), e),
+    })?;
     let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
     match number.and_then(|number| number.trim().parse::<i32>().ok()) {
         Some(-1) => Err(Error::NoProcess(pid)),

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use targets::{ANON, RW, Target, map, scanner, write};
-use vmaple_scan::{Error, Method, Options, Scanner};
+use vmaple_scan::{Error, Method, Options, Scanner, Want};
 
 const AGAIN: &str = "VMAPLE_TEST_AGAIN";
 const NOBODY: u32 = 65534;
@@ -180,6 +180,12 @@ fn without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_
     // There are kernels where CAP_PERFMON may read every process's maps; it is given to run the program, not for that.
     eprintln!("/proc/{other}/maps is readable: {}", may_read(other));
     assert_scans(&mut scanner, other, false);
+    for want in [Want::Ranges, Want::Pages] {
+        for sum_alone in [false, true] {
+            let options = Options::new().method(Method::Plain).want(want).sum_alone(sum_alone);
+            assert_scans(&mut Scanner::with(options).unwrap(), other, false);
+        }
+    }
 
     keep(0);
     let error = Scanner::new().unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::num::{IntErrorKind, ParseIntError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -49,12 +49,19 @@ pub(crate) enum Command {
     },
 }
 
+/// Whether a file is standard output, by one of its names: it must not be replaced then.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
+        .iter()
+        .any(|name| path.as_os_str() == *name)
+}
+
 impl Command {
     /// Whether its results go to standard output.
     pub(crate) fn prints(&self) -> bool {
         match self {
             Self::Repro(options) => !options.dry_run,
-            Self::Scan(options) => options.output.as_ref().is_none_or(|file| file.as_os_str() == "-"),
+            Self::Scan(options) => options.output.as_deref().is_none_or(is_stdout),
             Self::Man { dir } => dir.is_none(),
             Self::Compare(_) | Self::Doctor | Self::Completions { .. } => true,
         }

@@ -1,12 +1,15 @@
 //! Where results go besides standard output: checked before the work, replaced whole after it.
 
-use std::fs;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rustix::fs::{Access, access};
 use vmaple_repro::Error;
 
+use crate::cli::is_stdout;
 use crate::cmd::print_bytes;
 
 /// A file, or standard output, that can be written.
@@ -28,6 +31,11 @@ impl Export {
             Ok(meta) if meta.is_dir() => Err(bad("it is a directory".to_owned()))?,
             Ok(meta) => {
                 writable(path, Access::WRITE_OK)?;
+                if meta.is_file() && fs::canonicalize(dir_of(path))?.starts_with("/proc") {
+                    Err(bad(
+                        "a file that is open already would be replaced; take - and a redirection".to_owned(),
+                    ))?;
+                }
                 if meta.is_file() {
                     // It will be replaced by a new file beside it.
                     writable(dir_of(&fs::canonicalize(path)?), Access::WRITE_OK | Access::EXEC_OK)?;
@@ -52,7 +60,7 @@ impl Export {
     }
 
     pub(crate) fn is_stdout(&self) -> bool {
-        self.path.as_os_str() == "-"
+        is_stdout(&self.path)
     }
 
     /// Writes `text`; a regular file appears or changes as a whole or not at all.
@@ -62,15 +70,30 @@ impl Export {
         if self.is_stdout() {
             return print_bytes(text).map(drop).with_context(context);
         }
+        let old = fs::metadata(&self.path).ok();
         // A pipe or device is written to, not replaced.
-        if fs::metadata(&self.path).is_ok_and(|meta| !meta.is_file()) {
+        if old.as_ref().is_some_and(|meta| !meta.is_file()) {
             return fs::write(&self.path, text).with_context(context);
         }
         // A link's target is replaced, not the link.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let mut new = path.clone().into_os_string();
         new.push(format!(".{}.new", std::process::id()));
-        fs::write(&new, text)
+        // One that an earlier process of this number has left; or a link that somebody else has put there, which is not followed.
+        let _ = fs::remove_file(&new);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(old.as_ref().map_or(0o666, |old| old.mode() & 0o666))
+            .open(&new)
+            .and_then(|mut file| {
+                if let Some(old) = &old {
+                    // Who may read it stays so.
+                    let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
+                    file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
+                }
+                file.write_all(text)
+            })
             .and_then(|()| fs::rename(&new, &path))
             .inspect_err(|_| {
                 let _ = fs::remove_file(&new);

@@ -110,6 +110,9 @@ impl Exposition {
         let rollup = scan.rollup();
         if plan.wants(Field::Size) && scan.has(Field::Size) {
             self.put_memory(pid, "size", "Size of all mappings of the process.".into(), rollup.size);
+        } else if plan.wants(Field::Size) {
+            // The sum was read from smaps_rollup, which has no line of it.
+            self.put_left_out(&[pid, ("field", "size"), ("why", "not-of-sum")]);
         }
         let has = |field: &Field| plan.wants(*field) && scan.has(*field);
         for field in Field::ALL.into_iter().filter(has) {
@@ -196,9 +199,13 @@ impl Exposition {
         for left_out in said::left_out(report, plan) {
             let field = left_out.line.to_lowercase();
             let labels = [pid, ("field", &field), ("why", left_out.why.name())];
-            let help = "1 for each value that the scan lacks, with the reason.";
-            self.put("vmaple_scan_left_out", help, &labels, 1.0);
+            self.put_left_out(&labels);
         }
+    }
+
+    fn put_left_out(&mut self, labels: &[(&str, &str)]) {
+        let help = "1 for each value that the scan lacks, with the reason.";
+        self.put("vmaple_scan_left_out", help, labels, 1.0);
     }
 
     /// The text of all.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use vmaple_scan::{LeftOut, Method, Report};
+use vmaple_scan::{LeftOut, Method, Report, Validation};
 
 use super::plan::Plan;
 
@@ -25,6 +25,12 @@ fn limits(report: &Report, plan: &Plan) -> String {
     }
     if let Some(rounded) = report.rounded.filter(|_| plan.has_rounded_sums()) {
         all.push(format!("ROUNDED: {rounded}"));
+    }
+    if report.unvalidated > 0 && report.validation != Validation::Structure {
+        all.push(format!(
+            "UNVALIDATED: {} of {} mappings",
+            report.unvalidated, report.mappings
+        ));
     }
     if report.cut_names > 0 {
         all.push(format!("CUT: {} names, which begin with (cut)", report.cut_names));

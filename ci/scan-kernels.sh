@@ -31,7 +31,7 @@ while read -r test; do
 done <"$dir/executables"
 cp "${CARGO_TARGET_DIR:-target}/release/vmaple" "$root/usr/bin"
 strip -g "$root"/tests/* "$root/usr/bin/vmaple"
-for program in bash cat dash mke2fs setpriv sleep timeout true; do
+for program in bash cat dash mke2fs setpriv sleep timeout true unshare; do
     cp -L "$(type -P $program)" "$root/usr/bin/$program"
 done
 find "$root/usr/bin" "$root/tests" -type f -exec ldd {} + 2>/dev/null | grep -oE '/[^ :]+\.so[^ ]*' | sort -u |

@@ -9,7 +9,7 @@ use std::fs;
 
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ};
 use targets::{ANON, RW, SHARED, Target, advise, fork_and, map, map_file, read, scanner, truncate, write};
-use vmaple_scan::{Field, Method, Options, Scan, Scanner, Want, Why};
+use vmaple_scan::{Field, LeftOut, Method, Options, Scan, Scanner, Want, Why};
 
 /// A process many of whose pages three others have too.
 fn sharing() -> Target {
@@ -137,8 +137,13 @@ fn sums_of_whole_pages_are_not_said_to_be_rounded() {
     let scan = bpf.scan(target.pid()).unwrap();
     let report = scan.report().unwrap();
     assert!(report.rounded.is_none(), "{report}");
+    // Where the machine swaps it may have swapped the target's shared memory out.
+    let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
     assert!(
-        report.left_out.is_empty(),
+        report
+            .left_out
+            .iter()
+            .all(|left| swaps && left.line.starts_with("Swap")),
         "nothing is swapped out here, and all lines are known: {report}"
     );
 }

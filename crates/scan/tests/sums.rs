@@ -9,7 +9,7 @@ use std::fs;
 
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ};
 use targets::{ANON, RW, SHARED, Target, advise, fork_and, map, map_file, read, scanner, truncate, write};
-use vmaple_scan::{Field, LeftOut, Method, Options, Scan, Scanner, Want, Why};
+use vmaple_scan::{Field, Method, Options, Scan, Scanner, Want, Why};
 
 /// A process many of whose pages three others have too.
 fn sharing() -> Target {

@@ -45,12 +45,15 @@ pub(crate) fn scan(
     names.clear();
     let mut parser = SmapsParser::new(lines, names);
     let is_boosted = method == Method::Boosted;
+    let boosted = || {
+        let boost = is_boosted.then(Boost::begin).transpose();
+        boost.map_err(|e| Error::failed("raising the priority", e))
+    };
     let mut buffer = vec![0; if is_boosted { ONE_RECORD } else { MANY }];
     let (mut reads, mut longest, mut together) = (0, Duration::ZERO, Duration::ZERO);
     let mut partial = None;
     loop {
-        let boost = is_boosted.then(Boost::begin).transpose();
-        let boost = boost.map_err(|e| Error::failed("raising the priority", e))?;
+        let boost = boosted()?;
         let begin = Instant::now();
         let read = file.read(&mut buffer);
         let length = begin.elapsed();
@@ -84,8 +87,7 @@ pub(crate) fn scan(
         return Err(Error::NoProcess(pid));
     }
     // This too is a read under the kernel's lock.
-    let boost = is_boosted.then(Boost::begin).transpose();
-    let boost = boost.map_err(|e| Error::failed("raising the priority", e))?;
+    let boost = boosted()?;
     check_whole(process, &mut file, &failed)?;
     drop(boost);
     let mapped = match lines.last() {

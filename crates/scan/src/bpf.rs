@@ -16,7 +16,6 @@ use crate::lines::Lines;
 use crate::method::Method;
 use crate::name::{HeapRule, Known, NameText, Places};
 use crate::options::{MOST_BUDGET, Want};
-use crate::proc_mount;
 use crate::process::Process;
 use crate::program::{Entry, Link, Program};
 use crate::record::{Line, MemSizeStats, PAGE, VM_HUGETLB};
@@ -61,7 +60,6 @@ impl Bpf {
     /// # Errors
     /// [`Error::NotPossible`] without the rights, BTF, or on a kernel that the program does not understand.
     pub(crate) fn load() -> Result<Self> {
-        proc_mount::check()?;
         Self::with(Program::load()?)
     }
 

@@ -4,7 +4,7 @@ use vmaple_mm::pgtable::CountBy;
 use vmaple_mm::{MapleStore, RbStore, VmaLockStore, VmaStore};
 use vmaple_rcu::RcuDomain;
 
-use crate::counted_lock::{CountedMutex, CountedRwLock};
+use super::counted_lock::{CountedMutex, CountedRwLock};
 
 /// Linux v5.4.
 pub(super) type V54 = RbStore<CountedRwLock>;

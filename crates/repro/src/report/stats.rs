@@ -1,10 +1,10 @@
 //! The talk's statistics: median, minimum and maximum of the runs' worst cases, and what these alone do not show.
 
-use crate::latency::Latencies;
-use crate::proc_file::ProcFile;
+use crate::plan::ProcFile;
+use crate::plan::Target;
 use crate::report::Report;
+use crate::sample::Latencies;
 use crate::sample::{Faults, Inside, Sample, Seen};
-use crate::target::Target;
 
 /// A call this long counts as long, in nanoseconds: no healthy call comes near, every preempted lock holder costs more.
 pub const LONG_CALL_NS: u64 = 20_000_000;

@@ -6,9 +6,9 @@ use std::sync::Barrier;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::now_ns;
+use super::clock::now_ns;
+use super::sched;
 use crate::error::{Error, Result};
-use crate::place;
 
 /// How long each spinner spins.
 pub const SPIN_NS: u64 = 500_000_000;
@@ -42,7 +42,7 @@ pub fn measure(cpus: &[usize]) -> Result<Vec<Gap>> {
 }
 
 fn spin(cpu: usize, all_placed: &Barrier) -> Result<Gap> {
-    let placed = place::pin(cpu);
+    let placed = sched::pin(cpu);
     // The start of another spinner is no noise of the machine.
     all_placed.wait();
     placed?;

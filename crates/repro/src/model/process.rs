@@ -12,21 +12,21 @@ use rustix::mm::MlockAllFlags;
 use serde::{Deserialize, Serialize};
 use vmaple_mm::MmRef;
 
-use crate::clock::now_ns;
-use crate::counted_lock::{COUNTS, wait_once};
+use super::counted_lock::{COUNTS, wait_once};
+use crate::check::ScanCheck;
 use crate::error::{Error, Result};
-use crate::ledger::{Ledger, Phase};
-use crate::proc_file::ProcFile;
+use crate::machine::now_ns;
+use crate::plan::ProcFile;
+use crate::plan::Target;
+use crate::role::{Ledger, Phase};
 use crate::sample::Inside;
-use crate::scan_check::ScanCheck;
-use crate::target::Target;
 
 use super::address_space::{ModelMemory, ModelRegion, kept, new_mm};
 use super::design::{Design, Maple, V54, V617};
-use super::mapper::{Calls, DONE, Mapper, tell};
-use super::model_scan::{ModelScan, freeze};
-use super::thread_b::{FRESH, ThreadB, mapped_pages};
-use super::{busy, get_ready, scanner, take_place};
+use super::scan::{ModelScan, freeze};
+use crate::role::mapper::{Calls, DONE, Mapper, tell};
+use crate::role::thread_b::{FRESH, ThreadB, mapped_pages};
+use crate::role::{busy, get_ready, scanner, take_place};
 
 /// Stack of a scanner or busy task.
 const STACK_BYTES: usize = 64 << 10;
@@ -58,7 +58,7 @@ pub(crate) struct Model {
     pub(crate) freeze: bool,
 }
 
-pub(super) fn run(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
+pub(crate) fn run(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
     match model.target {
         Target::V54 => run_design::<V54>(model, ledger),
         Target::V617 => run_design::<V617>(model, ledger),

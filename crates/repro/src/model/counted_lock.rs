@@ -18,8 +18,8 @@ use std::time::Duration;
 use lock_api::{RawMutex, RawRwLock};
 use vmaple_mm::{Contended, RwSem};
 
-use crate::clock::now_ns;
-use crate::latency::Latencies;
+use crate::machine::now_ns;
+use crate::sample::Latencies;
 
 /// Buckets for each power of two, as its exponent: two significant digits.
 const SUB_BITS: u32 = 7;

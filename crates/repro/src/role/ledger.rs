@@ -21,9 +21,9 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::thread::futex;
 
-use crate::clock::timespec;
+use crate::check::PageStates;
 use crate::error::{Error, Result};
-use crate::page_state::PageStates;
+use crate::machine::timespec;
 
 /// How far a run has come; roles wait for their phase. Before the first, they set themselves up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,18 +19,19 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::cgroup::ScannerCgroup;
-use crate::clock::{now_ns, timespec};
+use super::cgroup::ScannerCgroup;
+use super::processes::Processes;
+use crate::check::ScanCheck;
 use crate::error::{Error, Result};
-use crate::ledger::{Ledger, Phase, Slot};
 use crate::machine::steal_ns;
+use crate::machine::{now_ns, timespec};
+use crate::model::Model;
+use crate::plan::Target;
 use crate::plan::{Cell, HANG_GRACE_NS, Plan, SETTLE_NS};
-use crate::processes::Processes;
-use crate::role::{DONE, MapperResult, Model, Task};
+use crate::report::stats::STALL_NS;
+use crate::role::{DONE, MapperResult, Task};
+use crate::role::{Ledger, Phase, Slot};
 use crate::sample::{Faults, Sample, Seen, Timeline};
-use crate::scan_check::ScanCheck;
-use crate::stats::STALL_NS;
-use crate::target::Target;
 
 /// Longest time for the roles to start, a moment of CPU time each.
 const START_NS: u64 = 120_000_000_000;

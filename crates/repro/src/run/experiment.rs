@@ -4,19 +4,19 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::cgroup::{self, ScannerCgroup};
+use super::cgroup::{self, ScannerCgroup};
+use super::limits;
+use super::runner::Runner;
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::machine::Machine;
-use crate::noise;
-use crate::place;
+use crate::machine::noise;
+use crate::machine::sched;
+use crate::plan::ProcFile;
+use crate::plan::Target;
 use crate::plan::{Cell, Plan};
-use crate::proc_file::ProcFile;
 use crate::report::{Noise, Report, SCHEMA};
 use crate::role::{procmap_query_supported, scanner};
-use crate::run::Runner;
 use crate::sample::Sample;
-use crate::target::Target;
 
 /// What an experiment tells while it runs; never between a mapper's first call and its last.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ pub fn check(plan: &Plan) -> Result<()> {
     }
     cgroup::parent(plan.slice)?;
     for nice in [0, plan.slice.nice()] {
-        place::check_nice(nice).map_err(|e| {
+        sched::check_nice(nice).map_err(|e| {
             Error::NotPossible(format!(
                 "{e}; run as root, or from a shell whose nice value is 0, with --slice nice=0 or above"
             ))
@@ -92,7 +92,7 @@ pub fn run(
     cpus.push(plan.placement.mapper);
     cpus.sort_unstable();
     let before = noise::measure(&cpus)?;
-    place::pin(plan.placement.controller)?;
+    sched::pin(plan.placement.controller)?;
     let slice = ScannerCgroup::new(plan.slice, &plan.placement.busy, exe)?;
     let runner = Runner {
         plan,
@@ -100,10 +100,10 @@ pub fn run(
         cgroup: slice.as_ref(),
         stop,
     };
-    let real_time_controller = place::go_real_time();
+    let real_time_controller = sched::go_real_time();
     let mut samples = Vec::new();
     let ended = all_runs(&runner, &mut samples, &mut progress);
-    place::go_normal();
+    sched::go_normal();
     let error = match ended {
         // Without a single run there is nothing to report but the error.
         Err(error) if samples.is_empty() => return Err(error),

@@ -8,11 +8,11 @@ use vmaple_mm::{MmReader, MmRef, VmaRead};
 use vmaple_proc::{Maps, Pagemap, Smaps, SmapsRollup};
 
 use crate::error::{Error, Result};
-use crate::ledger::{Ledger, Phase};
-use crate::proc_file::ProcFile;
+use crate::plan::ProcFile;
+use crate::role::{Ledger, Phase};
 
 use super::design::Design;
-use super::scanner::{BUFFER_BYTES, Scan};
+use crate::role::scanner::{BUFFER_BYTES, Scan};
 
 /// A file that stays open and is read from its beginning each time, as by lseek(2): to open one allocates, and malloc has locks,
 /// which a scanner that loses its CPU could hold.
@@ -144,14 +144,14 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::counted_lock::wait_once;
+    use crate::check::ScanCheck;
     use crate::counting_alloc::calls;
-    use crate::role::address_space::{ModelMemory, ModelRegion, kept, new_mm};
-    use crate::role::design::{Maple, V54, V617};
+    use crate::model::address_space::{ModelMemory, ModelRegion, kept, new_mm};
+    use crate::model::design::{Maple, V54, V617};
+    use crate::model::wait_once;
     use crate::role::mapper::{Calls, Mapper};
     use crate::role::thread_b::{FRESH, Touch};
     use crate::sample::Seen;
-    use crate::scan_check::ScanCheck;
 
     const FILES: [ProcFile; 4] = [
         ProcFile::Maps,

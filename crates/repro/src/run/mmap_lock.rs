@@ -15,14 +15,14 @@ use perf_event::{Builder, Counter};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
+use super::experiment;
+use super::runner::Runner;
 use crate::error::{Error, Result};
-use crate::experiment;
-use crate::place::allowed_cpus;
-use crate::placement::Placement;
+use crate::machine::sched::allowed_cpus;
+use crate::plan::Placement;
 use crate::plan::{Plan, Preset};
-use crate::proc_file::{ProcFile, Scanner};
+use crate::plan::{ProcFile, Scanner};
 use crate::role::{ProcScan, Scan};
-use crate::run::Runner;
 
 const EVENT: &str = "events/mmap_lock/mmap_lock_acquire_returned/id";
 

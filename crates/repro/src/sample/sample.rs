@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::latency::Latencies;
-use crate::proc_file::ProcFile;
-use crate::target::Target;
+use crate::plan::ProcFile;
+use crate::plan::Target;
+use crate::sample::Latencies;
 
 /// Page faults of the mapper's second thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

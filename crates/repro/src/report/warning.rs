@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::clock::NS_PER_MS;
-use crate::proc_file::ProcFile;
+use crate::machine::NS_PER_MS;
+use crate::plan::ProcFile;
+use crate::plan::Slice;
+use crate::plan::Target;
 use crate::report::Report;
+use crate::report::stats::{ENOUGH_SCANS, LONG_CALL_NS, series};
 use crate::sample::Sample;
-use crate::slice::Slice;
-use crate::stats::{ENOUGH_SCANS, LONG_CALL_NS, series};
-use crate::target::Target;
 
 /// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
 const ENOUGH_SAMPLES: usize = 5;

@@ -9,8 +9,8 @@ use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::plan::Slice;
 use crate::role::{COMMAND, RoleSpec, Task};
-use crate::slice::Slice;
 
 /// A cgroup that a role can join.
 #[derive(Clone, Debug, Serialize, Deserialize)]

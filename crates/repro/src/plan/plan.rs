@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::placement::Placement;
-use crate::proc_file::{ProcFile, Scanner};
-use crate::slice::Slice;
-use crate::target::Target;
+use crate::plan::Placement;
+use crate::plan::Slice;
+use crate::plan::Target;
+use crate::plan::{ProcFile, Scanner};
 
 /// Time between the start of the scanners and that of the busy tasks, as in the talk's script.
 pub const SETTLE_NS: u64 = 1_000_000_000;
@@ -280,7 +280,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::PlacementRequest;
+    use crate::plan::PlacementRequest;
 
     fn plan() -> Plan {
         Plan::preset(Preset::Check, PlacementRequest::default().place(&[0, 1]).unwrap())

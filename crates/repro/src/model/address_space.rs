@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::machine::read_number;
 
 use super::design::Design;
-use super::mapper::Calls;
-use super::thread_b::{FRESH, Touch};
+use crate::role::mapper::Calls;
+use crate::role::thread_b::{FRESH, Touch};
 
 /// Frames that are on their way: taken for a call that has not put them in, or taken out and not given back.
 const FRAMES_UNDERWAY: usize = 1024;

@@ -9,9 +9,9 @@
 
 use std::ops::Range;
 
-use crate::page_state::PageStates;
-use crate::proc_file::ProcFile;
-use crate::proc_text::{field, kilobytes, vma};
+use super::proc_text::{field, kilobytes, vma};
+use crate::check::PageStates;
+use crate::plan::ProcFile;
 use crate::sample::Seen;
 
 /// What each line of the mapper's region says behind its addresses: written to, private, of no file.

@@ -98,12 +98,12 @@ mutate "the reaper locked without Acquire" reap.rs 's/\(false, true, Ordering::A
 mutate "the reaper unlocked without Release" reap.rs 's/locked\.store\(false, Ordering::Release\)/locked.store(false, Ordering::Relaxed)/' loom reaping::reapers_hand_over_what_waits
 mutate "blocks handed over without Release" block.rs 's/(head, block\.as_ptr\(\), Ordering::)Release/$1Relaxed/' loom reaping::two_reapers_free_once
 mutate "blocks taken without Acquire" block.rs 's/swap\(ptr::null_mut\(\), Ordering::Acquire\)/swap(ptr::null_mut(), Ordering::Relaxed)/' loom reaping::two_reapers_free_once
-mutate "a user that ends without Release" domain.rs 's/users\.fetch_sub\(1, Ordering::Release\)/users.fetch_sub(1, Ordering::Relaxed)/' loom reaping::the_last_handle_frees_after_reapers_have_left
-mutate "the last user without Acquire" domain.rs 's/fence\(Ordering::Acquire\);(\s*\/\/ That of all users)/$1/' loom reaping::the_last_handle_frees_after_reapers_have_left
-mutate "a thread's reader that ends without Release" domain.rs 's/memory\.fetch_sub\(1, Ordering::Release\)/memory.fetch_sub(1, Ordering::Relaxed)/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
-mutate "the last of a domain without Acquire" domain.rs 's/fence\(Ordering::Acquire\);(\s*shared\.watch)/$1/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
-mutate "threads' readers taken for users" domain.rs 's/self\.memory\.fetch_add\(1, Ordering::Relaxed\);(.*?)kind: Kind::Thread/self.users.fetch_add(1, Ordering::Relaxed);$1kind: Kind::User/s' domain the_last_user_frees_everything_whatever_readers_threads_keep
-mutate "readers let go while their domain is used" domain.rs 's/users\.load\(Ordering::Relaxed\) == 0/users.load(Ordering::Relaxed) <= 1/' loom nested_read::a_section_stays_open_while_its_thread_reads_another_domain_for_the_first_time
+mutate "a user that ends without Release" handle.rs 's/users\.fetch_sub\(1, Ordering::Release\)/users.fetch_sub(1, Ordering::Relaxed)/' loom reaping::the_last_handle_frees_after_reapers_have_left
+mutate "the last user without Acquire" handle.rs 's/fence\(Ordering::Acquire\);(\s*\/\/ That of all users)/$1/' loom reaping::the_last_handle_frees_after_reapers_have_left
+mutate "a thread's reader that ends without Release" handle.rs 's/memory\.fetch_sub\(1, Ordering::Release\)/memory.fetch_sub(1, Ordering::Relaxed)/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
+mutate "the last of a domain without Acquire" handle.rs 's/fence\(Ordering::Acquire\);(\s*counted\.watch)/$1/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
+mutate "threads' readers taken for users" handle.rs 's/self\.counted\(\)\.memory\.fetch_add\(1, Ordering::Relaxed\);(.*?)kind: Kind::Thread/self.counted().users.fetch_add(1, Ordering::Relaxed);$1kind: Kind::User/s' domain the_last_user_frees_everything_whatever_readers_threads_keep
+mutate "readers let go while their domain is used" handle.rs 's/users\.load\(Ordering::Relaxed\) == 0/users.load(Ordering::Relaxed) <= 1/' loom nested_read::a_section_stays_open_while_its_thread_reads_another_domain_for_the_first_time
 
 crate=maple-tree package=maple-tree
 valid=stores_and_erasures_over_any_leaves_leave_a_valid_tree

@@ -98,12 +98,12 @@ mutate "the reaper locked without Acquire" reap.rs 's/\(false, true, Ordering::A
 mutate "the reaper unlocked without Release" reap.rs 's/locked\.store\(false, Ordering::Release\)/locked.store(false, Ordering::Relaxed)/' loom reaping::reapers_hand_over_what_waits
 mutate "blocks handed over without Release" block.rs 's/(head, block\.as_ptr\(\), Ordering::)Release/$1Relaxed/' loom reaping::two_reapers_free_once
 mutate "blocks taken without Acquire" block.rs 's/swap\(ptr::null_mut\(\), Ordering::Acquire\)/swap(ptr::null_mut(), Ordering::Relaxed)/' loom reaping::two_reapers_free_once
-mutate "a user that ends without Release" domain.rs 's/users\.fetch_sub\(1, Ordering::Release\)/users.fetch_sub(1, Ordering::Relaxed)/' loom reaping::the_last_handle_frees_after_reapers_have_left
-mutate "the last user without Acquire" domain.rs 's/fence\(Ordering::Acquire\);(\s*\/\/ That of all users)/$1/' loom reaping::the_last_handle_frees_after_reapers_have_left
-mutate "a thread's reader that ends without Release" domain.rs 's/memory\.fetch_sub\(1, Ordering::Release\)/memory.fetch_sub(1, Ordering::Relaxed)/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
-mutate "the last of a domain without Acquire" domain.rs 's/fence\(Ordering::Acquire\);(\s*shared\.watch)/$1/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
-mutate "threads' readers taken for users" domain.rs 's/self\.memory\.fetch_add\(1, Ordering::Relaxed\);(.*?)kind: Kind::Thread/self.users.fetch_add(1, Ordering::Relaxed);$1kind: Kind::User/s' domain the_last_user_frees_everything_whatever_readers_threads_keep
-mutate "readers let go while their domain is used" domain.rs 's/users\.load\(Ordering::Relaxed\) == 0/users.load(Ordering::Relaxed) <= 1/' loom nested_read::a_section_stays_open_while_its_thread_reads_another_domain_for_the_first_time
+mutate "a user that ends without Release" handle.rs 's/users\.fetch_sub\(1, Ordering::Release\)/users.fetch_sub(1, Ordering::Relaxed)/' loom reaping::the_last_handle_frees_after_reapers_have_left
+mutate "the last user without Acquire" handle.rs 's/fence\(Ordering::Acquire\);(\s*\/\/ That of all users)/$1/' loom reaping::the_last_handle_frees_after_reapers_have_left
+mutate "a thread's reader that ends without Release" handle.rs 's/memory\.fetch_sub\(1, Ordering::Release\)/memory.fetch_sub(1, Ordering::Relaxed)/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
+mutate "the last of a domain without Acquire" handle.rs 's/fence\(Ordering::Acquire\);(\s*counted\.watch)/$1/' loom reaping::a_domain_is_gone_once_with_its_last_user_or_thread
+mutate "threads' readers taken for users" handle.rs 's/self\.counted\(\)\.memory\.fetch_add\(1, Ordering::Relaxed\);(.*?)kind: Kind::Thread/self.counted().users.fetch_add(1, Ordering::Relaxed);$1kind: Kind::User/s' domain the_last_user_frees_everything_whatever_readers_threads_keep
+mutate "readers let go while their domain is used" handle.rs 's/users\.load\(Ordering::Relaxed\) == 0/users.load(Ordering::Relaxed) <= 1/' loom nested_read::a_section_stays_open_while_its_thread_reads_another_domain_for_the_first_time
 
 crate=maple-tree package=maple-tree
 valid=stores_and_erasures_over_any_leaves_leave_a_valid_tree
@@ -388,37 +388,37 @@ mutate "counters of a leaf table that lies in the range in part" pgtable/count.r
 mutate "the page of zeros counted" pgtable/counters.rs 's/return Self\(1\);/return Self(1 | 1 << BITS);/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
 mutate "page tables without a birth" pgtable/memory.rs 's/Descriptor::new\(birth\)/Descriptor::new(birth * 0)/' frozen_pages a_reader_of_pages_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
 crate=scan package=vmaple-scan
-moved=self_test::tests::a_field_that_is_not_where_it_is_said_to_be_refuses_the_method
-mutate "letters of a flag forgotten in scan" form.rs 's/letters\[43\] = [^\n]*//' unit form::tests::each_kernel_has_its_letters_of_flags
-mutate "no clipping at the cursor" lines.rs 's/let from = record\.from\.max\(self\.cursor\);/let from = record.from;/' unit lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
-mutate "what replaced a mapping half way joins it" lines.rs 's/ && last\.is_of\(&part\)//' unit lines::tests::a_mapping_that_is_replaced_half_way_ends_at_the_cursor
-mutate "what a mapping grew to is shown from its beginning" lines.rs 's/from,\s*end: record\.to,/end: record.to,/' unit lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
-mutate "parts of a mapping are lines" lines.rs 's/if last\.is_cut && /if false && /' unit lines::tests::a_mapping_that_is_looked_at_in_parts_is_one_line_with_the_sum
-mutate "numbers of the kernel overflow" bpf.rs 's/record\.pgoff\.wrapping_mul\(PAGE\)/record.pgoff * PAGE/' unit bpf::tests::records_of_any_content_are_taken_without_a_panic_and_lines_never_overlap
-mutate "a name more than once" name.rs 's/if before\.0 != at && /if false && /' unit name::tests::the_same_name_is_there_once
-mutate "wrong text is taken" self_test.rs 's/if right\.len\(\) == mappings \{/if true {/' unit $moved
-mutate "any number validates" self_test.rs 's/if more % 2 == 0 && \(4\.\.64\)\.contains\(&more\)/if true/' unit $moved
-mutate "what differs by chance refuses" self_test.rs 's/TRIES: u32 = 16/TRIES: u32 = 1/' unit self_test::tests::a_page_that_others_map_and_unmap_meanwhile_refuses_nothing
-between=comparison::tests::a_value_that_changes_meanwhile_may_be_what_it_was_before_or_after_or_in_between
-mutate "what was before alone is right" comparison.rs 's/ours == before \|\| ours == after/ours == before/' unit $between
-mutate "what lies in between is wrong" comparison.rs 's/\(a\.min\(b\)\.\.=a\.max\(b\)\)\.contains\(&value\)/value == a/' unit $between
-mutate "any number is in between" comparison.rs 's/\(a\.min\(b\)\.\.=a\.max\(b\)\)\.contains\(&value\)/true/' unit $between
-mutate "no asking whether the caller may" process.rs 's/as_caller\(\|\| match readlinkat.*?\}\)\?/Ok(())/s' permission another_user_gets_eacces
-mutate "no asking whether the caller may before the first run" bpf.rs 's/process\.check_permission\(\)\?;//' unit forged::a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown
-mutate "no asking whether the caller may after the last run" process.rs 's/self\.check_alive\(\)\?;\s*permission/permission.or(self.check_alive())/' unit forged::a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown
-mutate "when the process began is not looked at" ../bpf/scan.bpf.c 's/ \|\| q->c\.started != q->c\.found_started//' unit forged::a_process_that_began_at_another_time_is_another
-mutate "a pidfd is not looked at" process.rs 's/!matches!\(poll\(.*?Ok\(0\)\)/false \&\& pidfd.as_raw_fd() < 0 \&\& now.tv_sec > 0/s' life a_number_that_is_nobodys_and_a_kernel_thread_are_errors
-mutate "capabilities of the file count as the caller's" rights.rs 's/if getuid\(\)\.is_root\(\) && !may_be_the_files\(\)/if true/' permission a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_he_may_read
-mutate "capabilities are not taken back" rights.rs 's/set_capabilities\(None, before\)/Ok(())/' unit rights::tests::a_user_asks_without_the_programs_capabilities_and_has_them_afterwards
-mutate "what tells processes apart is anywhere" self_test.rs 's/identity::check\(.*?\)\?\)\?;/let _ = identity::check;/' unit $moved
-mutate "a text that ends early is whole" files.rs 's/check_whole\(process, &mut file, &failed\)\?;/let _ = check_whole;/' life a_text_of_memory_that_is_gone_is_not_whole
-mutate "a copy of the process runs the program" program.rs 's/if !self\.control\.is_here\(\)/if false/' life a_copy_of_the_process_is_told_to_make_a_scanner_of_its_own
-mutate "a snapshot though runs saw several numbers" bpf.rs 's/before\.filter\(\|_\| before == seq\)/before/' churn a_snapshot_is_of_one_instant
-mutate "a snapshot though a run saw several numbers" bpf.rs 's/control\.one_seq != 0 && //' unit bpf::tests::a_snapshot_is_one_if_all_leaves_of_all_runs_saw_one_number
-mutate "out of time is not said" bpf.rs 's/partial = Some\(Partial::OutOfTime\(control\.next\)\);//' churn a_scan_that_is_out_of_time_says_how_far_it_came
-mutate "no vsyscall" vsyscall.rs 's/CONTEXT_FLAG: u64 = 1 << 1/CONTEXT_FLAG: u64 = 1 << 20/' equality what_has_a_name_or_no_path
-mutate "a scan goes on with another program" bpf.rs 's/STOP_OTHER \| STOP_EXEC => return Err\(Error::Executed\(pid\)\)/STOP_OTHER | STOP_EXEC => break/' life a_scan_is_of_one_program_though_the_process_executes_others
-mutate "one heap rule" self_test.rs 's/let mut right = HashSet::new\(\);/let mut right = HashSet::new(); bpf.heap = HeapRule::Touches;/; s/HeapRule::Touches => HeapRule::Overlaps/HeapRule::Touches => HeapRule::Touches/' equality what_has_a_name_or_no_path
+moved=bpf::self_test::tests::a_field_that_is_not_where_it_is_said_to_be_refuses_the_method
+mutate "letters of a flag forgotten in scan" text/form.rs 's/letters\[43\] = [^\n]*//' unit text::form::tests::each_kernel_has_its_letters_of_flags
+mutate "no clipping at the cursor" bpf/lines.rs 's/let from = record\.from\.max\(self\.cursor\);/let from = record.from;/' unit bpf::lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
+mutate "what replaced a mapping half way joins it" bpf/lines.rs 's/ && last\.is_of\(&part\)//' unit bpf::lines::tests::a_mapping_that_is_replaced_half_way_ends_at_the_cursor
+mutate "what a mapping grew to is shown from its beginning" bpf/lines.rs 's/from,\s*end: record\.to,/end: record.to,/' unit bpf::lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
+mutate "parts of a mapping are lines" bpf/lines.rs 's/if last\.is_cut && /if false && /' unit bpf::lines::tests::a_mapping_that_is_looked_at_in_parts_is_one_line_with_the_sum
+mutate "numbers of the kernel overflow" bpf/mod.rs 's/record\.pgoff\.wrapping_mul\(PAGE\)/record.pgoff * PAGE/' unit bpf::tests::records_of_any_content_are_taken_without_a_panic_and_lines_never_overlap
+mutate "a name more than once" bpf/name.rs 's/if before\.0 != at && /if false && /' unit bpf::name::tests::the_same_name_is_there_once
+mutate "wrong text is taken" bpf/self_test.rs 's/if right\.len\(\) == mappings \{/if true {/' unit $moved
+mutate "any number validates" bpf/self_test.rs 's/if more % 2 == 0 && \(4\.\.64\)\.contains\(&more\)/if true/' unit $moved
+mutate "what differs by chance refuses" bpf/self_test.rs 's/TRIES: u32 = 16/TRIES: u32 = 1/' unit bpf::self_test::tests::a_page_that_others_map_and_unmap_meanwhile_refuses_nothing
+between=bpf::comparison::tests::a_value_that_changes_meanwhile_may_be_what_it_was_before_or_after_or_in_between
+mutate "what was before alone is right" bpf/comparison.rs 's/ours == before \|\| ours == after/ours == before/' unit $between
+mutate "what lies in between is wrong" bpf/comparison.rs 's/\(a\.min\(b\)\.\.=a\.max\(b\)\)\.contains\(&value\)/value == a/' unit $between
+mutate "any number is in between" bpf/comparison.rs 's/\(a\.min\(b\)\.\.=a\.max\(b\)\)\.contains\(&value\)/true/' unit $between
+mutate "no asking whether the caller may" process/mod.rs 's/as_caller\(\|\| match readlinkat.*?\}\)\?/Ok(())/s' permission another_user_gets_eacces
+mutate "no asking whether the caller may before the first run" bpf/mod.rs 's/process\.check_permission\(\)\?;//' unit bpf::forged::a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown
+mutate "no asking whether the caller may after the last run" process/mod.rs 's/self\.check_alive\(\)\?;\s*permission/permission.or(self.check_alive())/' unit bpf::forged::a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown
+mutate "when the process began is not looked at" ../bpf/scan.bpf.c 's/ \|\| q->c\.started != q->c\.found_started//' unit bpf::forged::a_process_that_began_at_another_time_is_another
+mutate "a pidfd is not looked at" process/mod.rs 's/!matches!\(poll\(.*?Ok\(0\)\)/false \&\& pidfd.as_raw_fd() < 0 \&\& now.tv_sec > 0/s' life a_number_that_is_nobodys_and_a_kernel_thread_are_errors
+mutate "capabilities of the file count as the caller's" process/rights.rs 's/if getuid\(\)\.is_root\(\) && !may_be_the_files\(\)/if true/' permission a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_he_may_read
+mutate "capabilities are not taken back" process/rights.rs 's/set_capabilities\(None, before\)/Ok(())/' unit process::rights::tests::a_user_asks_without_the_programs_capabilities_and_has_them_afterwards
+mutate "what tells processes apart is anywhere" bpf/self_test.rs 's/identity::check\(.*?\)\?\)\?;/let _ = identity::check;/' unit $moved
+mutate "a text that ends early is whole" proc/files.rs 's/check_whole\(process, &mut file, &failed\)\?;/let _ = check_whole;/' life a_text_of_memory_that_is_gone_is_not_whole
+mutate "a copy of the process runs the program" bpf/program.rs 's/if !self\.control\.is_here\(\)/if false/' life a_copy_of_the_process_is_told_to_make_a_scanner_of_its_own
+mutate "a snapshot though runs saw several numbers" bpf/mod.rs 's/before\.filter\(\|_\| before == seq\)/before/' churn a_snapshot_is_of_one_instant
+mutate "a snapshot though a run saw several numbers" bpf/mod.rs 's/control\.one_seq != 0 && //' unit bpf::tests::a_snapshot_is_one_if_all_leaves_of_all_runs_saw_one_number
+mutate "out of time is not said" bpf/mod.rs 's/partial = Some\(Partial::OutOfTime\(control\.next\)\);//' churn a_scan_that_is_out_of_time_says_how_far_it_came
+mutate "no vsyscall" bpf/vsyscall.rs 's/CONTEXT_FLAG: u64 = 1 << 1/CONTEXT_FLAG: u64 = 1 << 20/' equality what_has_a_name_or_no_path
+mutate "a scan goes on with another program" bpf/mod.rs 's/STOP_OTHER \| STOP_EXEC => return Err\(Error::Executed\(pid\)\)/STOP_OTHER | STOP_EXEC => break/' life a_scan_is_of_one_program_though_the_process_executes_others
+mutate "one heap rule" bpf/self_test.rs 's/let mut right = HashSet::new\(\);/let mut right = HashSet::new(); bpf.heap = HeapRule::Touches;/; s/HeapRule::Touches => HeapRule::Overlaps/HeapRule::Touches => HeapRule::Touches/' equality what_has_a_name_or_no_path
 unasked=without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_unasked
 mutate "plain unasked" scanner.rs 's/found\.ok_or_else\(\|\| nothing_better\(&passed_over\)\)\?/found.unwrap_or(Engine::Plain)/' permission $unasked
 mutate "the sum by plain of rounded values" scanner.rs 's/Engine::Plain if self\.options\.sum_alone/Engine::Plain if false/' sums the_sum_by_plain_is_the_kernels_own_line_for_line
@@ -427,14 +427,14 @@ mutate "less rounding is said" left_out.rs 's/count\(pss\)\.max/(count(pss) \/ 6
 said=left_out::tests::each_line_that_is_not_known_of_a_mapping_is_told_with_the_number_of_mappings
 mutate "Swap is left out in silence" left_out.rs 's/of_mappings\(Field::Swap, [^;]*;//' unit $said
 mutate "SwapPss is left out in silence" left_out.rs 's/of_mappings\(Field::SwapPss, [^;]*;//' unit $said
-mutate "lines of a later kernel are left out in silence" form.rs 's/None => unknown\.push\(label\.to_owned\(\)\)/None => {}/' unit form::tests::lines_that_are_not_known_are_named_and_a_path_of_any_bytes_is_no_obstacle
-mutate "letters of a later kernel are made up" form.rs 's/\(letters\.as_bytes\(\) != NO_LETTERS\)/true/' unit form::tests::flags_become_letters_and_letters_flags
-mutate "swapped shared memory of what grew is counted as none" lines.rs 's/from > record\.start && record\.flags/false \&\& record.flags/' unit lines::tests::swapped_shared_memory_of_a_mapping_that_grew_over_the_cursor_is_not_known
-mutate "a /proc of another namespace" proc_mount.rs 's/numbers\.split_whitespace\(\)\.eq\(\[pid\.to_string\(\)\]\)/numbers.split_whitespace().last() == Some(&pid.to_string())/' unit proc_mount::tests::a_process_of_another_namespace_has_several_numbers
+mutate "lines of a later kernel are left out in silence" text/form.rs 's/None => unknown\.push\(label\.to_owned\(\)\)/None => {}/' unit text::form::tests::lines_that_are_not_known_are_named_and_a_path_of_any_bytes_is_no_obstacle
+mutate "letters of a later kernel are made up" text/form.rs 's/\(letters\.as_bytes\(\) != NO_LETTERS\)/true/' unit text::form::tests::flags_become_letters_and_letters_flags
+mutate "swapped shared memory of what grew is counted as none" bpf/lines.rs 's/from > record\.start && record\.flags/false \&\& record.flags/' unit bpf::lines::tests::swapped_shared_memory_of_a_mapping_that_grew_over_the_cursor_is_not_known
+mutate "a /proc of another namespace" process/proc_mount.rs 's/numbers\.split_whitespace\(\)\.eq\(\[pid\.to_string\(\)\]\)/numbers.split_whitespace().last() == Some(&pid.to_string())/' unit process::proc_mount::tests::a_process_of_another_namespace_has_several_numbers
 mutate "names are UTF-8" status.rs 's/fs::read\(path\)\.map\(Self::from\)/fs::read_to_string(path).map(|text| Self(text.into_bytes()))/' bytes a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse
-mutate "our own paths are UTF-8" form.rs 's/fs::read\(path\)\.map_err/fs::read_to_string(path).map(String::into_bytes).map_err/' bytes a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse
-mutate "all without memory are kernel threads" state.rs 's/if is_kernel_thread \{/if is_kernel_thread || status.line("VmSize").is_none() {/' refused a_process_that_is_being_killed_is_never_called_a_kernel_thread
-mutate "a process without its first thread has ended" state.rs 's/= running_thread\(\)/= running_thread().filter(|_| false)/' refused a_process_whose_first_thread_has_ended_is_read_by_another
+mutate "our own paths are UTF-8" text/form.rs 's/fs::read\(path\)\.map_err/fs::read_to_string(path).map(String::into_bytes).map_err/' bytes a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse
+mutate "all without memory are kernel threads" process/state.rs 's/if is_kernel_thread \{/if is_kernel_thread || status.line("VmSize").is_none() {/' refused a_process_that_is_being_killed_is_never_called_a_kernel_thread
+mutate "a process without its first thread has ended" process/state.rs 's/= running_thread\(\)/= running_thread().filter(|_| false)/' refused a_process_whose_first_thread_has_ended_is_read_by_another
 mutate "a capability is asked of whoever has it" denied.rs 's/if self\.effective >> CAP_SYS_PTRACE & 1 == 1/if false/' unit denied::tests::whoever_has_the_capability_is_not_told_to_take_it
 
 echo "$passed passed, $failed failed"

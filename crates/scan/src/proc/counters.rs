@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::method::Method;
-use crate::proc_mount;
 use crate::process::Process;
+use crate::process::proc_mount;
+use crate::process::state::{self, by_some_thread};
 use crate::report::Report;
 use crate::scanner::Raw;
-use crate::state::{self, by_some_thread};
 use crate::status::Status;
 
 /// What statm, status and the cgroup's memory.stat say of a process, in bytes.

@@ -1,5 +1,9 @@
 //! The process that is scanned: held open, so that its number cannot come to mean another.
 
+pub(crate) mod proc_mount;
+mod rights;
+pub(crate) mod state;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -10,8 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
-use crate::proc_mount;
-use crate::rights::as_caller;
+use crate::process::rights::as_caller;
 
 /// A process that is held open, to be scanned once or again and again.
 ///

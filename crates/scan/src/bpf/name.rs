@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::io::Write;
 
-use crate::abi::{NAME_DNAME, NAME_PATH, NAME_SPECIAL, NAME_UNLINKED, RECORD_ANON_NAME, RECORD_NAME_CUT, Record};
-use crate::record::NameKind;
+use crate::bpf::abi::{NAME_DNAME, NAME_PATH, NAME_SPECIAL, NAME_UNLINKED, RECORD_ANON_NAME, RECORD_NAME_CUT, Record};
+use crate::text::record::NameKind;
 
 /// File systems whose files have no path, by the numbers in linux/magic.h.
 mod magic {

@@ -8,8 +8,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::abi::{RECORD_ANONYMOUS, RECORD_HUGE_FAULT, RECORD_SHMEM, Record};
-use crate::record::{VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE};
+use crate::bpf::abi::{RECORD_ANONYMOUS, RECORD_HUGE_FAULT, RECORD_SHMEM, Record};
+use crate::text::record::{VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE};
 
 const SETTINGS: &str = "/sys/kernel/mm/transparent_hugepage";
 

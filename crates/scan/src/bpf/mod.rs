@@ -1,28 +1,42 @@
 //! A scan by the BPF program: run after run, from the cursor on, until the end.
 
+pub(crate) mod abi;
+mod comparison;
+#[cfg(test)]
+mod forged;
+mod identity;
+mod layout;
+mod lines;
+pub(crate) mod name;
+mod program;
+pub(crate) mod self_test;
+mod shapes;
+mod thp;
+mod vsyscall;
+
 use std::cell::OnceCell;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use crate::abi::{
+use crate::boost::Boost;
+use crate::bpf::abi::{
     Control, MAX_RECORDS, RECORD_COUNTS_LATER, RECORD_UNVALIDATED, Record, STOP_BUDGET, STOP_END, STOP_EXEC,
     STOP_NO_MM, STOP_OTHER, STOP_REJECTED, VALIDATION_INT, VALIDATION_NONE, VALIDATION_SEQCOUNT, WANT_NAMES,
     WANT_PAGES, WANT_TABLES,
 };
-use crate::boost::Boost;
+use crate::bpf::layout::Layout;
+use crate::bpf::lines::Lines;
+use crate::bpf::name::{HeapRule, Known, NameText, Places};
+use crate::bpf::program::{Entry, Link, Program};
+use crate::bpf::thp::ThpSizes;
+use crate::bpf::vsyscall::Vsyscall;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
-use crate::lines::Lines;
 use crate::method::Method;
-use crate::name::{HeapRule, Known, NameText, Places};
 use crate::options::{MOST_BUDGET, Want};
 use crate::process::Process;
-use crate::program::{Entry, Link, Program};
-use crate::record::{Line, MemSizeStats, PAGE, VM_HUGETLB};
 use crate::report::{Partial, Report, Validation};
 use crate::scanner::Raw;
-use crate::thp::ThpSizes;
-use crate::vsyscall::Vsyscall;
+use crate::text::record::{Line, MemSizeStats, PAGE, VM_HUGETLB};
 
 /// How long a scan waits for writers, all together, before what fits together is taken without validation; at most a tenth of
 /// the time that it may take.

@@ -5,8 +5,8 @@
 //! meanwhile, or be something else than the mapping whose pages were half counted: then the line that is there already ends at the
 //! cursor, and another begins.
 
-use crate::abi::{RECORD_SHMEM, Record};
-use crate::record::Line;
+use crate::bpf::abi::{RECORD_SHMEM, Record};
+use crate::text::record::Line;
 
 /// The lines of a scan so far.
 #[derive(Debug, Default)]

@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use vmaple_proc::{Name, Perms, VmaRecord};
 
 use crate::error::{Error, Result};
-use crate::field::Field;
-use crate::record::{MemSizeStats, Rollup, ScanRecord};
+use crate::text::field::Field;
+use crate::text::record::{MemSizeStats, Rollup, ScanRecord};
 
 /// A line of smaps or its roll-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

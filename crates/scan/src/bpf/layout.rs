@@ -14,9 +14,9 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 
-use crate::abi::{Control, STOP_END};
+use crate::bpf::abi::{Control, STOP_END};
+use crate::bpf::program::{Entry, Program};
 use crate::error::{Error, Result};
-use crate::program::{Entry, Program};
 
 /// What the program has to be told of this kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The values that smaps has lines for.
 
 use crate::options::Want;
-use crate::record::{MemSizeStats, PSS_SHIFT, ScanRecord};
+use crate::text::record::{MemSizeStats, PSS_SHIFT, ScanRecord};
 
 /// A value that smaps has a line for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! The page `[vsyscall]`, which is in no tree: the kernel shows it behind the mappings of every process that may use it.
 
-use crate::proc_text;
-use crate::record::{Line, NameKind, VM_EXEC, VM_READ};
+use crate::text::parse;
+use crate::text::record::{Line, NameKind, VM_EXEC, VM_READ};
 
 const NAME: &[u8] = b"[vsyscall]";
 
@@ -21,7 +21,7 @@ impl Vsyscall {
     pub(crate) fn of_this_kernel() -> Option<Self> {
         let text = std::fs::read("/proc/self/maps").ok()?;
         let line = text.split(|&byte| byte == b'\n').rfind(|line| line.ends_with(NAME))?;
-        let line = proc_text::parse_maps_line(line)?;
+        let line = parse::parse_maps_line(line)?;
         Some(Self {
             start: line.start,
             end: line.end,

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use crate::bpf::{Begun, Bounds, Bpf};
 use crate::error::{Error, Result};
-use crate::form::release;
 use crate::options::Want;
 use crate::process::Process;
 use crate::scanner::Raw;
+use crate::text::form::release;
 
 const NOBODY: u32 = 65534;
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
@@ -252,7 +252,7 @@ fn attacks(rounds: usize, second: &dyn Fn(&mut Attacker, u32) -> u32) -> Option<
         if second == pid {
             same_number += 1;
             let now = begin(&mut bpf, &Process::open(pid).unwrap()).unwrap().identity;
-            let of = |control: &crate::abi::Control| (control.found_mm, control.found_exec_id);
+            let of = |control: &crate::bpf::abi::Control| (control.found_mm, control.found_exec_id);
             same_identity += usize::from(of(&now) == of(&begun.identity));
             match go_on(&mut bpf, &process, &begun) {
                 Ok(raw) => taken += usize::from(!raw.lines.is_empty()),
@@ -287,7 +287,7 @@ fn another_program_of_the_same_number_address_and_exec_id_is_not_taken_for_the_f
 #[test]
 fn a_user_who_takes_numbers_until_one_comes_again_is_not_shown_another_program() {
     const INSIDE: &str = "VMAPLE_TEST_INSIDE";
-    let test = "forged::a_user_who_takes_numbers_until_one_comes_again_is_not_shown_another_program";
+    let test = "bpf::forged::a_user_who_takes_numbers_until_one_comes_again_is_not_shown_another_program";
     if std::env::var(INSIDE).is_ok() {
         fs::write("/proc/sys/kernel/pid_max", "400").unwrap();
         attacks(20, &|user, _| user.order(Do::TakeNumbersAndStartWithRights));

@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_program_and_the_loader_lay_their_structures_out_alike() {
-        let (c, rust) = (include_str!("../bpf/abi.h"), include_str!("abi.rs"));
+        let (c, rust) = (include_str!("../../bpf/abi.h"), include_str!("abi.rs"));
         for (theirs, ours) in [("control", "Control"), ("record", "Record")] {
             let theirs = fields_of(c, theirs, ["u32", "u64"]);
             assert!(theirs.len() > 30);

@@ -10,9 +10,9 @@ use aya::programs::Iter;
 use aya::{Btf, Ebpf, EbpfLoader};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use crate::abi::{Control, MAX_RECORDS, NAME_BYTES, Record, STOP_NO_MM};
+use crate::bpf::abi::{Control, MAX_RECORDS, NAME_BYTES, Record, STOP_NO_MM};
 use crate::error::{Error, Result};
-use crate::form::release;
+use crate::text::form::release;
 
 /// Which program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Program {
 
     /// Loads it for a kernel whose types are these.
     pub(crate) fn load_for(btf: &Btf) -> Result<Self> {
-        let object = aya::include_bytes_aligned!("../bpf/scan.bpf.o");
+        let object = aya::include_bytes_aligned!("../../bpf/scan.bpf.o");
         let refused = |e: &dyn std::error::Error| {
             let why = without_map_name(&one_line(&chain(e)));
             // EPERM.

@@ -2,7 +2,7 @@
 
 use vmaple_proc::{Name, Perms, VmaRecord};
 
-use crate::abi::{RECORD_SHMEM, RECORD_SWAP_SHARED, Record};
+use crate::bpf::abi::{RECORD_SHMEM, RECORD_SWAP_SHARED, Record};
 
 /// Binary logarithm of the parts of a byte in which proportional sizes are counted, as in Linux.
 pub const PSS_SHIFT: u32 = 12;

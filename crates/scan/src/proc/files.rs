@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::boost::Boost;
 use crate::error::{Error, Result};
-use crate::form::Form;
 use crate::method::Method;
 use crate::options::Want;
-use crate::proc_text::SmapsParser;
 use crate::process::Process;
-use crate::record::Rollup;
 use crate::report::{Partial, Report};
 use crate::scanner::Raw;
+use crate::text::form::Form;
+use crate::text::parse::SmapsParser;
+use crate::text::record::Rollup;
 
 /// Less than a record of smaps: the kernel then shows no second one while it holds its lock.
 const ONE_RECORD: usize = 512;

@@ -5,11 +5,11 @@
 //! gave it before or after, or if it lies in between. What changes forth and back within one comparison differs by chance, and
 //! never in every one.
 
-use crate::field::Field;
-use crate::form::{Form, label};
-use crate::record::ScanRecord;
+use crate::bpf::shapes::Child;
 use crate::scanner::Raw;
-use crate::shapes::Child;
+use crate::text::field::Field;
+use crate::text::form::{Form, label};
+use crate::text::record::ScanRecord;
 
 /// A line that is not what the kernel says.
 pub(crate) struct Difference {

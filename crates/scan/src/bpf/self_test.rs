@@ -7,18 +7,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::bpf::comparison::{Comparison, compare};
+use crate::bpf::identity;
+use crate::bpf::name::HeapRule;
+use crate::bpf::shapes::Child;
 use crate::bpf::{Bounds, Bpf};
-use crate::comparison::{Comparison, compare};
 use crate::error::{Error, Result};
-use crate::field::Field;
-use crate::form::Form;
-use crate::identity;
-use crate::name::HeapRule;
 use crate::options::Want;
 use crate::process::Process;
 use crate::report::Validation;
 use crate::scanner::Raw;
-use crate::shapes::Child;
+use crate::text::field::Field;
+use crate::text::form::Form;
 
 /// How often a mapping may be wrong before it is no accident.
 const TRIES: u32 = 16;
@@ -137,8 +137,8 @@ mod tests {
     use aya::{Btf, Endianness};
 
     use super::*;
-    use crate::program::Program;
-    use crate::shapes;
+    use crate::bpf::program::Program;
+    use crate::bpf::shapes;
 
     /// The kernel's description of its types, to be broken on purpose.
     struct Types {

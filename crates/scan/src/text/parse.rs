@@ -1,8 +1,8 @@
 //! The text of maps, smaps and smaps_rollup, read back.
 
-use crate::field::Field;
-use crate::form::{Form, label};
-use crate::record::{Line, NameKind, VM_EXEC, VM_MAYSHARE, VM_READ, VM_WRITE};
+use crate::text::field::Field;
+use crate::text::form::{Form, label};
+use crate::text::record::{Line, NameKind, VM_EXEC, VM_MAYSHARE, VM_READ, VM_WRITE};
 
 /// A line of maps, and where in it the name is.
 pub(crate) struct MapsLine<'a> {
@@ -175,7 +175,7 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::form::write_maps_line;
+    use crate::text::form::write_maps_line;
 
     const TEXT: &str = "\
 00400000-00452000 r-xp 00000000 08:02 173521                             /usr/bin/a b\\012c

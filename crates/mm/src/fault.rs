@@ -10,14 +10,15 @@ use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::fail_point;
 use crate::flags::VmFlags;
 use crate::machine::Machine;
+use crate::mm::MmStruct;
 use crate::notice::{Notice, is_told};
-use crate::pgtable::{Arch, ENTRIES, FrameList, Frames, LinkError, LockedLeaf, PageFlags, Pte, Step};
+use crate::pgtable::{Arch, ENTRIES, FrameList, LeafTable, LinkError, LockedLeaf, PageFlags, Pte, Step};
 use crate::store::{Call, VmaRead, VmaStore};
 use crate::thread::MmThread;
 use crate::vma::{AnonVma, Vma};
 
-/// Times that a fault looks again before it lines up with the writers.
-const TRIES: u32 = 3;
+/// Attempts of a fault before it queues with the writers.
+const ATTEMPTS: u32 = 3;
 
 /// Pages that are put in at a time, under one lock.
 const BATCH: u64 = 32;
@@ -76,50 +77,236 @@ impl fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
-/// What a fault has at hand.
-struct Hand<'m, M: Machine> {
-    /// Fresh pages.
-    frames: FrameList,
-    /// Where pages of zeros may give way to others, which ends translations.
+/// A page fault in progress.
+///
+/// The order of the steps is rule L (`pgtable/link.rs`): what is to be mapped is prepared without a lock, and that there is still
+/// reason to map it is seen under the lock of the leaf table.
+#[doc(alias = "vm_fault")]
+pub(crate) struct VmFault<'m, S: VmaStore, M: Machine> {
+    thread: &'m MmThread<S, M>,
+    access: Access,
+    /// Pages of zeros that are this fault's own.
+    fresh: FrameList<'m, M::Frames>,
+    /// Where the zero page may be replaced, which ends translations.
     notice: Option<Notice<'m, M::Notifier>>,
 }
 
-impl<M: Machine> Hand<'_, M> {
-    /// Whether pages of zeros in `range` may give way.
-    fn may_replace(&self, range: &Range<u64>) -> bool {
-        is_told(self.notice.as_ref(), range)
-    }
-}
-
-/// What came of a try.
-enum Tried {
-    /// The pages are there up to here.
+/// The result of an attempt beside writers.
+enum Attempt {
+    /// The pages are there up to this address.
     Done(u64),
-    /// It has to look again.
-    Again,
-    /// It has to tell first that pages in this range give way.
+    /// A writer has interfered: look again.
+    Stale,
+    /// The notifier must be told first that zero pages in this range are replaced.
     Untold(Range<u64>),
 }
 
-/// What a mapping is at an address, as far as a page of it depends on it.
-struct Wanted {
+/// All that a page at an address takes from its mapping, which has no file.
+#[derive(PartialEq, Eq)]
+struct Content {
     flags: VmFlags,
     pgoff: u64,
-    anon_vma: Option<AnonVma>,
 }
 
-impl Wanted {
-    fn of(vma: &Vma, addr: u64) -> Self {
+impl Content {
+    fn new(vma: &Vma, addr: u64) -> Self {
+        let (flags, pgoff) = (vma.flags(), vma.pgoff_at(addr));
+        Self { flags, pgoff }
+    }
+}
+
+impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
+    fn new(thread: &'m MmThread<S, M>, access: Access) -> Self {
         Self {
-            flags: vma.flags(),
-            pgoff: vma.pgoff_at(addr),
-            anon_vma: vma.anon_vma(),
+            thread,
+            access,
+            fresh: FrameList::new(thread.frames()),
+            notice: None,
         }
     }
 
-    /// Whether a page that was made for this, which is of no file, is one for `vma` too.
-    fn is_same(&self, vma: &Vma, addr: u64) -> bool {
-        self.flags == vma.flags() && vma.file().is_none() && self.pgoff == vma.pgoff_at(addr)
+    /// Maps pages from the start of `range` on, at least one; returns where to go on.
+    fn handle(&mut self, range: Range<u64>) -> Result<u64, FaultCause> {
+        for _ in 0..ATTEMPTS {
+            match self.attempt(range.clone())? {
+                Attempt::Done(end) => return Ok(end),
+                Attempt::Stale => {}
+                Attempt::Untold(range) => self.tell(range),
+            }
+        }
+        self.handle_as_writer(range.start)
+    }
+
+    /// Maps pages beside writers, of one mapping and one leaf table.
+    fn attempt(&mut self, range: Range<u64>) -> Result<Attempt, FaultCause> {
+        let (thread, mm) = (self.thread, self.mm());
+        let addr = range.start;
+        let mut section = thread.attached().read_lock();
+        let mut vma = find(&section, addr)?;
+        if S::LOCKS_VMAS && self.is_write() && vma.anon_vma().is_none() {
+            // As Linux does for a mapping's first page (`vmf_anon_prepare`).
+            drop(section);
+            section = thread.attached().mmap_read_lock();
+            vma = find(&section, addr)?;
+        }
+        check::<M>(vma, self.access)?;
+        let content = Content::new(vma, addr);
+        let anon_vma = self.is_write().then(|| anon_vma(mm, &section, vma));
+        let end = range
+            .end
+            .min(vma.range().end)
+            .min((addr & !(LEAF - 1)) + LEAF)
+            .min(addr + BATCH * PAGE_SIZE);
+        let part = addr..end;
+
+        let guard = thread.attached().walker().read_lock();
+        fail_point::reach("fault: found");
+        let leaf = match thread.attached().walker().link(&guard, addr, || vma.is_live()) {
+            Ok(leaf) => leaf,
+            Err(LinkError::Stale) => return Ok(Attempt::Stale),
+            Err(LinkError::NoMemory) => return Err(FaultCause::NoMemory),
+        };
+        if self.is_write() && !self.prepare_for(&leaf, &part)? {
+            return Ok(Attempt::Untold(part));
+        }
+
+        fail_point::reach("fault: before the lock");
+        let Some(mut leaf) = leaf.lock() else {
+            return Ok(Attempt::Stale);
+        };
+        let newer;
+        if !vma.is_live() {
+            // Replaced, perhaps by one that is the same here: then what was prepared is good.
+            newer = thread.attached().read_lock();
+            match newer.find(addr).filter(|vma| vma.range().start <= addr) {
+                Some(now)
+                    if end <= now.range().end
+                        && now.file().is_none()
+                        && content == Content::new(now, addr)
+                        && now.is_live() =>
+                {
+                    vma = now
+                }
+                _ => return Ok(Attempt::Stale),
+            }
+        }
+        if mm.pending.overlaps(&part) {
+            return Ok(Attempt::Stale);
+        }
+        if let Some(id) = anon_vma {
+            vma.set_anon_vma(id);
+        }
+        let done = self.install(&mut leaf, part, vma.flags());
+        Ok(done.map_or(Attempt::Stale, Attempt::Done))
+    }
+
+    /// Maps the page at `addr` with the writers' lock held, so that nothing interferes.
+    #[cold]
+    fn handle_as_writer(&mut self, addr: u64) -> Result<u64, FaultCause> {
+        let (thread, mm) = (self.thread, self.mm());
+        let page = addr..addr + PAGE_SIZE;
+        if self.is_write() {
+            if !self.may_replace(&page) {
+                self.tell(page.clone());
+            }
+            self.prepare(1)?;
+        }
+        let write = mm.store.write(0, &Call(())).map_err(|_| FaultCause::NoMemory)?;
+        let vma = find(&write, addr)?;
+        check::<M>(vma, self.access)?;
+        if self.is_write() {
+            vma.set_anon_vma(anon_vma(mm, &write, vma));
+        }
+        let guard = thread.attached().walker().read_lock();
+        let leaf = thread.attached().walker().link(&guard, addr, || true);
+        // Tables die under the writers' lock only.
+        let leaf = leaf.map_err(|_| FaultCause::NoMemory)?;
+        let end = page.end;
+        if let Some(mut leaf) = leaf.lock() {
+            self.install(&mut leaf, page, vma.flags());
+        }
+        Ok(end)
+    }
+
+    /// Prepares the pages that a write to `range` lacks. Returns whether the notifier has been told, if zero pages are to be replaced.
+    fn prepare_for(&mut self, leaf: &LeafTable<'_, M>, range: &Range<u64>) -> Result<bool, FaultCause> {
+        let mut missing = 0;
+        let mut replaces = false;
+        for page in pages(range.clone()) {
+            let old = leaf.peek(page);
+            let is_zero = old.is_some_and(|pte| pte.flags.contains(PageFlags::ZERO));
+            missing += usize::from(old.is_none() || is_zero);
+            replaces |= is_zero;
+        }
+        if replaces && !self.may_replace(range) {
+            return Ok(false);
+        }
+        self.prepare(missing)?;
+        Ok(true)
+    }
+
+    /// Clears fresh pages until there are `count`, or at least one if there are no more.
+    fn prepare(&mut self, count: usize) -> Result<(), FaultCause> {
+        if self.fresh.len() < count {
+            let mut taken = self.thread.attached().take_frames(count - self.fresh.len());
+            if taken.is_empty() && self.fresh.is_empty() {
+                return Err(FaultCause::NoMemory);
+            }
+            while let Some(mut frame) = taken.pop() {
+                frame.clear();
+                self.fresh.push(frame);
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps pages in `range` for as long as fresh ones last and the notifier has been told. Returns where to go on, or `None` if no
+    /// page was mapped.
+    #[doc(alias = "do_anonymous_page")]
+    fn install(&mut self, leaf: &mut LockedLeaf<'_, M>, range: Range<u64>, flags: VmFlags) -> Option<u64> {
+        let frames = self.thread.frames();
+        let allowed = M::Arch::protection(flags);
+        let readable = (allowed - PageFlags::WRITE) | PageFlags::ACCESSED;
+        let writable = allowed | PageFlags::ACCESSED | PageFlags::DIRTY;
+        for page in pages(range.clone()) {
+            let old = leaf.pte(page);
+            match (old, self.access) {
+                (Some(old), Access::Write) if !old.flags.contains(PageFlags::ZERO) => {
+                    leaf.set_flags(page, old, old.flags | writable);
+                }
+                (_, Access::Write) => {
+                    // The notifier may not know of a zero page that was mapped since the attempt looked.
+                    let may_replace = old.is_none() || self.may_replace(&(page..page + PAGE_SIZE));
+                    let Some(frame) = may_replace.then(|| self.fresh.pop()).flatten() else {
+                        return (page > range.start).then_some(page);
+                    };
+                    leaf.map_fresh(page, old, frame, writable);
+                }
+                (Some(old), _) => leaf.set_flags(page, old, old.flags | readable),
+                (None, _) => leaf.map_zero(page, frames, readable),
+            }
+        }
+        Some(range.end)
+    }
+
+    /// Tells the notifier that zero pages in `range` are about to be replaced. The caller holds nothing.
+    fn tell(&mut self, range: Range<u64>) {
+        // The end of another range first.
+        drop(self.notice.take());
+        self.notice = Some(self.mm().tables.tell(range));
+    }
+
+    /// Returns whether zero pages in `range` may be replaced.
+    fn may_replace(&self, range: &Range<u64>) -> bool {
+        is_told(self.notice.as_ref(), range)
+    }
+
+    fn is_write(&self) -> bool {
+        self.access == Access::Write
+    }
+
+    fn mm(&self) -> &'m MmStruct<S, M> {
+        self.thread.mm().structure()
     }
 }
 
@@ -146,224 +333,34 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         let page = addr.page_floor().0;
         let range = page..page.saturating_add(PAGE_SIZE);
         let done = self.fault_in(range.clone(), access);
-        // Of a page that is not there the processor does not say that it may not be fetched from.
+        // The processor reports a missing page, and not that it may not be fetched from.
         if M::Arch::FETCHES_AS_READ
             && access == Access::Exec
             && matches!(done, Err(FaultCause::AccErr))
-            && self.walker.translate(page).is_none()
+            && self.attached().walker().translate(page).is_none()
         {
-            // Whatever comes of it, what was asked for is refused.
+            // The fetch is refused, whether this succeeds or not.
             let _ = self.fault_in(range, Access::Read);
         }
         done.map(drop).map_err(|cause| Fault { addr, cause })
     }
 
-    /// Has pages from the beginning of `range` on be there, one at least; gives where to go on.
+    /// Maps pages from the start of `range` on, at least one; returns where to go on.
     pub(crate) fn fault_in(&self, range: Range<u64>, access: Access) -> Result<u64, FaultCause> {
-        let (frames, notice) = (FrameList::new(), None);
-        let mut hand = Hand { frames, notice };
-        let done = self.fault_with(range, access, &mut hand);
-        self.put_frames(hand.frames);
+        let mut fault = VmFault::new(self, access);
+        let done = fault.handle(range);
+        self.attached().put_frames(fault.fresh);
         done
     }
 
-    /// The same with what is at hand, which stays the caller's.
-    fn fault_with<'m>(&'m self, range: Range<u64>, access: Access, hand: &mut Hand<'m, M>) -> Result<u64, FaultCause> {
-        for _ in 0..TRIES {
-            match self.try_fault(range.clone(), access, hand)? {
-                Tried::Done(end) => return Ok(end),
-                Tried::Again => {}
-                Tried::Untold(range) => self.tell(hand, range),
-            }
-        }
-        self.fault_as_writer(range.start, access, hand)
-    }
-
-    /// Tells that pages in a range are about to give way; nothing is held.
-    fn tell<'m>(&'m self, hand: &mut Hand<'m, M>, range: Range<u64>) {
-        // Were the notifier to panic, they would be lost.
-        self.put_frames(core::mem::take(&mut hand.frames));
-        // The end of another range first.
-        drop(hand.notice.take());
-        hand.notice = Some(self.mm().page_tables().tell(range));
-    }
-
-    /// The same, beside writers.
-    fn try_fault(&self, range: Range<u64>, access: Access, hand: &mut Hand<'_, M>) -> Result<Tried, FaultCause> {
-        let addr = range.start;
-        let mm = &self.mm().0.0;
-        let mut section = S::read_lock(&self.reader);
-        let mut vma = find(&section, addr)?;
-        let mut neighbours = None;
-        if access == Access::Write && vma.anon_vma().is_none() {
-            if S::LOCKS_VMAS {
-                // As Linux does for a mapping's first page (`vmf_anon_prepare`).
-                drop(section);
-                section = S::mmap_read_lock(&self.reader);
-                vma = find(&section, addr)?;
-            }
-            neighbours = neighbours_anon_vma(&section, vma);
-        }
-        check::<M>(vma, access)?;
-        let mut wanted = Wanted::of(vma, addr);
-        if access == Access::Write {
-            wanted.anon_vma = wanted.anon_vma.or(neighbours).or_else(|| Some(mm.new_anon_vma()));
-        }
-        let end = range
-            .end
-            .min(vma.range().end)
-            .min((addr & !(LEAF - 1)) + LEAF)
-            .min(addr + BATCH * PAGE_SIZE);
-        let guard = self.walker.read_lock();
-        fail_point::reach("fault: found");
-        let leaf = match self.walker.link(&guard, addr, || vma.is_live()) {
-            Ok(leaf) => leaf,
-            Err(LinkError::Stale) => return Ok(Tried::Again),
-            Err(LinkError::NoMemory) => return Err(FaultCause::NoMemory),
-        };
-        if access == Access::Write {
-            let mut missing = 0;
-            let mut gives_way = false;
-            for page in pages(addr..end) {
-                let old = leaf.peek(page);
-                let is_zero = old.is_some_and(|pte| pte.flags.contains(PageFlags::ZERO));
-                missing += usize::from(old.is_none() || is_zero);
-                gives_way |= is_zero;
-            }
-            if gives_way && !hand.may_replace(&(addr..end)) {
-                return Ok(Tried::Untold(addr..end));
-            }
-            self.prepare(&mut hand.frames, missing)?;
-        }
-        fail_point::reach("fault: before the lock");
-        let Some(mut leaf) = leaf.lock() else {
-            return Ok(Tried::Again);
-        };
-        let newer;
-        if !vma.is_live() {
-            // Replaced, perhaps by one that is the same here: then what was prepared is good.
-            newer = S::read_lock(&self.reader);
-            match newer.find(addr).filter(|vma| vma.range().start <= addr) {
-                Some(now) if end <= now.range().end && wanted.is_same(now, addr) && now.is_live() => vma = now,
-                _ => return Ok(Tried::Again),
-            }
-        }
-        if mm.pending.overlaps(&(addr..end)) {
-            return Ok(Tried::Again);
-        }
-        if access == Access::Write
-            && let Some(id) = wanted.anon_vma
-        {
-            vma.set_anon_vma(id);
-        }
-        let done = self.install(&mut leaf, addr..end, vma.flags(), access, hand);
-        Ok(done.map_or(Tried::Again, Tried::Done))
-    }
-
-    /// The same for one page, with the writers' lock, so that it need not look again.
-    #[cold]
-    fn fault_as_writer<'m>(&'m self, addr: u64, access: Access, hand: &mut Hand<'m, M>) -> Result<u64, FaultCause> {
-        let mm = &self.mm().0.0;
-        let page = addr..addr + PAGE_SIZE;
-        if access == Access::Write {
-            if !hand.may_replace(&page) {
-                self.tell(hand, page);
-            }
-            self.prepare(&mut hand.frames, 1)?;
-        }
-        let write = mm.store.write(0, &Call(())).map_err(|_| FaultCause::NoMemory)?;
-        let vma = find(&write, addr)?;
-        check::<M>(vma, access)?;
-        if access == Access::Write && vma.anon_vma().is_none() {
-            vma.set_anon_vma(neighbours_anon_vma(&write, vma).unwrap_or_else(|| mm.new_anon_vma()));
-        }
-        let guard = self.walker.read_lock();
-        let leaf = self.walker.link(&guard, addr, || true);
-        // Tables die under the writers' lock only.
-        let leaf = leaf.map_err(|_| FaultCause::NoMemory)?;
-        let end = addr + PAGE_SIZE;
-        if let Some(mut leaf) = leaf.lock() {
-            self.install(&mut leaf, addr..end, vma.flags(), access, hand);
-        }
-        Ok(end)
-    }
-
-    /// Adds fresh pages to `frames`, until there are `count`, or no more.
-    fn prepare(&self, frames: &mut FrameList, count: usize) -> Result<(), FaultCause> {
-        if frames.len() < count {
-            let mut taken = self.take_frames(count - frames.len());
-            if taken.is_empty() && frames.is_empty() {
-                return Err(FaultCause::NoMemory);
-            }
-            // SAFETY: all frames of a thread are from its machine's.
-            while let Some(pfn) = unsafe { taken.pop(self.frames()) } {
-                // SAFETY: the frame is this thread's.
-                unsafe { self.frames().page(pfn).write_bytes(0, PAGE_SIZE as usize) };
-                // SAFETY: as above.
-                unsafe { frames.push(self.frames(), pfn) };
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts the pages of `range` in, as far as there are frames, and it has been told where others give way; gives where to go on,
-    /// `None` if that is the first.
-    #[doc(alias = "do_anonymous_page")]
-    fn install(
-        &self,
-        leaf: &mut LockedLeaf<'_, M>,
-        range: Range<u64>,
-        flags: VmFlags,
-        access: Access,
-        hand: &mut Hand<'_, M>,
-    ) -> Option<u64> {
-        let frames = self.frames();
-        let allowed = M::Arch::protection(flags);
-        let readable = (allowed - PageFlags::WRITE) | PageFlags::ACCESSED;
-        let writable = allowed | PageFlags::ACCESSED | PageFlags::DIRTY;
-        for page in pages(range.clone()) {
-            let old = leaf.pte(page);
-            match (old, access) {
-                (Some(old), Access::Write) if !old.flags.contains(PageFlags::ZERO) => {
-                    leaf.set_flags(page, old, old.flags | writable);
-                }
-                (_, Access::Write) => {
-                    // A page of zeros that has come since it looked may not have been told of.
-                    let may_replace = old.is_none() || hand.may_replace(&(page..page + PAGE_SIZE));
-                    // SAFETY: all frames of a thread are from its machine's.
-                    let fresh = may_replace.then(|| unsafe { hand.frames.pop(frames) }).flatten();
-                    let Some(pfn) = fresh else {
-                        return (page > range.start).then_some(page);
-                    };
-                    let flags = writable;
-                    leaf.set_page(frames, page, old, Pte { pfn, flags });
-                }
-                (Some(old), _) => leaf.set_flags(page, old, old.flags | readable),
-                (None, _) => {
-                    let flags = readable | PageFlags::ZERO;
-                    leaf.set_page(
-                        frames,
-                        page,
-                        None,
-                        Pte {
-                            pfn: frames.zero(),
-                            flags,
-                        },
-                    );
-                }
-            }
-        }
-        Some(range.end)
-    }
-
-    /// The page at `addr`, with its table locked, if it may be accessed so without a fault.
+    /// Locks the leaf table of the page at `addr`, if the access takes no fault.
     pub(crate) fn lock_page<'g>(
         &'g self,
         guard: &'g Guard<'_>,
         addr: u64,
         access: Access,
     ) -> Option<(LockedLeaf<'g, M>, Pte)> {
-        let Step::Leaf(leaf) = self.walker.find(guard, addr) else {
+        let Step::Leaf(leaf) = self.attached().walker().find(guard, addr) else {
             return None;
         };
         let leaf = leaf.lock()?;
@@ -394,7 +391,13 @@ fn check<M: Machine>(vma: &Vma, access: Access) -> Result<(), FaultCause> {
     Ok(())
 }
 
-/// The identity that a mapping can share with a neighbour.
+/// Returns the identity that a mapping has or is to get: a neighbour's if it can share it, else a new one.
+fn anon_vma<S: VmaStore, M: Machine>(mm: &MmStruct<S, M>, vmas: &impl VmaRead, vma: &Vma) -> AnonVma {
+    let known = vma.anon_vma().or_else(|| neighbours_anon_vma(vmas, vma));
+    known.unwrap_or_else(|| mm.new_anon_vma())
+}
+
+/// Returns the identity that a mapping can share with a neighbour.
 #[doc(alias = "find_mergeable_anon_vma")]
 fn neighbours_anon_vma(vmas: &impl VmaRead, vma: &Vma) -> Option<AnonVma> {
     let next = vmas.find(vma.range().end).filter(|next| vma.shares_anon_vma(next));

@@ -136,6 +136,7 @@ struct Readme;
 mod access;
 mod addr;
 mod anon_name;
+mod attached;
 mod brk;
 mod change;
 mod copy;

@@ -18,7 +18,7 @@ use crate::flags::VmFlags;
 use crate::machine::Machine;
 use crate::pgtable::table::POISON;
 use crate::pgtable::{
-    Arch, CountBy, FrameList, FrameMeta, Frames, LinkError, PageCounts, PageFlags, PageTables, Pfn, Pte, Walker,
+    Arch, CountBy, FrameChain, FrameMeta, Frames, LinkError, PageCounts, PageFlags, PageTables, Pfn, Pte, Walker,
 };
 use crate::primitive::{AtomicU64, Ordering};
 
@@ -70,11 +70,11 @@ struct Numbers {
 
 // SAFETY: nobody asks for a page.
 unsafe impl Frames for Numbers {
-    fn alloc(&self, _: usize) -> FrameList {
-        FrameList::new()
+    fn alloc(&self, _: usize) -> FrameChain {
+        FrameChain::new()
     }
 
-    unsafe fn free(&self, frames: FrameList) {
+    unsafe fn free(&self, frames: FrameChain) {
         self.freed.fetch_add(frames.len(), Order::Relaxed);
     }
 

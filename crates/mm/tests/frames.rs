@@ -179,7 +179,7 @@ fn lists_are_joined_and_parted_as_chains_are_and_free_what_is_left() {
         // SAFETY: just taken.
         .map(|pfn| unsafe { UniqueFrame::from_pfn(frames, pfn) })
         .collect::<Vec<_>>();
-    let mut lists = [const { () }; 3].map(|()| FrameList::new(frames));
+    let mut lists = [0; 3].map(|_| FrameList::new(frames));
     let mut models = [const { Vec::new() }; 3];
     for _ in 0..5_000 {
         let (one, other) = (random.usize(0..3), random.usize(0..3));

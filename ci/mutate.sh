@@ -138,24 +138,24 @@ mutate "chunks kept that do not suffice" pool/chunks.rs 's/self\.for_each\(drop\
 mutate "a large reservation taken in pieces" memory.rs 's/if bytes < LARGE/if true/' memory a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken
 
 crate=mm package=vmaple-mm
-one_state=change::tests::the_same_even_number_before_and_after_means_one_state
-mutate "a change that is not told before it is published" change.rs 's/self\.0\.store\(count \+ 1, Ordering::Relaxed\)/self.0.store(count, Ordering::Relaxed)/; s/self\.0\.store\(count \+ 1, Ordering::Release\)/self.0.store(count + 2, Ordering::Release)/' lib $one_state
-mutate "a change that ends without Release" change.rs 's/self\.0\.store\(count \+ 1, Ordering::Release\)/self.0.store(count + 1, Ordering::Relaxed)/' lib $one_state
-mutate "a change that is read without Acquire" change.rs 's/self\.0\.load\(Ordering::Acquire\)/self.0.load(Ordering::Relaxed)/' lib $one_state
+one_state=mm::change::tests::the_same_even_number_before_and_after_means_one_state
+mutate "a change that is not told before it is published" mm/change.rs 's/self\.0\.store\(count \+ 1, Ordering::Relaxed\)/self.0.store(count, Ordering::Relaxed)/; s/self\.0\.store\(count \+ 1, Ordering::Release\)/self.0.store(count + 2, Ordering::Release)/' lib $one_state
+mutate "a change that ends without Release" mm/change.rs 's/self\.0\.store\(count \+ 1, Ordering::Release\)/self.0.store(count + 1, Ordering::Relaxed)/' lib $one_state
+mutate "a change that is read without Acquire" mm/change.rs 's/self\.0\.load\(Ordering::Acquire\)/self.0.load(Ordering::Relaxed)/' lib $one_state
 mutate "superseded VMAs that are not told" store/maple.rs 's/displaced\.for_each\(\|\(_, vma\)\| vma\.supersede\(\)\);/let _ = displaced;/' calls a_snapshot_stays_what_it_was_and_says_what_is_gone
-mutate "page offsets not compared" vma.rs 's/&& self\.pgoff_at\(addr\) == pgoff//' calls maple::a_file_keeps_its_offsets
-mutate "no gap below what grows down" unmapped_area.rs 's/contains\(VmFlags::GROWSDOWN\)/contains(VmFlags::empty()) \&\& false/' calls maple::a_gap_stays_below_what_grows_down
-mutate "every user takes everything out" mm.rs 's/fetch_sub\(1, Ordering::AcqRel\) == 1/fetch_sub(1, Ordering::AcqRel) >= 1/' calls maple::the_last_user_takes_everything_out
-mutate "readers that pass a waiting writer" rwsem.rs 's/state & \(WRITER \| WAITERS\) == 0/state \& WRITER == 0/' mmap_sem a_waiting_writer_keeps_later_readers_out
-mutate "writers beside readers" rwsem.rs 's/\(state == 0\)\.then_some\(WRITER\)/(state \& WRITER == 0).then_some(state | WRITER)/' mmap_sem a_writer_holds_it_alone
-mutate "readers that wait behind a writer in line" rwsem.rs 's/=> FilterOp::Skip,/=> FilterOp::Stop,/' mmap_sem readers_in_line_are_let_in_together_and_the_writer_between_them_after
-mutate "eight readers at a time" rwsem.rs 's/const MAX_READERS_WAKEUP: usize = 256/const MAX_READERS_WAKEUP: usize = 8/' mmap_sem readers_in_line_are_let_in_together_and_the_writer_between_them_after
-mutate "accounts of neighbours that are merged" transaction.rs 's/if met\.below\.is_none\(\) \{\s*removed\.add\(vma\);\s*\}//' stores random_calls_do_the_same_in_every_store
+mutate "page offsets not compared" vma/vma.rs 's/&& self\.pgoff_at\(addr\) == pgoff//' calls maple::a_file_keeps_its_offsets
+mutate "no gap below what grows down" calls/unmapped_area.rs 's/contains\(VmFlags::GROWSDOWN\)/contains(VmFlags::empty()) \&\& false/' calls maple::a_gap_stays_below_what_grows_down
+mutate "every user takes everything out" mm/owner.rs 's/fetch_sub\(1, Ordering::AcqRel\) == 1/fetch_sub(1, Ordering::AcqRel) >= 1/' calls maple::the_last_user_takes_everything_out
+mutate "readers that pass a waiting writer" store/rwsem.rs 's/state & \(WRITER \| WAITERS\) == 0/state \& WRITER == 0/' mmap_sem a_waiting_writer_keeps_later_readers_out
+mutate "writers beside readers" store/rwsem.rs 's/\(state == 0\)\.then_some\(WRITER\)/(state \& WRITER == 0).then_some(state | WRITER)/' mmap_sem a_writer_holds_it_alone
+mutate "readers that wait behind a writer in line" store/rwsem.rs 's/=> FilterOp::Skip,/=> FilterOp::Stop,/' mmap_sem readers_in_line_are_let_in_together_and_the_writer_between_them_after
+mutate "eight readers at a time" store/rwsem.rs 's/const MAX_READERS_WAKEUP: usize = 256/const MAX_READERS_WAKEUP: usize = 8/' mmap_sem readers_in_line_are_let_in_together_and_the_writer_between_them_after
+mutate "accounts of neighbours that are merged" calls/transaction.rs 's/if met\.below\.is_none\(\) \{\s*removed\.add\(vma\);\s*\}//' stores random_calls_do_the_same_in_every_store
 
 # v6.17's VMA locks.
 waits=store::vm_refcnt::tests::a_writer_waits_for_the_readers_that_are_in_and_lets_none_in_any_more
 detached=store::vm_refcnt::tests::who_finds_a_vma_detached_finds_the_tree_without_it
-races=store::vma_lock_races
+races=tests::vma_lock
 again=$races::a_reader_of_what_is_taken_out_looks_again_without_mmap_lock
 gap=$races::a_gap_that_has_been_filled_is_not_told_of
 random=nothing_is_missed_freed_early_or_kept_beside_random_writers
@@ -186,34 +186,34 @@ mutate "an exit that locks nothing" store/vma_lock.rs 's/found\.start_write\(\)\
 mutate "sections that keep nothing" store/vma_lock.rs 's/_outer: ReadGuard<.r, Entry>/_outer: core::marker::PhantomData<ReadGuard<\x27r, Entry>>/; s/_outer: reader\.tree\.read_lock\(\),/_outer: core::marker::PhantomData,/' vma_lock what_a_section_has_found_stays_readable
 
 # Faults against everything else.
-mutate "a mapping that is not looked at under the lock: mprotect" fault.rs 's/if !vma\.is_live\(\) \{/if false {/' unit races::a_fault_that_began_before_mprotect_leaves_no_writable_page
-mutate "a mapping that is not looked at under the lock: munmap" fault.rs 's/if !vma\.is_live\(\) \{/if false {/' unit races::a_fault_that_began_before_munmap_leaves_no_page_in_the_hole
-mutate "pages put into dead tables" pgtable/link.rs 's/\(!locked\.is_dead\(\)\)\.then_some/true.then_some/' unit races::a_fault_puts_nothing_into_a_table_that_is_unlinked
-mutate "tables linked for what is gone" fault.rs 's/\|\| vma\.is_live\(\)\)/|| true)/' unit races::a_fault_that_began_before_munmap_leaves_no_tables_over_the_hole
-mutate "faults that do not wait for old pages to go" fault.rs 's/if mm\.pending\.overlaps\(&\(addr\.\.end\)\)/if false/' unit races::a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone
-mutate "a stale DONTNEED" madvise.rs 's/\.filter\(\|_\| vma\.is_live\(\)\)//' unit races::a_stale_dontneed_drops_nothing_of_what_came_after
-mutate "empty tables that stay" pgtable/gather.rs 's/if self\.zap_leaf\(child, start\.\.end\) \{/if self.zap_leaf(child, start..end) \&\& false {/' unit races::what_is_unmapped_leaves_no_tables_behind
-mutate "upper tables that stay" pgtable/gather.rs 's/if child\.counters\(\)\.present\(\) == 0 \{/if false {/' unit races::what_is_unmapped_leaves_no_tables_behind
-mutate "faults sent back by a mapping that grew" fault.rs 's/Some\(now\) if end <=/Some(now) if false \&\& end <=/' unit races::a_fault_goes_on_in_a_mapping_that_has_only_grown
-mutate "counters believed where pages may be shared" pgtable/count.rs 's/if counters\.may_share\(\) \{/if false {/' unit races::shares_of_pages_are_counted_exactly_where_pages_may_be_shared
-mutate "a second fault that does not look" fault.rs 's/let old = leaf\.pte\(page\);/let old: Option<Pte> = None;/' unit races::the_second_of_two_faults_keeps_the_page_of_the_first
+mutate "a mapping that is not looked at under the lock: mprotect" fault/fault.rs 's/if !vma\.is_live\(\) \{/if false {/' unit tests::races::a_fault_that_began_before_mprotect_leaves_no_writable_page
+mutate "a mapping that is not looked at under the lock: munmap" fault/fault.rs 's/if !vma\.is_live\(\) \{/if false {/' unit tests::races::a_fault_that_began_before_munmap_leaves_no_page_in_the_hole
+mutate "pages put into dead tables" pgtable/link.rs 's/\(!locked\.is_dead\(\)\)\.then_some/true.then_some/' unit tests::races::a_fault_puts_nothing_into_a_table_that_is_unlinked
+mutate "tables linked for what is gone" fault/fault.rs 's/\|\| vma\.is_live\(\)\)/|| true)/' unit tests::races::a_fault_that_began_before_munmap_leaves_no_tables_over_the_hole
+mutate "faults that do not wait for old pages to go" fault/fault.rs 's/if mm\.pending\.overlaps\(&\(addr\.\.end\)\)/if false/' unit tests::races::a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone
+mutate "a stale DONTNEED" calls/madvise.rs 's/\.filter\(\|_\| vma\.is_live\(\)\)//' unit tests::races::a_stale_dontneed_drops_nothing_of_what_came_after
+mutate "empty tables that stay" pgtable/gather.rs 's/if self\.zap_leaf\(child, start\.\.end\) \{/if self.zap_leaf(child, start..end) \&\& false {/' unit tests::races::what_is_unmapped_leaves_no_tables_behind
+mutate "upper tables that stay" pgtable/gather.rs 's/if child\.counters\(\)\.present\(\) == 0 \{/if false {/' unit tests::races::what_is_unmapped_leaves_no_tables_behind
+mutate "faults sent back by a mapping that grew" fault/fault.rs 's/Some\(now\) if end <=/Some(now) if false \&\& end <=/' unit tests::races::a_fault_goes_on_in_a_mapping_that_has_only_grown
+mutate "counters believed where pages may be shared" pgtable/count.rs 's/if counters\.may_share\(\) \{/if false {/' unit tests::races::shares_of_pages_are_counted_exactly_where_pages_may_be_shared
+mutate "a second fault that does not look" fault/fault.rs 's/let old = leaf\.pte\(page\);/let old: Option<Pte> = None;/' unit tests::races::the_second_of_two_faults_keeps_the_page_of_the_first
 # Who keeps translations.
 coherent=nobody_uses_a_new_page_while_an_old_one_is_used
-mutate "calls that tell when they are done" transaction.rs 's/if is_told\(notice\.as_ref\(\), &range\) \{\s*transaction\.finish\(\);/if true { transaction.finish(); notice = Some(self.tables.tell(range)); drop(notice);/' coherence $coherent
-mutate "faults that tell nothing" fault.rs 's/is_told\(self\.notice\.as_ref\(\), range\)/{ let _ = range; true }/' coherence $coherent
-mutate "DONTNEED that tells when it is done" madvise.rs 's/let notice = (self\.mm\(\)\.page_tables\(\)\.tell\(range\.clone\(\)\));/let told = range.clone();/; s/drop\(notice\);/drop(self.mm().page_tables().tell(told));/' coherence $coherent
+mutate "calls that tell when they are done" calls/transaction.rs 's/if is_told\(notice\.as_ref\(\), &range\) \{\s*transaction\.finish\(\);/if true { transaction.finish(); notice = Some(self.tables.tell(range)); drop(notice);/' coherence $coherent
+mutate "faults that tell nothing" fault/fault.rs 's/is_told\(self\.notice\.as_ref\(\), range\)/{ let _ = range; true }/' coherence $coherent
+mutate "DONTNEED that tells when it is done" calls/madvise.rs 's/let notice = (self\.mm\(\)\.page_tables\(\)\.tell\(range\.clone\(\)\));/let told = range.clone();/; s/drop\(notice\);/drop(self.mm().page_tables().tell(told));/' coherence $coherent
 mutate "starts without an end" notice.rs 's/self\.notifier\.invalidate_range_end\(self\.range\.clone\(\)\);//' coherence $coherent
-mutate "an end before the change" transaction.rs 's/notice = Some\(self\.tables\.tell\(range\)\);/drop(self.tables.tell(range)); notice = Some(crate::notice::Notice::start(self.tables.machine().notifier(), 0..u64::MAX));/' coherence calls_tell_what_they_end_and_no_more
-mutate "what has come since the start untold" transaction.rs 's/if is_told\(notice\.as_ref\(\), &range\) \{/if notice.is_some() || is_told(notice.as_ref(), \&range) {/' told_again what_has_come_since_the_start_was_told_is_told_too
-mutate "a range that is told and forgotten" transaction.rs 's/let range = notice\s[^;]*;//' told_again a_call_ends_although_what_it_would_change_goes_to_and_fro
-mutate "frames at hand while a notifier is told" fault.rs 's/self\.put_frames\(core::mem::take\(&mut hand\.frames\)\);//' unit races::no_frame_is_lost_by_a_notifier_that_panics
+mutate "an end before the change" calls/transaction.rs 's/notice = Some\(self\.tables\.tell\(range\)\);/drop(self.tables.tell(range)); notice = Some(crate::notice::Notice::start(self.tables.machine().notifier(), 0..u64::MAX));/' coherence calls_tell_what_they_end_and_no_more
+mutate "what has come since the start untold" calls/transaction.rs 's/if is_told\(notice\.as_ref\(\), &range\) \{/if notice.is_some() || is_told(notice.as_ref(), \&range) {/' told_again what_has_come_since_the_start_was_told_is_told_too
+mutate "a range that is told and forgotten" calls/transaction.rs 's/let range = notice\s[^;]*;//' told_again a_call_ends_although_what_it_would_change_goes_to_and_fro
+mutate "frames at hand while a notifier is told" fault/fault.rs 's/self\.put_frames\(core::mem::take\(&mut hand\.frames\)\);//' unit tests::races::no_frame_is_lost_by_a_notifier_that_panics
 mutate "a range that another one's notice does not cover" notice.rs 's/self\.range\.start <= range\.start && range\.end <= self\.range\.end/true/' unit notice::tests::a_range_is_told_that_lies_whole_in_a_notice
-mutate "a page of zeros that came meanwhile" fault.rs 's/let may_replace = old\.is_none\(\) \|\| [^;]*;/let may_replace = true;/' unit races::a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told
-mutate "a fault that tells nothing as a writer" fault.rs 's/if !hand\.may_replace\(&page\) \{/if false {/' unit races::a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told
+mutate "a page of zeros that came meanwhile" fault/fault.rs 's/let may_replace = old\.is_none\(\) \|\| [^;]*;/let may_replace = true;/' unit tests::races::a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told
+mutate "a fault that tells nothing as a writer" fault/fault.rs 's/if !hand\.may_replace\(&page\) \{/if false {/' unit tests::races::a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told
 mutate "page tables that go untold" pgtable/page_tables.rs 's/let notice = self\.tell\(0\.\.M::Arch::TASK_SIZE\);/let notice = ();/' coherence page_tables_that_are_dropped_tell_of_the_pages_in_them
 mutate "a panic of a notifier that frees all the same" pgtable/page_tables.rs 's/let untold = Untold;/let untold = ();/' coherence page_tables_that_are_dropped_untold_end_the_program
-mutate "the last user that tells nothing" mm.rs 's/let notice = self\.tables\.tell\(everything\.clone\(\)\);/let notice = ();/' coherence calls_tell_what_they_end_and_no_more
-loom=pgtable::tests::interleavings
+mutate "the last user that tells nothing" mm/mm_struct.rs 's/let notice = self\.tables\.tell\(everything\.clone\(\)\);/let notice = ();/' coherence calls_tell_what_they_end_and_no_more
+loom=tests::pgtable::interleavings
 unmapped=$loom::no_page_and_no_table_is_left_of_what_was_unmapped
 protected=$loom::no_page_may_be_written_after_mprotect
 anew=$loom::what_is_unmapped_and_mapped_anew_has_its_pages_in_the_tree
@@ -233,27 +233,27 @@ mutate "a new table used without being found" pgtable/link.rs 's/(locked\.link::
 mutate "tables freed at once" pgtable/memory.rs 's/if unsafe \{ stock\.updater\.retire\(retired\) \}\.is_err\(\) \{/unsafe { (retired.free)(retired.object) }; if false {/' lib $monitor
 
 # Formats, frames, counters.
-mutate "RISC-V: what may be executed may be read" pgtable/riscv.rs 's/Access::Read => VmFlags::READ \| VmFlags::WRITE,/Access::Read => VmFlags::READ | VmFlags::WRITE | VmFlags::EXEC,/' unit pgtable::riscv::tests::what_a_mapping_permits_is_what_its_pages_allow
-mutate "RISC-V: writable and not readable, which is reserved" pgtable/riscv.rs 's/PageFlags::WRITE, R \| W\)/PageFlags::WRITE, W)/' unit pgtable::riscv::tests::entries_of_pages_have_the_bits_of_the_manual
-mutate "x86-64: PROT_NONE as an empty entry" pgtable/x86_64.rs 's/if entry & \(P \| PROTNONE\) == 0/if entry \& P == 0/' arch x86_64::protection_changes_and_pages_stay
-mutate "x86-64: everything may be executed" pgtable/x86_64.rs 's/ \| \(NX - has\(PageFlags::EXEC, NX\)\)//' unit pgtable::x86_64::tests::entries_of_pages_have_the_bits_of_the_manual
+mutate "RISC-V: what may be executed may be read" pgtable/arch/riscv.rs 's/Access::Read => VmFlags::READ \| VmFlags::WRITE,/Access::Read => VmFlags::READ | VmFlags::WRITE | VmFlags::EXEC,/' unit pgtable::arch::riscv::tests::what_a_mapping_permits_is_what_its_pages_allow
+mutate "RISC-V: writable and not readable, which is reserved" pgtable/arch/riscv.rs 's/PageFlags::WRITE, R \| W\)/PageFlags::WRITE, W)/' unit pgtable::arch::riscv::tests::entries_of_pages_have_the_bits_of_the_manual
+mutate "x86-64: PROT_NONE as an empty entry" pgtable/arch/x86_64.rs 's/if entry & \(P \| PROTNONE\) == 0/if entry \& P == 0/' arch x86_64::protection_changes_and_pages_stay
+mutate "x86-64: everything may be executed" pgtable/arch/x86_64.rs 's/ \| \(NX - has\(PageFlags::EXEC, NX\)\)//' unit pgtable::arch::x86_64::tests::entries_of_pages_have_the_bits_of_the_manual
 mutate "the fifth level forgotten" pgtable/walk.rs 's/\(level \+ 1\.\.M::Arch::LEVELS\)/(level + 1..M::Arch::LEVELS.min(4))/; ' arch x86_64_with_five_levels::every_page_is_found_where_it_was_mapped
 mutate "mprotect makes pages writable" pgtable/gather.rs 's/flags & pte\.flags & PageFlags::WRITE/flags \& PageFlags::WRITE/' arch x86_64::protection_changes_and_pages_stay
 mutate "pages of zeros counted" pgtable/counters.rs 's/return Self\(1\);/return Self(1 | 1 << BITS);/' arch x86_64::counters_say_what_a_walk_says
-mutate "counters added and not replaced" pgtable/counters.rs 's/self\.0 - old\.0 \+ new\.0/self.0 + new.0/' unit pgtable::tests::counters::counts_stay_apart_whatever_entries_become
-mutate "the note of sharing that is overwritten" pgtable/counters.rs 's/Self\(self\.0 - old\.0 \+ new\.0\)/Self((self.0 \& !SHARE) - old.0 + new.0)/' unit pgtable::tests::counters::counts_stay_apart_whatever_entries_become
+mutate "counters added and not replaced" pgtable/counters.rs 's/self\.0 - old\.0 \+ new\.0/self.0 + new.0/' unit pgtable::counters::tests::counts_stay_apart_whatever_entries_become
+mutate "the note of sharing that is overwritten" pgtable/counters.rs 's/Self\(self\.0 - old\.0 \+ new\.0\)/Self((self.0 \& !SHARE) - old.0 + new.0)/' unit pgtable::counters::tests::counts_stay_apart_whatever_entries_become
 mutate "the page of zeros given away" pgtable/ram.rs 's/usize::from\(index == 0\)/0/' frames every_frame_is_given_once_and_the_page_of_zeros_never
 mutate "what is no frame panics" pgtable/ram.rs 's/None => self\.meta\(self\.zero\(\)\),/None => panic!("no frame"),/' frames what_is_no_frame_is_mapped_nowhere
-mutate "copies without the bytes after the words" copy.rs 's/\.chain\(from_tail\.iter\(\)\.zip\(tail\)\)//' unit copy::tests::any_part_of_a_page_is_copied_whole_and_nothing_beside_it
+mutate "copies without the bytes after the words" fault/copy.rs 's/\.chain\(from_tail\.iter\(\)\.zip\(tail\)\)//' unit fault::copy::tests::any_part_of_a_page_is_copied_whole_and_nothing_beside_it
 mutate "lists joined at the wrong end" pgtable/frame.rs 's/frames\.meta\(last\)\.set_next\(self\.first\)/frames.meta(first).set_next(self.first)/' frames lists_are_joined_and_parted_as_vectors_are
 mutate "a list that forgets its last" pgtable/frame.rs 's/self\.last = last;/let _ = self.last;/' frames lists_are_joined_and_parted_as_vectors_are
-gone=pending::tests::who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone
-below=pending::tests::the_old_pages_are_gone_if_the_next_call_is_below
-mutate "a pending range whose start is written without Release" pending.rs 's/self\.start\.store\(range\.start, Ordering::Release\)/self.start.store(range.start, Ordering::Relaxed)/' lib $gone
-mutate "a pending range whose end is written without Release" pending.rs 's/self\.end\.store\(range\.end, Ordering::Release\)/self.end.store(range.end, Ordering::Relaxed)/' lib $below
-mutate "a pending range that ends without Release" pending.rs 's/self\.end\.store\(0, Ordering::Release\)/self.end.store(0, Ordering::Relaxed)/' lib $gone
-mutate "the end of a pending range read without Acquire" pending.rs 's/self\.end\.load\(Ordering::Acquire\)/self.end.load(Ordering::Relaxed)/' lib $gone
-mutate "the start of a pending range read without Acquire" pending.rs 's/self\.start\.load\(Ordering::Acquire\)/self.start.load(Ordering::Relaxed)/' lib $gone
+gone=mm::pending::tests::who_finds_a_mapping_and_nothing_pending_finds_the_old_pages_gone
+below=mm::pending::tests::the_old_pages_are_gone_if_the_next_call_is_below
+mutate "a pending range whose start is written without Release" mm/pending.rs 's/self\.start\.store\(range\.start, Ordering::Release\)/self.start.store(range.start, Ordering::Relaxed)/' lib $gone
+mutate "a pending range whose end is written without Release" mm/pending.rs 's/self\.end\.store\(range\.end, Ordering::Release\)/self.end.store(range.end, Ordering::Relaxed)/' lib $below
+mutate "a pending range that ends without Release" mm/pending.rs 's/self\.end\.store\(0, Ordering::Release\)/self.end.store(0, Ordering::Relaxed)/' lib $gone
+mutate "the end of a pending range read without Acquire" mm/pending.rs 's/self\.end\.load\(Ordering::Acquire\)/self.end.load(Ordering::Relaxed)/' lib $gone
+mutate "the start of a pending range read without Acquire" mm/pending.rs 's/self\.start\.load\(Ordering::Acquire\)/self.start.load(Ordering::Relaxed)/' lib $gone
 
 # The semantics of crates/mm, noticed by the comparison with the kernel.
 crate=mm package=vmaple-proc
@@ -262,70 +262,70 @@ limited=random_calls_at_the_resource_limits_do_as_the_kernel_does
 counted=random_calls_at_the_limit_of_mappings_do_as_the_kernel_does
 become=mappings_become_one_by_who_wrote_to_them_as_the_kernel_s_do
 edge=a_call_at_the_limit_of_mappings_succeeds_if_there_is_room_for_what_it_splits
-mutate "what is searched above a guard gap" unmapped_area.rs 's/=> high = gap,/=> high = start + len - PAGE_SIZE,/' differential $free
-mutate "no search from below" unmapped_area.rs 's/\.or_else\(\|\| self\.search_up\(len, layout[^\n]*\)//' differential $free
-mutate "a guard gap of a page less" unmapped_area.rs 's/256 \* PAGE_SIZE/255 * PAGE_SIZE/' differential $free
-mutate "an account that mprotect keeps" mprotect.rs 's/flags -= VmFlags::ACCOUNT;//' differential $free
-mutate "an account of files that mprotect drops" mprotect.rs 's/\} else if vma\.file\(\)\.is_none\(\) && /} else if /' differential $free
-mutate "an account that mprotect drops with an identity" mprotect.rs 's/ && !was_written//' differential $free
-mutate "different identities become one" vma.rs 's/&& \(self\.anon_vma\(\) == mapping\.anon_vma[^\n]*\)\n/\n/' differential $free
-mutate "a mapping without identity stays alone" vma.rs 's/ \|\| self\.anon_vma\(\)\.is_none\(\) \|\| mapping\.anon_vma\.is_none\(\)//' differential $free
-mutate "the identity of the left neighbour forgotten" transaction.rs 's/mapping\.anon_vma = mapping\.anon_vma\.or\(vma\.anon_vma\(\)\);\s*\(whole/(whole/' differential $free
-mutate "the identity of the right neighbour forgotten" transaction.rs 's/mapping\.anon_vma = mapping\.anon_vma\.or\(vma\.anon_vma\(\)\);\s*whole\.end/whole.end/' differential $free
-mutate "no neighbour's identity" fault.rs 's/\.or\(neighbours\)//' differential $free
-mutate "the identity before it first" fault.rs 's/next\.and_then\(Vma::anon_vma\)\.or_else\(\|\| \{(.*?)prev\.and_then\(Vma::anon_vma\)\s*\}\)/{$1prev.and_then(Vma::anon_vma).or_else(|| next.and_then(Vma::anon_vma))}/s' differential $become
-mutate "any neighbour's identity" vma.rs 's/&& \(self\.flags \^ next\.flags\) - ACCESS == VmFlags::empty\(\)//' differential $become
-mutate "only an equal neighbour's identity" vma.rs 's/\(self\.flags \^ next\.flags\) - ACCESS == /(self.flags ^ next.flags) == /' differential $free
-mutate "reads give an identity" fault.rs 's/if access == Access::Write && vma\.anon_vma\(\)\.is_none\(\)/if vma.anon_vma().is_none()/; s/if access == Access::Write \{\s*wanted\.anon_vma/if true { wanted.anon_vma/; s/if access == Access::Write\s*&& let Some\(id\)/if let Some(id)/' differential $free
-mutate "populated for reading only" madvise.rs 's/let access = if flags & [^{]*\{/let access = if false {/' differential $free
-mutate "populated without waiting" mmap.rs 's/flags & \(MapFlags::POPULATE \| MapFlags::NONBLOCK\) == MapFlags::POPULATE/flags.contains(MapFlags::POPULATE)/' differential $free
-mutate "populated for reading what may only be written" madvise.rs 's/Access::Read, VmFlags::READ\)/Access::Read, VmFlags::empty())/' differential $free
+mutate "what is searched above a guard gap" calls/unmapped_area.rs 's/=> high = gap,/=> high = start + len - PAGE_SIZE,/' differential $free
+mutate "no search from below" calls/unmapped_area.rs 's/\.or_else\(\|\| self\.search_up\(len, layout[^\n]*\)//' differential $free
+mutate "a guard gap of a page less" calls/unmapped_area.rs 's/256 \* PAGE_SIZE/255 * PAGE_SIZE/' differential $free
+mutate "an account that mprotect keeps" calls/mprotect.rs 's/flags -= VmFlags::ACCOUNT;//' differential $free
+mutate "an account of files that mprotect drops" calls/mprotect.rs 's/\} else if vma\.file\(\)\.is_none\(\) && /} else if /' differential $free
+mutate "an account that mprotect drops with an identity" calls/mprotect.rs 's/ && !was_written//' differential $free
+mutate "different identities become one" vma/vma.rs 's/&& \(self\.anon_vma\(\) == mapping\.anon_vma[^\n]*\)\n/\n/' differential $free
+mutate "a mapping without identity stays alone" vma/vma.rs 's/ \|\| self\.anon_vma\(\)\.is_none\(\) \|\| mapping\.anon_vma\.is_none\(\)//' differential $free
+mutate "the identity of the left neighbour forgotten" calls/transaction.rs 's/mapping\.anon_vma = mapping\.anon_vma\.or\(vma\.anon_vma\(\)\);\s*\(whole/(whole/' differential $free
+mutate "the identity of the right neighbour forgotten" calls/transaction.rs 's/mapping\.anon_vma = mapping\.anon_vma\.or\(vma\.anon_vma\(\)\);\s*whole\.end/whole.end/' differential $free
+mutate "no neighbour's identity" fault/fault.rs 's/\.or\(neighbours\)//' differential $free
+mutate "the identity before it first" fault/fault.rs 's/next\.and_then\(Vma::anon_vma\)\.or_else\(\|\| \{(.*?)prev\.and_then\(Vma::anon_vma\)\s*\}\)/{$1prev.and_then(Vma::anon_vma).or_else(|| next.and_then(Vma::anon_vma))}/s' differential $become
+mutate "any neighbour's identity" vma/vma.rs 's/&& \(self\.flags \^ next\.flags\) - ACCESS == VmFlags::empty\(\)//' differential $become
+mutate "only an equal neighbour's identity" vma/vma.rs 's/\(self\.flags \^ next\.flags\) - ACCESS == /(self.flags ^ next.flags) == /' differential $free
+mutate "reads give an identity" fault/fault.rs 's/if access == Access::Write && vma\.anon_vma\(\)\.is_none\(\)/if vma.anon_vma().is_none()/; s/if access == Access::Write \{\s*wanted\.anon_vma/if true { wanted.anon_vma/; s/if access == Access::Write\s*&& let Some\(id\)/if let Some(id)/' differential $free
+mutate "populated for reading only" calls/madvise.rs 's/let access = if flags & [^{]*\{/let access = if false {/' differential $free
+mutate "populated without waiting" calls/mmap.rs 's/flags & \(MapFlags::POPULATE \| MapFlags::NONBLOCK\) == MapFlags::POPULATE/flags.contains(MapFlags::POPULATE)/' differential $free
+mutate "populated for reading what may only be written" calls/madvise.rs 's/Access::Read, VmFlags::READ\)/Access::Read, VmFlags::empty())/' differential $free
 mutate "a page of zeros that counts" pgtable/count.rs 's/if pte\.flags\.contains\(PageFlags::ZERO\) \{\s*return;/if false {\n            return;/' differential $free
-mutate "contents that DONTNEED keeps" madvise.rs 's/leaf\.clear\(self\.frames\(\), at\.\.leaf_end, &mut freed\);//' differential $free
-mutate "DONTNEED ends at a hole" madvise.rs 's/(if vma\.range\(\)\.start > at \{\s*holes = true;)/$1 break;/' differential $free
-mutate "pages left from their last use as they were" fault.rs 's/unsafe \{ self\.frames\(\)\.page\(pfn\)\.write_bytes\(0, PAGE_SIZE as usize\) \};//' differential $free
-mutate "a comparison that fails is no write" thread.rs 's/self\.with_page\(addr, Access::Write, \|page\| \{\s*\/\/ SAFETY: aligned/self.with_page(addr, Access::Read, |page| {\n            \/\/ SAFETY: aligned/' differential $free
-mutate "pages that may be written as before" mprotect.rs 's/self\.change_protection\(part\);//' differential $free
-mutate "the heap's pages stay" brk.rs 's/self\.zap\(new\.\.old, false\);//' differential $free
-mutate "mprotect undone at a hole" mprotect.rs 's/return Err\(Failure::After\(error\)\)/return Err(Failure::Error(error))/' differential $free
-mutate "a heap that merges with what is below" brk.rs 's/Merge::PrevAbove\(self\.layout\(\)\.start_brk\)/Merge::PrevAbove(0)/' differential $free
-mutate "no page free above the heap" brk.rs 's/room_end > start_gap\(next\)/new > start_gap(next)/' differential $free
-mutate "files told apart by their inode" vma.rs 's/Kref::ptr_eq\(one, other\)/one.inode() == other.inode()/' differential $free
-mutate "heap and RLIMIT_DATA" brk.rs 's/if brk - start_brk > self\.limits\(\)\.data/if false/' differential $limited
-mutate "what is replaced counts against RLIMIT_AS" mmap.rs 's/ - met\.pages\)/)/' differential $limited
-mutate "stacks are data" flags.rs 's/Self::WRITE \| Self::SHARED \| Self::GROWSDOWN/Self::WRITE | Self::SHARED/' differential $limited
-mutate "a boundary that moves is a split" modify.rs 's/met\.continues\(part, pgoff, &mapping\)/false/' differential $counted
-mutate "a split at the limit of mappings" munmap.rs 's/accounts\.map_count >= transaction/accounts.map_count > transaction/' differential $edge
-mutate "mmap at the limit of mappings" mmap.rs 's/accounts\.map_count > transaction\.max_map_count/accounts.map_count >= transaction.max_map_count/' differential $edge
-mutate "a refused fetch that brings nothing in" fault.rs 's/if M::Arch::FETCHES_AS_READ/if false/' differential $free
-mutate "a refused write that brings a page in" fault.rs 's/&& access == Access::Exec/\&\& access != Access::Read/' differential $free
-mutate "droppable memory like any other" mmap.rs 's/vm_flags \|= VmFlags::DROPPABLE \| /vm_flags |= /' differential $free
-mutate "droppable memory that is dumped" mmap.rs 's/ \| VmFlags::DONTDUMP;/;/' differential $free
-mutate "droppable memory of files" mmap.rs 's/MapFlags::DROPPABLE if !is_file/MapFlags::DROPPABLE if true/' differential $free
-mutate "a file's flag forgotten" mmap.rs 's/vm_flags\.set\(VmFlags::SYNC[^\n]*//' differential $free
-mutate "memory taken for locked" mmap.rs 's/if flags\.contains\(MapFlags::LOCKED\)/if false/' differential $free
-mutate "huge pages that are small" mmap.rs 's/if flags\.contains\(MapFlags::HUGETLB\)/if false/' differential $free
-mutate "low mappings beyond 2 GiB" pgtable/x86_64.rs 's/0x4000_0000\.\.0x8000_0000/0x4000_0000..0x9000_0000/' differential $free
-mutate "low mappings below 1 GiB" pgtable/x86_64.rs 's/0x4000_0000\.\.0x8000_0000/0x1000_0000..0x8000_0000/' differential $free
-mutate "low mappings from the top down" unmapped_area.rs 's/self\.search_up\(len, bottom, end\)/self.search_down(len, bottom, end)/' differential $free
-mutate "a hint beyond 2 GiB for a low mapping" unmapped_area.rs 's/self\.at_hint\(addr, len, end\)/self.at_hint(addr, len, task_size)/' differential $free
-mutate "high mappings below 4 GiB" unmapped_area.rs 's/let is_high = low\.is_some\(\) && /let is_high = false \&\& /' differential $free
-mutate "a number that is no advice" madvise.rs 's/\*advice as i32 == number/*advice as i32 == number \& 0xffff/' differential $free
-mutate "advice whose range wraps" madvise.rs 's/ \|\| end < addr\.0 \{/ {/' differential $free
-mutate "nothing left behind, though as Linux" modify.rs 's/== PartialEffects::None/== PartialEffects::AsLinux/' differential $limited
-mutate "no split at the beginning" mmap.rs 's/\[range\.start, range\.end\], error/[range.end], error/' differential $limited
-mutate "no split at the end" mmap.rs 's/\[range\.start, range\.end\], error/[range.start], error/' differential $limited
-mutate "a split beyond the limit of mappings" modify.rs 's/\[part\.start\]\.into_iter\(\)\.take\(room\)/[part.start]/' differential $counted
-mutate "no split before the limit of mappings" modify.rs 's/\[part\.start\]\.into_iter\(\)\.take\(room\)/[]/' differential $counted
+mutate "contents that DONTNEED keeps" calls/madvise.rs 's/leaf\.clear\(self\.frames\(\), at\.\.leaf_end, &mut freed\);//' differential $free
+mutate "DONTNEED ends at a hole" calls/madvise.rs 's/(if vma\.range\(\)\.start > at \{\s*holes = true;)/$1 break;/' differential $free
+mutate "pages left from their last use as they were" fault/fault.rs 's/unsafe \{ self\.frames\(\)\.page\(pfn\)\.write_bytes\(0, PAGE_SIZE as usize\) \};//' differential $free
+mutate "a comparison that fails is no write" fault/thread.rs 's/self\.with_page\(addr, Access::Write, \|page\| \{\s*\/\/ SAFETY: aligned/self.with_page(addr, Access::Read, |page| {\n            \/\/ SAFETY: aligned/' differential $free
+mutate "pages that may be written as before" calls/mprotect.rs 's/self\.change_protection\(part\);//' differential $free
+mutate "the heap's pages stay" calls/brk.rs 's/self\.zap\(new\.\.old, false\);//' differential $free
+mutate "mprotect undone at a hole" calls/mprotect.rs 's/return Err\(Failure::After\(error\)\)/return Err(Failure::Error(error))/' differential $free
+mutate "a heap that merges with what is below" calls/brk.rs 's/Merge::PrevAbove\(self\.layout\(\)\.start_brk\)/Merge::PrevAbove(0)/' differential $free
+mutate "no page free above the heap" calls/brk.rs 's/room_end > start_gap\(next\)/new > start_gap(next)/' differential $free
+mutate "files told apart by their inode" vma/vma.rs 's/Kref::ptr_eq\(one, other\)/one.inode() == other.inode()/' differential $free
+mutate "heap and RLIMIT_DATA" calls/brk.rs 's/if brk - start_brk > self\.limits\(\)\.data/if false/' differential $limited
+mutate "what is replaced counts against RLIMIT_AS" calls/mmap.rs 's/ - met\.pages\)/)/' differential $limited
+mutate "stacks are data" vma/flags.rs 's/Self::WRITE \| Self::SHARED \| Self::GROWSDOWN/Self::WRITE | Self::SHARED/' differential $limited
+mutate "a boundary that moves is a split" calls/modify.rs 's/met\.continues\(part, pgoff, &mapping\)/false/' differential $counted
+mutate "a split at the limit of mappings" calls/munmap.rs 's/accounts\.map_count >= transaction/accounts.map_count > transaction/' differential $edge
+mutate "mmap at the limit of mappings" calls/mmap.rs 's/accounts\.map_count > transaction\.max_map_count/accounts.map_count >= transaction.max_map_count/' differential $edge
+mutate "a refused fetch that brings nothing in" fault/fault.rs 's/if M::Arch::FETCHES_AS_READ/if false/' differential $free
+mutate "a refused write that brings a page in" fault/fault.rs 's/&& access == Access::Exec/\&\& access != Access::Read/' differential $free
+mutate "droppable memory like any other" calls/mmap.rs 's/vm_flags \|= VmFlags::DROPPABLE \| /vm_flags |= /' differential $free
+mutate "droppable memory that is dumped" calls/mmap.rs 's/ \| VmFlags::DONTDUMP;/;/' differential $free
+mutate "droppable memory of files" calls/mmap.rs 's/MapFlags::DROPPABLE if !is_file/MapFlags::DROPPABLE if true/' differential $free
+mutate "a file's flag forgotten" calls/mmap.rs 's/vm_flags\.set\(VmFlags::SYNC[^\n]*//' differential $free
+mutate "memory taken for locked" calls/mmap.rs 's/if flags\.contains\(MapFlags::LOCKED\)/if false/' differential $free
+mutate "huge pages that are small" calls/mmap.rs 's/if flags\.contains\(MapFlags::HUGETLB\)/if false/' differential $free
+mutate "low mappings beyond 2 GiB" pgtable/arch/x86_64.rs 's/0x4000_0000\.\.0x8000_0000/0x4000_0000..0x9000_0000/' differential $free
+mutate "low mappings below 1 GiB" pgtable/arch/x86_64.rs 's/0x4000_0000\.\.0x8000_0000/0x1000_0000..0x8000_0000/' differential $free
+mutate "low mappings from the top down" calls/unmapped_area.rs 's/self\.search_up\(len, bottom, end\)/self.search_down(len, bottom, end)/' differential $free
+mutate "a hint beyond 2 GiB for a low mapping" calls/unmapped_area.rs 's/self\.at_hint\(addr, len, end\)/self.at_hint(addr, len, task_size)/' differential $free
+mutate "high mappings below 4 GiB" calls/unmapped_area.rs 's/let is_high = low\.is_some\(\) && /let is_high = false \&\& /' differential $free
+mutate "a number that is no advice" calls/madvise.rs 's/\*advice as i32 == number/*advice as i32 == number \& 0xffff/' differential $free
+mutate "advice whose range wraps" calls/madvise.rs 's/ \|\| end < addr\.0 \{/ {/' differential $free
+mutate "nothing left behind, though as Linux" calls/modify.rs 's/== PartialEffects::None/== PartialEffects::AsLinux/' differential $limited
+mutate "no split at the beginning" calls/mmap.rs 's/\[range\.start, range\.end\], error/[range.end], error/' differential $limited
+mutate "no split at the end" calls/mmap.rs 's/\[range\.start, range\.end\], error/[range.start], error/' differential $limited
+mutate "a split beyond the limit of mappings" calls/modify.rs 's/\[part\.start\]\.into_iter\(\)\.take\(room\)/[part.start]/' differential $counted
+mutate "no split before the limit of mappings" calls/modify.rs 's/\[part\.start\]\.into_iter\(\)\.take\(room\)/[]/' differential $counted
 
 # The same where there is no kernel to compare with, or no such architecture.
 package=vmaple-mm
-mutate "droppable memory that grows" mmap.rs 's/ && !vm_flags\.contains\(VmFlags::DROPPABLE\);/;/' as_linux maple::droppable_memory_is_private_anonymous_memory_of_its_own_kind
-mutate "fetches that are reads everywhere" pgtable/arch.rs 's/FETCHES_AS_READ: bool = false/FETCHES_AS_READ: bool = true/' as_linux maple::a_refused_fetch_brings_in_the_page_that_a_read_would_where_linux_takes_it_for_one
-mutate "low mappings' flags known everywhere" mmap.rs 's/if A::LOW\.is_some\(\) \{ KNOWN \} else \{ KNOWN - KNOWN_LOW \}/KNOWN/' as_linux maple::an_architecture_without_low_mappings_ignores_their_flags
-mutate "splits left behind unasked" limits.rs 's/partial_effects: PartialEffects::None,/partial_effects: PartialEffects::AsLinux,/' calls maple::limits_are_checked_before_anything_changes
-mutate "a name's error after a split" anon_name.rs 's/ \| Failure::After\(error\)\)/)/' as_linux maple::a_call_that_fails_at_a_limit_leaves_splits_if_that_is_asked_for
-mutate "an end beyond the address space is no advice" madvise.rs 's/ \|\| end < addr\.0 \{/ || end > self.mm().layout().task_size {/' as_linux maple::advice_beyond_the_address_space_is_for_what_is_not_mapped
+mutate "droppable memory that grows" calls/mmap.rs 's/ && !vm_flags\.contains\(VmFlags::DROPPABLE\);/;/' as_linux maple::droppable_memory_is_private_anonymous_memory_of_its_own_kind
+mutate "fetches that are reads everywhere" pgtable/arch/mod.rs 's/FETCHES_AS_READ: bool = false/FETCHES_AS_READ: bool = true/' as_linux maple::a_refused_fetch_brings_in_the_page_that_a_read_would_where_linux_takes_it_for_one
+mutate "low mappings' flags known everywhere" calls/mmap.rs 's/if A::LOW\.is_some\(\) \{ KNOWN \} else \{ KNOWN - KNOWN_LOW \}/KNOWN/' as_linux maple::an_architecture_without_low_mappings_ignores_their_flags
+mutate "splits left behind unasked" mm/limits.rs 's/partial_effects: PartialEffects::None,/partial_effects: PartialEffects::AsLinux,/' calls maple::limits_are_checked_before_anything_changes
+mutate "a name's error after a split" calls/prctl.rs 's/ \| Failure::After\(error\)\)/)/' as_linux maple::a_call_that_fails_at_a_limit_leaves_splits_if_that_is_asked_for
+mutate "an end beyond the address space is no advice" calls/madvise.rs 's/ \|\| end < addr\.0 \{/ || end > self.mm().layout().task_size {/' as_linux maple::advice_beyond_the_address_space_is_for_what_is_not_mapped
 
 crate=proc package=vmaple-proc
 contract=readers_of_the_maple_store_see_what_the_contract_says
@@ -388,37 +388,37 @@ mutate "counters of a leaf table that lies in the range in part" pgtable/count.r
 mutate "the page of zeros counted" pgtable/counters.rs 's/return Self\(1\);/return Self(1 | 1 << BITS);/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
 mutate "page tables without a birth" pgtable/memory.rs 's/Descriptor::new\(birth\)/Descriptor::new(birth * 0)/' frozen_pages a_reader_of_pages_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
 crate=scan package=vmaple-scan
-moved=self_test::tests::a_field_that_is_not_where_it_is_said_to_be_refuses_the_method
-mutate "letters of a flag forgotten in scan" form.rs 's/letters\[43\] = [^\n]*//' unit form::tests::each_kernel_has_its_letters_of_flags
-mutate "no clipping at the cursor" lines.rs 's/let from = record\.from\.max\(self\.cursor\);/let from = record.from;/' unit lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
-mutate "what replaced a mapping half way joins it" lines.rs 's/ && last\.is_of\(&part\)//' unit lines::tests::a_mapping_that_is_replaced_half_way_ends_at_the_cursor
-mutate "what a mapping grew to is shown from its beginning" lines.rs 's/from,\s*end: record\.to,/end: record.to,/' unit lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
-mutate "parts of a mapping are lines" lines.rs 's/if last\.is_cut && /if false && /' unit lines::tests::a_mapping_that_is_looked_at_in_parts_is_one_line_with_the_sum
-mutate "numbers of the kernel overflow" bpf.rs 's/record\.pgoff\.wrapping_mul\(PAGE\)/record.pgoff * PAGE/' unit bpf::tests::records_of_any_content_are_taken_without_a_panic_and_lines_never_overlap
-mutate "a name more than once" name.rs 's/if before\.0 != at && /if false && /' unit name::tests::the_same_name_is_there_once
-mutate "wrong text is taken" self_test.rs 's/if right\.len\(\) == mappings \{/if true {/' unit $moved
-mutate "any number validates" self_test.rs 's/if more % 2 == 0 && \(4\.\.64\)\.contains\(&more\)/if true/' unit $moved
-mutate "what differs by chance refuses" self_test.rs 's/TRIES: u32 = 16/TRIES: u32 = 1/' unit self_test::tests::a_page_that_others_map_and_unmap_meanwhile_refuses_nothing
-between=comparison::tests::a_value_that_changes_meanwhile_may_be_what_it_was_before_or_after_or_in_between
-mutate "what was before alone is right" comparison.rs 's/ours == before \|\| ours == after/ours == before/' unit $between
-mutate "what lies in between is wrong" comparison.rs 's/\(a\.min\(b\)\.\.=a\.max\(b\)\)\.contains\(&value\)/value == a/' unit $between
-mutate "any number is in between" comparison.rs 's/\(a\.min\(b\)\.\.=a\.max\(b\)\)\.contains\(&value\)/true/' unit $between
-mutate "no asking whether the caller may" process.rs 's/as_caller\(\|\| match readlinkat.*?\}\)\?/Ok(())/s' permission another_user_gets_eacces
-mutate "no asking whether the caller may before the first run" bpf.rs 's/process\.check_permission\(\)\?;//' unit forged::a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown
-mutate "no asking whether the caller may after the last run" process.rs 's/self\.check_alive\(\)\?;\s*permission/permission.or(self.check_alive())/' unit forged::a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown
-mutate "when the process began is not looked at" ../bpf/scan.bpf.c 's/ \|\| q->c\.started != q->c\.found_started//' unit forged::a_process_that_began_at_another_time_is_another
-mutate "a pidfd is not looked at" process.rs 's/!matches!\(poll\(.*?Ok\(0\)\)/false \&\& pidfd.as_raw_fd() < 0 \&\& now.tv_sec > 0/s' life a_number_that_is_nobodys_and_a_kernel_thread_are_errors
-mutate "capabilities of the file count as the caller's" rights.rs 's/if getuid\(\)\.is_root\(\) && !may_be_the_files\(\)/if true/' permission a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_he_may_read
-mutate "capabilities are not taken back" rights.rs 's/set_capabilities\(None, before\)/Ok(())/' unit rights::tests::a_user_asks_without_the_programs_capabilities_and_has_them_afterwards
-mutate "what tells processes apart is anywhere" self_test.rs 's/identity::check\(.*?\)\?\)\?;/let _ = identity::check;/' unit $moved
-mutate "a text that ends early is whole" files.rs 's/check_whole\(process, &mut file, &failed\)\?;/let _ = check_whole;/' life a_text_of_memory_that_is_gone_is_not_whole
-mutate "a copy of the process runs the program" program.rs 's/if !self\.control\.is_here\(\)/if false/' life a_copy_of_the_process_is_told_to_make_a_scanner_of_its_own
-mutate "a snapshot though runs saw several numbers" bpf.rs 's/before\.filter\(\|_\| before == seq\)/before/' churn a_snapshot_is_of_one_instant
-mutate "a snapshot though a run saw several numbers" bpf.rs 's/control\.one_seq != 0 && //' unit bpf::tests::a_snapshot_is_one_if_all_leaves_of_all_runs_saw_one_number
-mutate "out of time is not said" bpf.rs 's/partial = Some\(Partial::OutOfTime\(control\.next\)\);//' churn a_scan_that_is_out_of_time_says_how_far_it_came
-mutate "no vsyscall" vsyscall.rs 's/CONTEXT_FLAG: u64 = 1 << 1/CONTEXT_FLAG: u64 = 1 << 20/' equality what_has_a_name_or_no_path
-mutate "a scan goes on with another program" bpf.rs 's/STOP_OTHER \| STOP_EXEC => return Err\(Error::Executed\(pid\)\)/STOP_OTHER | STOP_EXEC => break/' life a_scan_is_of_one_program_though_the_process_executes_others
-mutate "one heap rule" self_test.rs 's/let mut right = HashSet::new\(\);/let mut right = HashSet::new(); bpf.heap = HeapRule::Touches;/; s/HeapRule::Touches => HeapRule::Overlaps/HeapRule::Touches => HeapRule::Touches/' equality what_has_a_name_or_no_path
+moved=bpf::self_test::tests::a_field_that_is_not_where_it_is_said_to_be_refuses_the_method
+mutate "letters of a flag forgotten in scan" text/form.rs 's/letters\[43\] = [^\n]*//' unit text::form::tests::each_kernel_has_its_letters_of_flags
+mutate "no clipping at the cursor" bpf/lines.rs 's/let from = record\.from\.max\(self\.cursor\);/let from = record.from;/' unit bpf::lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
+mutate "what replaced a mapping half way joins it" bpf/lines.rs 's/ && last\.is_of\(&part\)//' unit bpf::lines::tests::a_mapping_that_is_replaced_half_way_ends_at_the_cursor
+mutate "what a mapping grew to is shown from its beginning" bpf/lines.rs 's/from,\s*end: record\.to,/end: record.to,/' unit bpf::lines::tests::lines_ascend_and_never_overlap_whatever_runs_say
+mutate "parts of a mapping are lines" bpf/lines.rs 's/if last\.is_cut && /if false && /' unit bpf::lines::tests::a_mapping_that_is_looked_at_in_parts_is_one_line_with_the_sum
+mutate "numbers of the kernel overflow" bpf/mod.rs 's/record\.pgoff\.wrapping_mul\(PAGE\)/record.pgoff * PAGE/' unit bpf::tests::records_of_any_content_are_taken_without_a_panic_and_lines_never_overlap
+mutate "a name more than once" bpf/name.rs 's/if before\.0 != at && /if false && /' unit bpf::name::tests::the_same_name_is_there_once
+mutate "wrong text is taken" bpf/self_test.rs 's/if right\.len\(\) == mappings \{/if true {/' unit $moved
+mutate "any number validates" bpf/self_test.rs 's/if more % 2 == 0 && \(4\.\.64\)\.contains\(&more\)/if true/' unit $moved
+mutate "what differs by chance refuses" bpf/self_test.rs 's/TRIES: u32 = 16/TRIES: u32 = 1/' unit bpf::self_test::tests::a_page_that_others_map_and_unmap_meanwhile_refuses_nothing
+between=bpf::comparison::tests::a_value_that_changes_meanwhile_may_be_what_it_was_before_or_after_or_in_between
+mutate "what was before alone is right" bpf/comparison.rs 's/ours == before \|\| ours == after/ours == before/' unit $between
+mutate "what lies in between is wrong" bpf/comparison.rs 's/\(a\.min\(b\)\.\.=a\.max\(b\)\)\.contains\(&value\)/value == a/' unit $between
+mutate "any number is in between" bpf/comparison.rs 's/\(a\.min\(b\)\.\.=a\.max\(b\)\)\.contains\(&value\)/true/' unit $between
+mutate "no asking whether the caller may" process/mod.rs 's/as_caller\(\|\| match readlinkat.*?\}\)\?/Ok(())/s' permission another_user_gets_eacces
+mutate "no asking whether the caller may before the first run" bpf/mod.rs 's/process\.check_permission\(\)\?;//' unit bpf::forged::a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown
+mutate "no asking whether the caller may after the last run" process/mod.rs 's/self\.check_alive\(\)\?;\s*permission/permission.or(self.check_alive())/' unit bpf::forged::a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown
+mutate "when the process began is not looked at" ../bpf/scan.bpf.c 's/ \|\| q->c\.started != q->c\.found_started//' unit bpf::forged::a_process_that_began_at_another_time_is_another
+mutate "a pidfd is not looked at" process/mod.rs 's/!matches!\(poll\(.*?Ok\(0\)\)/false \&\& pidfd.as_raw_fd() < 0 \&\& now.tv_sec > 0/s' life a_number_that_is_nobodys_and_a_kernel_thread_are_errors
+mutate "capabilities of the file count as the caller's" process/rights.rs 's/if getuid\(\)\.is_root\(\) && !may_be_the_files\(\)/if true/' permission a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_he_may_read
+mutate "capabilities are not taken back" process/rights.rs 's/set_capabilities\(None, before\)/Ok(())/' unit process::rights::tests::a_user_asks_without_the_programs_capabilities_and_has_them_afterwards
+mutate "what tells processes apart is anywhere" bpf/self_test.rs 's/identity::check\(.*?\)\?\)\?;/let _ = identity::check;/' unit $moved
+mutate "a text that ends early is whole" proc/files.rs 's/check_whole\(process, &mut file, &failed\)\?;/let _ = check_whole;/' life a_text_of_memory_that_is_gone_is_not_whole
+mutate "a copy of the process runs the program" bpf/program.rs 's/if !self\.control\.is_here\(\)/if false/' life a_copy_of_the_process_is_told_to_make_a_scanner_of_its_own
+mutate "a snapshot though runs saw several numbers" bpf/mod.rs 's/before\.filter\(\|_\| before == seq\)/before/' churn a_snapshot_is_of_one_instant
+mutate "a snapshot though a run saw several numbers" bpf/mod.rs 's/control\.one_seq != 0 && //' unit bpf::tests::a_snapshot_is_one_if_all_leaves_of_all_runs_saw_one_number
+mutate "out of time is not said" bpf/mod.rs 's/partial = Some\(Partial::OutOfTime\(control\.next\)\);//' churn a_scan_that_is_out_of_time_says_how_far_it_came
+mutate "no vsyscall" bpf/vsyscall.rs 's/CONTEXT_FLAG: u64 = 1 << 1/CONTEXT_FLAG: u64 = 1 << 20/' equality what_has_a_name_or_no_path
+mutate "a scan goes on with another program" bpf/mod.rs 's/STOP_OTHER \| STOP_EXEC => return Err\(Error::Executed\(pid\)\)/STOP_OTHER | STOP_EXEC => break/' life a_scan_is_of_one_program_though_the_process_executes_others
+mutate "one heap rule" bpf/self_test.rs 's/let mut right = HashSet::new\(\);/let mut right = HashSet::new(); bpf.heap = HeapRule::Touches;/; s/HeapRule::Touches => HeapRule::Overlaps/HeapRule::Touches => HeapRule::Touches/' equality what_has_a_name_or_no_path
 unasked=without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_unasked
 mutate "plain unasked" scanner.rs 's/found\.ok_or_else\(\|\| nothing_better\(&passed_over\)\)\?/found.unwrap_or(Engine::Plain)/' permission $unasked
 mutate "the sum by plain of rounded values" scanner.rs 's/Engine::Plain if self\.options\.sum_alone/Engine::Plain if false/' sums the_sum_by_plain_is_the_kernels_own_line_for_line
@@ -427,14 +427,14 @@ mutate "less rounding is said" left_out.rs 's/count\(pss\)\.max/(count(pss) \/ 6
 said=left_out::tests::each_line_that_is_not_known_of_a_mapping_is_told_with_the_number_of_mappings
 mutate "Swap is left out in silence" left_out.rs 's/of_mappings\(Field::Swap, [^;]*;//' unit $said
 mutate "SwapPss is left out in silence" left_out.rs 's/of_mappings\(Field::SwapPss, [^;]*;//' unit $said
-mutate "lines of a later kernel are left out in silence" form.rs 's/None => unknown\.push\(label\.to_owned\(\)\)/None => {}/' unit form::tests::lines_that_are_not_known_are_named_and_a_path_of_any_bytes_is_no_obstacle
-mutate "letters of a later kernel are made up" form.rs 's/\(letters\.as_bytes\(\) != NO_LETTERS\)/true/' unit form::tests::flags_become_letters_and_letters_flags
-mutate "swapped shared memory of what grew is counted as none" lines.rs 's/from > record\.start && record\.flags/false \&\& record.flags/' unit lines::tests::swapped_shared_memory_of_a_mapping_that_grew_over_the_cursor_is_not_known
-mutate "a /proc of another namespace" proc_mount.rs 's/numbers\.split_whitespace\(\)\.eq\(\[pid\.to_string\(\)\]\)/numbers.split_whitespace().last() == Some(&pid.to_string())/' unit proc_mount::tests::a_process_of_another_namespace_has_several_numbers
+mutate "lines of a later kernel are left out in silence" text/form.rs 's/None => unknown\.push\(label\.to_owned\(\)\)/None => {}/' unit text::form::tests::lines_that_are_not_known_are_named_and_a_path_of_any_bytes_is_no_obstacle
+mutate "letters of a later kernel are made up" text/form.rs 's/\(letters\.as_bytes\(\) != NO_LETTERS\)/true/' unit text::form::tests::flags_become_letters_and_letters_flags
+mutate "swapped shared memory of what grew is counted as none" bpf/lines.rs 's/from > record\.start && record\.flags/false \&\& record.flags/' unit bpf::lines::tests::swapped_shared_memory_of_a_mapping_that_grew_over_the_cursor_is_not_known
+mutate "a /proc of another namespace" process/proc_mount.rs 's/numbers\.split_whitespace\(\)\.eq\(\[pid\.to_string\(\)\]\)/numbers.split_whitespace().last() == Some(&pid.to_string())/' unit process::proc_mount::tests::a_process_of_another_namespace_has_several_numbers
 mutate "names are UTF-8" status.rs 's/fs::read\(path\)\.map\(Self::from\)/fs::read_to_string(path).map(|text| Self(text.into_bytes()))/' bytes a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse
-mutate "our own paths are UTF-8" form.rs 's/fs::read\(path\)\.map_err/fs::read_to_string(path).map(String::into_bytes).map_err/' bytes a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse
-mutate "all without memory are kernel threads" state.rs 's/if is_kernel_thread \{/if is_kernel_thread || status.line("VmSize").is_none() {/' refused a_process_that_is_being_killed_is_never_called_a_kernel_thread
-mutate "a process without its first thread has ended" state.rs 's/= running_thread\(\)/= running_thread().filter(|_| false)/' refused a_process_whose_first_thread_has_ended_is_read_by_another
+mutate "our own paths are UTF-8" text/form.rs 's/fs::read\(path\)\.map_err/fs::read_to_string(path).map(String::into_bytes).map_err/' bytes a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse
+mutate "all without memory are kernel threads" process/state.rs 's/if is_kernel_thread \{/if is_kernel_thread || status.line("VmSize").is_none() {/' refused a_process_that_is_being_killed_is_never_called_a_kernel_thread
+mutate "a process without its first thread has ended" process/state.rs 's/= running_thread\(\)/= running_thread().filter(|_| false)/' refused a_process_whose_first_thread_has_ended_is_read_by_another
 mutate "a capability is asked of whoever has it" denied.rs 's/if self\.effective >> CAP_SYS_PTRACE & 1 == 1/if false/' unit denied::tests::whoever_has_the_capability_is_not_told_to_take_it
 
 echo "$passed passed, $failed failed"

@@ -108,30 +108,30 @@ mutate "readers let go while their domain is used" handle.rs 's/users\.load\(Ord
 crate=maple-tree package=maple-tree
 valid=stores_and_erasures_over_any_leaves_leave_a_valid_tree
 states=every_answer_is_one_of_a_state_that_was
-mutate "the gap behind an erased end not seen to" store.rs 's/if shrinks \{/if false {/' linux the_last_entry_of_every_leaf_can_go_and_come_back
-mutate "a gap that shrinks not looked for" splice.rs 's/\} else if before < largest \{/} else if true {/' linux $valid
-mutate "the edge not mended" splice.rs 's/if edge \{\s*self\.mend_edge/if false { self.mend_edge/' linux $valid
-mutate "nodes not merged" splice.rs 's/if len < Self::FEWEST &&/if false \&\&/' linux $valid
-mutate "nodes used again under readers" edit.rs 's/if len > 0 && held_until == 0/if len > 0/' concurrent $states
-mutate "nodes used again that a reader may hold" edit.rs 's/this\.birth\(\) > held_until/this.birth() >= held_until/' concurrent $states
-mutate "published nodes changed in place" edit.rs 's/\.made_by\(\) == self\.id \{\s*return node;\s*\}\s*let copy/.made_by() > 0 { return node; } let copy/' concurrent $states
-mutate "undone entries kept" edit.rs 's/drop\(unsafe \{ E::from_raw\(raw\) \}\);/let _ = raw;/' drop_count boxes_are_dropped_once
-mutate "births of entries not noted" store.rs 's/E::note_birth\(raw, update\.birth\(E::BYTES\)\)/E::note_birth(raw, 0)/' drop_count a_frozen_reader_keeps_values_that_were_there_and_no_later_ones
-mutate "too few nodes reserved" edit.rs 's/5 \* self\.view\.version\.height \+ 2/0/' linux a_transaction_may_be_as_large_as_it_likes
-mutate "memory for writers that change nothing" tree.rs 's/chunk\.filter\(\|_\| state\.edit\.pool\.is_below\(LOW\)\)/chunk/; s/self\.is_pool_low\s*\.store\(state\.edit\.pool\.is_below\(LOW\), Ordering::Relaxed\);//' memory a_writer_that_changes_nothing_takes_no_memory
-mutate "ends of an iteration that pass each other" iter.rs 's/\(self\.left, self\.last\) = \(start > 0,/(self.left, self.last) = (true,/' sequential both_ends_of_an_iteration_meet_wherever_they_are
+mutate "the gap behind an erased end not seen to" edit/store.rs 's/if shrinks \{/if false {/' linux the_last_entry_of_every_leaf_can_go_and_come_back
+mutate "a gap that shrinks not looked for" edit/splice.rs 's/\} else if before < largest \{/} else if true {/' linux $valid
+mutate "the edge not mended" edit/splice.rs 's/if edge \{\s*self\.mend_edge/if false { self.mend_edge/' linux $valid
+mutate "nodes not merged" edit/splice.rs 's/if len < Self::FEWEST &&/if false \&\&/' linux $valid
+mutate "nodes used again under readers" edit/mod.rs 's/if len > 0 && held_until == 0/if len > 0/' concurrent $states
+mutate "nodes used again that a reader may hold" edit/mod.rs 's/this\.birth\(\) > held_until/this.birth() >= held_until/' concurrent $states
+mutate "published nodes changed in place" edit/mod.rs 's/\.made_by\(\) == self\.id \{\s*return node;\s*\}\s*let copy/.made_by() > 0 { return node; } let copy/' concurrent $states
+mutate "undone entries kept" edit/mod.rs 's/drop\(unsafe \{ E::from_raw\(raw\) \}\);/let _ = raw;/' drop_count boxes_are_dropped_once
+mutate "births of entries not noted" edit/store.rs 's/E::note_birth\(raw, update\.birth\(E::BYTES\)\)/E::note_birth(raw, 0)/' drop_count a_frozen_reader_keeps_values_that_were_there_and_no_later_ones
+mutate "too few nodes reserved" edit/mod.rs 's/5 \* self\.view\.version\.height \+ 2/0/' linux a_transaction_may_be_as_large_as_it_likes
+mutate "memory for writers that change nothing" write/mod.rs 's/chunk\.filter\(\|_\| state\.edit\.pool\.is_below\(LOW\)\)/chunk/; s/self\.is_pool_low\s*\.store\(state\.edit\.pool\.is_below\(LOW\), Ordering::Relaxed\);//' memory a_writer_that_changes_nothing_takes_no_memory
+mutate "ends of an iteration that pass each other" view/iter.rs 's/\(self\.left, self\.last\) = \(start > 0,/(self.left, self.last) = (true,/' sequential both_ends_of_an_iteration_meet_wherever_they_are
 mutate "publishing without Release" root.rs 's/self\.word\.store\(version\.to_word\(\), Ordering::Release\)/self.word.store(version.to_word(), Ordering::Relaxed)/' loom a_reader_finds_one_whole_version_and_nothing_that_is_freed
 anew=a_node_is_used_anew_only_when_no_section_has_found_it
-mutate "a node used again that a section may have found" edit.rs 's/if len > 0 && held_until == 0/if len > 0/' loom $anew
-mutate "a node used again that a section of its era may have found" edit.rs 's/this\.birth\(\) > held_until/this.birth() >= held_until/' loom $anew
+mutate "a node used again that a section may have found" edit/mod.rs 's/if len > 0 && held_until == 0/if len > 0/' loom $anew
+mutate "a node used again that a section of its era may have found" edit/mod.rs 's/this\.birth\(\) > held_until/this.birth() >= held_until/' loom $anew
 mutate "a root that is loaded without Acquire" root.rs 's/self\.word\.load\(Ordering::Acquire\)/self.word.load(Ordering::Relaxed)/' loom $anew
 mutate "sections of the example that do not nest" ../examples/in_a_kernel.rs 's/INSIDE\.fetch_sub\(1, /INSIDE.store(0, /' in_a_kernel sections_nest_and_end_in_any_order
-mutate "nodes lost where a closure unwinds" edit.rs 's/(this\.set_birth\(birth\);)\s*this\.set_link\(self\.made\);\s*self\.made = node;\s*self\.made_len \+= 1;/$1/' memory a_transaction_that_unwinds_before_it_is_published_gives_its_memory_back
+mutate "nodes lost where a closure unwinds" edit/mod.rs 's/(this\.set_birth\(birth\);)\s*this\.set_link\(self\.made\);\s*self\.made = node;\s*self\.made_len \+= 1;/$1/' memory a_transaction_that_unwinds_before_it_is_published_gives_its_memory_back
 reserved=what_is_reserved_for_edits_suffices_for_them
-mutate "no room for what an edit may displace" edit.rs 's/\.saturating_add\(MOST\)//' memory $reserved
-mutate "room for one entry of each edit" edit.rs 's/edits\.checked_mul\(2\)/edits.checked_mul(1)/' memory $reserved
+mutate "no room for what an edit may displace" edit/mod.rs 's/\.saturating_add\(MOST\)//' memory $reserved
+mutate "room for one entry of each edit" edit/mod.rs 's/edits\.checked_mul\(2\)/edits.checked_mul(1)/' memory $reserved
 all=of_a_reservation_that_fails_nothing_is_kept_and_earlier_ones_hold
-mutate "a list that keeps what did not suffice" edit.rs 's/let more_displaced = larger\(&self\.displaced, displaced\)\?;/self.displaced.try_reserve(displaced).map_err(|_| AllocError)?; let more_displaced = None;/' memory $all
+mutate "a list that keeps what did not suffice" edit/mod.rs 's/let more_displaced = larger\(&self\.displaced, displaced\)\?;/self.displaced.try_reserve(displaced).map_err(|_| AllocError)?; let more_displaced = None;/' memory $all
 # The memory of the tree's nodes is the crate rcu's.
 crate=rcu
 mutate "chunks kept that do not suffice" pool/chunks.rs 's/self\.for_each\(drop\);/let _ = self;/' memory $all

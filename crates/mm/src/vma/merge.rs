@@ -38,16 +38,14 @@
 //!     PPPP|PPMNN|NNNN      PPPP|     |NNNN
 //! ```
 
-use core::ops::Range;
-
 use super::accounts::Accounts;
 use super::role::{Landmarks, Role};
 use super::vma::{Mapping, Vma};
-use crate::addr::PAGE_SHIFT;
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 
 /// What is mapped in a range and next to it.
 pub(crate) struct Neighbours<'t> {
-    range: Range<u64>,
+    range: VirtRange,
     /// The VMA of the page before the range. It may reach into the range, and out of it again.
     prev: Option<&'t Vma>,
     /// The first VMA with a page in the range.
@@ -84,7 +82,7 @@ pub(crate) enum Merge {
 /// What a transaction is to do.
 pub(crate) struct Plan {
     /// The range in which `insert` replaces all VMAs. No VMA reaches out of it.
-    pub(crate) span: Range<u64>,
+    pub(crate) span: VirtRange,
     /// The counts of the VMAs in `span`.
     pub(crate) removed: Accounts,
     /// The VMAs to come. They ascend and lie in `span`.
@@ -98,19 +96,19 @@ pub(crate) enum Pages {
     /// They stay as they are.
     Keep,
     /// They are zapped. Nothing is mapped there.
-    Zap(Range<u64>),
+    Zap(VirtRange),
     /// They are zapped while the new mapping is there already: faults in the range wait until that is done.
-    ZapReplaced(Range<u64>),
+    ZapReplaced(VirtRange),
     /// They get the protections of the VMAs there.
-    Protect(Range<u64>),
+    Protect(VirtRange),
 }
 
 impl<'t> Neighbours<'t> {
     /// Collects the neighbours of `range` in one walk. `vmas` ascend, and begin with the VMA of the page before the range.
-    pub(crate) fn new(range: Range<u64>, vmas: impl Iterator<Item = &'t Vma>) -> Self {
+    pub(crate) fn new(range: VirtRange, vmas: impl Iterator<Item = &'t Vma>) -> Self {
         let (mut prev, mut middle, mut next, mut inside, mut pages) = (None, None, None, Accounts::default(), 0);
         for vma in vmas {
-            let Range { start, end } = vma.range();
+            let VirtRange { start, end } = vma.range();
             if start > range.end {
                 break;
             }
@@ -155,17 +153,13 @@ impl<'t> Neighbours<'t> {
 
     /// Whether a VMA has a page in the range.
     fn is_inside(&self, vma: &Vma) -> bool {
-        vma.range().start < self.range.end && self.range.start < vma.range().end
+        vma.range().overlaps(self.range)
     }
 
     /// Plans a call.
     pub(crate) fn plan(&self, request: Request, landmarks: &Landmarks) -> Plan {
-        let range = self.range.clone();
-        let whole = |mapping: Mapping, pgoff| Piece {
-            range: range.clone(),
-            pgoff,
-            mapping,
-        };
+        let range = self.range;
+        let whole = |mapping: Mapping, pgoff| Piece { range, pgoff, mapping };
         match request {
             Request::Unmap => self.replace(None, Merge::Both, Pages::Zap(range), landmarks),
             Request::Map { mapping, pgoff, merge } => {
@@ -184,7 +178,7 @@ impl<'t> Neighbours<'t> {
                 let pages = if mapping.flags == old {
                     Pages::Keep
                 } else {
-                    Pages::Protect(range.clone())
+                    Pages::Protect(range)
                 };
                 self.replace(Some(whole(mapping, pgoff)), Merge::Both, pages, landmarks)
             }
@@ -212,12 +206,12 @@ impl<'t> Neighbours<'t> {
         let prev = prev.filter(|vma| self.is_inside(vma));
         let next = next.filter(|vma| self.is_inside(vma));
         let insert = [
-            prev.map(|vma| Piece::of(vma, vma.range().start..self.range.start)),
+            prev.map(|vma| Piece::of(vma, VirtRange::new(vma.range().start, self.range.start))),
             piece,
-            next.map(|vma| Piece::of(vma, self.range.end..vma.range().end)),
+            next.map(|vma| Piece::of(vma, VirtRange::new(self.range.end, vma.range().end))),
         ];
-        let span = insert.iter().flatten().fold(self.range.clone(), |span, piece| {
-            span.start.min(piece.range.start)..span.end.max(piece.range.end)
+        let span = insert.iter().flatten().fold(self.range, |span, piece| {
+            VirtRange::new(span.start.min(piece.range.start), span.end.max(piece.range.end))
         });
         Plan {
             span,
@@ -231,13 +225,13 @@ impl<'t> Neighbours<'t> {
 impl Plan {
     /// Plans to split the VMA that has `addr` inside.
     #[doc(alias = "__split_vma")]
-    pub(crate) fn split(vma: &Vma, addr: u64, landmarks: &Landmarks) -> Self {
+    pub(crate) fn split(vma: &Vma, addr: VirtAddr, landmarks: &Landmarks) -> Self {
         let span = vma.range();
         let mut removed = Accounts::default();
         removed.add(vma);
-        let part = |range| Some(Piece::of(vma, range).vma(landmarks));
+        let part = |start, end| Some(Piece::of(vma, VirtRange::new(start, end)).vma(landmarks));
         Self {
-            insert: [part(span.start..addr), part(addr..span.end), None],
+            insert: [part(span.start, addr), part(addr, span.end), None],
             span,
             removed,
             pages: Pages::Keep,
@@ -256,10 +250,10 @@ impl Plan {
 
 impl Pages {
     /// The range in which translations end or allow less.
-    pub(crate) fn range(&self) -> Range<u64> {
+    pub(crate) fn range(&self) -> VirtRange {
         match self {
-            Self::Keep => 0..0,
-            Self::Zap(range) | Self::ZapReplaced(range) | Self::Protect(range) => range.clone(),
+            Self::Keep => VirtRange::default(),
+            Self::Zap(range) | Self::ZapReplaced(range) | Self::Protect(range) => *range,
         }
     }
 
@@ -267,7 +261,7 @@ impl Pages {
     /// one VMA after the other, or to split: their ranges ascend.
     pub(crate) fn then(self, next: Self) -> Self {
         match (self, next) {
-            (Self::Protect(first), Self::Protect(last)) => Self::Protect(first.start..last.end),
+            (Self::Protect(first), Self::Protect(last)) => Self::Protect(VirtRange::new(first.start, last.end)),
             (pages, Self::Keep) => pages,
             (_, pages) => pages,
         }
@@ -276,14 +270,14 @@ impl Pages {
 
 /// A VMA to come.
 struct Piece {
-    range: Range<u64>,
+    range: VirtRange,
     pgoff: u64,
     mapping: Mapping,
 }
 
 impl Piece {
     /// A part of a VMA.
-    fn of(vma: &Vma, range: Range<u64>) -> Self {
+    fn of(vma: &Vma, range: VirtRange) -> Self {
         Self {
             pgoff: vma.pgoff_at(range.start),
             mapping: vma.mapping(),
@@ -308,7 +302,7 @@ impl Piece {
     fn vma(self, landmarks: &Landmarks) -> Vma {
         let role = match &self.mapping.file {
             Some(_) => Role::None,
-            None => landmarks.role(&self.range),
+            None => landmarks.role(self.range),
         };
         Vma::new(self.range, self.pgoff, self.mapping, role)
     }

@@ -38,7 +38,7 @@ maple-tree() {
 }
 
 mm() {
-    local units=(copy:: notice:: pgtable::tests races::a_fault races::a_stale races::a_page_of_zeros races::a_write_to races::the_second)
+    local units=(copy:: notice:: pgtable::counters tests::races::a_fault tests::races::a_stale tests::races::a_page_of_zeros tests::races::a_write_to tests::races::the_second)
     # Tables are found through the addresses in entries, so provenance is exposed.
     if [ "$part" = short ]; then
         miri 1 -p vmaple-mm --lib -- "${units[@]}"

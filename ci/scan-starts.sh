@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tests=${1:-1000} starts=${2:-1000}
 VMAPLE_STARTS=$tests cargo test -q --release --locked -p vmaple-scan --lib -- --ignored --nocapture --exact \
-    self_test::tests::a_thousand_starts_on_a_busy_machine_refuse_none
+    bpf::self_test::tests::a_thousand_starts_on_a_busy_machine_refuse_none
 cargo build -q --release --locked -p vmaple
 vmaple=${CARGO_TARGET_DIR:-target}/release/vmaple
 children=()

@@ -4,8 +4,6 @@ use core::fmt;
 
 use vmaple_rcu::AllocError;
 
-use crate::fault::{Fault, FaultCause};
-
 /// The errors that calls of the address space give, by the names and numbers of errno(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -93,30 +91,6 @@ impl core::error::Error for Error {}
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         Self::from_raw_os_error(error.errno.code())
-    }
-}
-
-/// What a system call says that was to access the memory, as `copy_from_user` is: `EFAULT`, or `ENOMEM`.
-///
-/// ```
-/// use vmaple_mm::{Errno, Error, Layout, Limits, Mm, VirtAddr};
-/// fn get(mm: &Mm) -> Result<[u8; 4], Error> {
-///     let mut bytes = [0; 4];
-///     mm.thread()?.read(VirtAddr(0x1000), &mut bytes)?;
-///     Ok(bytes)
-/// }
-/// let error = get(&Mm::new(Layout::default(), Limits::default())?).unwrap_err();
-/// assert_eq!(error.errno, Errno::EFAULT);
-/// assert_eq!(std::io::Error::from(error).raw_os_error(), Some(14));
-/// # Ok::<(), Error>(())
-/// ```
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        let errno = match fault.cause {
-            FaultCause::NoMemory => Errno::ENOMEM,
-            FaultCause::MapErr | FaultCause::AccErr | FaultCause::Unaligned | FaultCause::NotSupported => Errno::EFAULT,
-        };
-        Self::new(errno, fault.cause.text())
     }
 }
 

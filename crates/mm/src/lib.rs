@@ -133,64 +133,34 @@ extern crate alloc;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod access;
 mod addr;
-mod anon_name;
-mod brk;
-mod change;
-mod copy;
+mod calls;
 mod error;
 mod fail_point;
 mod fault;
-mod file;
-mod flags;
 mod kref;
-mod layout;
-mod limits;
 mod machine;
-mod madvise;
 mod mm;
-mod mmap;
-mod modify;
-mod mprotect;
-mod munmap;
 mod notice;
-mod pending;
 pub mod pgtable;
 mod primitive;
-#[cfg(all(test, not(loom)))]
-mod races;
-#[cfg(feature = "std")]
-mod rwsem;
-mod slab;
-mod snapshot;
-mod state;
 pub mod store;
-mod thread;
-mod transaction;
-mod unmapped_area;
+#[cfg(test)]
+mod tests;
 mod vma;
 
-pub use access::Access;
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+pub use calls::Advice;
 pub use error::{Errno, Error};
-pub use fault::{Fault, FaultCause};
-pub use file::File;
-pub use flags::{MapFlags, Prot, VmFlags};
+pub use fault::{Fault, FaultCause, MmThread};
 pub use kref::Kref;
-pub use layout::Layout;
-pub use limits::{Limits, PartialEffects};
 pub use lock_api;
 pub use machine::{Machine, MmuNotifier, Soft};
-pub use madvise::Advice;
-pub use mm::{Mm, MmReader, MmRef, VmStat};
+pub use mm::{Layout, Limits, Mm, MmReader, MmRef, MmSnapshot, MmState, PartialEffects, SNAPSHOTS_MAX, VmStat};
 #[cfg(feature = "std")]
-pub use rwsem::{Contended, RwSem};
-pub use snapshot::{MmSnapshot, SNAPSHOTS_MAX};
-pub use state::MmState;
+pub use store::rwsem::{Contended, RwSem};
 pub use store::{MapleStore, SnapshotStore, VmaRead, VmaStore};
 #[cfg(feature = "std")]
 pub use store::{RbStore, VmaLockStore};
-pub use thread::MmThread;
-pub use vma::{ANON_NAME_MAX, Role, Vma, VmaState};
+pub use vma::{ANON_NAME_MAX, Access, File, MapFlags, Prot, Role, VmFlags, Vma, VmaState};
 pub use vmaple_rcu::{self, AllocError, RcuDomain};

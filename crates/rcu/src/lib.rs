@@ -143,6 +143,7 @@ mod block;
 mod domain;
 mod error;
 mod fences;
+mod handle;
 #[cfg(feature = "std")]
 mod local;
 mod memory;
@@ -152,6 +153,7 @@ mod ptr;
 mod read;
 mod reap;
 mod reclaim;
+mod shared;
 mod slot;
 mod stats;
 mod update;

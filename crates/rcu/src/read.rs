@@ -4,8 +4,8 @@ use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::domain::Handle;
 use crate::error::AllocError;
+use crate::handle::Handle;
 use crate::primitive::{Ordering, own_load};
 use crate::slot::{Claim, IDLE, Slot};
 

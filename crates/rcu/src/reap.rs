@@ -9,9 +9,9 @@ use core::ptr::NonNull;
 use alloc::vec::Vec;
 
 use crate::block::{BLOCK, Block, BlockList, Chain, Record};
-use crate::domain::Shared;
 use crate::memory;
 use crate::primitive::{AtomicBool, Ordering, Watch};
+use crate::shared::Shared;
 use crate::slot::{IDLE, Parked, Slot};
 use crate::stats::Counters;
 

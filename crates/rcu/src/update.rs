@@ -4,8 +4,8 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use crate::block::{BLOCK, Block, Chain, Record, Retired};
-use crate::domain::{Handle, RcuDomain};
 use crate::error::AllocError;
+use crate::handle::Handle;
 use crate::memory;
 use crate::primitive::{Ordering, own_load, relax};
 use crate::slot::{IDLE, Slot};
@@ -53,14 +53,6 @@ impl Updater {
 
     pub(crate) fn domain(&self) -> &Handle {
         &self.domain
-    }
-
-    /// The domain.
-    #[must_use]
-    pub fn rcu_domain(&self) -> RcuDomain {
-        RcuDomain {
-            handle: self.domain.clone(),
-        }
     }
 
     /// Makes sure that the next `objects` calls of [`retire`](Self::retire) need no memory, if no [`flush`](Self::flush) or
@@ -177,7 +169,7 @@ impl Updater {
 
     /// [`RcuDomain::reap`], for a writer that has no lock to leave first.
     pub fn reap(&self) -> bool {
-        self.domain.reaper.reap(&self.domain)
+        self.domain.reap()
     }
 
     /// Hands over what has been retired so far, so that [`RcuDomain::reap`] finds it: for a writer that goes idle.

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::field::Field;
-use crate::form::Form;
+use crate::bpf::name::CUT;
 use crate::method::Method;
-use crate::name::CUT;
 use crate::options::Want;
-use crate::record::{Line, MemSizeStats, NameKind, PSS_SHIFT};
 use crate::report::Report;
 use crate::scanner::Raw;
+use crate::text::field::Field;
+use crate::text::form::Form;
+use crate::text::record::{Line, MemSizeStats, NameKind, PSS_SHIFT};
 
 /// A line of the kernel's file that a scan lacks, or has not of every mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +216,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::counters::Counters;
+    use crate::proc::counters::Counters;
 
     const SMAPS: &[u8] =
         b"1000-2000 r--p 00000000 00:00 0\nRss: 0 kB\nPss: 0 kB\nNew: 0 kB\nSwap: 0 kB\nSwapPss: 0 kB\n\

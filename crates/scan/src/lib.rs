@@ -90,53 +90,33 @@
 #![deny(unsafe_code)] // but in the files that say why
 #![deny(missing_debug_implementations)]
 
-mod abi;
 mod boost;
 mod bpf;
-mod comparison;
-mod counters;
 mod denied;
 mod error;
-mod field;
-mod files;
-#[cfg(test)]
-mod forged;
-mod form;
-mod identity;
-mod layout;
 mod left_out;
-mod lines;
 mod method;
-mod name;
 mod options;
-mod proc_mount;
-mod proc_text;
+mod proc;
 mod process;
-mod program;
-mod record;
 mod report;
-mod rights;
 mod scanner;
-mod self_test;
-mod shapes;
-mod state;
 mod status;
-mod thp;
-mod vsyscall;
+mod text;
 
-pub use counters::Counters;
 pub use denied::Denied;
 pub use error::{Error, Result};
-pub use field::Field;
-pub use form::{Form, write_maps_line};
 pub use left_out::{LeftOut, Rounded, Why};
 pub use method::{Method, NoSuchMethod};
 pub use options::{Options, Want};
-pub use proc_mount::check as check_proc;
+pub use proc::counters::Counters;
 pub use process::Process;
-pub use record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
+pub use process::proc_mount::check as check_proc;
 pub use report::{Acquisitions, Partial, Report, Validation};
 pub use scanner::{Scan, Scanner};
+pub use text::field::Field;
+pub use text::form::{Form, write_maps_line};
+pub use text::record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
 pub use vmaple_proc::{Name, Perms, VmaRecord};
 
 /// The code in the README.

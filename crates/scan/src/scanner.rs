@@ -3,18 +3,21 @@
 use std::fmt;
 
 use crate::boost::Boost;
+use crate::bpf::self_test;
 use crate::bpf::{Bounds, Bpf};
-use crate::counters::Counters;
 use crate::error::{Error, Result};
-use crate::field::Field;
-use crate::form::Form;
+use crate::left_out;
 use crate::method::Method;
 use crate::options::{LEAST_BUDGET, MOST_BUDGET, Options, Want};
+use crate::proc::counters::Counters;
+use crate::proc::{counters, files};
 use crate::process::Process;
-use crate::record::{Line, MemSizeStats, Rollup, ScanRecord};
+use crate::process::proc_mount;
+use crate::process::state::{self, by_some_thread};
 use crate::report::Report;
-use crate::state::{self, by_some_thread};
-use crate::{counters, files, left_out, proc_mount, self_test};
+use crate::text::field::Field;
+use crate::text::form::Form;
+use crate::text::record::{Line, MemSizeStats, Rollup, ScanRecord};
 
 /// Scans processes, any number of them, one after the other.
 pub struct Scanner {

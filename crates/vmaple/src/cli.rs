@@ -9,10 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use vmaple_repro::plan::Preset;
-use vmaple_repro::proc_file::{ProcFile, Scanner};
-use vmaple_repro::slice::Slice;
-use vmaple_repro::target::Target;
+use vmaple_repro::plan::{Preset, ProcFile, Scanner, Slice, Target};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \
 --limit), 77 not possible on this kernel or not with these rights, 130 interrupted";

@@ -12,12 +12,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use running::{VMAPLE, outcome, roles_of, start_and_wait_for_roles, vmaple, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use vmaple_repro::cgroup;
-use vmaple_repro::experiment::{self, Progress};
-use vmaple_repro::place::allowed_cpus;
-use vmaple_repro::placement::PlacementRequest;
-use vmaple_repro::plan::{Plan, Preset};
-use vmaple_repro::slice::Slice;
+use vmaple_repro::machine::sched::allowed_cpus;
+use vmaple_repro::plan::{PlacementRequest, Plan, Preset, Slice};
+use vmaple_repro::run::cgroup;
+use vmaple_repro::run::experiment::{self, Progress};
 
 static ROLES_AT_PANIC: AtomicUsize = AtomicUsize::new(0);
 

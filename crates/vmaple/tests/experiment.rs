@@ -8,8 +8,7 @@ use std::fs;
 
 use running::{outcome, roles_of, start_and_wait_for_roles, vmaple, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use vmaple_repro::plan::{HANG_GRACE_NS, SETTLE_NS};
-use vmaple_repro::proc_file::{ProcFile, Scanner};
+use vmaple_repro::plan::{HANG_GRACE_NS, ProcFile, SETTLE_NS, Scanner};
 use vmaple_repro::report::Report;
 
 fn load(path: &std::path::Path) -> Report {

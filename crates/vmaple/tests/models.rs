@@ -9,11 +9,9 @@ use std::path::Path;
 
 use running::{outcome, roles_of, start_and_wait_for_roles, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use vmaple_repro::plan::SETTLE_NS;
-use vmaple_repro::proc_file::ProcFile;
+use vmaple_repro::plan::{ProcFile, SETTLE_NS, Target};
 use vmaple_repro::report::Report;
 use vmaple_repro::sample::Seen;
-use vmaple_repro::target::Target;
 
 fn load(path: &Path) -> Report {
     Report::from_json(&fs::read_to_string(path).unwrap()).unwrap()
@@ -146,7 +144,7 @@ fn threads_of_a_model_are_placed_as_processes_are() {
         let nice = read("stat")?.rsplit_once(')')?.1.split_whitespace().nth(16)?.to_owned();
         Some(format!("{} {} {nice}", read("comm")?.trim(), cpus.trim()))
     };
-    let cpus = vmaple_repro::place::allowed_cpus().unwrap();
+    let cpus = vmaple_repro::machine::sched::allowed_cpus().unwrap();
     let (mapper, busy) = (cpus[0], cpus[cpus.len() - 1]);
     let busy_task = format!("vmaple-busy {busy} 0");
     let scanner = format!("vmaple-scanner {busy} 15");

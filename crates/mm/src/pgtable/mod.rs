@@ -37,20 +37,16 @@ mod link;
 mod memory;
 mod page_tables;
 mod ram;
-mod riscv;
 mod table;
-#[cfg(test)]
-mod tests;
 mod walk;
-mod x86_64;
 
-pub use arch::{Arch, ENTRIES, PageFlags, Pte};
+pub use arch::{Arch, ENTRIES, PageFlags, Pte, Sv39, X86_64};
 pub use count::{CountBy, PSS_SHIFT, PageCounts};
 pub use counters::LeafCounters;
 pub use frame::{FrameList, FrameMeta, Frames, Pfn};
 pub(crate) use link::{LinkError, LockedLeaf};
 pub use page_tables::PageTables;
 pub use ram::Ram;
-pub use riscv::Sv39;
+#[cfg(all(test, loom))]
+pub(crate) use table::POISON;
 pub use walk::{Leaf, Step, Walker};
-pub use x86_64::X86_64;

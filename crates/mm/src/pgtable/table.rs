@@ -24,7 +24,7 @@ pub(super) const fn index(addr: u64, level: u32) -> usize {
 }
 
 /// What an entry holds that nobody may see: written where a table is freed, in builds that check.
-pub(super) const POISON: u64 = 0xdead_0000_0000_0dea;
+pub(crate) const POISON: u64 = 0xdead_0000_0000_0dea;
 
 /// The entries, as the hardware reads them.
 #[repr(C, align(4096))]

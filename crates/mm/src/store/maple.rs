@@ -9,7 +9,7 @@ use vmaple_rcu::{AllocError, RcuDomain};
 
 use super::tree::{VmaEntry, VmaTree, VmaTreeWrite};
 use super::{Call, Sealed, Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
-use crate::state::MmState;
+use crate::mm::MmState;
 use crate::vma::Vma;
 
 /// VMAs in a maple tree, for readers that hold nothing but a read-side section. `L` is the lock of the writers.

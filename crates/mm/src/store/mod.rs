@@ -4,19 +4,20 @@
 mod maple;
 #[cfg(feature = "std")]
 mod rb;
+#[cfg(feature = "std")]
+pub(crate) mod rwsem;
+mod slab;
 mod tree;
 #[cfg(feature = "std")]
 mod vm_refcnt;
 #[cfg(feature = "std")]
 mod vma_lock;
-#[cfg(all(test, feature = "std", not(loom)))]
-mod vma_lock_races;
 
 use core::ops::Range;
 
 use vmaple_rcu::AllocError;
 
-use crate::state::MmState;
+use crate::mm::MmState;
 use crate::vma::Vma;
 
 pub use maple::{MapleReader, MapleStore, MapleWrite};

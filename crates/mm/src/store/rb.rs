@@ -20,10 +20,10 @@ use intrusive_collections::{Adapter, Bound, KeyAdapter, PointerOps, RBTree, RBTr
 use lock_api::{RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use vmaple_rcu::AllocError;
 
+use super::rwsem::RwSem;
+use super::slab::{NewSlab, Slab, SlabBox};
 use super::{Call, Sealed, Shortage, VmaRead, VmaStore, VmaWrite};
-use crate::rwsem::RwSem;
-use crate::slab::{NewSlab, Slab, SlabBox};
-use crate::state::MmState;
+use crate::mm::MmState;
 use crate::vma::Vma;
 
 /// A VMA, and its place in the tree.

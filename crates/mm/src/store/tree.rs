@@ -14,9 +14,9 @@ use lock_api::RawMutex;
 use maple_tree::{Entry, InsertErrorKind, MapleTree, View, Write};
 use vmaple_rcu::{AllocError, RcuDomain};
 
+use super::slab::{NewSlab, Slab, SlabBox, Slot};
 use super::{Shortage, VmaRead};
-use crate::slab::{NewSlab, Slab, SlabBox, Slot};
-use crate::state::MmState;
+use crate::mm::MmState;
 use crate::vma::Vma;
 
 /// What a tree holds for a VMA: the VMA, with what a design has beside it.

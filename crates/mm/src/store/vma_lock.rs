@@ -53,13 +53,12 @@ use lock_api::{RawMutex, RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use maple_tree::{DefaultLock, Displaced, ReadGuard, Reader, View};
 use vmaple_rcu::{AllocError, RcuDomain};
 
+use super::rwsem::{Contended, RwSem};
 use super::tree::{Held, VmaEntry, VmaTree, VmaTreeWrite};
 use super::vm_refcnt::{Refused, VmRefcnt};
 use super::{Call, Sealed, Shortage, VmaRead, VmaStore, VmaWrite};
-use crate::change::ChangeCounter;
 use crate::fail_point;
-use crate::rwsem::{Contended, RwSem};
-use crate::state::MmState;
+use crate::mm::{ChangeCounter, MmState};
 use crate::vma::Vma;
 
 /// A VMA and its lock.

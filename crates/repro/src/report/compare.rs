@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::{hangs_cell, spread_cells};
-use crate::proc_file::ProcFile;
-use crate::stats::{Row, Series};
-use crate::target::Target;
+use crate::plan::ProcFile;
+use crate::plan::Target;
+use crate::report::stats::{Row, Series};
 
 /// Levels that any series has, ascending.
 pub(super) fn levels(series: &[(String, Series)]) -> Vec<u32> {
@@ -149,7 +149,7 @@ pub fn scanners(series: &[Series]) -> Vec<String> {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::stats::series;
+    use crate::report::stats::series;
 
     #[test]
     fn the_cure_is_shown_of_each_file_if_both_models_are_there() {

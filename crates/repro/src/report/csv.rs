@@ -66,8 +66,8 @@ pub fn csv(report: &Report) -> String {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::proc_file::ProcFile;
-    use crate::target::Target;
+    use crate::plan::ProcFile;
+    use crate::plan::Target;
 
     #[test]
     fn every_line_has_as_many_fields_as_the_header() {

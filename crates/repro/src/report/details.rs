@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use super::{ms_cell, per_1000_cell, us_cell, worst_cell};
+use crate::report::stats::Series;
 use crate::sample::Seen;
-use crate::stats::Series;
 
 /// Tables under the talk's: all calls of all runs, what scanners and thread B went through, and, where it is known, what the
 /// scanners read that was not so and what a model tells of itself.
@@ -114,9 +114,9 @@ fn inside(series: &Series) -> String {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::proc_file::ProcFile;
-    use crate::stats::series;
-    use crate::target::Target;
+    use crate::plan::ProcFile;
+    use crate::plan::Target;
+    use crate::report::stats::series;
 
     #[test]
     fn what_only_models_tell_is_shown_of_models() {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{Noise, Report, SCHEMA};
-use crate::latency::{Latencies, Recorder};
 use crate::machine::Machine;
-use crate::noise::Gap;
-use crate::placement::Placement;
+use crate::machine::noise::Gap;
+use crate::plan::Placement;
+use crate::plan::ProcFile;
+use crate::plan::Target;
 use crate::plan::{Plan, Preset};
-use crate::proc_file::ProcFile;
 use crate::sample::{Faults, Inside, Sample, Seen, Timeline};
-use crate::target::Target;
+use crate::sample::{Latencies, Recorder};
 
 pub(crate) fn latencies(ms: &[f64]) -> Latencies {
     let mut recorder = Recorder::new();

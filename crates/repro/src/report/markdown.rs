@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::compare::{levels, row_at};
 use super::{Report, heading, ms_cell, noise_line, per_1000_cell, spread_cells, us_cell, worst_cell};
+use crate::report::stats::{Series, series};
 use crate::sample::{Inside, Seen};
-use crate::stats::{Series, series};
 
 /// Every series of a report as a table, with the lines that say what it is.
 #[must_use]

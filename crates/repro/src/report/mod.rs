@@ -6,8 +6,10 @@ mod details;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod markdown;
+pub mod stats;
 mod svg;
 mod talk;
+pub mod warning;
 
 use std::collections::BTreeMap;
 
@@ -22,10 +24,10 @@ pub use talk::{heading, noise_line, talk_table};
 
 use crate::error::{Error, Result};
 use crate::machine::Machine;
-use crate::noise::Gap;
+use crate::machine::noise::Gap;
 use crate::plan::Plan;
+use crate::report::stats::{Spread, Worst};
 use crate::sample::Sample;
-use crate::stats::{Spread, Worst};
 
 /// Name and version of the JSON form. A change that a reader could stumble over raises the number.
 pub const SCHEMA: &str = "vmaple-repro/1";
@@ -151,7 +153,7 @@ fn worst_cell(worst: Option<Worst>) -> String {
     let Some(worst) = worst else {
         return "none".to_owned();
     };
-    let ms = worst.ns / crate::clock::NS_PER_MS;
+    let ms = worst.ns / crate::machine::NS_PER_MS;
     if !worst.at_least {
         return format!("{ms:.3}");
     }
@@ -188,15 +190,15 @@ fn per_1000_cell(count: u64, scans: u64) -> String {
 
 /// Nanoseconds as milliseconds with three decimals, or `-`.
 fn ms_cell(ns: Option<f64>) -> String {
-    ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3}", ns / crate::clock::NS_PER_MS))
+    ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3}", ns / crate::machine::NS_PER_MS))
 }
 
 #[cfg(test)]
 mod tests {
     use super::fixture::{hung, model, report, sample};
     use super::*;
-    use crate::proc_file::ProcFile;
-    use crate::target::Target;
+    use crate::plan::ProcFile;
+    use crate::plan::Target;
 
     fn small() -> Report {
         report(vec![

@@ -4,9 +4,9 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::compare::levels;
-use crate::clock::NS_PER_MS;
 use crate::error::{Error, Result};
-use crate::stats::Series;
+use crate::machine::NS_PER_MS;
+use crate::report::stats::Series;
 
 const SIZE: (u32, u32) = (860, 470);
 
@@ -139,9 +139,9 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
 mod tests {
     use super::super::fixture::{hung, report, sample};
     use super::*;
-    use crate::proc_file::ProcFile;
+    use crate::plan::ProcFile;
     use crate::report::Report;
-    use crate::stats::series;
+    use crate::report::stats::series;
 
     fn labelled(report: &Report) -> Vec<(String, Series)> {
         series(report).into_iter().map(|s| (s.label(), s)).collect()

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::{Report, hangs_cell, spread_cells};
-use crate::clock::NS_PER_MS;
-use crate::proc_file::{ProcFile, Scanner};
-use crate::stats::Series;
-use crate::target::Target;
+use crate::machine::NS_PER_MS;
+use crate::plan::Target;
+use crate::plan::{ProcFile, Scanner};
+use crate::report::stats::Series;
 
 /// One line that says what the table below it is of: kernel, machine, target, file, placement.
 #[must_use]
@@ -93,7 +93,7 @@ pub fn talk_table(series: &Series) -> String {
 mod tests {
     use super::super::fixture::{hung, report, sample};
     use super::*;
-    use crate::stats::series;
+    use crate::report::stats::series;
 
     #[test]
     fn the_table_is_laid_out_as_the_talks() {

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::clock::{now_ns, timespec};
 use crate::error::Result;
-use crate::ledger::{Ledger, Phase};
+use crate::machine::{now_ns, timespec};
+use crate::role::{Ledger, Phase};
 
 use super::{Task, get_ready, take_place};
 
-pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
+pub(crate) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
     let &Task::Busy { slot, cpu, spin_ns } = task else {
         unreachable!("dispatched by task");
     };
@@ -16,7 +16,7 @@ pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
 }
 
 /// Keeps `cpu` busy from its phase on until the run is over.
-pub(super) fn work(ledger: &Ledger, slot: usize, cpu: usize, spin_ns: Option<u64>) -> Result<()> {
+pub(crate) fn work(ledger: &Ledger, slot: usize, cpu: usize, spin_ns: Option<u64>) -> Result<()> {
     take_place(c"vmaple-busy", cpu, 0)?;
     get_ready(ledger, Phase::Busy);
     ledger.slots()[slot].started_ns.store(now_ns(), Ordering::Relaxed);

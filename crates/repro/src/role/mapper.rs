@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{now_ns, timespec};
+use crate::check::PageStates;
 use crate::error::{Error, Result};
-use crate::latency::{Latencies, Recorder};
-use crate::ledger::{Ledger, Phase};
-use crate::page_state::PageStates;
+use crate::machine::{now_ns, timespec};
+use crate::role::{Ledger, Phase};
 use crate::sample::{Faults, Inside};
+use crate::sample::{Latencies, Recorder};
 
 use super::fault_memory::FaultMemory;
 use super::region::Region;
@@ -40,7 +40,7 @@ pub(crate) struct MapperResult {
 }
 
 /// The calls that a mapper makes on its region, of whichever address space that is in.
-pub(super) trait Calls {
+pub(crate) trait Calls {
     type Error: fmt::Display;
 
     /// The region's first address.
@@ -70,7 +70,7 @@ impl<C: Calls> Calls for &C {
     }
 }
 
-pub(super) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
+pub(crate) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
     let &Task::Mapper {
         cpu,
         region_bytes,
@@ -102,7 +102,7 @@ pub(super) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
 }
 
 /// Writes to the controller.
-pub(super) fn tell(bytes: &[u8]) -> Result<()> {
+pub(crate) fn tell(bytes: &[u8]) -> Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written =
@@ -113,7 +113,7 @@ pub(super) fn tell(bytes: &[u8]) -> Result<()> {
 }
 
 /// A mapper with all that it has done so far.
-pub(super) struct Mapper<'a, C> {
+pub(crate) struct Mapper<'a, C> {
     calls: C,
     ledger: &'a Ledger,
     states: PageStates<'a>,
@@ -126,7 +126,7 @@ pub(super) struct Mapper<'a, C> {
 
 impl<'a, C: Calls> Mapper<'a, C> {
     /// Of a region with as many pages as the ledger has states, all of which are mapped.
-    pub(super) fn new(calls: C, ledger: &'a Ledger, seed: u64) -> Self {
+    pub(crate) fn new(calls: C, ledger: &'a Ledger, seed: u64) -> Self {
         let states = ledger.page_states();
         (0..states.pages()).for_each(|page| states.settled(page, 0, true));
         Self {
@@ -142,7 +142,7 @@ impl<'a, C: Calls> Mapper<'a, C> {
     }
 
     /// Makes so many operations that are no part of the run, and says that the region is there.
-    pub(super) fn fragment(&mut self, operations: u64) -> Result<()> {
+    pub(crate) fn fragment(&mut self, operations: u64) -> Result<()> {
         for _ in 0..operations {
             self.operate(0)?;
         }
@@ -154,7 +154,7 @@ impl<'a, C: Calls> Mapper<'a, C> {
     }
 
     /// Maps and unmaps for `duration_ns`, and does `between` between calls, without allocating.
-    pub(super) fn work(&mut self, duration_ns: u64, mut between: impl FnMut()) -> Result<()> {
+    pub(crate) fn work(&mut self, duration_ns: u64, mut between: impl FnMut()) -> Result<()> {
         let words = &self.ledger.header().mapper;
         let begin = now_ns();
         words.begun_ns.store(begin, Relaxed);
@@ -178,7 +178,7 @@ impl<'a, C: Calls> Mapper<'a, C> {
     }
 
     /// Maps or unmaps one random page as the `index`th operation; returns how long the call took, in nanoseconds.
-    pub(super) fn operate(&mut self, index: u64) -> Result<u64> {
+    pub(crate) fn operate(&mut self, index: u64) -> Result<u64> {
         let page = self.rng.u64(..self.states.pages());
         let map = self.rng.bool();
         self.states.changing(page);
@@ -197,7 +197,7 @@ impl<'a, C: Calls> Mapper<'a, C> {
     }
 
     /// Tells the controller all of it.
-    pub(super) fn report(self, faults: Option<Faults>, inside: Option<Inside>) -> Result<()> {
+    pub(crate) fn report(self, faults: Option<Faults>, inside: Option<Inside>) -> Result<()> {
         let result = MapperResult {
             elapsed_ns: self.elapsed_ns,
             maps: self.maps,

@@ -5,18 +5,15 @@
 //! the mapper, which writes a line end to its standard output when its last call has ended, and its result as JSON when
 //! the run is over. Errors go to standard error, which the controller shows when a run fails.
 
-mod address_space;
-mod busy;
-mod design;
+pub(crate) mod busy;
 mod fault_memory;
 mod janitor;
-mod mapper;
-mod model;
-mod model_scan;
+mod ledger;
+pub(crate) mod mapper;
 mod proc_scan;
 mod region;
-mod scanner;
-mod thread_b;
+pub(crate) mod scanner;
+pub(crate) mod thread_b;
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -25,14 +22,14 @@ use std::sync::Arc;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
-use crate::ledger::{Ledger, Phase};
-use crate::place;
-use crate::proc_file::ProcFile;
+use crate::machine::sched;
+use crate::model::{self, Model};
+use crate::plan::ProcFile;
+use crate::run::cgroup::Cgroup;
 
+pub(crate) use ledger::{Ledger, MapperWords, Phase, Slot};
 pub(crate) use mapper::{DONE, MapperResult};
-pub(crate) use model::Model;
 pub(crate) use proc_scan::{ProcScan, procmap_query_supported, scanner};
 pub(crate) use scanner::Scan;
 pub(crate) use thread_b::mapped_pages;
@@ -116,15 +113,15 @@ fn end_with(controller: i32) -> Result<()> {
 }
 
 /// Names and places a role.
-fn take_place(name: &std::ffi::CStr, cpu: usize, nice: i32) -> Result<()> {
+pub(crate) fn take_place(name: &std::ffi::CStr, cpu: usize, nice: i32) -> Result<()> {
     rustix::thread::set_name(name).map_err(|e| Error::failed("naming a role", e))?;
-    place::pin(cpu)?;
-    place::renice(nice)?;
-    place::usual_timer_slack()
+    sched::pin(cpu)?;
+    sched::renice(nice)?;
+    sched::usual_timer_slack()
 }
 
 /// Reports that a role is set up, then waits for its phase.
-fn get_ready(ledger: &Ledger, phase: Phase) {
+pub(crate) fn get_ready(ledger: &Ledger, phase: Phase) {
     ledger.count(&ledger.header().ready);
     ledger.wait_for(phase);
 }

@@ -12,7 +12,7 @@ use rustix::ioctl::{Updater, opcode};
 use vmaple_scan::{Method, Options, Scanner, Want, write_maps_line};
 
 use crate::error::{Error, Result};
-use crate::proc_file::{self, ProcFile};
+use crate::plan::{self, ProcFile};
 
 use super::scanner::{BUFFER_BYTES, Scan};
 
@@ -53,9 +53,9 @@ impl ProcScan {
 /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow it.
 pub(crate) fn scanner(file: ProcFile) -> Result<Option<Scanner>> {
     let method = match file.scanner() {
-        proc_file::Scanner::Proc => return Ok(None),
-        proc_file::Scanner::Bpf => Method::Bpf,
-        proc_file::Scanner::Boosted => Method::Boosted,
+        plan::Scanner::Proc => return Ok(None),
+        plan::Scanner::Bpf => Method::Bpf,
+        plan::Scanner::Boosted => Method::Boosted,
     };
     let want = if file.content() == ProcFile::Maps {
         Want::Ranges

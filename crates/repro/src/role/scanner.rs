@@ -2,17 +2,17 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::clock::now_ns;
+use crate::check::ScanCheck;
 use crate::error::Result;
-use crate::ledger::{Ledger, Phase, Slot};
+use crate::machine::now_ns;
+use crate::role::{Ledger, Phase, Slot};
 use crate::sample::Seen;
-use crate::scan_check::ScanCheck;
 
 use super::proc_scan::ProcScan;
 use super::{Task, get_ready, take_place};
 
 /// As large as the buffer of cat(1).
-pub(super) const BUFFER_BYTES: usize = 128 << 10;
+pub(crate) const BUFFER_BYTES: usize = 128 << 10;
 
 /// A way of reading a memory map.
 pub(crate) trait Scan {
@@ -23,7 +23,7 @@ pub(crate) trait Scan {
     fn once(&mut self, read: impl FnMut(&[u8])) -> Result<u64>;
 }
 
-pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
+pub(crate) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
     let Task::Scanner {
         slot,
         cpu,
@@ -49,7 +49,7 @@ pub(super) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
 }
 
 /// Reports that a scanner is set up, then waits until it may scan.
-pub(super) fn get_ready_to_scan(ledger: &Ledger, slot: usize) {
+pub(crate) fn get_ready_to_scan(ledger: &Ledger, slot: usize) {
     let slot = &ledger.slots()[slot];
     slot.tid.store(rustix::thread::gettid().as_raw_nonzero().get(), Relaxed);
     get_ready(ledger, Phase::Scan);
@@ -57,7 +57,7 @@ pub(super) fn get_ready_to_scan(ledger: &Ledger, slot: usize) {
 }
 
 /// Scans until the run is over, without allocating.
-pub(super) fn work(scan: &mut impl Scan, mut check: Option<ScanCheck<'_>>, ledger: &Ledger, slot: usize) -> Result<()> {
+pub(crate) fn work(scan: &mut impl Scan, mut check: Option<ScanCheck<'_>>, ledger: &Ledger, slot: usize) -> Result<()> {
     let slot = &ledger.slots()[slot];
     loop {
         if let Some(check) = &mut check {

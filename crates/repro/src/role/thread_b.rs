@@ -10,17 +10,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
-use crate::clock::{now_ns, timespec};
-use crate::counted_lock::wait_once;
 use crate::error::{Error, Result};
-use crate::latency::Recorder;
-use crate::ledger::{Ledger, MapperWords, Phase};
+use crate::machine::{now_ns, timespec};
+use crate::model::wait_once;
+use crate::role::{Ledger, MapperWords, Phase};
 use crate::sample::Faults;
+use crate::sample::Recorder;
 
 const PERIOD_NS: u64 = 1_000_000;
 
 /// Mappings of one page that nobody touches before the run.
-pub(super) const FRESH: u64 = 16;
+pub(crate) const FRESH: u64 = 16;
 
 /// Pages of the mapping in use for a run of `duration_ns`: one for each fault of up to a minute.
 pub(crate) fn mapped_pages(duration_ns: u64) -> u64 {
@@ -28,7 +28,7 @@ pub(crate) fn mapped_pages(duration_ns: u64) -> u64 {
 }
 
 /// Memory that thread B writes to, of whichever address space.
-pub(super) trait Touch {
+pub(crate) trait Touch {
     /// Pages of the mapping in use.
     fn mapped_pages(&self) -> u64;
 
@@ -43,11 +43,11 @@ pub(super) trait Touch {
 }
 
 /// The thread, which is up, and ends when the run is over.
-pub(super) struct ThreadB(JoinHandle<Result<Faults>>);
+pub(crate) struct ThreadB(JoinHandle<Result<Faults>>);
 
 impl ThreadB {
     /// Starts it and waits until it is up.
-    pub(super) fn start(memory: impl Touch + Send + 'static, ledger: &Arc<Ledger>, duration_ns: u64) -> Result<Self> {
+    pub(crate) fn start(memory: impl Touch + Send + 'static, ledger: &Arc<Ledger>, duration_ns: u64) -> Result<Self> {
         let mut faulter = Faulter::new(memory)?;
         let up = Arc::new(Barrier::new(2));
         let thread = std::thread::Builder::new().name("vmaple-faults".into()).spawn({
@@ -67,7 +67,7 @@ impl ThreadB {
     }
 
     /// What it saw, once the run is over.
-    pub(super) fn finish(self) -> Result<Faults> {
+    pub(crate) fn finish(self) -> Result<Faults> {
         let panicked = |_| Err(Error::failed("taking page faults", "the thread panicked"));
         self.0.join().unwrap_or_else(panicked)
     }
@@ -84,7 +84,7 @@ fn timed(since: &AtomicU64, touch: impl FnOnce() -> Result<()>) -> Result<u64> {
 }
 
 /// What thread B does, and what it has seen so far.
-pub(super) struct Faulter<T> {
+pub(crate) struct Faulter<T> {
     memory: T,
     /// The page of the mapping in use that is next, each of which faults once a lap.
     next: u64,
@@ -94,7 +94,7 @@ pub(super) struct Faulter<T> {
 
 impl<T: Touch> Faulter<T> {
     /// Takes the mapping into use.
-    pub(super) fn new(memory: T) -> Result<Self> {
+    pub(crate) fn new(memory: T) -> Result<Self> {
         memory.touch_mapped(0)?;
         memory.discard_mapped()?;
         Ok(Self {
@@ -106,7 +106,7 @@ impl<T: Touch> Faulter<T> {
     }
 
     /// Takes faults for `duration_ns`, without allocating or unmapping.
-    pub(super) fn run(&mut self, duration_ns: u64, words: &MapperWords) -> Result<()> {
+    pub(crate) fn run(&mut self, duration_ns: u64, words: &MapperWords) -> Result<()> {
         let begin = now_ns();
         let mut used = 0;
         loop {
@@ -138,7 +138,7 @@ impl<T: Touch> Faulter<T> {
     }
 
     /// What it saw.
-    pub(super) fn finish(self) -> Faults {
+    pub(crate) fn finish(self) -> Faults {
         Faults {
             mapped: self.mapped.finish(),
             fresh: self.fresh.finish(),

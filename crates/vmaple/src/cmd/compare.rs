@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use vmaple_repro::report::stats::{self, Series};
 use vmaple_repro::report::{self, Report};
-use vmaple_repro::stats::{self, Series};
 
 use crate::cli::CompareOptions;
 use crate::cmd::export::Export;

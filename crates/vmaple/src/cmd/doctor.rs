@@ -3,18 +3,14 @@
 use std::fmt::Display;
 use std::fs::OpenOptions;
 
-use vmaple_repro::cgroup;
-use vmaple_repro::clock::NS_PER_MS;
-use vmaple_repro::experiment::check_file;
-use vmaple_repro::limits;
-use vmaple_repro::machine::Machine;
-use vmaple_repro::mmap_lock::{self, LockUse};
-use vmaple_repro::noise;
-use vmaple_repro::place::{allowed_cpus, check_nice, real_time_allowed};
-use vmaple_repro::placement::{Placement, PlacementRequest};
-use vmaple_repro::plan::{Plan, Preset};
-use vmaple_repro::proc_file::{ProcFile, Scanner};
-use vmaple_repro::slice::Slice;
+use vmaple_repro::machine::noise;
+use vmaple_repro::machine::sched::{allowed_cpus, check_nice, real_time_allowed};
+use vmaple_repro::machine::{Machine, NS_PER_MS};
+use vmaple_repro::plan::{Placement, PlacementRequest, Plan, Preset, ProcFile, Scanner, Slice};
+use vmaple_repro::run::cgroup;
+use vmaple_repro::run::experiment::check_file;
+use vmaple_repro::run::limits;
+use vmaple_repro::run::mmap_lock::{self, LockUse};
 use vmaple_scan::{Method, Options};
 
 use crate::cmd::print;

@@ -1,0 +1,183 @@
+//! madvise(2).
+
+use core::ops::Range;
+
+use crate::addr::{PAGE_SIZE, VirtAddr, page_align};
+use crate::error::{Errno, Error};
+use crate::fail_point;
+use crate::fault::{FaultCause, MmThread};
+use crate::machine::Machine;
+use crate::pgtable::{Arch, ENTRIES, FrameList, Step};
+use crate::store::{VmaRead, VmaStore};
+use crate::vma::{ACCESS, Access, VmFlags};
+
+/// What is advised, with Linux's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum Advice {
+    /// The pages are not needed: they go, and read as zeros from now on.
+    DontNeed = 4,
+    /// The pages are to be there for reading.
+    PopulateRead = 22,
+    /// The pages are to be there for writing.
+    PopulateWrite = 23,
+}
+
+impl TryFrom<i32> for Advice {
+    type Error = Error;
+
+    /// The advice of Linux's number; `EINVAL` if the number is none, or one of what is not built yet.
+    ///
+    /// ```
+    /// use vmaple_mm::{Advice, Errno};
+    /// assert_eq!(Advice::try_from(4), Ok(Advice::DontNeed));
+    /// assert_eq!(Advice::try_from(7).unwrap_err().errno, Errno::EINVAL);
+    /// ```
+    fn try_from(number: i32) -> Result<Self, Error> {
+        let all = [Self::DontNeed, Self::PopulateRead, Self::PopulateWrite];
+        let known = all.into_iter().find(|advice| *advice as i32 == number);
+        known.ok_or(Error::new(Errno::EINVAL, "no advice, or one that is not built yet"))
+    }
+}
+
+impl<S: VmaStore, M: Machine> MmThread<S, M> {
+    /// `madvise(addr, len, advice)`: does to the pages of a range as advised. Mappings stay as they are, and writers go on meanwhile.
+    ///
+    /// # Errors
+    /// As madvise(2): `EINVAL`: an address that is not of a page, or a mapping that may not be accessed so. `ENOMEM`: a part of the
+    /// range is not mapped (with `DontNeed` the rest has been dropped), or no memory. `EFAULT`: no pages can be there.
+    ///
+    /// ```
+    /// use vmaple_mm::{Advice, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
+    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+    /// let thread = mm.thread()?;
+    /// let at = mm.mmap(VirtAddr(0), 0x1000, Prot::READ | Prot::WRITE, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// thread.write(at, &[7]).unwrap();
+    /// thread.madvise(at, 0x1000, Advice::DontNeed)?;
+    /// let mut byte = [7];
+    /// thread.read(at, &mut byte).unwrap();
+    /// assert_eq!(byte, [0]);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    #[doc(alias = "do_madvise")]
+    pub fn madvise(&self, addr: VirtAddr, len: u64, advice: Advice) -> Result<(), Error> {
+        if !addr.is_page_aligned() {
+            return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
+        }
+        let length = page_align(len);
+        let end = addr.0.wrapping_add(length);
+        if (len > 0 && length == 0) || end < addr.0 {
+            return Err(Error::new(Errno::EINVAL, "the range does not fit"));
+        }
+        match advice {
+            Advice::DontNeed => self.drop_pages(addr.0..end),
+            Advice::PopulateRead => self.populate(addr.0..end, Access::Read, VmFlags::READ),
+            Advice::PopulateWrite => self.populate(addr.0..end, Access::Write, VmFlags::WRITE),
+        }
+    }
+
+    #[doc(alias = "madvise_populate")]
+    fn populate(&self, range: Range<u64>, access: Access, needed: VmFlags) -> Result<(), Error> {
+        const REFUSED: Error = Error::new(Errno::EINVAL, "a mapping may not be accessed so");
+        let mut at = range.start;
+        while at < range.end {
+            // More than the processor asks for, which may read whatever it may write or execute.
+            if self.flags_at(at).is_some_and(|(_, flags)| !flags.contains(needed)) {
+                return Err(REFUSED);
+            }
+            at = self.fault_in(at..range.end, access).map_err(|cause| match cause {
+                FaultCause::MapErr => Error::new(Errno::ENOMEM, "a part of the range is not mapped"),
+                FaultCause::AccErr => REFUSED,
+                FaultCause::NoMemory => Error::new(Errno::ENOMEM, "no memory for a page"),
+                FaultCause::NotSupported | FaultCause::Unaligned => {
+                    Error::new(Errno::EFAULT, "pages of files and of shared memory are not built yet")
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Has the pages of a new mapping be there, as far as that goes.
+    #[doc(alias = "mm_populate")]
+    pub(crate) fn populate_mapped(&self, range: Range<u64>) {
+        let mut at = range.start;
+        while at < range.end {
+            let Some((end, flags)) = self.flags_at(at) else {
+                return;
+            };
+            let end = end.min(range.end);
+            let access = if flags & (VmFlags::WRITE | VmFlags::SHARED) == VmFlags::WRITE {
+                Access::Write
+            } else if M::Arch::permits(flags, Access::Read) {
+                Access::Read
+            } else {
+                Access::Exec
+            };
+            if flags.intersects(ACCESS) {
+                match self.fault_in(at..end, access) {
+                    Ok(next) => at = next,
+                    Err(_) => return,
+                }
+            } else {
+                at = end;
+            }
+        }
+    }
+
+    /// What is mapped at an address, up to where.
+    fn flags_at(&self, addr: u64) -> Option<(u64, VmFlags)> {
+        let section = S::read_lock(&self.reader);
+        let vma = section.find(addr).filter(|vma| vma.range().start <= addr)?;
+        Some((vma.range().end, vma.flags()))
+    }
+
+    /// Drops pages.
+    ///
+    /// No table is unlinked, and the writers' lock is not needed: that the mapping is still the one that was found is looked at
+    /// under the lock of each leaf table. If it is not, what is mapped there now is looked for, as if the call had come after.
+    #[doc(alias = "madvise_dontneed_free")]
+    fn drop_pages(&self, range: Range<u64>) -> Result<(), Error> {
+        let mut holes = false;
+        let notice = self.mm().page_tables().tell(range.clone());
+        let mut at = range.start;
+        while at < range.end {
+            let section = S::read_lock(&self.reader);
+            let Some(vma) = section.find(at).filter(|vma| vma.range().start < range.end) else {
+                holes = true;
+                break;
+            };
+            if vma.range().start > at {
+                holes = true;
+                at = vma.range().start;
+            }
+            let part = at..vma.range().end.min(range.end);
+            let mut freed = FrameList::new();
+            while at < part.end {
+                let guard = self.walker.read_lock();
+                fail_point::reach("dontneed: found");
+                match self.walker.find(&guard, at) {
+                    Step::Hole { end } => at = end.min(part.end),
+                    Step::Leaf(leaf) => {
+                        let leaf_end = ((at | (LEAF - 1)) + 1).min(part.end);
+                        let Some(mut leaf) = leaf.lock().filter(|_| vma.is_live()) else {
+                            break;
+                        };
+                        leaf.clear(self.frames(), at..leaf_end, &mut freed);
+                        at = leaf_end;
+                    }
+                }
+            }
+            drop(section);
+            self.put_frames(freed);
+        }
+        drop(notice);
+        if holes {
+            return Err(Error::new(Errno::ENOMEM, "a part of the range is not mapped"));
+        }
+        Ok(())
+    }
+}
+
+/// Addresses of a leaf table.
+const LEAF: u64 = ENTRIES as u64 * PAGE_SIZE;

@@ -1,0 +1,215 @@
+//! mmap(2).
+
+use super::transaction::{Failure, Merge, fail};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
+use crate::error::{Errno, Error};
+use crate::fault::MmThread;
+use crate::kref::Kref;
+use crate::machine::Machine;
+use crate::mm::Mm;
+use crate::pgtable::Arch;
+use crate::store::VmaStore;
+use crate::vma::{File, MAY_ACCESS, MapFlags, Mapping, Prot, VmFlags};
+
+impl<S: VmaStore, M: Machine> Mm<S, M> {
+    /// `mmap(addr, len, prot, flags, fd, offset)`: maps memory, or `file` from `offset` on, and gives the address. One instant
+    /// for readers: what [`MapFlags::FIXED`] replaces is there until the new mapping is.
+    ///
+    /// `len`, in bytes, is rounded up to whole pages. Without `FIXED` the address is a hint. Neighbours that continue each other
+    /// become one mapping. A file is taken for one that is open for reading and writing; with `ANONYMOUS` it is ignored. With
+    /// `POPULATE` the pages are there when it returns, if there was memory; [`MmThread::mmap`](crate::MmThread::mmap) does that
+    /// cheaper.
+    ///
+    /// # Errors
+    /// As mmap(2):
+    /// - `EINVAL`: no length; an address (with `FIXED`) or offset that is not of a page; a type (`MAP_TYPE`) that is none, or none of
+    ///   a file's or of anonymous memory; shared or droppable memory, or a file's mapping, that grows down; `HUGETLB`.
+    /// - `ENOMEM`: no room; too many mappings; above a limit; no memory for bookkeeping.
+    /// - `EEXIST`: something is mapped there (`FIXED_NOREPLACE`). `EPERM`: below the lowest address; `LOCKED`. `EBADF`: neither a
+    ///   file nor `ANONYMOUS`. `EOVERFLOW`: the file's offset. `EOPNOTSUPP`: a flag that `SHARED_VALIDATE` does not allow.
+    ///
+    /// Where `ENOMEM` is for a limit of pages, Linux has split what `FIXED` cuts: see
+    /// [`PartialEffects`](crate::PartialEffects).
+    ///
+    /// ```
+    /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
+    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+    /// let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
+    /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ | Prot::WRITE, flags, None, 0)?;
+    /// mm.mmap(VirtAddr(at.0 + 0x1000), 0x1000, Prot::READ, flags | MapFlags::FIXED, None, 0)?;
+    /// assert_eq!(mm.map_count(), 3);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    #[doc(alias = "do_mmap")]
+    #[doc(alias = "mmap_region")]
+    pub fn mmap(
+        &self,
+        addr: VirtAddr,
+        len: u64,
+        prot: Prot,
+        flags: MapFlags,
+        file: Option<&Kref<File>>,
+        offset: u64,
+    ) -> Result<VirtAddr, Error> {
+        let at = self.map(addr, len, prot, flags, file, offset)?;
+        if populates(flags)
+            && let Ok(thread) = self.thread()
+        {
+            thread.populate_mapped(at.0..at.0 + page_align(len));
+        }
+        Ok(at)
+    }
+
+    /// Without pages.
+    fn map(
+        &self,
+        addr: VirtAddr,
+        len: u64,
+        prot: Prot,
+        flags: MapFlags,
+        file: Option<&Kref<File>>,
+        offset: u64,
+    ) -> Result<VirtAddr, Error> {
+        if !offset.is_multiple_of(PAGE_SIZE) {
+            return Err(Error::new(Errno::EINVAL, "the offset is not of a page"));
+        }
+        let file = file.filter(|_| !flags.contains(MapFlags::ANONYMOUS));
+        if file.is_none() && !flags.contains(MapFlags::ANONYMOUS) {
+            return Err(Error::new(Errno::EBADF, "neither a file nor ANONYMOUS"));
+        }
+        if flags.contains(MapFlags::HUGETLB) {
+            return Err(Error::new(Errno::EINVAL, "there are no huge pages"));
+        }
+        if len == 0 {
+            return Err(Error::new(Errno::EINVAL, "the length is zero"));
+        }
+        let len = page_align(len);
+        if len == 0 {
+            return Err(Error::new(Errno::ENOMEM, "longer than the address space"));
+        }
+        // Made without the lock.
+        let shared = match file {
+            None if flags & TYPE == MapFlags::SHARED => Some(File::shared_anonymous()?),
+            file => file.cloned(),
+        };
+        self.transact(|transaction| {
+            if transaction.accounts.map_count > transaction.max_map_count() {
+                return fail(Errno::ENOMEM, "more mappings than max_map_count");
+            }
+            let start = transaction.unmapped_area(addr.0, len, flags)?;
+            let range = start..start + len;
+            let met = transaction.meet(&range);
+            if flags.contains(MapFlags::FIXED_NOREPLACE) && met.is_occupied() {
+                return fail(Errno::EEXIST, "something is mapped there");
+            }
+            if flags.contains(MapFlags::LOCKED) {
+                return fail(Errno::EPERM, "memory cannot be locked yet");
+            }
+            if file.is_some() && offset > FILE_MAX.saturating_sub(len) {
+                return fail(Errno::EOVERFLOW, "the end of the mapping is beyond every file's");
+            }
+            let mapping = Mapping {
+                flags: vm_flags::<M::Arch>(prot, flags, file.is_some())?,
+                file: shared.clone(),
+                anon_name: None,
+                anon_vma: None,
+            };
+            let pgoff = match (file, mapping.flags.contains(VmFlags::SHARED)) {
+                (Some(_), _) => offset >> PAGE_SHIFT,
+                (None, true) => 0,
+                (None, false) => start >> PAGE_SHIFT,
+            };
+            if met.is_split() && transaction.accounts.map_count >= transaction.max_map_count() {
+                return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
+            }
+            if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - met.pages) {
+                let error = Error::new(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
+                return transaction.fail_split([range.start, range.end], error);
+            }
+            let is_occupied = met.is_occupied();
+            let plan = transaction.put(&range, pgoff, mapping, &met, Merge::Both);
+            if is_occupied {
+                transaction.zap(range, true);
+            }
+            transaction.apply(plan)?;
+            Ok(VirtAddr(start))
+        })
+    }
+}
+
+impl<S: VmaStore, M: Machine> MmThread<S, M> {
+    /// [`Mm::mmap`]; the pages that `POPULATE` asks for are put there by this thread.
+    ///
+    /// # Errors
+    /// As for [`Mm::mmap`].
+    pub fn mmap(
+        &self,
+        addr: VirtAddr,
+        len: u64,
+        prot: Prot,
+        flags: MapFlags,
+        file: Option<&Kref<File>>,
+        offset: u64,
+    ) -> Result<VirtAddr, Error> {
+        let at = self.mm().map(addr, len, prot, flags, file, offset)?;
+        if populates(flags) {
+            self.populate_mapped(at.0..at.0 + page_align(len));
+        }
+        Ok(at)
+    }
+}
+
+/// Whether the flags ask for pages at once.
+fn populates(flags: MapFlags) -> bool {
+    flags & (MapFlags::POPULATE | MapFlags::NONBLOCK) == MapFlags::POPULATE
+}
+
+/// `MAP_TYPE`: the bits that say whose the writes are.
+const TYPE: MapFlags = MapFlags::from_bits_retain(0xf);
+
+/// Bytes of the longest file (`MAX_LFS_FILESIZE`).
+const FILE_MAX: u64 = i64::MAX as u64;
+
+/// The flags that `SHARED_VALIDATE` allows (`LEGACY_MAP_MASK`), and that is in [`TYPE`].
+const KNOWN: MapFlags = MapFlags::from_bits_retain(0x7c07_f9f3);
+
+/// Those of them that only an architecture with [`Arch::LOW`] has.
+const KNOWN_LOW: MapFlags = MapFlags::MAP_32BIT.union(MapFlags::ABOVE4G);
+
+/// What a new mapping is.
+#[doc(alias = "calc_vm_flag_bits")]
+fn vm_flags<A: Arch>(prot: Prot, flags: MapFlags, is_file: bool) -> Result<VmFlags, Failure> {
+    let mut vm_flags = VmFlags::from(prot) | MAY_ACCESS;
+    vm_flags.set(VmFlags::GROWSDOWN, flags.contains(MapFlags::GROWSDOWN));
+    vm_flags.set(VmFlags::NORESERVE, flags.contains(MapFlags::NORESERVE));
+    vm_flags.set(VmFlags::NOHUGEPAGE, flags.contains(MapFlags::STACK));
+    vm_flags.set(VmFlags::SYNC, flags.contains(MapFlags::SYNC));
+    let is_shared = match flags & TYPE {
+        MapFlags::PRIVATE => false,
+        MapFlags::SHARED => true,
+        MapFlags::DROPPABLE if !is_file => {
+            vm_flags |= VmFlags::DROPPABLE | VmFlags::NORESERVE | VmFlags::WIPEONFORK | VmFlags::DONTDUMP;
+            false
+        }
+        MapFlags::SHARED_VALIDATE if is_file => {
+            let known = if A::LOW.is_some() { KNOWN } else { KNOWN - KNOWN_LOW };
+            if !known.contains(flags) {
+                return fail(Errno::EOPNOTSUPP, "a flag that SHARED_VALIDATE does not allow");
+            }
+            true
+        }
+        _ => return fail(Errno::EINVAL, "neither PRIVATE nor SHARED, nor a type that is for this"),
+    };
+    let may_grow = !is_shared && !is_file && !vm_flags.contains(VmFlags::DROPPABLE);
+    if !may_grow && vm_flags.contains(VmFlags::GROWSDOWN) {
+        return fail(
+            Errno::EINVAL,
+            "only private anonymous memory grows, and none that is droppable",
+        );
+    }
+    if is_shared {
+        vm_flags |= VmFlags::SHARED | VmFlags::MAYSHARE;
+    }
+    vm_flags.set(VmFlags::ACCOUNT, vm_flags.is_accountable());
+    Ok(vm_flags)
+}

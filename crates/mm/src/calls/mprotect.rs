@@ -1,0 +1,128 @@
+//! mprotect(2).
+
+use super::transaction::{Failure, Transaction, fail};
+use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
+use crate::error::{Errno, Error};
+use crate::machine::Machine;
+use crate::mm::Mm;
+use crate::store::VmaStore;
+use crate::vma::{ACCESS, Mapping, Prot, VmFlags, Vma};
+
+impl<S: VmaStore, M: Machine> Mm<S, M> {
+    /// `mprotect(addr, len, prot)`: changes what may be done with the mappings in a range, at one instant for readers. Parts of
+    /// mappings are split off, neighbours that continue each other become one.
+    ///
+    /// # Errors
+    /// As mprotect(2): `EINVAL`: an address that is not of a page, or bits that are no protection. `ENOMEM`: a part of the range is
+    /// not mapped, a limit, or no memory for bookkeeping. As Linux does, what lies before the first address that is not mapped,
+    /// or that cannot be changed, has been changed then; for want of memory nothing has.
+    ///
+    /// ```
+    /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
+    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+    /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// mm.mprotect(VirtAddr(at.0 + 0x1000), 0x1000, Prot::empty())?;
+    /// assert_eq!(mm.map_count(), 3);
+    /// mm.mprotect(at, 0x3000, Prot::READ)?;
+    /// assert_eq!(mm.map_count(), 1);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    #[doc(alias = "do_mprotect_pkey")]
+    pub fn mprotect(&self, addr: VirtAddr, len: u64, prot: Prot) -> Result<(), Error> {
+        const GROWS: Prot = Prot::GROWSDOWN.union(Prot::GROWSUP);
+        let grows = prot & GROWS;
+        let prot = prot - GROWS;
+        if grows == GROWS {
+            return Err(Error::new(Errno::EINVAL, "GROWSDOWN and GROWSUP"));
+        }
+        if !addr.is_page_aligned() {
+            return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        let end = addr.0.wrapping_add(page_align(len));
+        if end <= addr.0 {
+            return Err(Error::new(Errno::ENOMEM, "beyond the address space"));
+        }
+        if prot.intersects(!(Prot::READ | Prot::WRITE | Prot::EXEC | Prot::SEM)) {
+            return Err(Error::new(Errno::EINVAL, "bits that are no protection"));
+        }
+        self.transact(|transaction| {
+            transaction.expect(addr.0..end)?;
+            let Some(first) = transaction.range(addr.0..end).next() else {
+                return fail(Errno::ENOMEM, "nothing is mapped there");
+            };
+            let start = if grows == Prot::GROWSDOWN {
+                if !first.flags().contains(VmFlags::GROWSDOWN) {
+                    return fail(Errno::EINVAL, "the mapping does not grow down");
+                }
+                first.range().start
+            } else {
+                if first.range().start > addr.0 {
+                    return fail(Errno::ENOMEM, "nothing is mapped at the address");
+                }
+                if grows == Prot::GROWSUP {
+                    return fail(Errno::EINVAL, "no mapping grows up");
+                }
+                addr.0
+            };
+            let mut at = start;
+            while at < end {
+                match transaction.protect_one(at, end, prot) {
+                    // What came before stays changed.
+                    Err(Failure::Error(error)) => return Err(Failure::After(error)),
+                    done => at = done?,
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
+    /// Changes the part of one mapping that lies in `at..end`; gives its end.
+    #[doc(alias = "mprotect_fixup")]
+    fn protect_one(&mut self, at: u64, end: u64, prot: Prot) -> Result<u64, Failure> {
+        let Some(vma) = self.find(at).filter(|vma| vma.range().start <= at) else {
+            return fail(Errno::ENOMEM, "a part of the range is not mapped");
+        };
+        let part = at..end.min(vma.range().end);
+        let mapping = vma.mapping();
+        let flags = protected(vma, prot, mapping.anon_vma.is_some());
+        if flags == vma.flags() {
+            return Ok(part.end);
+        }
+        let pages = (part.end - part.start) >> PAGE_SHIFT;
+        let old = vma.flags();
+        let mapping = Mapping { flags, ..mapping };
+        if flags.contains(VmFlags::WRITE) && !self.may_expand(flags, pages) && self.may_expand(old, pages) {
+            return fail(Errno::ENOMEM, "above RLIMIT_DATA");
+        }
+        let pgoff = vma.pgoff_at(at);
+        self.modify(&part, pgoff, mapping)?;
+        let end = part.end;
+        self.change_protection(part);
+        Ok(end)
+    }
+}
+
+/// The flags of a mapping with another protection.
+fn protected(vma: &Vma, prot: Prot, was_written: bool) -> VmFlags {
+    const COUNTED: VmFlags = VmFlags::ACCOUNT
+        .union(VmFlags::WRITE)
+        .union(VmFlags::SHARED)
+        .union(VmFlags::NORESERVE);
+    let mut flags = (vma.flags() - ACCESS) | VmFlags::from(prot);
+    if flags == vma.flags() {
+        return flags;
+    }
+    if flags.contains(VmFlags::WRITE) {
+        if !vma.flags().intersects(COUNTED) {
+            flags |= VmFlags::ACCOUNT;
+        }
+    } else if vma.file().is_none() && !was_written {
+        flags -= VmFlags::ACCOUNT;
+    }
+    flags
+}

@@ -1,0 +1,94 @@
+//! prctl(2), PR_SET_VMA_ANON_NAME.
+
+use super::transaction::Failure;
+use crate::addr::{VirtAddr, page_align};
+use crate::error::{Errno, Error};
+use crate::machine::Machine;
+use crate::mm::Mm;
+use crate::store::VmaStore;
+use crate::vma::{ANON_NAME_MAX, AnonName, Mapping};
+
+impl<S: VmaStore, M: Machine> Mm<S, M> {
+    /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, len, name)`: names the anonymous mappings in a range, or takes their names.
+    /// Readers see `[anon:NAME]`, of shared memory `[anon_shmem:NAME]`, from one instant on. Neighbours of one name may become
+    /// one mapping, of different names never.
+    ///
+    /// # Errors
+    /// As prctl(2):
+    /// - `EINVAL`: an address that is not of a page; an overflow; a name of more than [`ANON_NAME_MAX`] bytes, or with bytes that are
+    ///   not printable ASCII or one of `[ ] \ $` and the backquote.
+    /// - `ENOMEM`: a part of the range is not mapped (the rest has its name), or no memory for bookkeeping.
+    /// - `EBADF`: a file's mapping; `EAGAIN`: more mappings than may be. Those before it have their names.
+    ///
+    /// ```
+    /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
+    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+    /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// mm.set_anon_vma_name(at, 0x1000, Some(b"arena"))?;
+    /// assert_eq!(mm.map_count(), 2);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    #[doc(alias = "madvise_set_anon_name")]
+    pub fn set_anon_vma_name(&self, addr: VirtAddr, len: u64, name: Option<&[u8]>) -> Result<(), Error> {
+        let is_allowed = |byte: &u8| matches!(byte, b' '..=b'~') && !br"\`$[]".contains(byte);
+        if name.is_some_and(|name| name.len() > ANON_NAME_MAX || !name.iter().all(is_allowed)) {
+            return Err(Error::new(
+                Errno::EINVAL,
+                "a name that is too long, or bytes that are not allowed",
+            ));
+        }
+        if !addr.is_page_aligned() {
+            return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
+        }
+        let size = page_align(len);
+        let end = addr.0.wrapping_add(size);
+        if len > 0 && size == 0 || end < addr.0 {
+            return Err(Error::new(Errno::EINVAL, "beyond the address space"));
+        }
+        // Made without the lock.
+        let name = name.map(AnonName::new).transpose()?;
+        self.transact(|transaction| {
+            transaction.expect(addr.0..end)?;
+            let (mut at, mut has_hole) = (addr.0, false);
+            while at < end {
+                let Some(vma) = transaction.range(at..end).next() else {
+                    has_hole = true;
+                    break;
+                };
+                has_hole |= vma.range().start > at;
+                at = at.max(vma.range().start);
+                if vma.file().is_some_and(|file| !file.is_anon_shmem()) {
+                    return Err(Failure::After(Error::new(
+                        Errno::EBADF,
+                        "a file's mapping has no name of its own",
+                    )));
+                }
+                if vma.anon_name() == name.as_ref().map(|name| name.bytes()) {
+                    at = vma.range().end;
+                    continue;
+                }
+                let mapping = Mapping {
+                    anon_name: name.clone(),
+                    ..vma.mapping()
+                };
+                let (part, pgoff) = (at..end.min(vma.range().end), vma.pgoff_at(at));
+                match transaction.modify(&part, pgoff, mapping) {
+                    // Linux keeps ENOMEM for holes.
+                    Err(Failure::Error(error) | Failure::After(error)) => {
+                        let errno = Errno::EAGAIN;
+                        return Err(Failure::After(Error { errno, ..error }));
+                    }
+                    done => done?,
+                }
+                at = part.end;
+            }
+            if has_hole {
+                return Err(Failure::After(Error::new(
+                    Errno::ENOMEM,
+                    "a part of the range is not mapped",
+                )));
+            }
+            Ok(())
+        })
+    }
+}

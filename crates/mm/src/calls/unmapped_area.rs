@@ -1,0 +1,114 @@
+//! Where a new mapping goes (`get_unmapped_area`).
+
+use super::transaction::{Failure, Transaction, fail};
+use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::error::Errno;
+use crate::machine::Machine;
+use crate::mm::Layout;
+use crate::pgtable::Arch;
+use crate::store::VmaStore;
+use crate::vma::{MapFlags, VmFlags, Vma};
+
+/// What is kept free below a mapping that grows down (`stack_guard_gap`).
+pub(crate) const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
+
+/// The lowest address that a mapping keeps from others: its first, or that of the gap below it.
+#[doc(alias = "vm_start_gap")]
+pub(crate) fn start_gap(vma: &Vma) -> u64 {
+    let gap = if vma.flags().contains(VmFlags::GROWSDOWN) {
+        STACK_GUARD_GAP
+    } else {
+        0
+    };
+    vma.range().start.saturating_sub(gap)
+}
+
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
+    /// The address for a mapping of `len` bytes, a multiple of the page size, that was asked for at `addr`.
+    pub(crate) fn unmapped_area(&self, addr: u64, len: u64, flags: MapFlags) -> Result<u64, Failure> {
+        let Layout {
+            min_addr, task_size, ..
+        } = *self.layout();
+        if len > task_size {
+            return fail(Errno::ENOMEM, "longer than the address space");
+        }
+        let start = if flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
+            addr
+        } else {
+            self.choose(addr, len, flags).unwrap_or(task_size)
+        };
+        if start > task_size - len {
+            return fail(Errno::ENOMEM, "no room, or beyond the address space");
+        }
+        if !VirtAddr(start).is_page_aligned() {
+            return fail(Errno::EINVAL, "the address is not of a page");
+        }
+        if start < min_addr {
+            return fail(Errno::EPERM, "below the lowest address that may be mapped");
+        }
+        Ok(start)
+    }
+
+    /// An address for `len` bytes, near the hint if there is one.
+    fn choose(&self, addr: u64, len: u64, flags: MapFlags) -> Option<u64> {
+        let Layout {
+            min_addr, task_size, ..
+        } = *self.layout();
+        match M::Arch::LOW {
+            // From the bottom up; a hint may be lower than the bottom.
+            Some(low) if flags.contains(MapFlags::MAP_32BIT) => {
+                let (bottom, end) = (low.start.max(min_addr), low.end.min(task_size));
+                let at_hint = self.at_hint(addr, len, end);
+                at_hint.or_else(|| self.search_up(len, bottom, end))
+            }
+            low => {
+                let is_high = low.is_some() && flags.contains(MapFlags::ABOVE4G);
+                let bottom = if is_high { min_addr.max(1 << 32) } else { min_addr };
+                let at_hint = self.at_hint(addr, len, task_size);
+                at_hint.or_else(|| self.search(len, bottom))
+            }
+        }
+    }
+
+    /// The hinted address, if there is a hint and room below `end`.
+    fn at_hint(&self, addr: u64, len: u64, end: u64) -> Option<u64> {
+        let min_addr = self.layout().min_addr;
+        let hint = match VirtAddr(addr).page_floor().0 {
+            0 => return None,
+            hint => hint.max(min_addr),
+        };
+        let is_free = || self.find(hint).is_none_or(|vma| hint + len <= start_gap(vma));
+        (hint <= end.checked_sub(len)? && is_free()).then_some(hint)
+    }
+
+    /// The highest room between `bottom` and the base, else the lowest anywhere.
+    #[doc(alias = "arch_get_unmapped_area_topdown")]
+    fn search(&self, len: u64, bottom: u64) -> Option<u64> {
+        let layout = self.layout();
+        self.search_down(len, bottom, layout.mmap_base)
+            .or_else(|| self.search_up(len, layout.min_addr.max(layout.task_size / 3), layout.task_size))
+    }
+
+    #[doc(alias = "unmapped_area_topdown")]
+    fn search_down(&self, len: u64, low: u64, mut high: u64) -> Option<u64> {
+        loop {
+            let start = (low < high).then(|| self.empty_area_rev(len, low..high))??;
+            match self.find(start).map(start_gap) {
+                // What lies above grows down, and its gap reaches into the room: look below the gap.
+                Some(gap) if gap < start + len => high = gap,
+                _ => return Some(start),
+            }
+        }
+    }
+
+    #[doc(alias = "unmapped_area")]
+    fn search_up(&self, len: u64, mut low: u64, high: u64) -> Option<u64> {
+        loop {
+            let start = (low < high).then(|| self.empty_area(len, low..high))??;
+            match self.find(start) {
+                Some(above) if start_gap(above) < start + len => low = above.range().end,
+                _ => return Some(start),
+            }
+        }
+    }
+}

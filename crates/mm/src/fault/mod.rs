@@ -1,0 +1,8 @@
+//! Accesses to memory: threads, and the faults that bring pages in.
+
+mod copy;
+mod fault;
+mod thread;
+
+pub use fault::{Fault, FaultCause};
+pub use thread::MmThread;

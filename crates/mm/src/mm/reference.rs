@@ -1,0 +1,142 @@
+//! A reference to an address space, to look at it.
+
+use core::fmt;
+use core::ops::Range;
+use core::sync::atomic::Ordering;
+
+use vmaple_rcu::RcuDomain;
+
+use super::layout::Layout;
+use super::mm_struct::MmStruct;
+use super::owner::Mm;
+use super::stat::VmStat;
+use crate::kref::Kref;
+use crate::machine::{Machine, Soft};
+use crate::pgtable::PageTables;
+use crate::store::{MapleStore, VmaStore};
+
+/// A reference to an address space that keeps the structure, not what is mapped: what a monitor has.
+///
+/// Once the last user is gone it keeps a few hundred bytes, and what the sections held that were open then.
+#[doc(alias = "mm_struct")]
+#[doc(alias = "mm_count")]
+pub struct MmRef<S: VmaStore = MapleStore, M: Machine = Soft>(pub(crate) Kref<MmStruct<S, M>>);
+
+impl<S: VmaStore, M: Machine> MmRef<S, M> {
+    /// Another user, unless the address space is gone.
+    #[doc(alias = "mmget_not_zero")]
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Mm<S, M>> {
+        let more = |users: usize| (users > 0).then_some(users + 1);
+        // Acquire: with the users before.
+        let had = self.0.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, more);
+        had.is_ok().then(|| Mm(self.clone()))
+    }
+
+    /// Whether there is no user any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        // Acquire pairs with the AcqRel of the last user.
+        self.0.users.load(Ordering::Acquire) == 0
+    }
+
+    /// Mappings; what it was a moment ago, without a look at them.
+    #[must_use]
+    pub fn map_count(&self) -> usize {
+        self.0.map_count.load(Ordering::Relaxed)
+    }
+
+    /// Mapped pages; what it was a moment ago.
+    #[must_use]
+    pub fn total_vm(&self) -> u64 {
+        self.0.total_vm.load(Ordering::Relaxed)
+    }
+
+    /// Whether pages in `range` may be there still that were mapped before what is mapped there now: a call that replaces mappings
+    /// publishes the new ones, and then takes the old pages out. Who finds it false, and after that finds pages there and the mapping
+    /// [live](crate::VmaState::Live), has found the mapping's own.
+    #[must_use]
+    pub fn is_pending(&self, range: &Range<u64>) -> bool {
+        self.0.pending.overlaps(range)
+    }
+
+    /// Mapped pages by what they are for; each what it was a moment ago.
+    #[must_use]
+    pub fn vm_stat(&self) -> VmStat {
+        let accounts = self.0.accounts();
+        VmStat {
+            total: accounts.total_vm,
+            data: accounts.data_vm,
+            exec: accounts.exec_vm,
+            stack: accounts.stack_vm,
+            peak: self.0.peak_vm.load(Ordering::Relaxed).max(accounts.total_vm),
+        }
+    }
+
+    /// Bytes of its page tables; what it was a moment ago.
+    #[doc(alias = "mm_pgtables_bytes")]
+    #[must_use]
+    pub fn pgtables_bytes(&self) -> u64 {
+        self.0.tables.bytes()
+    }
+
+    /// What frees its page tables, with the counts of what is deferred and for whom.
+    #[must_use]
+    pub fn pgtables_rcu(&self) -> &RcuDomain {
+        self.0.tables.rcu()
+    }
+
+    pub(crate) fn page_tables(&self) -> &PageTables<M> {
+        &self.0.tables
+    }
+
+    /// The number of changes so far, doubled; odd while one is being published.
+    ///
+    /// Odd for as long as the publishing store takes, and for as long as its writer is stopped right there: to wait for an even
+    /// number is to wait for that writer; a [`snapshot`](Self::snapshot) is one state without waiting.
+    ///
+    /// The same even number before and after reading says that all that was read in between, in however many pieces, is one
+    /// state, and the state of now; a map that was kept with its number is still true while the number is the same.
+    ///
+    /// ```
+    /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
+    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
+    /// let before = mm.change();
+    /// mm.munmap(VirtAddr(0x1000), 0x1000)?; // changes nothing
+    /// assert_eq!(mm.change(), before);
+    /// mm.mmap(VirtAddr(0), 0x1000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// assert_ne!(mm.change(), before);
+    /// # Ok::<(), vmaple_mm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn change(&self) -> u64 {
+        self.0.change.read()
+    }
+
+    /// Where things are in it.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// How its mappings are kept.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.0.store
+    }
+}
+
+impl<S: VmaStore, M: Machine> Clone for MmRef<S, M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S: VmaStore, M: Machine> fmt::Debug for MmRef<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmRef")
+            .field("map_count", &self.map_count())
+            .field("total_vm", &self.total_vm())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,4 @@
+//! Page tables under loom.
+
+mod interleavings;
+mod loom_lock;

@@ -1,0 +1,473 @@
+//! Holds each scan against what the mapper has done: finds what was read that was not so.
+//!
+//! - maps: pages with and without a line.
+//! - smaps: the same of its headers. Of its counts, that they add up and that they cover the pages, which are populated.
+//! - smaps_rollup: that its counts add up and cover the pages.
+//! - pagemap: pages that are present and that are not.
+//!
+//! What was read is looked at after each read, outside of what is timed and of any lock. Nothing here allocates.
+
+use std::ops::Range;
+
+use super::proc_text::{field, kilobytes, vma};
+use crate::check::PageStates;
+use crate::plan::ProcFile;
+use crate::sample::Seen;
+
+/// What each line of the mapper's region says behind its addresses: written to, private, of no file.
+const REGION_TAIL: &[u8] = b" -w-p 00000000 00:00 0 ";
+
+/// What the line of a roll-up ends with.
+const ROLLUP_TAIL: &[u8] = b" [rollup]";
+
+/// More of a line than this is not needed: the rest is the name of a file outside of the region.
+const LINE_BYTES: usize = 128;
+
+/// An entry of pagemap.
+const ENTRY_BYTES: usize = size_of::<u64>();
+
+/// In an entry of pagemap: the page is in memory, or swapped out, and so populated.
+const POPULATED: u64 = 1 << 63 | 1 << 62;
+
+/// The fields of a record of smaps that are looked at.
+const FIELDS: [&[u8]; 7] = [
+    b"Size",
+    b"Rss",
+    b"Shared_Clean",
+    b"Shared_Dirty",
+    b"Private_Clean",
+    b"Private_Dirty",
+    b"Swap",
+];
+
+/// What a record of smaps or smaps_rollup has said so far.
+struct Record {
+    range: Range<u64>,
+    /// In kB, as they are in [`FIELDS`].
+    fields: [Option<u64>; FIELDS.len()],
+}
+
+impl Record {
+    /// The bytes that are counted as populated; `None` if the counts do not fit together, or some are missing.
+    fn populated_bytes(&self, file: ProcFile) -> Option<u64> {
+        let [size, rss, parts @ .., swap] = self.fields;
+        let rss = rss?;
+        let sum = parts.into_iter().try_fold(0, |sum: u64, part| sum.checked_add(part?))?;
+        let kilobytes = (self.range.end - self.range.start) / 1024;
+        // A roll-up has no size, and what it spans may be of another moment than what it counts.
+        let fits = rss == sum && (file == ProcFile::SmapsRollup || rss <= kilobytes && size == Some(kilobytes));
+        fits.then_some(rss.saturating_add(swap.unwrap_or(0)).saturating_mul(1024))
+    }
+}
+
+/// The scans of one scanner, one after the other.
+pub(crate) struct ScanCheck<'a> {
+    file: ProcFile,
+    states: PageStates<'a>,
+    page_bytes: u64,
+    /// The mapper's region.
+    region: Range<u64>,
+    /// Operations that were over when the scan began.
+    begin: u64,
+    /// The first page of the region that the scan has not passed.
+    next: u64,
+    /// Where the line before ended.
+    end: u64,
+    /// The record whose fields are being read.
+    record: Option<Record>,
+    /// The last line of the text so far, if its end is still to come.
+    partial: [u8; LINE_BYTES],
+    partial_len: usize,
+    seen: Seen,
+}
+
+impl<'a> ScanCheck<'a> {
+    /// Whether what is read of `file` is looked at.
+    pub(crate) fn is_for(file: ProcFile) -> bool {
+        matches!(
+            file.content(),
+            ProcFile::Maps | ProcFile::Smaps | ProcFile::SmapsRollup | ProcFile::Pagemap
+        )
+    }
+
+    /// Of the region that begins at the address `start`; `None` for a file that is not looked at.
+    pub(crate) fn new(states: PageStates<'a>, start: u64, file: ProcFile) -> Option<Self> {
+        let page_bytes = rustix::param::page_size() as u64;
+        Self::is_for(file).then_some(Self {
+            file: file.content(),
+            states,
+            page_bytes,
+            region: start..start + states.pages() * page_bytes,
+            begin: 0,
+            next: 0,
+            end: 0,
+            record: None,
+            partial: [0; LINE_BYTES],
+            partial_len: 0,
+            seen: Seen::default(),
+        })
+    }
+
+    /// A scan begins; to be called before its first read.
+    pub(crate) fn begin(&mut self) {
+        self.begin = self.states.begin();
+        (self.next, self.end, self.partial_len) = (0, 0, 0);
+        self.record = None;
+    }
+
+    /// Takes what one read gave.
+    pub(crate) fn take(&mut self, read: &[u8]) {
+        if self.file == ProcFile::Pagemap {
+            self.entries(read);
+        } else {
+            self.text(read);
+        }
+    }
+
+    /// What was read is at its end; returns what all scans so far have seen.
+    pub(crate) fn end(&mut self) -> Seen {
+        if self.partial_len > 0 {
+            self.seen.torn += 1;
+        }
+        self.end_record();
+        self.seen.misses += self.pass(self.states.pages(), false);
+        self.seen
+    }
+
+    fn entries(&mut self, read: &[u8]) {
+        let (entries, rest) = read.as_chunks::<ENTRY_BYTES>();
+        for entry in entries {
+            let populated = u64::from_ne_bytes(*entry) & POPULATED != 0;
+            let wrong = self.pass(self.next + 1, populated);
+            *(if populated {
+                &mut self.seen.resurrected
+            } else {
+                &mut self.seen.misses
+            }) += wrong;
+        }
+        if !rest.is_empty() {
+            self.seen.torn += 1;
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        let mut rest = text;
+        loop {
+            // Nearly all lines of maps are the region's. Nobody has to look for the end of these.
+            if self.partial_len == 0
+                && let Some((range, after)) = vma(rest)
+                && let Some(after) = after.strip_prefix(REGION_TAIL)
+                && let Some(after) = after.strip_prefix(b"\n")
+            {
+                self.line(range, REGION_TAIL);
+                rest = after;
+                continue;
+            }
+            let end = rest.iter().position(|&b| b == b'\n');
+            self.keep(&rest[..end.unwrap_or(rest.len())]);
+            let Some(end) = end else {
+                return;
+            };
+            let (line, len) = (self.partial, std::mem::take(&mut self.partial_len));
+            match vma(&line[..len]) {
+                Some((range, tail)) => self.line(range, tail),
+                None if self.field(&line[..len]).is_some() => {}
+                None => self.seen.torn += 1,
+            }
+            rest = &rest[end + 1..];
+        }
+    }
+
+    /// Keeps a part of a line until the rest of it comes.
+    fn keep(&mut self, part: &[u8]) {
+        let room = &mut self.partial[self.partial_len..];
+        let fits = part.len().min(room.len());
+        room[..fits].copy_from_slice(&part[..fits]);
+        self.partial_len += fits;
+    }
+
+    /// Takes a line with addresses.
+    fn line(&mut self, range: Range<u64>, tail: &[u8]) {
+        self.end_record();
+        let unaligned = (range.start | range.end) & (self.page_bytes - 1) != 0;
+        let rollup = self.file == ProcFile::SmapsRollup;
+        let in_region = range.start < self.region.end && range.end > self.region.start;
+        let foreign = if rollup {
+            !tail.ends_with(ROLLUP_TAIL)
+        } else {
+            in_region && tail != REGION_TAIL
+        };
+        if range.is_empty() || unaligned || foreign {
+            self.seen.torn += 1;
+            return;
+        }
+        if range.start < self.end {
+            self.seen.overlaps += 1;
+        }
+        self.end = range.end;
+        self.seen.misses += self.pass(self.page_at(range.start), false);
+        let not_there = self.pass(self.page_at(range.end), true);
+        // A roll-up spans what is between mappings, too.
+        if !rollup {
+            self.seen.resurrected += not_there;
+        }
+        if self.file != ProcFile::Maps {
+            let fields = [None; FIELDS.len()];
+            self.record = Some(Record { range, fields });
+        }
+    }
+
+    /// Takes another line of a record; `None` if it is none, or there is no record that it could be of.
+    fn field(&mut self, line: &[u8]) -> Option<()> {
+        let record = self.record.as_mut()?;
+        let (key, value) = field(line)?;
+        if let Some(at) = FIELDS.iter().position(|&field| field == key) {
+            record.fields[at] = Some(kilobytes(value)?);
+        }
+        Some(())
+    }
+
+    /// Judges the counts of a record that has all its fields.
+    fn end_record(&mut self) {
+        let Some(record) = self.record.take() else {
+            return;
+        };
+        let Some(bytes) = record.populated_bytes(self.file) else {
+            self.seen.torn += 1;
+            return;
+        };
+        let pages = self.page_at(record.range.start)..self.page_at(record.range.end);
+        let mapped = pages.filter(|&page| self.states.since(page, self.begin) == Some(true));
+        self.seen.misses += (mapped.count() as u64).saturating_sub(bytes / self.page_bytes);
+    }
+
+    /// The page of the region that begins at or above `addr`; beyond either end the nearest.
+    fn page_at(&self, addr: u64) -> u64 {
+        (addr.clamp(self.region.start, self.region.end) - self.region.start) / self.page_bytes
+    }
+
+    /// Passes the pages up to `to`, which were read to be there or not; counts those of which that is not so.
+    fn pass(&mut self, to: u64, there: bool) -> u64 {
+        let to = to.min(self.states.pages());
+        let wrong = |page: &u64| self.states.since(*page, self.begin) == Some(!there);
+        let count = (self.next..to).filter(wrong).count() as u64;
+        self.next = self.next.max(to);
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    const START: u64 = 0x7f00_0000_0000;
+
+    /// What a scan sees that reads `file` in these pieces, where pages 0 to 7 are mapped but for 2 and 5, which have been
+    /// unmapped, all since before the scan but for page 6.
+    fn seen_of(file: ProcFile, pieces: &[&[u8]]) -> Seen {
+        let (words, operations) = ([const { AtomicU64::new(0) }; 8], AtomicU64::new(0));
+        let states = PageStates::new(&words, &operations);
+        for page in 0..8 {
+            states.settled(page, 0, page != 2 && page != 5);
+        }
+        let mut check = ScanCheck::new(states, START, file).unwrap();
+        check.begin();
+        states.changing(6);
+        pieces.iter().for_each(|piece| check.take(piece));
+        check.end()
+    }
+
+    fn line(pages: Range<u64>) -> String {
+        let at = |page| START + page * 4096;
+        format!(
+            "{:x}-{:x} -w-p 00000000 00:00 0 
+",
+            at(pages.start),
+            at(pages.end)
+        )
+    }
+
+    fn seen_in(file: ProcFile, text: &str) -> Seen {
+        let whole = seen_of(file, &[text.as_bytes()]);
+        // However it is cut, it is the same text.
+        let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+        assert_eq!(seen_of(file, &bytes), whole, "{text}");
+        for at in 0..text.len() {
+            let (one, two) = text.as_bytes().split_at(at);
+            assert_eq!(seen_of(file, &[one, two]), whole, "{text}");
+        }
+        whole
+    }
+
+    fn seen_in_maps(text: &str) -> Seen {
+        seen_in(ProcFile::Maps, text)
+    }
+
+    fn truth() -> String {
+        let (low, high) = (
+            "00400000-00401000 r-xp 00000000 fe:01 77   /bin/",
+            "7fff00000000-7fff00001000 rw-p 00000000 00:00 0    [stack]
+",
+        );
+        format!(
+            "{low}{}
+{}{}{}{high}",
+            "x".repeat(300),
+            line(0..2),
+            line(3..5),
+            line(6..8)
+        )
+    }
+
+    #[test]
+    fn the_truth_raises_no_alarm() {
+        assert_eq!(seen_in_maps(&truth()), Seen::default());
+        // Whether page 6 is mapped is not known.
+        let without_6 = truth().replace(&line(6..8), &line(7..8));
+        assert_eq!(seen_in_maps(&without_6), Seen::default());
+        // Two lines are as good as one.
+        let split = truth().replace(&line(3..5), &(line(3..4) + &line(4..5)));
+        assert_eq!(seen_in_maps(&split), Seen::default());
+    }
+
+    #[test]
+    fn each_kind_of_fault_is_found() {
+        let none = Seen::default();
+        let changed = |from: &str, to: &str| seen_in_maps(&truth().replace(from, to));
+        assert_eq!(changed(&line(3..5), &line(4..5)), Seen { misses: 1, ..none });
+        assert_eq!(changed(&line(0..2), ""), Seen { misses: 2, ..none });
+        assert_eq!(seen_in_maps(""), Seen { misses: 5, ..none });
+        assert_eq!(changed(&line(0..2), &line(0..3)), Seen { resurrected: 1, ..none });
+        assert_eq!(changed(&line(6..8), &line(5..8)), Seen { resurrected: 1, ..none });
+        let twice = line(3..5) + &line(4..5);
+        assert_eq!(changed(&line(3..5), &twice), Seen { overlaps: 1, ..none });
+        // Whatever is not such a line says nothing of its pages.
+        let (torn, misses) = (1, 2);
+        let fault = Seen { torn, misses, ..none };
+        let whole = line(3..5);
+        for wrong in [
+            whole.replace("-w-p", "rw-p"),
+            whole.replace("00:00 0 ", "00:00 0 [heap]"),
+            whole.replace("p 00000000", "p 00001000"),
+            whole.replace('7', "x"),
+            whole.replace(" -w-p", ""),
+            whole.replace("003000-", "003001-"),
+            whole.replace("7f0000003000-", "1111117f0000003000-"),
+            line(Range { start: 5, end: 3 }),
+            line(3..3),
+        ] {
+            assert_ne!(wrong, whole);
+            assert_eq!(changed(&whole, &wrong), fault, "{wrong}");
+        }
+        assert_eq!(seen_in_maps(&(truth() + "7ffff")), Seen { torn: 1, ..none });
+    }
+
+    /// A header of smaps with its counts, in pages: in memory, and swapped out.
+    fn record(header: &str, size: u64, rss: u64, swap: u64) -> String {
+        let kb = |pages: u64| pages * 4;
+        let (dirty, clean) = (kb(rss / 2), kb(rss - rss / 2));
+        format!(
+            "{header}Size: {:>18} kB\nRss: {:>19} kB\nShared_Clean:          0 kB\nShared_Dirty:          0 kB\n\
+             Private_Clean: {clean:>9} kB\nPrivate_Dirty: {dirty:>9} kB\nAnonymous: {:>13} kB\nSwap: {:>18} kB\n\
+             THPeligible:           0\nVmFlags: wr mr mw me ac \n",
+            kb(size),
+            kb(rss),
+            kb(rss),
+            kb(swap),
+        )
+    }
+
+    #[test]
+    fn counts_of_smaps_are_held_against_the_pages() {
+        let none = Seen::default();
+        let smaps = |counts: &str| {
+            let text = record(&line(0..2), 2, 2, 0) + counts + &record(&line(6..8), 2, 1, 0);
+            seen_in(ProcFile::Smaps, &text)
+        };
+        let whole = record(&line(3..5), 2, 2, 0);
+        assert_eq!(smaps(&whole), none);
+        assert_eq!(smaps(&record(&line(3..5), 2, 1, 1)), none);
+        // Two lines are as good as one, where they do not overlap.
+        let (low, high) = (record(&line(3..4), 1, 1, 0), record(&line(4..5), 1, 1, 0));
+        assert_eq!(smaps(&(low.clone() + &high)), none);
+        assert_eq!(smaps(&(whole.clone() + &high)), Seen { overlaps: 1, ..none });
+        assert_eq!(smaps(&record(&line(3..5), 2, 1, 0)), Seen { misses: 1, ..none });
+        assert_eq!(smaps(&low), Seen { misses: 1, ..none });
+        assert_eq!(smaps(""), Seen { misses: 2, ..none });
+        let shown = record(&line(2..5), 3, 2, 0);
+        assert_eq!(smaps(&shown), Seen { resurrected: 1, ..none });
+        // Counts that do not fit together say nothing of the pages.
+        for wrong in [
+            record(&line(3..5), 3, 2, 0),
+            record(&line(3..5), 2, 3, 0),
+            whole.replace("Private_Dirty:         4", "Private_Dirty:         0"),
+            whole.replace("Shared_Dirty: ", "Shared_dirty: "),
+            whole.replace("Rss: ", "RSS: "),
+        ] {
+            assert_ne!(wrong, whole);
+            assert_eq!(smaps(&wrong), Seen { torn: 1, ..none }, "{wrong}");
+        }
+        // One for the line, one for the counts without it.
+        let wrong = whole.replace("Rss:                   8 kB", "Rss:                   8 MB");
+        assert_ne!(wrong, whole);
+        assert_eq!(smaps(&wrong), Seen { torn: 2, ..none });
+        assert_eq!(seen_in_maps(&whole).torn, 10);
+    }
+
+    #[test]
+    fn a_roll_up_is_held_against_all_pages() {
+        let none = Seen::default();
+        let header = |pages: Range<u64>| line(pages).replace("-w-p", "---p").replace("0 \n", "0    [rollup]\n");
+        let rollup = |header: &str, rss, swap| seen_in(ProcFile::SmapsRollup, &record(header, 0, rss, swap));
+        assert_eq!(rollup(&header(0..8), 5, 0), none);
+        assert_eq!(rollup(&header(0..8), 3, 2), none);
+        assert_eq!(rollup(&header(0..8), 4, 0), Seen { misses: 1, ..none });
+        // What it does not span is not counted.
+        assert_eq!(rollup(&header(1..8), 4, 0), Seen { misses: 1, ..none });
+        let torn = record(&header(0..8), 0, 5, 0).replace("Private_Clean: ", "Shared_Clean: ");
+        assert_eq!(seen_in(ProcFile::SmapsRollup, &torn), Seen { torn: 1, ..none });
+        let misses = 5;
+        assert_eq!(seen_in(ProcFile::SmapsRollup, ""), Seen { misses, ..none });
+        assert_eq!(rollup(&line(0..8), 5, 0).misses, misses);
+    }
+
+    #[test]
+    fn entries_of_pagemap_are_held_against_the_pages() {
+        let none = Seen::default();
+        let seen = |pages: &[u8]| {
+            let entry = |page| {
+                if pages.contains(&page) {
+                    1_u64 << 63 | 7
+                } else {
+                    1 << 55
+                }
+            };
+            let bytes: Vec<u8> = (0..8).flat_map(|page| entry(page).to_ne_bytes()).collect();
+            let whole = seen_of(ProcFile::Pagemap, &[&bytes]);
+            assert_eq!(seen_of(ProcFile::Pagemap, &[&bytes[..24], &bytes[24..]]), whole);
+            whole
+        };
+        assert_eq!(seen(&[0, 1, 3, 4, 6, 7]), none);
+        assert_eq!(seen(&[0, 1, 3, 4, 7]), none);
+        assert_eq!(seen(&[0, 3, 4, 7]), Seen { misses: 1, ..none });
+        let (misses, resurrected) = (1, 2);
+        let both = Seen {
+            misses,
+            resurrected,
+            ..none
+        };
+        assert_eq!(seen(&[1, 2, 3, 4, 5, 7]), both);
+        let swapped = (1_u64 << 62).to_ne_bytes();
+        let misses = 3;
+        assert_eq!(
+            seen_of(ProcFile::Pagemap, &[&swapped, &swapped, &[0; 7]]),
+            Seen {
+                misses,
+                torn: 1,
+                ..none
+            }
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! The noise floor: how long this machine keeps a CPU from a task that does nothing but run.
+//!
+//! What a pinned spinner is kept waiting, any call can be kept waiting: a worst case below it shows nothing.
+
+use std::sync::Barrier;
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::now_ns;
+use super::sched;
+use crate::error::{Error, Result};
+
+/// How long each spinner spins.
+pub const SPIN_NS: u64 = 500_000_000;
+
+/// The longest time that a spinner did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The CPU.
+    pub cpu: usize,
+    /// The gap, in nanoseconds.
+    pub longest_ns: u64,
+}
+
+/// Spins on each of `cpus` at once for [`SPIN_NS`].
+///
+/// # Errors
+/// Fails if a CPU can not be used.
+pub fn measure(cpus: &[usize]) -> Result<Vec<Gap>> {
+    let all_placed = Barrier::new(cpus.len());
+    std::thread::scope(|scope| {
+        let spin = |cpu| spin(cpu, &all_placed);
+        let spinners: Vec<_> = cpus.iter().map(|&cpu| scope.spawn(move || spin(cpu))).collect();
+        spinners
+            .into_iter()
+            .map(|s| {
+                s.join()
+                    .unwrap_or_else(|_| Err(Error::failed("measuring the noise floor", "a spinner panicked")))
+            })
+            .collect()
+    })
+}
+
+fn spin(cpu: usize, all_placed: &Barrier) -> Result<Gap> {
+    let placed = sched::pin(cpu);
+    // The start of another spinner is no noise of the machine.
+    all_placed.wait();
+    placed?;
+    let begin = now_ns();
+    let (mut last, mut longest_ns) = (begin, 0);
+    while last - begin < SPIN_NS {
+        let now = now_ns();
+        longest_ns = longest_ns.max(now - last);
+        last = now;
+    }
+    Ok(Gap { cpu, longest_ns })
+}

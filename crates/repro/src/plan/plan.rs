@@ -1,0 +1,473 @@
+//! What to run: targets, levels, files, samples; checked before anything starts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::plan::Placement;
+use crate::plan::Slice;
+use crate::plan::Target;
+use crate::plan::{ProcFile, Scanner};
+
+/// Time between the start of the scanners and that of the busy tasks, as in the talk's script.
+pub const SETTLE_NS: u64 = 1_000_000_000;
+
+/// How long after its time a run is given up as a hang and the interferers are killed, as in the talk's script.
+pub const HANG_GRACE_NS: u64 = 5_000_000_000;
+
+/// One kind of run: so many scanners of a file of a target and busy tasks on each busy CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Whose address space.
+    pub target: Target,
+    /// The file that is scanned; `None` at level 0, where nothing scans.
+    pub file: Option<ProcFile>,
+    /// Scanners, and also busy tasks, on each busy CPU.
+    pub busy: u32,
+}
+
+/// A ready-made choice of levels, samples and duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// About a minute.
+    Check,
+    /// About half an hour.
+    Test,
+    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000; about half an hour for each of the kernel's files, 20 minutes for each of a model.
+    Talk,
+}
+
+/// Everything that decides what an experiment does, as it is saved with its results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Whose address spaces are mapped and scanned.
+    #[serde(default = "kernel_alone")]
+    pub targets: Vec<Target>,
+    /// Files to scan; each that a target has is a series of rows.
+    pub files: Vec<ProcFile>,
+    /// Levels: scanners, and also busy tasks, on each busy CPU; ascending, each once.
+    pub busy: Vec<u32>,
+    /// Runs of each level and file.
+    pub samples: u32,
+    /// Length of a run, in nanoseconds.
+    pub duration_ns: u64,
+    /// Seed of the mappers' random pages; sample `i` uses `seed + i`.
+    pub seed: u64,
+    /// Size of the mapper's region, in bytes.
+    pub region_bytes: u64,
+    /// Random operations before the scanners start, so that the region is many VMAs.
+    pub fragment: u64,
+    /// Whether the mapper's process has a thread that takes page faults (the talk's thread B).
+    pub faults: bool,
+    /// How the scanners are confined.
+    pub slice: Slice,
+    /// Spin time of a busy task between sleeps of 1 ms, in nanoseconds; `None` spins without sleep.
+    pub busy_duration_ns: Option<u64>,
+    /// Whether each scanner stops in the middle of its first read and stays there for the whole run.
+    #[serde(default)]
+    pub freeze: bool,
+    /// Which CPU each role runs on.
+    pub placement: Placement,
+}
+
+/// The targets of a plan that was saved before there were others.
+fn kernel_alone() -> Vec<Target> {
+    vec![Target::Kernel]
+}
+
+/// Drops what has been there before.
+fn each_once<T: PartialEq + Copy>(list: &mut Vec<T>) {
+    let mut seen = Vec::new();
+    list.retain(|item| {
+        let new = !seen.contains(item);
+        seen.push(*item);
+        new
+    });
+}
+
+impl Plan {
+    /// The plan of a preset.
+    #[must_use]
+    pub fn preset(preset: Preset, placement: Placement) -> Self {
+        const S: u64 = 1_000_000_000;
+        let (busy, samples, duration_ns) = match preset {
+            Preset::Check => (vec![0, 1, 10], 3, 7 * S / 10),
+            Preset::Test => (vec![0, 1, 10, 100], 7, 10 * S),
+            Preset::Talk => (vec![0, 1, 10, 100, 1000], 24, 10 * S),
+        };
+        Self {
+            targets: Target::ALL.to_vec(),
+            files: vec![ProcFile::Maps, ProcFile::None],
+            busy,
+            samples,
+            duration_ns,
+            seed: 1,
+            region_bytes: 128 << 20,
+            fragment: 0,
+            faults: true,
+            slice: Slice::Nice(15),
+            busy_duration_ns: None,
+            freeze: false,
+            placement,
+        }
+    }
+
+    /// Why this plan is not possible on `target`, and what to do about it; `None` if it is.
+    fn obstacle(&self, target: Target) -> Option<String> {
+        if !target.is_model() {
+            let why = "--target kernel --freeze: a process cannot be stopped inside the kernel's read, where it holds the lock; freeze readers of models, --target v5.4,v6.17,maple";
+            return self.freeze.then(|| why.to_owned());
+        }
+        if let Some(file) = self.files.iter().find(|file| file.scanner() != Scanner::Proc) {
+            return Some(format!(
+                "--target {target}: {file} reads real processes, not models; take --scanner proc, or --target kernel"
+            ));
+        }
+        let of_models = || {
+            let names = ProcFile::ALL.into_iter().filter(|file| file.is_of_models());
+            names.map(ProcFile::name).collect::<Vec<_>>().join(", ")
+        };
+        let unknown = |file: &&ProcFile| !file.is_of_models() && **file != ProcFile::None;
+        if let Some(file) = self.files.iter().find(unknown) {
+            return Some(format!(
+                "--target {target}: the models have no {file}; take some of {}, or --target kernel",
+                of_models()
+            ));
+        }
+        if !self.files.iter().any(|file| file.is_of_models()) {
+            return Some(format!(
+                "--target {target}: the control none is the kernel's; add some of {} to --file, or take --target kernel",
+                of_models()
+            ));
+        }
+        match self.slice {
+            Slice::Nice(_) => None,
+            slice => Some(format!(
+                "--target {target}: a model's scanners are threads of its process, which --slice {slice} would confine as a whole; take nice=N, or --target kernel"
+            )),
+        }
+    }
+
+    /// This plan with the targets that it is possible on; with all, none of which is, if there is no such target.
+    #[must_use]
+    pub fn with_possible_targets(self) -> Self {
+        let possible = |target: &Target| self.obstacle(*target).is_none();
+        let mut targets: Vec<_> = Target::ALL.into_iter().filter(possible).collect();
+        if targets.is_empty() {
+            targets.extend(Target::ALL);
+        }
+        Self { targets, ..self }
+    }
+
+    /// Sorts the levels, drops what is given twice and checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] names the first value that is out of its range.
+    pub fn checked(mut self) -> Result<Self> {
+        self.busy.sort_unstable();
+        self.busy.dedup();
+        each_once(&mut self.files);
+        each_once(&mut self.targets);
+        let page = rustix::param::page_size() as u64;
+        let max_map_count = crate::machine::read_number("/proc/sys/vm/max_map_count").unwrap_or(65530);
+        let faults = [
+            (self.busy.is_empty(), "--busy: no level given".to_owned()),
+            (self.files.is_empty(), "--file: no file given".to_owned()),
+            (self.targets.is_empty(), "--target: no target given".to_owned()),
+            (self.busy.last() > Some(&10_000), "--busy: at most 10000".to_owned()),
+            (
+                !(1..=10_000).contains(&self.samples),
+                format!("--samples {}: 1 to 10000", self.samples),
+            ),
+            (
+                !(100_000_000..=3_600_000_000_000).contains(&self.duration_ns),
+                "--duration: 100ms to 1h".to_owned(),
+            ),
+            (
+                self.busy_duration_ns == Some(0) || self.busy_duration_ns > Some(60_000_000_000),
+                "--busy-duration: more than 0, at most 60s".to_owned(),
+            ),
+            (
+                self.region_bytes < 16 * page || !self.region_bytes.is_multiple_of(page),
+                format!("--region: whole pages of {page} bytes, at least 16"),
+            ),
+            (
+                self.region_bytes / page / 2 + 1_000 > max_map_count,
+                format!(
+                    "--region: {} pages can become {} mappings, but vm.max_map_count is {max_map_count}; take a smaller region or raise it",
+                    self.region_bytes / page,
+                    self.region_bytes / page / 2
+                ),
+            ),
+            (
+                self.freeze && self.files.iter().any(|file| file.scanner() != Scanner::Proc),
+                "--freeze: stops readers of models, which --scanner bpf and boosted do not read; take --scanner proc"
+                    .to_owned(),
+            ),
+            (self.fragment > 100_000_000, "--fragment: at most 100000000".to_owned()),
+        ];
+        let fault = faults.into_iter().find_map(|(wrong, text)| wrong.then_some(text));
+        match fault.or_else(|| self.targets.iter().find_map(|&target| self.obstacle(target))) {
+            Some(text) => Err(Error::Usage(text)),
+            None => Ok(self),
+        }
+    }
+
+    /// What is a series of rows: each target with each file. The control is the kernel's alone: it shows the noise of the
+    /// machine under the same load, which is the same for all.
+    #[must_use]
+    pub fn series(&self) -> Vec<(Target, ProcFile)> {
+        let with_files = |&target: &Target| self.files.iter().map(move |&file| (target, file));
+        let mut series: Vec<_> = self.targets.iter().flat_map(with_files).collect();
+        series.retain(|&(target, file)| !(target.is_model() && file == ProcFile::None));
+        series
+    }
+
+    /// The kinds of run, in the order in which one sample of each is taken: series next to each other at each level, and each
+    /// target once at level 0.
+    #[must_use]
+    pub fn cells(&self) -> Vec<Cell> {
+        let at = |busy: u32, target: Target, file: Option<ProcFile>| Cell { target, file, busy };
+        self.busy
+            .iter()
+            .flat_map(|&busy| match busy {
+                0 => self.targets.iter().map(|&target| at(0, target, None)).collect(),
+                _ => self
+                    .series()
+                    .into_iter()
+                    .map(|(target, file)| at(busy, target, Some(file)))
+                    .collect::<Vec<_>>(),
+            })
+            .collect()
+    }
+
+    /// Processes (threads, of a model) that the cell needs besides the controller.
+    #[must_use]
+    pub fn tasks(&self, cell: Cell) -> u64 {
+        1 + 2 * u64::from(cell.busy) * self.placement.busy.len() as u64
+    }
+
+    /// Pages of the mapper's region.
+    #[must_use]
+    pub fn region_pages(&self) -> u64 {
+        self.region_bytes / rustix::param::page_size() as u64
+    }
+
+    /// Expected length of one run of `cell`, without hangs, in nanoseconds.
+    #[must_use]
+    pub fn run_ns(&self, cell: Cell) -> u64 {
+        // Starting and reaping a process takes about 1.5 ms, a thread 0.1, the warm-up of a model 5 us for each page, a scanner's
+        // loading of its program 150 ms; here as everywhere an estimate for the ETA only.
+        let (start_ns, page_ns) = if cell.target.is_model() {
+            (100_000, 5_000)
+        } else if cell.file.is_some_and(|file| file.scanner() == Scanner::Bpf) {
+            (75_000_000, 0)
+        } else {
+            (1_500_000, 0)
+        };
+        let settle = if cell.busy == 0 { 0 } else { SETTLE_NS };
+        let set_up = 100_000_000 + self.tasks(cell) * start_ns + self.region_pages() * page_ns;
+        self.duration_ns + settle + set_up
+    }
+
+    /// Expected length of the whole experiment, without hangs, in nanoseconds.
+    #[must_use]
+    pub fn expected_ns(&self) -> u64 {
+        let pass: u64 = self.cells().into_iter().map(|c| self.run_ns(c)).sum();
+        pass * u64::from(self.samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::PlacementRequest;
+
+    fn plan() -> Plan {
+        Plan::preset(Preset::Check, PlacementRequest::default().place(&[0, 1]).unwrap())
+    }
+
+    fn cells_of(plan: Plan) -> Vec<(u32, &'static str, Option<&'static str>)> {
+        let cells = plan.checked().unwrap().cells();
+        let parts = |c: &Cell| (c.busy, c.target.name(), c.file.map(ProcFile::name));
+        cells.iter().map(parts).collect()
+    }
+
+    #[test]
+    fn files_of_one_level_are_run_next_to_each_other_and_level_0_once() {
+        let plan = Plan {
+            targets: vec![Target::Kernel],
+            files: vec![ProcFile::Smaps, ProcFile::None, ProcFile::Smaps],
+            busy: vec![10, 0, 1, 10],
+            ..plan()
+        };
+        assert_eq!(
+            cells_of(plan),
+            [
+                (0, "kernel", None),
+                (1, "kernel", Some("smaps")),
+                (1, "kernel", Some("none")),
+                (10, "kernel", Some("smaps")),
+                (10, "kernel", Some("none"))
+            ]
+        );
+    }
+
+    #[test]
+    fn targets_are_run_next_to_each_other_and_each_once_at_level_0() {
+        let plan = Plan {
+            targets: vec![Target::Maple, Target::Kernel, Target::Maple],
+            busy: vec![0, 1],
+            ..plan()
+        };
+        assert_eq!(
+            cells_of(plan),
+            [
+                (0, "maple", None),
+                (0, "kernel", None),
+                (1, "maple", Some("maps")),
+                (1, "kernel", Some("maps")),
+                (1, "kernel", Some("none"))
+            ]
+        );
+    }
+
+    #[test]
+    fn a_plan_is_possible_on_the_targets_that_have_all_of_it() {
+        let of = |plan: Plan| plan.with_possible_targets().targets;
+        assert_eq!(of(plan()), Target::ALL);
+        let with = |files: &[ProcFile]| {
+            of(Plan {
+                files: files.to_vec(),
+                ..plan()
+            })
+        };
+        let (smaps, rollup, pagemap) = (ProcFile::Smaps, ProcFile::SmapsRollup, ProcFile::Pagemap);
+        assert_eq!(with(&[ProcFile::Maps, smaps, rollup, pagemap]), Target::ALL);
+        assert_eq!(with(&[pagemap, ProcFile::None]), Target::ALL);
+        assert_eq!(with(&[ProcFile::None]), [Target::Kernel]);
+        assert_eq!(with(&[ProcFile::Maps, ProcFile::NumaMaps]), [Target::Kernel]);
+        assert_eq!(with(&[ProcFile::Smaps, ProcFile::SmapsByBpf]), [Target::Kernel]);
+        assert_eq!(
+            of(Plan {
+                slice: Slice::Cpuset,
+                ..plan()
+            }),
+            [Target::Kernel]
+        );
+        assert_eq!(of(Plan { freeze: true, ..plan() }), Target::ALL[1..]);
+    }
+
+    #[test]
+    fn the_default_takes_about_a_minute() {
+        let seconds = plan().expected_ns() / 1_000_000_000;
+        assert!((40..=75).contains(&seconds), "{seconds}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let refused = |plan: Plan, name: &str| {
+            let error = plan.checked().unwrap_err();
+            assert!(
+                matches!(&error, Error::Usage(text) if text.starts_with(name)),
+                "{error}"
+            );
+        };
+        refused(Plan { samples: 0, ..plan() }, "--samples");
+        refused(
+            Plan {
+                duration_ns: 99_999_999,
+                ..plan()
+            },
+            "--duration",
+        );
+        refused(
+            Plan {
+                duration_ns: u64::MAX,
+                ..plan()
+            },
+            "--duration",
+        );
+        refused(Plan { busy: vec![], ..plan() }, "--busy");
+        refused(
+            Plan {
+                busy: vec![10_001],
+                ..plan()
+            },
+            "--busy",
+        );
+        refused(
+            Plan {
+                files: vec![],
+                ..plan()
+            },
+            "--file",
+        );
+        refused(
+            Plan {
+                targets: vec![],
+                ..plan()
+            },
+            "--target",
+        );
+        refused(Plan { freeze: true, ..plan() }, "--target kernel --freeze");
+        for files in [vec![ProcFile::SmapsByBpf], vec![ProcFile::Maps, ProcFile::MapsBoosted]] {
+            let of_models = Plan {
+                targets: vec![Target::Maple],
+                files,
+                ..plan()
+            };
+            refused(of_models.clone(), "--target maple: ");
+            refused(
+                Plan {
+                    freeze: true,
+                    ..of_models
+                },
+                "--freeze",
+            );
+        }
+        let files = vec![ProcFile::NumaMaps];
+        refused(Plan { files, ..plan() }, "--target v5.4: the models have no numa_maps");
+        refused(
+            Plan {
+                slice: Slice::Cpuset,
+                ..plan()
+            },
+            "--target v5.4: a model's scanners",
+        );
+        refused(
+            Plan {
+                region_bytes: 0,
+                ..plan()
+            },
+            "--region",
+        );
+        refused(
+            Plan {
+                region_bytes: (128 << 20) + 1,
+                ..plan()
+            },
+            "--region",
+        );
+        refused(
+            Plan {
+                region_bytes: 1 << 46,
+                ..plan()
+            },
+            "--region",
+        );
+        refused(
+            Plan {
+                busy_duration_ns: Some(0),
+                ..plan()
+            },
+            "--busy-duration",
+        );
+        refused(
+            Plan {
+                fragment: u64::MAX,
+                ..plan()
+            },
+            "--fragment",
+        );
+    }
+}

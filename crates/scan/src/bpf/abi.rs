@@ -1,0 +1,174 @@
+//! What the program and the loader say to each other, as in bpf/abi.h; what each field means stands there.
+
+/// Records of one run.
+pub(crate) const MAX_RECORDS: usize = 4096;
+/// Bytes of names of one run.
+pub(crate) const NAME_BYTES: usize = 1 << 20;
+
+pub(crate) const WANT_NAMES: u32 = 1;
+pub(crate) const WANT_TABLES: u32 = 2;
+pub(crate) const WANT_PAGES: u32 = 4;
+
+pub(crate) const STOP_END: u32 = 0;
+pub(crate) const STOP_BUDGET: u32 = 1;
+pub(crate) const STOP_REJECTED: u32 = 2;
+pub(crate) const STOP_NO_MM: u32 = 3;
+pub(crate) const STOP_OTHER: u32 = 4;
+pub(crate) const STOP_EXEC: u32 = 5;
+
+pub(crate) const VALIDATION_NONE: u32 = 0;
+pub(crate) const VALIDATION_INT: u32 = 1;
+pub(crate) const VALIDATION_SEQCOUNT: u32 = 2;
+
+pub(crate) const RECORD_UNVALIDATED: u32 = 1;
+pub(crate) const RECORD_COUNTS_LATER: u32 = 2;
+pub(crate) const RECORD_ANONYMOUS: u32 = 4;
+pub(crate) const RECORD_HUGE_FAULT: u32 = 8;
+pub(crate) const RECORD_SHMEM: u32 = 16;
+pub(crate) const RECORD_ANON_NAME: u32 = 32;
+pub(crate) const RECORD_NAME_CUT: u32 = 64;
+pub(crate) const RECORD_SWAP_SHARED: u32 = 128;
+
+pub(crate) const NAME_PATH: u32 = 1;
+pub(crate) const NAME_UNLINKED: u32 = 2;
+pub(crate) const NAME_DNAME: u32 = 3;
+pub(crate) const NAME_SPECIAL: u32 = 4;
+
+/// What is asked of a run, and what became of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Control {
+    pub(crate) start: u64,
+    pub(crate) budget_ns: u64,
+    pub(crate) page_offset: u64,
+    pub(crate) vmemmap: u64,
+    pub(crate) physical_mask: u64,
+    pub(crate) special_mapping_name: u64,
+    pub(crate) shmem_aops: u64,
+    pub(crate) swap_info: u64,
+    pub(crate) mm: u64,
+    pub(crate) exec_id: u64,
+    pub(crate) started: u64,
+    pub(crate) magic: [u64; 2],
+    pub(crate) levels: u32,
+    pub(crate) want: u32,
+    pub(crate) max_records: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) attempts: u32,
+    pub(crate) take_unvalidated: u32,
+    pub(crate) next: u64,
+    pub(crate) ns: u64,
+    pub(crate) found_mm: u64,
+    pub(crate) found_exec_id: u64,
+    pub(crate) found_started: u64,
+    pub(crate) entries: u64,
+    pub(crate) start_brk: u64,
+    pub(crate) brk: u64,
+    pub(crate) start_stack: u64,
+    pub(crate) context_flags: u64,
+    pub(crate) a_ops: u64,
+    pub(crate) name_fn: u64,
+    pub(crate) stop: u32,
+    pub(crate) records: u32,
+    pub(crate) name_bytes: u32,
+    pub(crate) rejected: u32,
+    pub(crate) validation: u32,
+    pub(crate) seq: u32,
+    pub(crate) one_seq: u32,
+    pub(crate) unused: u32,
+}
+
+/// A VMA, or the part of it that was looked at in one run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) vm_flags: u64,
+    pub(crate) pgoff: u64,
+    pub(crate) ino: u64,
+    pub(crate) file: u64,
+    pub(crate) block_bytes: u64,
+    pub(crate) i_size: u64,
+    pub(crate) shmem_swapped: u64,
+    pub(crate) rss: u64,
+    pub(crate) anonymous: u64,
+    pub(crate) ksm: u64,
+    pub(crate) lazyfree: u64,
+    pub(crate) referenced: u64,
+    pub(crate) shared_clean: u64,
+    pub(crate) shared_dirty: u64,
+    pub(crate) private_clean: u64,
+    pub(crate) private_dirty: u64,
+    pub(crate) anon_thp: u64,
+    pub(crate) shmem_thp: u64,
+    pub(crate) file_thp: u64,
+    pub(crate) shared_hugetlb: u64,
+    pub(crate) private_hugetlb: u64,
+    pub(crate) swap: u64,
+    pub(crate) pss: u64,
+    pub(crate) pss_anon: u64,
+    pub(crate) pss_shmem: u64,
+    pub(crate) pss_dirty: u64,
+    pub(crate) swap_pss: u64,
+    pub(crate) dev: u32,
+    pub(crate) magic: u32,
+    pub(crate) flags: u32,
+    pub(crate) name: u32,
+    pub(crate) name_at: u32,
+    pub(crate) name_bytes: u32,
+    pub(crate) anon_name_at: u32,
+    pub(crate) anon_name_bytes: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    /// `(field, bytes)` of a structure of a C header whose fields are u32 and u64.
+    fn fields_of(header: &str, structure: &str, types: [&str; 2]) -> Vec<(String, usize)> {
+        let begin = header.find(&format!("struct {structure} {{")).unwrap();
+        let body = &header[begin..];
+        let body = &body[body.find('{').unwrap() + 1..body.find("\n}").unwrap()];
+        let mut fields = vec![];
+        for line in body.lines().map(str::trim) {
+            let line = line
+                .split("/*")
+                .next()
+                .unwrap()
+                .trim()
+                .trim_start_matches("pub(crate) ");
+            for (kind, bytes) in types.iter().zip([4, 8]) {
+                // C: `u64 a, b[2];`, Rust: `a: u64,`.
+                if let Some(names) = line.strip_prefix(kind) {
+                    let names = names.trim().trim_end_matches(';').split(',');
+                    fields.extend(names.map(|name| (name.trim().to_owned(), bytes)));
+                } else if let Some(name) = line.strip_suffix(&format!(": {kind},")) {
+                    fields.push((name.to_owned(), bytes));
+                } else if let Some(name) = line.strip_suffix(&format!(": [{kind}; 2],")) {
+                    fields.push((format!("{name}[2]"), bytes));
+                }
+            }
+        }
+        fields
+    }
+
+    #[test]
+    fn the_program_and_the_loader_lay_their_structures_out_alike() {
+        let (c, rust) = (include_str!("../../bpf/abi.h"), include_str!("abi.rs"));
+        for (theirs, ours) in [("control", "Control"), ("record", "Record")] {
+            let theirs = fields_of(c, theirs, ["u32", "u64"]);
+            assert!(theirs.len() > 30);
+            assert_eq!(theirs, fields_of(rust, ours, ["u32", "u64"]));
+        }
+    }
+
+    #[test]
+    fn the_object_belongs_to_its_sources() {
+        let check = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/build-bpf.sh"))
+            .arg("--check")
+            .output()
+            .unwrap();
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    }
+}

@@ -1,0 +1,222 @@
+//! Where the running kernel keeps physical memory and `struct page`: found out with a page of our own, without symbols.
+//!
+//! The two addresses are random on many kernels, and who may read /proc/kallsyms is another question than who may load BPF
+//! programs. A page of a file in shared memory that we have mapped tells both: the file leads to its `struct page`; its
+//! number stands in the page tables, through which it is found only with the right address of physical memory.
+
+#![allow(unsafe_code)] // one mapped page, and a look at the auxiliary vector
+
+use std::fs;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::param::page_size;
+
+use crate::bpf::abi::{Control, STOP_END};
+use crate::bpf::program::{Entry, Program};
+use crate::error::{Error, Result};
+
+/// What the program has to be told of this kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Levels of page tables.
+    pub(crate) levels: u32,
+    /// The bits of an entry that are a page's physical address.
+    pub(crate) physical_mask: u64,
+    /// Where physical memory begins.
+    pub(crate) page_offset: u64,
+    /// Where the array of `struct page` begins.
+    pub(crate) vmemmap: u64,
+    /// The operations of files in shared memory.
+    pub(crate) shmem_aops: u64,
+    /// The function that names [vdso] and the like.
+    pub(crate) special_mapping_name: u64,
+    /// The array of swap areas; 0 if it is not to be had, nothing before it was looked for.
+    pub(crate) swap_info: Option<u64>,
+}
+
+impl Layout {
+    /// Finds it out.
+    ///
+    /// # Errors
+    /// [`Error::NotPossible`] on another architecture, or if the page is not found.
+    pub(crate) fn find(program: &mut Program) -> Result<Self> {
+        if !cfg!(target_arch = "x86_64") {
+            return Err(Error::NotPossible(
+                "page tables of this architecture are not known".into(),
+            ));
+        }
+        let mut layout = Self::of_processor()?;
+        let page = MarkedPage::new()?;
+        let link = program.link(Entry::Calibrate, std::process::id())?;
+        let mut tries = 0;
+        let control = loop {
+            page.mark();
+            let mut control = Control {
+                start: page.address(),
+                magic: MAGIC,
+                // Other threads of ours may map and unmap all the time; the page itself says whether it is the right one.
+                take_unvalidated: u32::from(tries > 0),
+                ..layout.asked()
+            };
+            program.run(&link, &mut control)?;
+            if control.stop == STOP_END && control.a_ops != 0 {
+                break control;
+            }
+            // The kernel moves pages, and swaps them out; one that it has begun to move may be on its way for a while.
+            tries += 1;
+            if tries == TRIES {
+                return Err(Error::NotPossible(
+                    "a page of our own is not where the page tables of Linux on x86-64 would have it".into(),
+                ));
+            }
+            std::thread::sleep(PAUSE);
+        };
+        layout.page_offset = control.page_offset;
+        layout.vmemmap = control.vmemmap;
+        layout.shmem_aops = control.a_ops;
+        if let Some(vdso) = vdso() {
+            let mut control = Control {
+                start: vdso,
+                ..layout.asked()
+            };
+            program.run(&link, &mut control)?;
+            layout.special_mapping_name = control.name_fn;
+        }
+        Ok(layout)
+    }
+
+    /// Looks for the swap areas once there is one: looking for a symbol takes longer than all else.
+    pub(crate) fn find_swap(&mut self) {
+        let is_there = || {
+            fs::read("/proc/swaps").is_ok_and(|swaps| {
+                swaps
+                    .split(|&byte| byte == b'\n')
+                    .nth(1)
+                    .is_some_and(|line| !line.is_empty())
+            })
+        };
+        if self.swap_info.is_none() && is_there() {
+            self.swap_info = Some(symbol("swap_info").unwrap_or(0));
+        }
+    }
+
+    /// What a run is asked for, with all that is known of this kernel.
+    pub(crate) fn asked(&self) -> Control {
+        Control {
+            budget_ns: 100_000_000,
+            levels: self.levels,
+            physical_mask: self.physical_mask,
+            page_offset: self.page_offset,
+            vmemmap: self.vmemmap,
+            shmem_aops: self.shmem_aops,
+            special_mapping_name: self.special_mapping_name,
+            swap_info: self.swap_info.unwrap_or(0),
+            attempts: 256,
+            max_entries: u32::MAX,
+            ..Control::default()
+        }
+    }
+
+    fn of_processor() -> Result<Self> {
+        const CPUINFO: &str = "/proc/cpuinfo";
+        let text = fs::read(CPUINFO).map_err(|e| Error::failed(format!("reading {CPUINFO}"), e))?;
+        let text = String::from_utf8_lossy(&text);
+        let value = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            line.split_once(':').map(|(_, value)| value.trim())
+        };
+        let levels = if value("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "la57")) {
+            5
+        } else {
+            4
+        };
+        // Less the bit that marks encrypted memory, where there is one.
+        let bits = value("address sizes")
+            .and_then(|sizes| sizes.split(' ').next()?.parse().ok())
+            .filter(|bits| (32..=52).contains(bits))
+            .unwrap_or(52);
+        Ok(Self {
+            levels,
+            physical_mask: ((1 << bits) - 1) & !(page_size() as u64 - 1),
+            ..Self::default()
+        })
+    }
+}
+
+/// How often a page is looked for, and how long after another.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
+
+const MAGIC: [u64; 2] = [0x2e65_6c70_616d_7620, 0x6d61_726b_6564_2e20];
+
+/// A page of a file in shared memory, which begins with [`MAGIC`].
+///
+/// # Invariants
+/// `memory` is one page, mapped until this is dropped.
+struct MarkedPage {
+    memory: NonNull<[u64; 2]>,
+}
+
+impl MarkedPage {
+    fn new() -> Result<Self> {
+        let failed = |e: rustix::io::Errno| Error::failed("mapping a page", e);
+        let file = memfd_create(c"vmaple-scan", MemfdFlags::CLOEXEC).map_err(failed)?;
+        ftruncate(&file, page_size() as u64).map_err(failed)?;
+        // SAFETY: a mapping at an address of the kernel's choice.
+        let memory = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                page_size(),
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &file,
+                0,
+            )
+        };
+        let memory = NonNull::new(memory.map_err(failed)?.cast::<[u64; 2]>())
+            .ok_or_else(|| Error::failed("mapping a page", "at address 0"))?;
+        // INVARIANT: mapped above, one page.
+        let page = Self { memory };
+        // A page of its own: with shmem_enabled at "always" some kernels would take a huge one, which the file's pages lead to in
+        // another way. A kernel that has none refuses this.
+        // SAFETY: advice on our own page.
+        let _ = unsafe { libc::madvise(page.memory.as_ptr().cast(), page_size(), libc::MADV_NOHUGEPAGE) };
+        Ok(page)
+    }
+
+    /// Sees to it that the page is there.
+    fn mark(&self) {
+        // SAFETY: a page of our own, which is aligned and long enough. Volatile: the page must be there afterwards.
+        unsafe { self.memory.write_volatile(MAGIC) };
+    }
+
+    fn address(&self) -> u64 {
+        self.memory.addr().get() as u64
+    }
+}
+
+impl Drop for MarkedPage {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and not used after this. Should it fail, it stays mapped.
+        let _ = unsafe { munmap(self.memory.as_ptr().cast(), page_size()) };
+    }
+}
+
+/// Where our own [vdso] is.
+fn vdso() -> Option<u64> {
+    // SAFETY: only reads the auxiliary vector.
+    let address = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
+    (address != 0).then_some(address)
+}
+
+/// The address of a variable of the kernel, if /proc/kallsyms has variables and shows addresses.
+fn symbol(name: &str) -> Option<u64> {
+    let text = fs::read("/proc/kallsyms").ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| line.split(' ').nth(2) == Some(name))?;
+    let address = u64::from_str_radix(line.split(' ').next()?, 16).ok()?;
+    (address != 0).then_some(address)
+}

@@ -1,0 +1,203 @@
+//! Runs become lines: the parts that each run looked at are put together, so that lines ascend, never overlap, and each is a
+//! mapping, or the part of it that is new.
+//!
+//! A run is given the cursor where the last one stopped. What it finds there may begin below, as it grew or was merged
+//! meanwhile, or be something else than the mapping whose pages were half counted: then the line that is there already ends at the
+//! cursor, and another begins.
+
+use crate::bpf::abi::{RECORD_SHMEM, Record};
+use crate::text::record::Line;
+
+/// The lines of a scan so far.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    lines: Vec<Line>,
+    /// What the last line was made from.
+    last: Option<Part>,
+    /// What lies below is done.
+    cursor: u64,
+}
+
+/// What tells mappings apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    start: u64,
+    vm_flags: u64,
+    pgoff: u64,
+    file: (u64, u64, u32),
+    /// Where the part ended, and whether the mapping went on there.
+    to: u64,
+    is_cut: bool,
+}
+
+impl Lines {
+    /// With the memory of others.
+    pub(crate) fn with_room(mut lines: Vec<Line>) -> Self {
+        lines.clear();
+        Self {
+            lines,
+            ..Self::default()
+        }
+    }
+
+    /// Adds what a run found; `line` is what the record says, of its part `from..to` alone.
+    ///
+    /// Records of a run ascend; one that does not is left out, as no run makes it.
+    pub(crate) fn add(&mut self, record: &Record, line: Line) {
+        let from = record.from.max(self.cursor);
+        if record.to <= from {
+            return;
+        }
+        let part = Part {
+            start: record.start,
+            vm_flags: record.vm_flags,
+            pgoff: record.pgoff,
+            file: (record.file, record.ino, record.dev),
+            to: record.to,
+            is_cut: record.to < record.end,
+        };
+        match (self.last, self.lines.last_mut()) {
+            (Some(last), Some(before)) if last.is_cut && last.to == from && last.is_of(&part) => {
+                before.end = record.to;
+                before.stats += &line.stats;
+                before.is_validated &= line.is_validated;
+                before.counts_later |= line.counts_later;
+            }
+            _ => {
+                let mut line = Line {
+                    from,
+                    end: record.to,
+                    ..line
+                };
+                // What of a file in shared memory is swapped out is known of its mapping from its beginning alone.
+                line.stats.swap_unknown |=
+                    from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0;
+                self.lines.push(line);
+            }
+        }
+        self.last = Some(part);
+        self.cursor = record.to;
+    }
+
+    pub(crate) fn into_lines(self) -> Vec<Line> {
+        self.lines
+    }
+}
+
+impl Part {
+    /// Whether both are parts of one mapping.
+    fn is_of(&self, other: &Self) -> bool {
+        (self.start, self.vm_flags, self.pgoff, self.file) == (other.start, other.vm_flags, other.pgoff, other.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(start: u64, end: u64, from: u64, to: u64) -> (Record, Line) {
+        let record = Record {
+            start,
+            end,
+            from,
+            to,
+            vm_flags: 3,
+            ..Record::default()
+        };
+        let mut line = Line {
+            start,
+            end,
+            from,
+            vm_flags: 3,
+            is_validated: true,
+            ..Line::default()
+        };
+        line.stats.rss = to - from;
+        (record, line)
+    }
+
+    fn lines(parts: &[(Record, Line)]) -> Vec<(u64, u64, u64, u64)> {
+        let mut lines = Lines::default();
+        for (record, line) in parts {
+            lines.add(record, *line);
+        }
+        let lines = lines.into_lines();
+        lines.iter().map(|l| (l.start, l.from, l.end, l.stats.rss)).collect()
+    }
+
+    #[test]
+    fn a_mapping_that_is_looked_at_in_parts_is_one_line_with_the_sum() {
+        let parts = [part(10, 40, 10, 20), part(10, 40, 20, 30), part(10, 40, 30, 40)];
+        assert_eq!(lines(&parts), [(10, 10, 40, 30)]);
+    }
+
+    #[test]
+    fn a_mapping_that_is_replaced_half_way_ends_at_the_cursor() {
+        // A split: what was 10..40 is 10..20 and 20..40 now.
+        let parts = [part(10, 40, 10, 20), part(20, 40, 20, 40)];
+        assert_eq!(lines(&parts), [(10, 10, 20, 10), (20, 20, 40, 20)]);
+    }
+
+    #[test]
+    fn a_mapping_that_grew_over_the_cursor_is_shown_from_there_on() {
+        // A merge: what was 10..20 is 10..40 now.
+        let parts = [part(10, 20, 10, 20), part(10, 40, 20, 40)];
+        assert_eq!(lines(&parts), [(10, 10, 20, 10), (10, 20, 40, 20)]);
+    }
+
+    #[test]
+    fn a_mapping_that_is_gone_half_way_leaves_what_was_seen_of_it() {
+        let parts = [part(10, 40, 10, 20), part(50, 60, 50, 60)];
+        assert_eq!(lines(&parts), [(10, 10, 20, 10), (50, 50, 60, 10)]);
+    }
+
+    #[test]
+    fn swapped_shared_memory_of_a_mapping_that_grew_over_the_cursor_is_not_known() {
+        let swapped = |(record, line)| {
+            let record = Record {
+                flags: RECORD_SHMEM,
+                shmem_swapped: 5,
+                ..record
+            };
+            (record, line)
+        };
+        let unknown = |parts: [(Record, Line); 2]| {
+            let mut lines = Lines::default();
+            for (record, line) in parts.map(swapped) {
+                lines.add(&record, line);
+            }
+            let lines = lines.into_lines();
+            lines.iter().map(|line| line.stats.swap_unknown).collect::<Vec<_>>()
+        };
+        assert_eq!(unknown([part(10, 20, 10, 20), part(10, 40, 20, 40)]), [false, true]);
+        assert_eq!(unknown([part(10, 40, 10, 20), part(10, 40, 20, 40)]), [false]);
+    }
+
+    #[test]
+    fn lines_ascend_and_never_overlap_whatever_runs_say() {
+        let mut seed = 1_u64;
+        let mut random = |below: u64| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for _ in 0..2000 {
+            let parts: Vec<_> = (0..20)
+                .map(|_| {
+                    let start = random(100);
+                    let end = start + 1 + random(30);
+                    let from = start + random(end - start);
+                    part(start, end, from, from + random(end - from + 1))
+                })
+                .collect();
+            let lines = lines(&parts);
+            for (start, from, end, _) in &lines {
+                assert!(start <= from && from < end, "{lines:?}");
+            }
+            for pair in lines.windows(2) {
+                assert!(pair[0].2 <= pair[1].1, "{lines:?}");
+            }
+        }
+    }
+}

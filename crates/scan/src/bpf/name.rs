@@ -1,0 +1,321 @@
+//! What a mapping is called, from what the program found.
+//!
+//! Source: `get_vma_name()` in Linux's fs/proc/task_mmu.c, `d_path()`, and the `d_dname` of files without a path.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::io::Write;
+
+use crate::bpf::abi::{NAME_DNAME, NAME_PATH, NAME_SPECIAL, NAME_UNLINKED, RECORD_ANON_NAME, RECORD_NAME_CUT, Record};
+use crate::text::record::NameKind;
+
+/// File systems whose files have no path, by the numbers in linux/magic.h.
+mod magic {
+    pub(super) const ANON_INODE_FS: u32 = 0x0904_1934;
+    pub(super) const SOCKFS: u32 = 0x534f_434b;
+    pub(super) const PIPEFS: u32 = 0x5049_5045;
+    pub(super) const DMA_BUF: u32 = 0x444d_4142;
+}
+
+/// Where heap and stack are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) start_brk: u64,
+    pub(crate) brk: u64,
+    pub(crate) start_stack: u64,
+    pub(crate) heap: HeapRule,
+}
+
+/// Whether what only touches the heap is called so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HeapRule {
+    /// No: it must share a page with it.
+    #[default]
+    Overlaps,
+    /// Yes, as kernels had it at first.
+    Touches,
+}
+
+/// A name, with the place of its text in the text of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) kind: NameKind,
+    pub(crate) at: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What a name begins with that is not whole.
+pub(crate) const CUT: &[u8] = b"(cut)";
+
+/// As much as all names may be together: whoever maps files by tens of thousands of long paths is not to fill our memory.
+const MAX_TEXT: usize = 64 << 20;
+
+/// The names that are in the text already: their places, by their hashes.
+pub(crate) type Known = HashMap<u64, (usize, usize)>;
+
+/// The text of all names of a scan, each once.
+#[derive(Debug, Default)]
+pub(crate) struct NameText {
+    pub(crate) text: Vec<u8>,
+    pub(crate) known: Known,
+    /// What the last path was made from.
+    last: Option<([u32; 3], Placed)>,
+}
+
+impl NameText {
+    /// With the memory of another, for an empty text.
+    pub(crate) fn with_room(mut text: Vec<u8>, mut known: Known) -> Self {
+        text.clear();
+        known.clear();
+        Self {
+            text,
+            known,
+            last: None,
+        }
+    }
+
+    /// A new run has other names at the same places.
+    pub(crate) fn begin_run(&mut self) {
+        self.last = None;
+    }
+
+    /// Adds the name of a record; `found` are the names of its run.
+    pub(crate) fn add(&mut self, record: &Record, found: &[u8], places: &Places) -> Placed {
+        let anon_name = record.flags & RECORD_ANON_NAME != 0;
+        if record.file != 0 {
+            return if anon_name {
+                self.put(
+                    NameKind::AnonShmem,
+                    slice(found, record.anon_name_at, record.anon_name_bytes),
+                )
+            } else {
+                self.path(record, found)
+            };
+        }
+        if record.name == NAME_SPECIAL {
+            return self.put(
+                NameKind::Path,
+                without_nul(slice(found, record.name_at, record.name_bytes)),
+            );
+        }
+        let kind = if places.is_heap(record) {
+            NameKind::Heap
+        } else if (record.start..=record.end).contains(&places.start_stack) {
+            NameKind::Stack
+        } else if anon_name {
+            return self.put(
+                NameKind::Anon,
+                slice(found, record.anon_name_at, record.anon_name_bytes),
+            );
+        } else {
+            NameKind::None
+        };
+        Placed {
+            kind,
+            ..Placed::default()
+        }
+    }
+
+    fn path(&mut self, record: &Record, found: &[u8]) -> Placed {
+        let key = [record.name, record.name_at, record.name_bytes];
+        if let Some((_, placed)) = self.last.filter(|(last, _)| *last == key) {
+            return placed;
+        }
+        let at = self.text.len();
+        let name = slice(found, record.name_at, record.name_bytes);
+        if at > MAX_TEXT {
+            return self.put(NameKind::Path, CUT);
+        }
+        if record.flags & RECORD_NAME_CUT != 0 {
+            self.text.extend(CUT);
+        }
+        match record.name {
+            NAME_PATH | NAME_UNLINKED => {
+                // From the last component to the first.
+                let mut components: Vec<_> = name.split(|&byte| byte == 0).collect();
+                components.pop(); // behind the last NUL
+                if components.is_empty() {
+                    self.text.push(b'/');
+                }
+                for component in components.iter().rev() {
+                    self.text.push(b'/');
+                    self.text.extend(*component);
+                }
+                if record.name == NAME_UNLINKED {
+                    self.text.extend(b" (deleted)");
+                }
+            }
+            NAME_DNAME => put_dname(&mut self.text, record, without_nul(name)),
+            _ => {}
+        }
+        let placed = self.once(NameKind::Path, at);
+        self.last = Some((key, placed));
+        placed
+    }
+
+    fn put(&mut self, kind: NameKind, text: &[u8]) -> Placed {
+        let at = self.text.len();
+        self.text.extend(text);
+        self.once(kind, at)
+    }
+
+    /// The place of the name that was put at the end, from `at` on; it is taken away again if it is there already.
+    fn once(&mut self, kind: NameKind, at: usize) -> Placed {
+        let bytes = self.text.len() - at;
+        let name = &self.text[at..];
+        let hash = self.known.hasher().hash_one(name);
+        let before = self.known.get(&hash).copied().unwrap_or((at, bytes));
+        if before.0 != at && self.text.get(before.0..before.0 + before.1) == Some(name) {
+            self.text.truncate(at);
+            return Placed {
+                kind,
+                at: before.0,
+                bytes,
+            };
+        }
+        self.known.insert(hash, (at, bytes));
+        Placed { kind, at, bytes }
+    }
+}
+
+impl Places {
+    fn is_heap(&self, record: &Record) -> bool {
+        match self.heap {
+            HeapRule::Overlaps => record.start < self.brk && record.end > self.start_brk,
+            HeapRule::Touches => record.start <= self.brk && record.end >= self.start_brk,
+        }
+    }
+}
+
+/// The name of a file without a path, as its file system gives it.
+fn put_dname(to: &mut Vec<u8>, record: &Record, name: &[u8]) {
+    let (before, after): (&[u8], &[u8]) = match record.magic {
+        magic::ANON_INODE_FS => (b"anon_inode:", b""),
+        magic::DMA_BUF => (b"/", b":"),
+        magic::SOCKFS | magic::PIPEFS => {
+            let kind = if record.magic == magic::SOCKFS {
+                "socket"
+            } else {
+                "pipe"
+            };
+            // Writing to a vector does not fail.
+            let _ = write!(to, "{kind}:[{}]", record.ino);
+            return;
+        }
+        // Shared memory, hugetlbfs, rings of aio, secretmem.
+        _ => (b"/", b" (deleted)"),
+    };
+    to.extend(before);
+    to.extend(name);
+    to.extend(after);
+}
+
+fn slice(found: &[u8], at: u32, bytes: u32) -> &[u8] {
+    let at = at as usize;
+    found.get(at..at + bytes as usize).unwrap_or_default()
+}
+
+fn without_nul(text: &[u8]) -> &[u8] {
+    text.strip_suffix(&[0]).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_of(record: &Record, found: &[u8], places: &Places) -> (NameKind, String) {
+        let mut names = NameText::default();
+        let placed = names.add(record, found, places);
+        let text = &names.text[placed.at..placed.at + placed.bytes];
+        (placed.kind, String::from_utf8(text.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_path_is_put_in_order_and_says_that_the_file_is_deleted() {
+        let found = b"libc.so\0lib\0usr\0";
+        let mut record = Record {
+            file: 1,
+            name: NAME_PATH,
+            name_bytes: found.len() as u32,
+            ..Record::default()
+        };
+        let path = |text: &str| (NameKind::Path, text.to_owned());
+        assert_eq!(name_of(&record, found, &Places::default()), path("/usr/lib/libc.so"));
+        record.name = NAME_UNLINKED;
+        assert_eq!(
+            name_of(&record, found, &Places::default()),
+            path("/usr/lib/libc.so (deleted)")
+        );
+        record.flags = RECORD_NAME_CUT;
+        assert_eq!(
+            name_of(&record, found, &Places::default()).1,
+            "(cut)/usr/lib/libc.so (deleted)"
+        );
+        record.name_bytes = 0;
+        record.flags = 0;
+        record.name = NAME_PATH;
+        assert_eq!(name_of(&record, found, &Places::default()), path("/"));
+    }
+
+    #[test]
+    fn the_same_name_is_there_once() {
+        let mut names = NameText::default();
+        let mut record = Record {
+            file: 1,
+            name: NAME_PATH,
+            name_bytes: 4,
+            ..Record::default()
+        };
+        let found = b"abc\0def\0";
+        let mut placed = vec![];
+        for name_at in [0, 4, 0, 4, 0] {
+            names.begin_run();
+            record.name_at = name_at;
+            let name = names.add(&record, found, &Places::default());
+            placed.push(names.text[name.at..name.at + name.bytes].to_vec());
+        }
+        assert_eq!(placed, [b"/abc", b"/def", b"/abc", b"/def", b"/abc"]);
+        assert_eq!(names.text.len(), 8);
+    }
+
+    #[test]
+    fn files_without_a_path_are_called_as_their_file_system_calls_them() {
+        for (magic, expected) in [
+            (0, "/memfd:x (deleted)"),
+            (magic::ANON_INODE_FS, "anon_inode:memfd:x"),
+            (magic::SOCKFS, "socket:[77]"),
+            (magic::PIPEFS, "pipe:[77]"),
+            (magic::DMA_BUF, "/memfd:x:"),
+        ] {
+            let record = Record {
+                file: 1,
+                ino: 77,
+                magic,
+                name: NAME_DNAME,
+                name_bytes: 8,
+                ..Record::default()
+            };
+            assert_eq!(name_of(&record, b"memfd:x\0", &Places::default()).1, expected);
+        }
+    }
+
+    #[test]
+    fn what_touches_the_heap_is_part_of_it_on_old_kernels_alone() {
+        let mut places = Places {
+            start_brk: 0x2000,
+            brk: 0x4000,
+            start_stack: 0x9000,
+            heap: HeapRule::Overlaps,
+        };
+        let record = |start, end| Record {
+            start,
+            end,
+            ..Record::default()
+        };
+        assert_eq!(name_of(&record(0x2000, 0x4000), b"", &places).0, NameKind::Heap);
+        assert_eq!(name_of(&record(0x4000, 0x5000), b"", &places).0, NameKind::None);
+        assert_eq!(name_of(&record(0x8000, 0x9000), b"", &places).0, NameKind::Stack);
+        places.heap = HeapRule::Touches;
+        assert_eq!(name_of(&record(0x4000, 0x5000), b"", &places).0, NameKind::Heap);
+    }
+}

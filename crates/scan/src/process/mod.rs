@@ -1,0 +1,237 @@
+//! The process that is scanned: held open, so that its number cannot come to mean another.
+
+pub(crate) mod proc_mount;
+mod rights;
+pub(crate) mod state;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat, readlinkat};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::error::{Error, Result};
+use crate::process::rights::as_caller;
+
+/// A process that is held open, to be scanned once or again and again.
+///
+/// The kernel may give the number of a process that has ended to the next one. A `Process` is never that other one: once the process
+/// has ended every access fails with [`Error::NoProcess`]. A process that executes another program stays the same process.
+///
+/// It holds a pidfd and the process's directory in /proc, and keeps nothing of the process alive.
+///
+/// ```
+/// use vmaple_scan::{Process, Scanner};
+///
+/// let mut scanner = Scanner::new()?;
+/// let process = Process::open(std::process::id())?;
+/// for _ in 0..3 {
+///     let scan = scanner.scan_process(&process)?; // `Error::NoProcess` once it has ended
+///     scanner.reuse(scan);
+/// }
+/// # Ok::<(), vmaple_scan::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Process {
+    pid: u32,
+    /// Becomes readable when the process ends. Nothing where the kernel has none of this kind: of a thread that is not its process's first,
+    /// before Linux 6.9.
+    pidfd: Option<OwnedFd>,
+    /// Its directory in /proc. The kernel binds it to the process, not to the number: of a process that is gone it is empty.
+    dir: OwnedFd,
+}
+
+impl Process {
+    /// Opens the process `pid` of the caller's PID namespace; /proc may be of another.
+    ///
+    /// # Errors
+    /// [`Error::NoProcess`] if there is none, or it has ended; [`Error::NotPossible`] if /proc does not show it.
+    pub fn open(pid: u32) -> Result<Self> {
+        let number = i32::try_from(pid).ok().filter(|&pid| pid > 0).and_then(Pid::from_raw);
+        let pidfd = open_pidfd(pid, number.ok_or(Error::NoProcess(pid))?)?;
+        let path = format!("/proc/{}", number_in_proc(pid, pidfd.as_ref())?);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(CWD, path.as_str(), flags, Mode::empty())
+            .map_err(|e| Error::of_proc(pid, &format!("opening {path}"), &e.into()))?;
+        let process = Self { pid, pidfd, dir };
+        // It had its number until now, so the directory that was found by the number is its own.
+        process.check_alive()?;
+        Ok(process)
+    }
+
+    /// The number by which it was opened.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it has ended: all of its threads have.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        match &self.pidfd {
+            // A process keeps its number until its parent has waited for it, and the pidfd is readable before that.
+            Some(pidfd) => {
+                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+                !matches!(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)), Ok(0))
+            }
+            None => accessat(&self.dir, "stat", Access::EXISTS, AtFlags::empty()).is_err(),
+        }
+    }
+
+    /// Opens a file of its directory in /proc, such as `stat` or `cgroup`.
+    ///
+    /// # Errors
+    /// `ENOENT` or `ESRCH` if the process is gone, and what open(2) says.
+    pub fn open_file(&self, name: &str) -> io::Result<File> {
+        let file = openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(File::from(file))
+    }
+
+    /// Reads a file of its directory in /proc. It may hold bytes that are not UTF-8: names of programs and paths are any bytes.
+    ///
+    /// # Errors
+    /// As [`open_file`](Self::open_file), and what read(2) says.
+    pub fn read_file(&self, name: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![];
+        self.open_file(name)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// # Errors
+    /// [`Error::NoProcess`] if it has ended.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        if self.has_ended() {
+            return Err(Error::NoProcess(self.pid));
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel whether the caller may read the process's memory map: a BPF program is not asked.
+    ///
+    /// A link whose reading needs the same right (`PTRACE_MODE_READ_FSCREDS`) is read first, which takes no lock that the process
+    /// could wait for. Opening maps takes the one that only execve(2) waits for; but a process may always read its own,
+    /// and there are kernels without namespaces.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`], [`Error::NoProcess`].
+    pub(crate) fn check_permission(&self) -> Result<()> {
+        as_caller(|| match readlinkat(&self.dir, "ns/mnt", vec![]) {
+            Ok(_) => Ok(()),
+            Err(Errno::ACCESS | Errno::PERM | Errno::NOENT) => match self.open_file("maps") {
+                Ok(_) => Ok(()),
+                Err(e) => Err(self.failed("maps", &e)),
+            },
+            Err(e) => Err(self.failed("ns/mnt", &e.into())),
+        })?
+    }
+
+    /// Checks after the last run that all of them were of this process, and that the caller may still read it. A run looks the process
+    /// up by its number, which may be another's once the process has ended; and while it executes a program it may have had the
+    /// new one's memory and still its old rights when the caller's were asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoProcess`], [`Error::NotPermitted`].
+    pub(crate) fn check_still(&self) -> Result<()> {
+        let permission = self.check_permission();
+        // Until here its number was its own.
+        self.check_alive()?;
+        permission
+    }
+
+    /// Opens its maps or smaps with the rights of the caller.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`], [`Error::NoProcess`].
+    pub(crate) fn open_map(&self, name: &str) -> Result<File> {
+        as_caller(|| self.open_file(name))?.map_err(|e| self.failed(name, &e))
+    }
+
+    /// Whether the process has not turned huge pages off for itself (`PR_SET_THP_DISABLE`).
+    pub(crate) fn thp_enabled(&self) -> bool {
+        let is_off = |text: Vec<u8>| text.split(|&byte| byte == b'\n').any(|line| line == b"THP_enabled:\t0");
+        self.read_file("status").is_ok_and(|text| !is_off(text))
+    }
+
+    /// What an access to one of its files says.
+    pub(crate) fn failed(&self, file: &str, error: &io::Error) -> Error {
+        Error::of_proc(self.pid, &format!("opening /proc/{}/{file}", self.pid), error)
+    }
+}
+
+/// A pidfd, or nothing where this kernel has none for it.
+fn open_pidfd(pid: u32, number: Pid) -> Result<Option<OwnedFd>> {
+    /// `PIDFD_THREAD`, Linux 6.9 and later.
+    const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+    match pidfd_open(number, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Some(pidfd)),
+        Err(Errno::SRCH) => Err(Error::NoProcess(pid)),
+        // A thread that is not its process's first.
+        Err(Errno::INVAL | Errno::NOENT) => Ok(pidfd_open(number, THREAD).ok()),
+        // Before Linux 5.3, or where a filter of system calls does not know it.
+        Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(e) => Err(Error::failed(format!("opening a pidfd of process {pid}"), e)),
+    }
+}
+
+/// The number that a process has in the PID namespace of /proc.
+fn number_in_proc(pid: u32, pidfd: Option<&OwnedFd>) -> Result<u32> {
+    let not_shown = || {
+        Error::NotPossible(format!(
+            "/proc is of another PID namespace, and does not show process {pid}: mount the one of this namespace"
+        ))
+    };
+    let Some(pidfd) = pidfd else {
+        return proc_mount::check().map(|()| pid);
+    };
+    // Of this thread: the first may have ended, or have other files.
+    let path = format!("/proc/thread-self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => not_shown(),
+        _ => Error::failed(format!("reading {path}"), e),
+    })?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    match number.and_then(|number| number.trim().parse::<i32>().ok()) {
+        Some(-1) => Err(Error::NoProcess(pid)),
+        Some(number) if number > 0 => Ok(number.cast_unsigned()),
+        _ => Err(not_shown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_proc_is_of_another_pid_namespace_the_process_is_found_by_its_number_there() {
+        const INSIDE: &str = "VMAPLE_TEST_INSIDE";
+        let test = "process::tests::where_proc_is_of_another_pid_namespace_the_process_is_found_by_its_number_there";
+        if std::env::var(INSIDE).is_ok() {
+            assert!(proc_mount::check().is_err());
+            let own = Process::open(std::process::id()).unwrap();
+            assert!(!own.has_ended());
+            let status = String::from_utf8(own.read_file("status").unwrap()).unwrap();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+            let last = numbers.split_whitespace().next_back();
+            assert_eq!(last, Some(std::process::id().to_string().as_str()), "{status}");
+            return;
+        }
+        let output = std::process::Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(INSIDE, "")
+            .output();
+        match output {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                assert!(text.contains("Operation not permitted"), "{text}");
+                eprintln!("skipped: {text}");
+            }
+            Err(why) => eprintln!("skipped: unshare: {why}"),
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! The search for gaps: wait-free on any version, as the largest gap below every slot is part of the version.
 
 use crate::entry::Entry;
-use crate::node::{MOST, Node, Stamp};
+use crate::node::{MOST, Node};
 use crate::root::Version;
+use crate::stamp::Stamp;
 use crate::view::View;
 use core::ops::RangeBounds;
 

@@ -11,7 +11,8 @@ mod avx512;
 mod neon;
 mod portable;
 
-use crate::node::MOST;
+/// The most slots that a node has room for.
+pub(crate) const MOST: usize = 15;
 
 /// The keys of a node.
 pub(crate) type Keys = [u64; MOST + 1];

@@ -6,9 +6,10 @@ use vmaple_rcu::Update;
 
 use crate::edit::{Displaced, Edit};
 use crate::entry::Entry;
-use crate::node::{Item, Node, Stamp};
-use crate::path::Path;
+use crate::node::{Item, Node};
 use crate::root::Version;
+use crate::stamp::Stamp;
+use crate::view::path::Path;
 
 /// The slots of the path's leaf that hold an index of `..=last`, from the path's slot on.
 #[inline]

@@ -1,17 +1,27 @@
 //! A view: one version of the tree, as readers see it. All its methods only read, and none of their loops depends on what
 //! writers do: a walk takes as many steps as the version is high.
 
+mod cursor;
+mod dump;
+mod gap;
+mod iter;
+pub(crate) mod path;
+mod validate;
+
+pub use cursor::Cursor;
+pub use dump::{Dump, DumpDot};
+pub use iter::Iter;
+pub use validate::{Census, Invalid};
+
 use core::marker::PhantomData;
-use core::ops::{RangeBounds, RangeInclusive};
+use core::ops::RangeInclusive;
 use core::ptr::NonNull;
 
-use crate::cursor::Cursor;
 use crate::entry::Entry;
-use crate::iter::Iter;
 use crate::node::Node;
-use crate::range::first_last;
 use crate::root::Version;
 use crate::search::{Search, search};
+use crate::view::path::Path;
 
 /// A range and the entry that holds it.
 pub type RangeEntry<'v, E> = (RangeInclusive<u64>, <E as Entry>::Borrowed<'v>);
@@ -157,48 +167,15 @@ impl<E: Entry> View<E> {
         } else if position > 0 {
             Some(self.entry(leaf, position - 1))
         } else {
-            self.range(..=index).next_back()
+            let mut path = Path::unset();
+            // SAFETY: not empty, as there is a leaf; by the type's invariant its nodes stay while `self` is borrowed.
+            unsafe { path.seek(self.version, index) };
+            // The leaf holds nothing at or below the index: what is below it ends the leaf before.
+            path.prev_leaf().then(|| {
+                let leaf = path.node(path.bottom());
+                self.entry(leaf, leaf.len() - 1)
+            })
         }
-    }
-
-    /// All entries, ascending; from the other end with [`rev`](Iterator::rev).
-    #[doc(alias = "mas_for_each")]
-    #[doc(alias = "mas_for_each_rev")]
-    #[doc(alias = "mt_for_each")]
-    #[doc(alias = "for_each_vma")]
-    #[must_use]
-    pub fn iter(&self) -> Iter<'_, E> {
-        Iter::new(self, 0, u64::MAX)
-    }
-
-    /// The entries that have an index in `range`, with their whole ranges, ascending or from the other end.
-    ///
-    /// ```
-    /// let tree = maple_tree::MapleTree::<u32>::new()?;
-    /// for i in 0..10 {
-    ///     tree.insert_range(i * 10..i * 10 + 5, i as u32)?;
-    /// }
-    /// let reader = tree.reader()?;
-    /// let view = reader.read_lock();
-    /// let found: Vec<u32> = view.range(24..=40).map(|(_, number)| number).collect();
-    /// assert_eq!(found, [2, 3, 4]);
-    /// assert_eq!(view.range(..20).next_back(), Some((10..=14, 1)));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn range(&self, range: impl RangeBounds<u64>) -> Iter<'_, E> {
-        match first_last(&range) {
-            Some((first, last)) => Iter::new(self, first, last),
-            None => Iter::none(self),
-        }
-    }
-
-    /// A cursor at `index`, which goes over entries and gaps in both directions.
-    #[doc(alias = "MA_STATE")]
-    #[doc(alias = "ma_state")]
-    #[must_use]
-    pub fn cursor(&self, index: u64) -> Cursor<'_, E> {
-        Cursor::new(self, index)
     }
 
     /// The leaf that answers for `index`, and the first position there that ends at `index` or above.

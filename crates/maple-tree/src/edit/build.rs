@@ -7,8 +7,9 @@ use vmaple_rcu::{AllocError, Update};
 use crate::edit::{Edit, Mark};
 use crate::entry::Entry;
 use crate::error::BuildError;
-use crate::node::{HEIGHT, Item, Node, Stamp};
+use crate::node::{HEIGHT, Item, Node};
 use crate::root::Version;
+use crate::stamp::Stamp;
 
 /// The last node of a level, still being filled.
 struct Open<S> {

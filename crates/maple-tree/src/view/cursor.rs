@@ -113,3 +113,13 @@ impl<'v, E: Entry> Cursor<'v, E> {
         Some(found)
     }
 }
+
+impl<E: Entry> View<E> {
+    /// A cursor at `index`, which goes over entries and gaps in both directions.
+    #[doc(alias = "MA_STATE")]
+    #[doc(alias = "ma_state")]
+    #[must_use]
+    pub fn cursor(&self, index: u64) -> Cursor<'_, E> {
+        Cursor::new(self, index)
+    }
+}

@@ -24,10 +24,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use vmaple_rcu::pool::Pooled;
 
 use crate::primitive::Watch;
+pub(crate) use crate::search::MOST;
 use crate::search::{Portable, Search};
-
-/// The most slots that a node has room for.
-pub(crate) const MOST: usize = 15;
+use crate::stamp::Stamp;
 
 /// No tree gets higher: with the fewest slots everywhere it would have 2^24 nodes, with the usual ones 5^24.
 pub(crate) const HEIGHT: usize = 24;
@@ -35,43 +34,6 @@ pub(crate) const HEIGHT: usize = 24;
 /// The fewest slots of a node that is neither the root nor at the right edge.
 pub(crate) const fn fewest(fanout: usize) -> usize {
     if fanout / 3 > 2 { fanout / 3 } else { 2 }
-}
-
-/// Where the era of an entry's birth is noted: beside it in the leaf (`u64`), or by the entry itself (`()`).
-///
-/// Sealed: there are these two.
-pub trait Stamp: Copy + Default + Send + Sync + sealed::Sealed + 'static {
-    /// Whether the era is noted by the entry: then when it is published, else when it is put into the leaf.
-    #[doc(hidden)]
-    const IS_ELSEWHERE: bool;
-    #[doc(hidden)]
-    fn note(birth: u64) -> Self;
-    #[doc(hidden)]
-    fn birth(self) -> u64;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for () {}
-    impl Sealed for u64 {}
-}
-
-impl Stamp for () {
-    const IS_ELSEWHERE: bool = true;
-    fn note(_: u64) -> Self {}
-    fn birth(self) -> u64 {
-        0
-    }
-}
-
-impl Stamp for u64 {
-    const IS_ELSEWHERE: bool = false;
-    fn note(birth: u64) -> Self {
-        birth
-    }
-    fn birth(self) -> u64 {
-        self
-    }
 }
 
 /// What a slot holds beside its last index.

@@ -2,9 +2,10 @@
 
 use core::mem::MaybeUninit;
 
-use crate::node::{HEIGHT, Node, Stamp};
+use crate::node::{HEIGHT, Node};
 use crate::root::Version;
 use crate::search::{Search, search};
+use crate::stamp::Stamp;
 
 /// One node of a path.
 pub(crate) struct Level<S> {

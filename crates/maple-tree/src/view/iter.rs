@@ -1,16 +1,13 @@
 //! Iteration over a view's entries from both ends.
 
 use core::iter::FusedIterator;
-
-use lock_api::RawMutex;
-use vmaple_rcu::{OwnedSections, Reclaim};
+use core::ops::RangeBounds;
 
 use crate::entry::Entry;
 use crate::node::Node;
-use crate::path::Path;
-use crate::read::{ReadGuard, Snapshot};
+use crate::range::first_last;
+use crate::view::path::Path;
 use crate::view::{RangeEntry, View};
-use crate::write::Write;
 
 /// One end of an iteration.
 struct End<E: Entry> {
@@ -240,34 +237,41 @@ impl<E: Entry> DoubleEndedIterator for Iter<'_, E> {
 
 impl<E: Entry> FusedIterator for Iter<'_, E> {}
 
+impl<E: Entry> View<E> {
+    /// All entries, ascending; from the other end with [`rev`](Iterator::rev).
+    #[doc(alias = "mas_for_each")]
+    #[doc(alias = "mas_for_each_rev")]
+    #[doc(alias = "mt_for_each")]
+    #[doc(alias = "for_each_vma")]
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, E> {
+        Iter::new(self, 0, u64::MAX)
+    }
+
+    /// The entries that have an index in `range`, with their whole ranges, ascending or from the other end.
+    ///
+    /// ```
+    /// let tree = maple_tree::MapleTree::<u32>::new()?;
+    /// for i in 0..10 {
+    ///     tree.insert_range(i * 10..i * 10 + 5, i as u32)?;
+    /// }
+    /// let reader = tree.reader()?;
+    /// let view = reader.read_lock();
+    /// let found: Vec<u32> = view.range(24..=40).map(|(_, number)| number).collect();
+    /// assert_eq!(found, [2, 3, 4]);
+    /// assert_eq!(view.range(..20).next_back(), Some((10..=14, 1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn range(&self, range: impl RangeBounds<u64>) -> Iter<'_, E> {
+        match first_last(&range) {
+            Some((first, last)) => Iter::new(self, first, last),
+            None => Iter::none(self),
+        }
+    }
+}
+
 impl<'v, E: Entry> IntoIterator for &'v View<E> {
-    type Item = RangeEntry<'v, E>;
-    type IntoIter = Iter<'v, E>;
-
-    fn into_iter(self) -> Iter<'v, E> {
-        self.iter()
-    }
-}
-
-impl<'v, 'r, E: Entry, R: Reclaim + 'r> IntoIterator for &'v ReadGuard<'r, E, R> {
-    type Item = RangeEntry<'v, E>;
-    type IntoIter = Iter<'v, E>;
-
-    fn into_iter(self) -> Iter<'v, E> {
-        self.iter()
-    }
-}
-
-impl<'v, E: Entry, R: OwnedSections> IntoIterator for &'v Snapshot<E, R> {
-    type Item = RangeEntry<'v, E>;
-    type IntoIter = Iter<'v, E>;
-
-    fn into_iter(self) -> Iter<'v, E> {
-        self.iter()
-    }
-}
-
-impl<'v, E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> IntoIterator for &'v Write<'_, E, R, L, FANOUT> {
     type Item = RangeEntry<'v, E>;
     type IntoIter = Iter<'v, E>;
 

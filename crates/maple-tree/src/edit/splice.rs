@@ -2,9 +2,10 @@
 
 use crate::edit::Edit;
 use crate::entry::Entry;
-use crate::node::{Item, MOST, Node, Stamp, fewest};
-use crate::path::Path;
+use crate::node::{Item, MOST, Node, fewest};
 use crate::root::Version;
+use crate::stamp::Stamp;
+use crate::view::path::Path;
 
 /// Room for the slots of an overfull node and its neighbour's.
 const SPREAD: usize = 2 * MOST + 3;

@@ -7,6 +7,10 @@
 //!
 //! An edit takes all memory before it changes anything: nothing here fails half-way.
 
+mod build;
+mod splice;
+mod store;
+
 use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
 
@@ -14,8 +18,9 @@ use vmaple_rcu::pool::{Pool, Pooled};
 use vmaple_rcu::{AllocError, Update};
 
 use crate::entry::Entry;
-use crate::node::{HEIGHT, MOST, Node, Stamp};
+use crate::node::{HEIGHT, MOST, Node};
 use crate::root::{Root, Version, retire_entry, retire_node};
+use crate::stamp::Stamp;
 use crate::view::View;
 
 /// An entry that a transaction has taken out, and where it was.

@@ -5,14 +5,14 @@ use core::fmt;
 use lock_api::RawMutex;
 use vmaple_rcu::{OwnedSections, Reclaim};
 
-use crate::cursor::Cursor;
-use crate::dump::{Dump, DumpDot};
 use crate::entry::Entry;
-use crate::iter::Iter;
 use crate::lock::DefaultLock;
 use crate::read::{ReadGuard, Reader, Snapshot};
 use crate::tree::MapleTree;
+use crate::view::Cursor;
+use crate::view::Iter;
 use crate::view::View;
+use crate::view::{Dump, DumpDot};
 use crate::write::{Displaced, Write};
 
 impl<E: Entry> fmt::Debug for View<E>

@@ -11,7 +11,7 @@ use core::ptr::{self, NonNull};
 
 use vmaple_rcu::{AllocError, RcuBox};
 
-pub use crate::node::Stamp;
+pub use crate::stamp::Stamp;
 
 /// A value that fits in a word: a pointer that owns, or a small number.
 ///

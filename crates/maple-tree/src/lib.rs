@@ -105,27 +105,19 @@
 
 extern crate alloc;
 
-mod build;
-mod cursor;
 mod debug;
-mod dump;
 mod edit;
 mod entry;
 mod error;
-mod gap;
-mod iter;
 mod lock;
 mod node;
-mod path;
 mod primitive;
 mod range;
 mod read;
 mod root;
 mod search;
-mod splice;
-mod store;
+mod stamp;
 mod tree;
-mod validate;
 mod view;
 mod write;
 
@@ -134,16 +126,12 @@ mod write;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use cursor::Cursor;
-pub use dump::{Dump, DumpDot};
 pub use entry::{ArcBorrow, Divide, Entry, Stamp};
 pub use error::{AllocError, BuildError, InsertError, InsertErrorKind};
-pub use iter::Iter;
 pub use lock::DefaultLock;
 pub use read::{ReadGuard, Reader, Snapshot};
 pub use tree::MapleTree;
-pub use validate::{Census, Invalid};
-pub use view::{RangeEntry, View};
+pub use view::{Census, Cursor, Dump, DumpDot, Invalid, Iter, RangeEntry, View};
 pub use write::{Displaced, Entries, Write};
 
 #[doc(no_inline)]

@@ -4,12 +4,13 @@ use alloc::sync::Arc;
 use core::marker::PhantomData;
 use core::ops::Deref;
 
+use lock_api::RawMutex;
 use vmaple_rcu::{AllocError, OwnedSections, RcuDomain, Reclaim};
 
 use crate::entry::Entry;
 use crate::root::Root;
 use crate::tree::MapleTree;
-use crate::view::View;
+use crate::view::{Iter, RangeEntry, View};
 
 /// A reader's handle of a tree: one for each thread or open file that reads.
 pub struct Reader<'t, E: Entry, R: Reclaim = RcuDomain, T = ()> {
@@ -99,7 +100,51 @@ impl<E: Entry, R: OwnedSections> Deref for Snapshot<E, R> {
     }
 }
 
-impl<E: Entry, R: OwnedSections, L: lock_api::RawMutex, const FANOUT: usize> MapleTree<E, R, L, FANOUT> {
+impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANOUT> {
+    /// Lends `work` the version of now, by a reader of the calling thread's own, which is registered at the first call.
+    /// [`reader`](Self::reader) is some nanoseconds faster.
+    ///
+    /// # Errors
+    /// As for [`RcuDomain::read`].
+    #[cfg(feature = "std")]
+    pub fn read<T>(&self, work: impl FnOnce(&View<E>) -> T) -> Result<T, AllocError> {
+        self.rcu.read(|guard| {
+            let word = guard.protect(|| self.root.load());
+            // SAFETY: the guard protects the version while `work` runs.
+            work(&unsafe { View::new(Root::<E>::version(word)) })
+        })
+    }
+}
+
+impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, FANOUT> {
+    /// Registers a reader, for one thread at a time.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory for one more; writers never notice.
+    pub fn reader(&self) -> Result<Reader<'_, E, R>, AllocError> {
+        Ok(Reader {
+            root: &raw const self.root,
+            keeps: PhantomData,
+            tree: None,
+            reader: self.rcu.reader()?,
+        })
+    }
+
+    /// A reader that keeps the tree.
+    ///
+    /// # Errors
+    /// As for [`reader`](Self::reader).
+    pub fn owned_reader(self: &Arc<Self>) -> Result<Reader<'static, E, R, Self>, AllocError> {
+        Ok(Reader {
+            root: &raw const self.root,
+            keeps: PhantomData,
+            tree: Some(Arc::clone(self)),
+            reader: self.rcu.reader()?,
+        })
+    }
+}
+
+impl<E: Entry, R: OwnedSections, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, FANOUT> {
     /// A snapshot of now, in O(1).
     ///
     /// # Errors
@@ -116,5 +161,23 @@ impl<E: Entry, R: OwnedSections, L: lock_api::RawMutex, const FANOUT: usize> Map
     /// ```
     pub fn snapshot(&self) -> Result<Snapshot<E, R>, AllocError> {
         Ok(self.reader()?.into_snapshot())
+    }
+}
+
+impl<'v, 'r, E: Entry, R: Reclaim + 'r> IntoIterator for &'v ReadGuard<'r, E, R> {
+    type Item = RangeEntry<'v, E>;
+    type IntoIter = Iter<'v, E>;
+
+    fn into_iter(self) -> Iter<'v, E> {
+        self.iter()
+    }
+}
+
+impl<'v, E: Entry, R: OwnedSections> IntoIterator for &'v Snapshot<E, R> {
+    type Item = RangeEntry<'v, E>;
+    type IntoIter = Iter<'v, E>;
+
+    fn into_iter(self) -> Iter<'v, E> {
+        self.iter()
     }
 }

@@ -13,6 +13,7 @@ use vmaple_rcu::{Retired, Update};
 use crate::entry::Entry;
 use crate::node::{HEIGHT, Node};
 use crate::primitive::{AtomicPtr, Ordering, own_load};
+use crate::stamp::Stamp;
 
 /// A version of the tree: its root node and height.
 pub(crate) struct Version<S> {
@@ -94,7 +95,7 @@ impl<E: Entry> Root<E> {
 ///
 /// # Safety
 /// It is from a pool, was published, is unlinked by `publish` before this call, and is retired once. `update` has room.
-pub(crate) unsafe fn retire_node<S: crate::node::Stamp>(update: &mut impl Update, node: *mut Node<S>) {
+pub(crate) unsafe fn retire_node<S: Stamp>(update: &mut impl Update, node: *mut Node<S>) {
     let retired = Retired {
         object: node.cast(),
         // SAFETY: called once, when nobody holds the node any more.

@@ -1,0 +1,322 @@
+//! The node: up to fifteen slots in ascending order, in whole cache lines.
+//!
+//! Leaves and inner nodes have one form. In a leaf a slot is an entry: its last index, its first index, the entry. In an
+//! inner node a slot is a child: the last index that it answers for, the largest gap there, the child. How far below the
+//! root a node is says which it is.
+//!
+//! # Invariants of a tree
+//! - Slots ascend and do not overlap; a leaf holds no empty slots for what is not there.
+//! - An inner node's slot answers for the indexes above the slot before it, up to its own last index, both for the largest
+//!   gap and for where an index is looked for. That last index is the last one of the last entry below ("tight"), but for the
+//!   slots at the right edge of the tree, where it is `u64::MAX`. So a gap between two entries lies whole in the leaf of
+//!   the second one, and the gap after all entries in the last leaf.
+//! - Every node but the root and those at the right edge has at least [`fewest`] slots; the root, if it is an inner node,
+//!   has two.
+//!
+//! # What is shared
+//! A published node is never written again, but for `link` and `made_by`, which readers do not look at. What was not
+//! published yet is its writer's alone.
+
+use core::ptr;
+// Not of `primitive`: they order nothing, and are valid if zeroed.
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use vmaple_rcu::pool::Pooled;
+
+use crate::primitive::Watch;
+pub(crate) use crate::search::MOST;
+use crate::search::{Portable, Search};
+use crate::stamp::Stamp;
+
+/// No tree gets higher: with the fewest slots everywhere it would have 2^24 nodes, with the usual ones 5^24.
+pub(crate) const HEIGHT: usize = 24;
+
+/// The fewest slots of a node that is neither the root nor at the right edge.
+pub(crate) const fn fewest(fanout: usize) -> usize {
+    if fanout / 3 > 2 { fanout / 3 } else { 2 }
+}
+
+/// What a slot holds beside its last index.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot {
+    /// Leaf: the entry's first index. Inner: the largest gap below, in indexes.
+    pub(crate) word: u64,
+    /// Leaf: the entry. Inner: the child, a `Node`.
+    pub(crate) ptr: *mut (),
+}
+
+/// A slot with all that belongs to it, on its way between nodes.
+#[derive(Clone, Copy)]
+pub(crate) struct Item<S> {
+    pub(crate) last: u64,
+    pub(crate) slot: Slot,
+    pub(crate) stamp: S,
+}
+
+impl<S: Stamp> Item<S> {
+    #[inline]
+    pub(crate) const fn of(last: u64, word: u64, ptr: *mut (), stamp: S) -> Self {
+        let slot = Slot { word, ptr };
+        Self { last, slot, stamp }
+    }
+
+    #[inline]
+    pub(crate) const fn blank(stamp: S) -> Self {
+        Self::of(u64::MAX, 0, ptr::null_mut(), stamp)
+    }
+}
+
+/// Asks for a line.
+#[inline(always)]
+fn prefetch(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast::<i8>()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
+/// A node.
+///
+/// # Invariants
+/// At most [`MOST`] slots; beyond them the last indexes are `u64::MAX`, so that a search needs no count.
+#[repr(C, align(128))]
+pub(crate) struct Node<S> {
+    /// The last indexes, ascending, and in the sixteenth word the birth era (56 bits) and the number of slots.
+    pub(crate) keys: [u64; MOST + 1],
+    slots: [Slot; MOST],
+    stamps: [S; MOST],
+    /// The next in the list that the node is in: free ones, those a transaction has made or replaced. Writers only.
+    link: AtomicPtr<Node<S>>,
+    /// The transaction that made it. Writers only.
+    made_by: AtomicU64,
+    watch: Watch,
+}
+
+impl<S> Node<S> {
+    /// Asks for the lines behind the keys, one of which will be read when the keys are searched: the two waits become one.
+    #[inline(always)]
+    pub(crate) fn prefetch(node: *const Self) {
+        Self::prefetch_lines::<2>(node);
+        #[cfg(loom)]
+        // SAFETY: it is read now.
+        unsafe { &*node }.watch.read();
+    }
+
+    /// Asks for all of a node.
+    #[inline(always)]
+    pub(crate) fn prefetch_whole(node: *const Self) {
+        Self::prefetch_lines::<0>(node);
+    }
+
+    #[inline(always)]
+    fn prefetch_lines<const FROM: usize>(node: *const Self) {
+        for line in FROM..6 {
+            prefetch(node.cast::<u8>().wrapping_add(64 * line));
+        }
+    }
+
+    /// Asks for the first lines of what the entries of a leaf point to, which is `bytes` long.
+    pub(crate) fn prefetch_entries(&self, bytes: usize) {
+        for slot in &self.slots[..(self.keys[MOST] & 0xff) as usize] {
+            prefetch(slot.ptr.cast());
+            if bytes > 64 {
+                prefetch(slot.ptr.cast::<u8>().wrapping_add(64));
+            }
+        }
+    }
+
+    /// The child in slot `i` of an inner node.
+    ///
+    /// # Safety
+    /// The node is there, and has such a slot.
+    #[inline(always)]
+    pub(crate) unsafe fn child_of(node: *const Self, i: usize) -> *const Self {
+        // SAFETY: by this function's contract.
+        let node = unsafe { &*node };
+        // SAFETY: as above.
+        unsafe { node.slots.get_unchecked(i) }.ptr.cast()
+    }
+}
+
+impl<S: Stamp> Node<S> {
+    pub(crate) fn len(&self) -> usize {
+        (self.keys[MOST] & 0xff) as usize
+    }
+
+    pub(crate) fn birth(&self) -> u64 {
+        self.keys[MOST] >> 8
+    }
+
+    /// For a node from the pool, before anything is written to it.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self) {
+        self.watch.begin();
+        self.watch.write();
+    }
+
+    pub(crate) fn set_birth(&mut self, birth: u64) {
+        self.watch.write();
+        self.keys[MOST] = birth << 8 | self.keys[MOST] & 0xff;
+    }
+
+    fn set_len(&mut self, len: usize) {
+        self.keys[MOST] = self.keys[MOST] & !0xff | len as u64;
+    }
+
+    /// The last index of the `i`th slot.
+    pub(crate) fn last(&self, i: usize) -> u64 {
+        debug_assert!(i < self.len());
+        self.keys[i]
+    }
+
+    pub(crate) fn set_last(&mut self, i: usize, last: u64) {
+        debug_assert!(i < self.len());
+        self.keys[i] = last;
+    }
+
+    /// The last index of the last slot.
+    pub(crate) fn end(&self) -> u64 {
+        self.last(self.len() - 1)
+    }
+
+    /// The first slot whose last index is `index` or above; the number of slots if there is none.
+    #[inline]
+    pub(crate) fn position(&self, index: u64) -> usize {
+        // SAFETY: this search needs nothing.
+        unsafe { Portable::position(&self.keys, index) }
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self, i: usize) -> Slot {
+        self.slots[i]
+    }
+
+    #[inline]
+    pub(crate) fn child(&self, i: usize) -> *mut Node<S> {
+        self.slots[i].ptr.cast()
+    }
+
+    pub(crate) fn set_child(&mut self, i: usize, child: *mut Node<S>) {
+        self.slots[i].ptr = child.cast();
+    }
+
+    pub(crate) fn set_word(&mut self, i: usize, word: u64) {
+        self.slots[i].word = word;
+    }
+
+    pub(crate) fn item(&self, i: usize) -> Item<S> {
+        Item {
+            last: self.last(i),
+            slot: self.slots[i],
+            stamp: self.stamps[i],
+        }
+    }
+
+    fn put(&mut self, i: usize, item: &Item<S>) {
+        self.keys[i] = item.last;
+        self.slots[i] = item.slot;
+        self.stamps[i] = item.stamp;
+    }
+
+    /// Copies the slots and the count; what is for writers stays the copy's own.
+    ///
+    /// # Safety
+    /// Both are nodes; nobody writes `from`, and nobody else uses `to`.
+    pub(crate) unsafe fn copy(from: *const Self, to: *mut Self) {
+        const { assert!(core::mem::offset_of!(Self, keys) == 0) };
+        // SAFETY: the same contract; the fields before `link` are plain data.
+        unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), core::mem::offset_of!(Self, link)) };
+    }
+
+    /// Replaces the slots from `from` up to, not including, `to` by `items`, which must fit.
+    pub(crate) fn splice(&mut self, from: usize, to: usize, items: &[Item<S>]) {
+        self.watch.write();
+        let len = self.len();
+        let end = from + items.len();
+        self.keys.copy_within(to..len, end);
+        self.slots.copy_within(to..len, end);
+        self.stamps.copy_within(to..len, end);
+        for (i, item) in items.iter().enumerate() {
+            self.put(from + i, item);
+        }
+        let now = len - (to - from) + items.len();
+        // INVARIANT: padded where there were slots and are none now.
+        self.keys[now..len.max(now)].fill(u64::MAX);
+        self.set_len(now);
+    }
+
+    /// Fills the node with `items` and nothing else.
+    pub(crate) fn fill(&mut self, items: &[Item<S>]) {
+        for (i, item) in items.iter().enumerate() {
+            self.put(i, item);
+        }
+        // INVARIANT: padded.
+        self.keys[items.len()..MOST].fill(u64::MAX);
+        self.set_len(items.len());
+    }
+
+    /// As a leaf that answers for `lower..=upper`: the largest of the gaps before the slots `from..=to`, the one behind the
+    /// last slot among them if it answers for `u64::MAX`.
+    #[inline]
+    pub(crate) fn gaps(&self, from: usize, to: usize, lower: u64, upper: u64) -> u64 {
+        let len = self.len();
+        let mut largest = 0;
+        let mut next = if from > 0 {
+            self.keys[from - 1].wrapping_add(1)
+        } else {
+            lower
+        };
+        let range = from..len.min(to + 1);
+        for (slot, last) in self.slots[range.clone()].iter().zip(&self.keys[range]) {
+            largest = largest.max(slot.word.wrapping_sub(next));
+            next = last.wrapping_add(1);
+        }
+        if to == len && upper == u64::MAX && len > 0 {
+            largest = largest.max(u64::MAX - self.end());
+        }
+        largest
+    }
+
+    /// As a leaf that answers for `lower..=upper`: its largest gap.
+    pub(crate) fn leaf_gap(&self, lower: u64, upper: u64) -> u64 {
+        self.gaps(0, self.len(), lower, upper)
+    }
+
+    /// As an inner node: the largest gap below.
+    pub(crate) fn inner_gap(&self) -> u64 {
+        // Two at a time: each comparison waits for the one before.
+        let slots = &self.slots[..self.len()];
+        let pairs = slots.chunks_exact(2);
+        let odd = pairs.remainder().first().map_or(0, |slot| slot.word);
+        let larger = |(a, b): (u64, u64), pair: &[Slot]| (pair[0].word.max(a), pair[1].word.max(b));
+        let (a, b) = pairs.fold((odd, 0), larger);
+        a.max(b)
+    }
+
+    pub(crate) fn made_by(&self) -> u64 {
+        // Relaxed as in `link`.
+        self.made_by.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_made_by(&self, transaction: u64) {
+        // Relaxed as in `link`.
+        self.made_by.store(transaction, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: zeros are a node without slots, and any content that a node had is one too; nothing but these functions writes the link.
+unsafe impl<S: Stamp> Pooled for Node<S> {
+    fn link(&self) -> *mut Self {
+        // Relaxed: writers only, ordered by their lock, or by the exchange that hands a list over.
+        self.link.load(Ordering::Relaxed)
+    }
+
+    fn set_link(&self, next: *mut Self) {
+        // Relaxed as in `link`.
+        self.link.store(next, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,177 @@
+//! The search for gaps: wait-free on any version, as the largest gap below every slot is part of the version.
+
+use crate::entry::Entry;
+use crate::node::{MOST, Node};
+use crate::root::Version;
+use crate::stamp::Stamp;
+use crate::view::View;
+use core::ops::RangeBounds;
+
+use crate::range::first_last;
+
+/// What is looked for: `size` free indexes at a multiple of `align` within `min..=max`.
+struct Wanted {
+    size: u64,
+    align: u64,
+    min: u64,
+    max: u64,
+}
+
+impl Wanted {
+    /// The lowest place in the gap `first..=last`.
+    fn lowest(&self, first: u64, last: u64) -> Option<u64> {
+        let start = first.max(self.min).checked_next_multiple_of(self.align)?;
+        let end = start.checked_add(self.size - 1)?;
+        (end <= last.min(self.max)).then_some(start)
+    }
+
+    /// The highest place in the gap `first..=last`.
+    fn highest(&self, first: u64, last: u64) -> Option<u64> {
+        let start = last.min(self.max).checked_sub(self.size - 1)?;
+        let start = start & !(self.align - 1);
+        (start >= first.max(self.min)).then_some(start)
+    }
+}
+
+/// Of a leaf that answers for `lower..=upper`: which of its gaps, told by the slots that they lie before, hold `size` indexes.
+/// Without branches: where a gap is wanted nobody can guess.
+#[inline]
+fn large_gaps<S: Stamp>(leaf: &Node<S>, lower: u64, upper: u64, size: u64) -> u32 {
+    let (mut large, mut next) = (0, lower);
+    for i in 0..MOST {
+        // Of no meaning beyond the last slot, where it is masked.
+        large |= u32::from(leaf.slot(i).word.wrapping_sub(next) >= size) << i;
+        next = leaf.keys[i].wrapping_add(1);
+    }
+    let len = leaf.len();
+    let tail = upper.checked_sub(leaf.end()).is_some_and(|tail| tail >= size);
+    large & ((1 << len) - 1) | u32::from(tail) << len
+}
+
+/// Of an inner node: which of its slots have so large a gap below.
+#[inline]
+fn large_slots<S: Stamp>(node: &Node<S>, size: u64) -> u32 {
+    let large = (0..MOST).fold(0, |large, i| large | u32::from(node.slot(i).word >= size) << i);
+    large & ((1 << node.len()) - 1)
+}
+
+/// The gap before the `i`th slot of a leaf, which has one.
+fn gap_before<S: Stamp>(leaf: &Node<S>, i: usize, lower: u64, upper: u64) -> (u64, u64) {
+    let last = if i < leaf.len() { leaf.slot(i).word - 1 } else { upper };
+    (lower_of(leaf, i, lower), last)
+}
+
+/// The last index of the slot before the `i`th, plus one.
+fn lower_of<S: Stamp>(node: &Node<S>, i: usize, lower: u64) -> u64 {
+    if i == 0 { lower } else { node.last(i - 1) + 1 }
+}
+
+fn lowest<S: Stamp>(version: Version<S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
+    // SAFETY: the view that searches keeps its nodes.
+    let node = unsafe { &*version.node };
+    // All that lies below the limits is in the slots before, or at the beginning of the first gap.
+    let from = u32::MAX << node.position(wanted.min);
+    if version.height == 1 {
+        return ones(large_gaps(node, lower, upper, wanted.size) & from)
+            .map(|i| gap_before(node, i, lower, upper))
+            .take_while(|gap| gap.0 <= wanted.max)
+            .find_map(|(first, last)| wanted.lowest(first, last));
+    }
+    ones(large_slots(node, wanted.size) & from)
+        .map(|i| (i, lower_of(node, i, lower)))
+        .take_while(|&(_, lower)| lower <= wanted.max)
+        .find_map(|(i, lower)| {
+            let (node, height, upper) = (node.child(i), version.height - 1, node.last(i));
+            lowest(Version { node, height }, lower, upper, wanted)
+        })
+}
+
+fn highest<S: Stamp>(version: Version<S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
+    // SAFETY: the view that searches keeps its nodes.
+    let node = unsafe { &*version.node };
+    // All that lies above the limits is in the slots behind, or at the end of the last gap.
+    let to = (2 << node.position(wanted.max)) - 1;
+    if version.height == 1 {
+        return ones_down(large_gaps(node, lower, upper, wanted.size) & to)
+            .map(|i| gap_before(node, i, lower, upper))
+            .take_while(|gap| gap.1 >= wanted.min)
+            .find_map(|(first, last)| wanted.highest(first, last));
+    }
+    ones_down(large_slots(node, wanted.size) & to)
+        .map(|i| (i, node.last(i)))
+        .take_while(|&(_, upper)| upper >= wanted.min)
+        .find_map(|(i, upper)| {
+            let (lower, node, height) = (lower_of(node, i, lower), node.child(i), version.height - 1);
+            highest(Version { node, height }, lower, upper, wanted)
+        })
+}
+
+/// The places of the ones in `mask`, ascending.
+fn ones(mut mask: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (place < 32).then_some(place as usize)
+    })
+}
+
+/// The places of the ones in `mask`, descending.
+fn ones_down(mut mask: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = mask.checked_ilog2()?;
+        mask &= !(1 << place);
+        Some(place as usize)
+    })
+}
+
+impl<E: Entry> View<E> {
+    /// The lowest index at which `size` indexes are free, all of them in `limits`, and which is a multiple of `align`.
+    ///
+    /// `None` if there is no such gap, if `size` is zero, or if `align` is not a power of two. O(log n), and one step more for
+    /// each gap that is large enough but not where it could be aligned.
+    ///
+    /// ```
+    /// let tree = maple_tree::MapleTree::<u32>::new()?;
+    /// tree.insert_range(0x1000..=0x1fff, 1)?;
+    /// let reader = tree.reader()?;
+    /// let view = reader.read_lock();
+    /// assert_eq!(view.empty_area(0x1000, .., 1), Some(0));
+    /// assert_eq!(view.empty_area(0x1000, 0x800.., 0x1000), Some(0x2000));
+    /// assert_eq!(view.empty_area(0x1000, 0x800..0x2800, 1), None);
+    /// assert_eq!(view.empty_area_rev(0x1000, ..0x10000, 0x1000), Some(0xf000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "mas_empty_area")]
+    #[doc(alias = "get_unmapped_area")]
+    #[doc(alias = "vm_unmapped_area")]
+    #[must_use]
+    pub fn empty_area(&self, size: u64, limits: impl RangeBounds<u64>, align: u64) -> Option<u64> {
+        self.search_gap(size, &limits, align, Wanted::lowest, lowest)
+    }
+
+    /// The highest such index.
+    #[doc(alias = "mas_empty_area_rev")]
+    #[must_use]
+    pub fn empty_area_rev(&self, size: u64, limits: impl RangeBounds<u64>, align: u64) -> Option<u64> {
+        self.search_gap(size, &limits, align, Wanted::highest, highest)
+    }
+
+    fn search_gap(
+        &self,
+        size: u64,
+        limits: &impl RangeBounds<u64>,
+        align: u64,
+        in_gap: impl Fn(&Wanted, u64, u64) -> Option<u64>,
+        in_tree: impl Fn(Version<E::Stamp>, u64, u64, &Wanted) -> Option<u64>,
+    ) -> Option<u64> {
+        let (min, max) = first_last(limits)?;
+        if size == 0 || !align.is_power_of_two() {
+            return None;
+        }
+        let wanted = Wanted { size, align, min, max };
+        if self.is_empty() {
+            return in_gap(&wanted, 0, u64::MAX);
+        }
+        in_tree(self.version, 0, u64::MAX, &wanted)
+    }
+}

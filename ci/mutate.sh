@@ -333,53 +333,53 @@ counts=readers_of_pages_in_the_maple_store_see_what_the_contract_says
 mutate "what grew is shown whole" record.rs 's/range\.start\.max\(cursor\)/range.start/' contract $contract
 mutate "the offset is not advanced" record.rs 's/self\.offset\.wrapping_add\(self\.new_from - self\.start\)/self.offset/' text reads::what_grew_over_the_cursor_is_shown_from_there_on
 mutate "the offset of private anonymous memory advanced" record.rs 's/Name::Path\(_\) \| Name::AnonShmem\(_\) => (self\.offset[^\n]*)\n\s*_ => 0,/_ => $1/' text reads::private_anonymous_memory_has_no_offset_to_advance
-mutate "the cursor at the beginning of what was shown" maps.rs 's/\*cursor = record\.end;/*cursor = record.start + 1;/' contract $contract
-mutate "the cursor a page behind the end" maps.rs 's/\*cursor = record\.end;/*cursor = record.end + 4096;/' contract $contract
-mutate "a buffer of several instants" maps.rs 's/for vma in section\.iter_from\(\*cursor\) \{/while let Some(vma) = source.section().ok_or(GONE)?.iter_from(*cursor).next() {/' frozen a_reader_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
-mutate "the end found again" maps.rs 's/\*cursor = END;\s*Ok\(\(\)\)/Ok(())/' text reads::rewinding_begins_a_new_scan
+mutate "the cursor at the beginning of what was shown" files/maps.rs 's/\*cursor = record\.end;/*cursor = record.start + 1;/' contract $contract
+mutate "the cursor a page behind the end" files/maps.rs 's/\*cursor = record\.end;/*cursor = record.end + 4096;/' contract $contract
+mutate "a buffer of several instants" files/maps.rs 's/for vma in section\.iter_from\(\*cursor\) \{/while let Some(vma) = source.section().ok_or(GONE)?.iter_from(*cursor).next() {/' frozen a_reader_that_stops_at_an_access_delays_nobody_and_keeps_what_there_was
+mutate "the end found again" files/maps.rs 's/\*cursor = END;\s*Ok\(\(\)\)/Ok(())/' text reads::rewinding_begins_a_new_scan
 mutate "text rendered anew by each read" seq_file.rs 's/if self\.unread\.is_empty\(\) \{\s*self\.fill/if true { self.fill/' text reads::a_line_once_begun_is_read_as_it_was
-mutate "rewinding keeps what was rendered" maps.rs 's/self\.cursor = 0;\s*self\.seq\.clear\(\);/self.cursor = 0;/' text reads::rewinding_begins_a_new_scan
+mutate "rewinding keeps what was rendered" files/maps.rs 's/self\.cursor = 0;\s*self\.seq\.clear\(\);/self.cursor = 0;/' text reads::rewinding_begins_a_new_scan
 mutate "a full page of lines" seq_file.rs 's/self\.buffer\.len\(\) - 1/self.buffer.len() - 100/' text reads::a_read_gives_at_most_a_page_of_whole_lines
 mutate "no longer buffer for a long line" seq_file.rs 's/self\.needed = needed;/let _ = needed;/' text reads::a_path_longer_than_the_buffer_is_read_whole
 mutate "newlines as they are" line.rs 's/let newlines = if text\.contains/let newlines = if false \&\& text.contains/' text form::each_kind_of_mapping_has_its_line
 mutate "letters of a flag forgotten" vm_flags.rs 's/b"ur",/b"??",/' unit vm_flags::tests::flags_have_linux_s_letters
 mutate "names one column to the left" line.rs 's/NAME_COLUMN: usize = 73/NAME_COLUMN: usize = 72/' text form::lines_are_the_kernel_s_byte_for_byte
 mutate "a letter for a digit" line.rs 's/letters \* 0x27/letters * 0x26/' text form::lines_are_the_kernel_s_byte_for_byte
-mutate "questions answered by what lies above" query.rs 's/vma\.start\(\)\.0 <= addr && //' query questions_are_answered_as_by_the_running_kernel
-mutate "questions that do not look on" query.rs 's/vmas\.iter_from\(addr\)\.find\(/vmas.iter_from(addr).take(1).find(/' query questions_are_answered_as_by_the_running_kernel
-mutate "no filter for files" query.rs 's/!self\.contains\(Self::FILE_BACKED_VMA\)/true/' query questions_are_answered_as_by_the_running_kernel
-mutate "unknown flags let through" query.rs 's/\.is_none\(\) \{/.is_none() \&\& false {/' query unknown_flags_are_told_before_the_end_of_the_address_space
+mutate "questions answered by what lies above" files/query.rs 's/vma\.start\(\)\.0 <= addr && //' query questions_are_answered_as_by_the_running_kernel
+mutate "questions that do not look on" files/query.rs 's/vmas\.iter_from\(addr\)\.find\(/vmas.iter_from(addr).take(1).find(/' query questions_are_answered_as_by_the_running_kernel
+mutate "no filter for files" files/query.rs 's/!self\.contains\(Self::FILE_BACKED_VMA\)/true/' query questions_are_answered_as_by_the_running_kernel
+mutate "unknown flags let through" files/query.rs 's/\.is_none\(\) \{/.is_none() \&\& false {/' query unknown_flags_are_told_before_the_end_of_the_address_space
 mutate "a buffer allocated for each read" seq_file.rs 's/if to\.is_empty\(\) \{/self.buffer = self.buffer.clone(); if to.is_empty() {/' memory what_is_warm_neither_allocates_nor_frees
 mutate "a panic without memory" name_buffer.rs 's/self\.0\.try_reserve_exact\(needed\)\.map_err\(\|_\| NO_MEMORY\)/{ self.0.reserve_exact(needed); Ok(()) }/' memory a_reader_without_memory_for_a_long_line_tries_again
 
 # Files of pages.
-mutate "pages below the cursor counted again" smaps_record.rs 's/record\.new_from\.\.record\.end, by/record.start..record.end, by/' smaps_contract $counts
-mutate "pages behind the mapping counted" smaps_record.rs 's/record\.new_from\.\.record\.end, by/record.new_from..record.end + 4096 * 8, by/' smaps_contract $counts
-mutate "the size of the whole mapping" smaps_record.rs 's/self\.vma\.end - self\.vma\.new_from/self.vma.end - self.vma.start/' smaps reads::what_grew_over_the_cursor_is_counted_from_there_on
-mutate "the smaps cursor a page behind the end" smaps.rs 's/\*cursor = record\.vma\.end;/*cursor = record.vma.end + 4096;/' smaps_contract $counts
-mutate "fields in another order" smaps_record.rs 's/(text\.kilobytes\(b"Shared_Clean:[^\n]*\n)(\s*text\.kilobytes\(b"Shared_Dirty:[^\n]*\n)/$2$1/' form records_are_the_kernel_s_byte_for_byte
-mutate "parts of a byte shown as bytes" smaps_record.rs 's/counts\.pss >> PSS_SHIFT/counts.pss >> 10/' form records_are_the_kernel_s_byte_for_byte
-mutate "the roll-up's own fields in all records" smaps_record.rs 's/if is_rollup \{/if true {/' form records_are_the_kernel_s_byte_for_byte
+mutate "pages below the cursor counted again" files/smaps_record.rs 's/record\.new_from\.\.record\.end, by/record.start..record.end, by/' smaps_contract $counts
+mutate "pages behind the mapping counted" files/smaps_record.rs 's/record\.new_from\.\.record\.end, by/record.new_from..record.end + 4096 * 8, by/' smaps_contract $counts
+mutate "the size of the whole mapping" files/smaps_record.rs 's/self\.vma\.end - self\.vma\.new_from/self.vma.end - self.vma.start/' smaps reads::what_grew_over_the_cursor_is_counted_from_there_on
+mutate "the smaps cursor a page behind the end" files/smaps.rs 's/\*cursor = record\.vma\.end;/*cursor = record.vma.end + 4096;/' smaps_contract $counts
+mutate "fields in another order" files/smaps_record.rs 's/(text\.kilobytes\(b"Shared_Clean:[^\n]*\n)(\s*text\.kilobytes\(b"Shared_Dirty:[^\n]*\n)/$2$1/' form records_are_the_kernel_s_byte_for_byte
+mutate "parts of a byte shown as bytes" files/smaps_record.rs 's/counts\.pss >> PSS_SHIFT/counts.pss >> 10/' form records_are_the_kernel_s_byte_for_byte
+mutate "the roll-up's own fields in all records" files/smaps_record.rs 's/if is_rollup \{/if true {/' form records_are_the_kernel_s_byte_for_byte
 mutate "numbers one column to the left" text.rs 's/self\.decimal\(bytes >> 10, 8\)/self.decimal(bytes >> 10, 7)/' form lines_of_status_are_the_kernel_s_byte_for_byte
 mutate "a flag by another's letters" vm_flags.rs 's/b"nr", b"ht"/b"ht", b"nr"/' resident random_calls_leave_the_pages_that_the_kernel_has
-mutate "pages counted for which there is no room" smaps.rs 's/if !seq\.may_add\([^\n]*\) \{/if false {/' smaps reads::pages_of_a_record_for_which_there_is_no_room_are_not_counted
+mutate "pages counted for which there is no room" files/smaps.rs 's/if !seq\.may_add\([^\n]*\) \{/if false {/' smaps reads::pages_of_a_record_for_which_there_is_no_room_are_not_counted
 mutate "a buffer of smaps from one section" source.rs 's/self\.renew\(section\)/Some(section)/' superseded each_record_of_a_buffer_is_of_an_instant_of_its_own
 mutate "pages of the mapping before taken for its own" source.rs 's/!was_pending && //' superseded a_record_says_whether_pages_of_the_mapping_before_it_may_be_among_them
 mutate "pages of the mapping after taken for its own" source.rs 's/!was_pending && vma\.state\(\) == VmaState::Live/!was_pending/' superseded a_record_says_whether_its_mapping_was_there_until_all_pages_were_counted
 mutate "snapshots that count what is another's" source.rs 's/_ => \(PageCounts::default\(\), false\),/(counts, false) => (counts, false),/' superseded of_a_snapshot_only_what_is_still_live_is_counted
-mutate "a roll-up that counts addresses twice" smaps_rollup.rs 's/range\.start\.max\(record\.end\)/range.start/' superseded a_roll_up_counts_no_address_twice
-mutate "a roll-up that begins at the last mapping" smaps_rollup.rs 's/if self\.end == 0 \{/if true {/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
-mutate "a roll-up without the lock of the address space" smaps_rollup.rs 's/(let from = range\.start)/drop(section); $1/; s/section = reader\.renew\(section\)/section = reader.mmap_read_lock()/' waits in_the_v5_4_model_writers_wait_for_monitors_and_all_behind_writers
+mutate "a roll-up that counts addresses twice" files/smaps_rollup.rs 's/range\.start\.max\(record\.end\)/range.start/' superseded a_roll_up_counts_no_address_twice
+mutate "a roll-up that begins at the last mapping" files/smaps_rollup.rs 's/if self\.end == 0 \{/if true {/' smaps counts::the_roll_up_is_the_sum_of_all_records_whichever_way_it_is_counted
+mutate "a roll-up without the lock of the address space" files/smaps_rollup.rs 's/(let from = range\.start)/drop(section); $1/; s/section = reader\.renew\(section\)/section = reader.mmap_read_lock()/' waits in_the_v5_4_model_writers_wait_for_monitors_and_all_behind_writers
 mutate "a page that is shown once and for all" seq_file.rs 's/self\.seq\.clear\(\);\s*self\.is_shown = false;/self.seq.clear();/' smaps reads::rewinding_begins_a_new_scan
-mutate "frames shown to everybody" pagemap.rs 's/entry\(pte, is_shared\) & shown/entry(pte, is_shared) | shown \& 0/' pagemap each_page_has_its_entry
-mutate "the page of zeros as somebody's own" pagemap.rs 's/!is_shared && !pte\.flags\.contains\(PageFlags::ZERO\)/!is_shared/' resident random_calls_leave_the_pages_that_the_kernel_has
-mutate "parts of entries" pagemap.rs 's/if !offset\.is_multiple_of\(ENTRY_BYTES\) \|\| /if /' pagemap only_whole_entries_are_read
-mutate "pagemap without an end" pagemap.rs 's/\.saturating_mul\(PAGE_SIZE\)\.min\(end\)/.saturating_mul(PAGE_SIZE)/' pagemap the_end_of_the_address_space_is_the_end_of_the_file
-mutate "entries of the step before" pagemap.rs 's/entries\.fill\(0\);//' pagemap entries_are_the_same_wherever_a_read_begins_and_ends
-mutate "steps of pagemap twice as long" pagemap.rs 's/WALK_SIZE: u64 = 2 << 20/WALK_SIZE: u64 = 4 << 20/' pagemap a_section_is_of_one_leaf_table_s_addresses
-mutate "pagemap without a section" pagemap.rs 's/let _section = /let _ = /' waits in_the_v5_4_model_writers_wait_for_monitors_and_all_behind_writers
-mutate "stacks are no data of statm" statm.rs 's/vm\.data \+ vm\.stack/vm.data/' smaps counts::mappings_of_each_kind_have_their_flags_and_their_part_of_statm
-mutate "the peak as it is now" status.rs 's/vm\.peak << PAGE_SHIFT/vm.total << PAGE_SHIFT/' smaps counts::mappings_of_each_kind_have_their_flags_and_their_part_of_statm
+mutate "frames shown to everybody" files/pagemap.rs 's/entry\(pte, is_shared\) & shown/entry(pte, is_shared) | shown \& 0/' pagemap each_page_has_its_entry
+mutate "the page of zeros as somebody's own" files/pagemap.rs 's/!is_shared && !pte\.flags\.contains\(PageFlags::ZERO\)/!is_shared/' resident random_calls_leave_the_pages_that_the_kernel_has
+mutate "parts of entries" files/pagemap.rs 's/if !offset\.is_multiple_of\(ENTRY_BYTES\) \|\| /if /' pagemap only_whole_entries_are_read
+mutate "pagemap without an end" files/pagemap.rs 's/\.saturating_mul\(PAGE_SIZE\)\.min\(end\)/.saturating_mul(PAGE_SIZE)/' pagemap the_end_of_the_address_space_is_the_end_of_the_file
+mutate "entries of the step before" files/pagemap.rs 's/entries\.fill\(0\);//' pagemap entries_are_the_same_wherever_a_read_begins_and_ends
+mutate "steps of pagemap twice as long" files/pagemap.rs 's/WALK_SIZE: u64 = 2 << 20/WALK_SIZE: u64 = 4 << 20/' pagemap a_section_is_of_one_leaf_table_s_addresses
+mutate "pagemap without a section" files/pagemap.rs 's/let _section = /let _ = /' waits in_the_v5_4_model_writers_wait_for_monitors_and_all_behind_writers
+mutate "stacks are no data of statm" files/statm.rs 's/vm\.data \+ vm\.stack/vm.data/' smaps counts::mappings_of_each_kind_have_their_flags_and_their_part_of_statm
+mutate "the peak as it is now" files/status.rs 's/vm\.peak << PAGE_SHIFT/vm.total << PAGE_SHIFT/' smaps counts::mappings_of_each_kind_have_their_flags_and_their_part_of_statm
 
 # Walks of page tables, noticed by those who read the files.
 crate=mm package=vmaple-proc

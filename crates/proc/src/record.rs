@@ -93,14 +93,14 @@ impl<'a> VmaRecord<'a> {
         };
         let range = vma.range();
         Self {
-            start: range.start,
-            end: range.end,
+            start: range.start.0,
+            end: range.end.0,
             perms: Perms::new(vma.flags()),
             offset,
             dev,
             inode,
             name: Name::new(vma),
-            new_from: range.start.max(cursor),
+            new_from: range.start.0.max(cursor),
         }
     }
 

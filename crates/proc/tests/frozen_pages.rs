@@ -139,14 +139,14 @@ fn leaves(monitor: &mut Monitor, clock: &Clock) -> Seen {
     let ((), window) = clock.during(|| {
         let mut at = ALL.start;
         while at < ALL.end {
-            at = match monitor.reader.walker().leaf(at, |leaf| {
+            at = match monitor.reader.walker().leaf(VirtAddr(at), |leaf| {
                 for (addr, pte) in leaf.ptes(at..ALL.end) {
                     assert!(pte.flags.contains(PageFlags::ZERO) || leaf.mapcount(pte) < 2);
                     present[((addr - ALL.start) / PAGE_SIZE) as usize] = true;
                 }
                 leaf.range().end
             }) {
-                Step::Leaf(end) | Step::Hole { end } => end,
+                Step::Leaf(end) | Step::Hole { end } => end.0,
             };
         }
     });

@@ -83,7 +83,7 @@ fn frames_are_shown_to_who_opened_it_for_them() {
     let shown = read_at(&mut pagemap, 500, 1500);
     let hidden = read_at(&mut Pagemap::open(&mm).unwrap(), 500, 1500);
     for ((page, shown), hidden) in (500..).zip(shown).zip(hidden) {
-        let frame = reader.walker().translate(at(page).0).map_or(0, |pte| pte.pfn.0);
+        let frame = reader.walker().translate(VirtAddr(at(page).0)).map_or(0, |pte| pte.pfn.0);
         assert_eq!((shown & FRAME, shown & !FRAME), (frame, hidden), "page {page}");
     }
 }

@@ -94,8 +94,8 @@ mod form {
     #[test]
     fn each_kind_of_mapping_has_its_line() {
         let mut layout = Layout::default();
-        layout.start_brk = 0x5_0000;
-        layout.start_stack = 0x7fff_ffff_0000;
+        layout.start_brk = VirtAddr(0x5_0000);
+        layout.start_stack = VirtAddr(0x7fff_ffff_0000);
         let mm: Mm = Mm::new(layout, Limits::default()).unwrap();
         let file = File::new((0xfe, 0x12), 1_234_567, b"/usr/lib/a\nb\\c".as_slice()).unwrap();
         let large = File::new((0xabc, 0x12345), u64::MAX, b"/x".as_slice()).unwrap();

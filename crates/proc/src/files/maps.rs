@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, VmaRead, VmaStore};
+use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, VirtAddr, VmaRead, VmaStore};
 
 use crate::files::query::QueryFlags;
 use crate::name_buffer::NameBuffer;
@@ -207,7 +207,7 @@ fn render<R: Source>(source: &R, cursor: &mut u64, seq: &mut SeqFile) -> Result<
         return Ok(());
     }
     let section = source.section().ok_or(GONE)?;
-    for vma in section.iter_from(*cursor) {
+    for vma in section.iter_from(VirtAddr(*cursor)) {
         let record = VmaRecord::new(vma, *cursor);
         if !seq.add(|to| record.write_line(to)) {
             return Ok(());

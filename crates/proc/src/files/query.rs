@@ -1,7 +1,7 @@
 //! Questions about one address, as the ioctl PROCMAP_QUERY.
 
 use bitflags::bitflags;
-use vmaple_mm::{Errno, Error, VmFlags, Vma, VmaRead};
+use vmaple_mm::{Errno, Error, VirtAddr, VmFlags, Vma, VmaRead};
 
 use crate::files::maps::Maps;
 use crate::record::VmaRecord;
@@ -32,9 +32,10 @@ impl QueryFlags {
     /// Source: `query_matching_vma()` of Linux.
     pub(crate) fn find(self, vmas: &impl VmaRead, addr: u64) -> Option<&Vma> {
         if self.contains(Self::COVERING_OR_NEXT_VMA) {
-            vmas.iter_from(addr).find(|vma| self.pass(vma))
+            vmas.iter_from(VirtAddr(addr)).find(|vma| self.pass(vma))
         } else {
-            vmas.find(addr).filter(|vma| vma.start().0 <= addr && self.pass(vma))
+            vmas.find(VirtAddr(addr))
+                .filter(|vma| vma.start().0 <= addr && self.pass(vma))
         }
     }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use vmaple_mm::pgtable::CountBy;
-use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, SnapshotStore, VmaRead, VmaStore};
+use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, SnapshotStore, VirtAddr, VmaRead, VmaStore};
 
 use crate::files::smaps_record::SmapsRecord;
 use crate::name_buffer::NameBuffer;
@@ -206,7 +206,7 @@ impl<R: PageSource> Smaps<R> {
     fn find(&mut self) -> Result<Option<SmapsRecord<'static>>, Error> {
         loop {
             let section = self.source.section().ok_or(GONE)?;
-            let Some(vma) = section.find(self.cursor) else {
+            let Some(vma) = section.find(VirtAddr(self.cursor)) else {
                 return Ok(None);
             };
             let record = VmaRecord::new(vma, self.cursor);
@@ -228,7 +228,7 @@ fn render<R: PageSource>(source: &R, by: CountBy, cursor: &mut u64, seq: &mut Se
     }
     let mut section = source.section().ok_or(GONE)?;
     loop {
-        let Some(vma) = section.find(*cursor) else {
+        let Some(vma) = section.find(VirtAddr(*cursor)) else {
             *cursor = END;
             return Ok(());
         };

@@ -42,8 +42,8 @@ impl Piece {
             (None, None, _) => Vec::new(),
         };
         Self {
-            start: range.start,
-            end: range.end,
+            start: range.start.0,
+            end: range.end.0,
             perms: [
                 letter(VmFlags::READ, b'r'),
                 letter(VmFlags::WRITE, b'w'),
@@ -241,6 +241,6 @@ impl<'a, S: VmaStore, M: Machine> Recorder<'a, S, M> {
     fn log(&mut self) {
         self.pages.push(self.reader.walker());
         let section = self.reader.read_lock().unwrap();
-        self.history.push(section.iter_from(0).map(Piece::of));
+        self.history.push(section.iter_from(VirtAddr(0)).map(Piece::of));
     }
 }

@@ -102,9 +102,9 @@ impl PageLog {
         let mut at = self.base;
         let end = self.base + WORDS as u64 * 64 * PAGE_SIZE;
         while at < end {
-            let step = walker.leaf(at, |leaf| {
+            let step = walker.leaf(VirtAddr(at), |leaf| {
                 for (addr, pte) in leaf.ptes(at..end) {
-                    let (word, bit) = self.place(addr);
+                    let (word, bit) = self.place(addr.0);
                     present[word] |= bit;
                     if !pte.flags.contains(PageFlags::ZERO) {
                         resident[word] |= bit;
@@ -113,7 +113,7 @@ impl PageLog {
                 leaf.range().end
             });
             let (Step::Leaf(next) | Step::Hole { end: next }) = step;
-            at = next;
+            at = next.0;
         }
         self.note_pages(&present, &resident);
     }

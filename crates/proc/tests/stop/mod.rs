@@ -99,17 +99,17 @@ pub(crate) struct Stopping<S>(pub(crate) S);
 pub(crate) struct StoppingSection<V>(V);
 
 impl<V: VmaRead> VmaRead for StoppingSection<V> {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         reached(Point::Find);
         self.0.find(addr)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         reached(Point::Find);
         self.0.find_prev(addr)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         reached(Point::Find);
         self.0.iter_from(addr).inspect(|_| reached(Point::Next))
     }
@@ -166,8 +166,8 @@ pub(crate) struct StoppingArch;
 unsafe impl Arch for StoppingArch {
     const NAME: &'static str = X86_64::<4>::NAME;
     const LEVELS: u32 = X86_64::<4>::LEVELS;
-    const TASK_SIZE: u64 = X86_64::<4>::TASK_SIZE;
-    const LOW: Option<Range<u64>> = X86_64::<4>::LOW;
+    const TASK_SIZE: VirtAddr = X86_64::<4>::TASK_SIZE;
+    const LOW: Option<VirtRange> = X86_64::<4>::LOW;
     const FETCHES_AS_READ: bool = X86_64::<4>::FETCHES_AS_READ;
 
     fn table(addr: u64) -> u64 {

@@ -112,13 +112,13 @@ pub(super) fn freeze<S: Design, T>(mm: &MmRef<S>, file: ProcFile, addr: u64, fro
         ProcFile::SmapsRollup | ProcFile::Pagemap => reader.mmap_read_lock(),
         _ => reader.read_lock(),
     };
-    let vma = section.as_ref().and_then(|section| section.find(addr));
+    let vma = section.as_ref().and_then(|section| section.find(VirtAddr(addr)));
     let vma = vma.ok_or_else(|| failed(&"nothing is mapped"))?;
     let before = vma.range();
     let done = if file == ProcFile::Maps {
         frozen()
     } else {
-        let at = before.start.max(addr);
+        let at = before.start.max(VirtAddr(addr));
         let look = reader.walker().leaf(at, |leaf| {
             let done = frozen();
             // Whatever has become of the table: it still can be read.

@@ -4,8 +4,8 @@ use core::fmt;
 
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, VmaRead, VmaStore};
 
+use crate::files::query::QueryFlags;
 use crate::name_buffer::NameBuffer;
-use crate::query::QueryFlags;
 use crate::record::VmaRecord;
 use crate::seq_file::{GONE, SeqFile};
 use crate::source::{END, Source};

@@ -4,8 +4,8 @@ use core::fmt;
 
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, PAGE_SHIFT, Soft, VmaStore};
 
+use crate::files::smaps_rollup::count_all;
 use crate::seq_file::{GONE, SingleFile};
-use crate::smaps_rollup::count_all;
 use crate::text::{Text, TooShort};
 
 /// How large an address space is, in pages, as a reader of statm sees it.

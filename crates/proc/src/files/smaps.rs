@@ -5,10 +5,10 @@ use core::fmt;
 use vmaple_mm::pgtable::CountBy;
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, SnapshotStore, VmaRead, VmaStore};
 
+use crate::files::smaps_record::SmapsRecord;
 use crate::name_buffer::NameBuffer;
 use crate::record::VmaRecord;
 use crate::seq_file::{GONE, SeqFile};
-use crate::smaps_record::SmapsRecord;
 use crate::source::{END, PageSource, SnapshotWithPages};
 
 /// An open /proc/PID/smaps, with its place in it: mappings as [`Maps`](crate::Maps) shows them, and what is resident of each.

@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 use vmaple_mm::{Errno, Error, VmFlags, Vma, VmaRead};
 
-use crate::maps::Maps;
+use crate::files::maps::Maps;
 use crate::record::VmaRecord;
 use crate::source::Source;
 

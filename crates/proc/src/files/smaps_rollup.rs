@@ -6,9 +6,9 @@ use core::ops::Range;
 use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, Soft, Vma, VmaRead, VmaStore};
 
+use crate::files::smaps_record::put_counts;
 use crate::record::{Name, Perms, VmaRecord};
 use crate::seq_file::{GONE, SingleFile};
-use crate::smaps_record::put_counts;
 use crate::text::{Text, TooShort};
 
 /// The sum over an address space, as a reader of smaps_rollup sees it.
@@ -20,7 +20,7 @@ pub struct RollupRecord {
     /// The end of the last VMA; 0 if there is none.
     pub end: u64,
     /// All pages, and how many leaf tables were counted in which way.
-    #[cfg_attr(feature = "serde", serde(with = "crate::smaps_record::PageCountsFields"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::files::smaps_record::PageCountsFields"))]
     pub counts: PageCounts,
 }
 

@@ -1,14 +1,15 @@
 //! Threads that stop at a point of their own choice until they are let go, and locks that count who waits.
 
 use std::cell::Cell;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use lock_api::{GuardSend, RawMutex, RawRwLock};
 use vmaple_mm::pgtable::{Arch, PageFlags, Pte, Ram, X86_64};
 use vmaple_mm::store::Call;
-use vmaple_mm::{Access, Kref, MmState, RwSem, SnapshotStore, Soft, VmFlags, Vma, VmaRead, VmaStore};
+use vmaple_mm::{
+    Access, Kref, MmState, RwSem, SnapshotStore, Soft, VirtAddr, VirtRange, VmFlags, Vma, VmaRead, VmaStore,
+};
 use vmaple_rcu::AllocError;
 
 /// Where a thread may stop.

@@ -17,7 +17,7 @@ use vmaple_conformance::stop::{
 use vmaple_conformance::workload::pages::{Touch, settle};
 use vmaple_conformance::workload::{BASE, Change, Workload};
 use vmaple_mm::pgtable::{CountBy, PSS_SHIFT, PageCounts, PageFlags, Step};
-use vmaple_mm::{MapleStore, MmReader, MmRef, MmThread, PAGE_SIZE};
+use vmaple_mm::{MapleStore, MmReader, MmRef, MmThread, PAGE_SIZE, VirtAddr};
 use vmaple_proc::{Pagemap, Smaps, SmapsRollup, Statm};
 
 type Store = Stopping<MapleStore<Mutex>>;
@@ -138,7 +138,7 @@ fn leaves(monitor: &mut Monitor, clock: &Clock) -> Seen {
             at = match monitor.reader.walker().leaf(VirtAddr(at), |leaf| {
                 for (addr, pte) in leaf.ptes(at..ALL.end) {
                     assert!(pte.flags.contains(PageFlags::ZERO) || leaf.mapcount(pte) < 2);
-                    present[((addr - ALL.start) / PAGE_SIZE) as usize] = true;
+                    present[((addr.0 - ALL.start) / PAGE_SIZE) as usize] = true;
                 }
                 leaf.range().end
             }) {

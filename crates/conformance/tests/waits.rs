@@ -105,7 +105,7 @@ fn call<S: Design>(what: &str, mm: Mm<S, StoppingMachine>, mut maps: OpenMaps<S>
         "mmap" => map(&mm, VirtAddr(0x20_0000)),
         "munmap" => mm.munmap(AT, PAGE_SIZE).unwrap(),
         "mprotect" => mm.mprotect(AT, PAGE_SIZE, Prot::READ).unwrap(),
-        "brk" => assert_eq!(mm.brk(VirtAddr((mm.layout().start_brk + 1).0)).0, mm.layout().start_brk + 1),
+        "brk" => assert_eq!(mm.brk(mm.layout().start_brk + 1), mm.layout().start_brk + 1),
         "name" => mm.set_anon_vma_name(AT, PAGE_SIZE, Some(b"arena")).unwrap(),
         "fault" => mm.thread().unwrap().fault(AT, Access::Write).unwrap(),
         "dontneed" => mm.thread().unwrap().madvise(AT, PAGE_SIZE, Advice::DontNeed).unwrap(),

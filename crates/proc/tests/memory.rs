@@ -93,7 +93,7 @@ fn exhausted<S: VmaStore>(mappings: u64) -> Mm<S> {
         assert!((mappings..10_000).any(|i| !more(at(i * 4))), "memory never ends");
         let behind = mm.layout().start_brk + 100 * PAGE_SIZE;
         assert!(
-            (0..10_000).any(|i| !more(VirtAddr((behind + i * 4 * PAGE_SIZE).0))),
+            (0..10_000).any(|i| !more(behind + i * 4 * PAGE_SIZE)),
             "memory never ends"
         );
     });
@@ -166,7 +166,7 @@ fn calls_fail_well<S: VmaStore>() {
         mm.set_anon_vma_name(at(5), 0x1000, Some(b"arena"))
     });
     fail_each::<S, _>("brk", |mm| {
-        let (wanted, pages) = (VirtAddr((mm.layout().start_brk + 0x3000).0), mm.total_vm());
+        let (wanted, pages) = (mm.layout().start_brk + 0x3000, mm.total_vm());
         let why = "the break stays";
         match (mm.brk(wanted) == wanted, mm.total_vm() == pages + 3) {
             (true, true) => Ok(()),
@@ -269,7 +269,7 @@ fn what_is_warm_neither_allocates_nor_frees() {
                 mm.mprotect(at(page), PAGE_SIZE, Prot::READ).unwrap();
                 map(&mm, page, 3, None);
                 let start = mm.layout().start_brk;
-                mm.brk(VirtAddr((start + random.u64(1..9) * PAGE_SIZE).0));
+                mm.brk(start + random.u64(1..9) * PAGE_SIZE);
                 maps.read(&mut buffer).unwrap();
                 maps.query(at(page).0, QueryFlags::empty()).unwrap();
                 if maps.next_record().unwrap().is_none() {
@@ -280,7 +280,7 @@ fn what_is_warm_neither_allocates_nor_frees() {
                 }
                 // Tables come and go with the pages of the heap, and with those of what is mapped far away.
                 thread.write(start, &[1]).unwrap();
-                let far = VirtAddr(start + (1 << 30) + random.u64(..3) * (1 << 21).0);
+                let far = start + (1 << 30) + random.u64(..3) * (1 << 21);
                 mm.mmap(far, PAGE_SIZE, RW, ANONYMOUS, None, 0).unwrap();
                 thread.write(far, &[1]).unwrap();
                 thread.madvise(start, PAGE_SIZE, Advice::DontNeed).unwrap();

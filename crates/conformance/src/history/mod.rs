@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pages::PageLog;
-use vmaple_mm::{Machine, Mm, MmReader, PAGE_SHIFT, PAGE_SIZE, Role, Soft, VmFlags, Vma, VmaRead, VmaStore};
+use vmaple_mm::{Machine, Mm, MmReader, PAGE_SHIFT, PAGE_SIZE, Role, Soft, VirtAddr, VmFlags, Vma, VmaRead, VmaStore};
 
 /// A VMA, or what was shown of one.
 #[derive(Clone, Copy, PartialEq, Eq)]

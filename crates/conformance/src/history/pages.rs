@@ -3,7 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use vmaple_mm::pgtable::{PSS_SHIFT, PageCounts, PageFlags, Step, Walker};
-use vmaple_mm::{Machine, PAGE_SIZE};
+use vmaple_mm::{Machine, PAGE_SIZE, VirtAddr};
 
 /// The addresses of which pages are logged, in words of 64 pages.
 const WORDS: usize = 16 << 20 >> 18;

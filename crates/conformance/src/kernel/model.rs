@@ -76,10 +76,13 @@ impl<S: VmaStore> Model<S> {
         let mm: Mm<S> = Mm::with_machine(layout, Limits::default(), Soft::new(ram.clone())).unwrap();
         // Mappings of a file of their own, which merge with none.
         let filler = vmaple_mm::File::new((0, 0), 0, &b"filler"[..]).unwrap();
-        let gaps = [layout.min_addr..VirtAddr(window.start), VirtAddr(window.end)..layout.task_size];
+        let gaps = [
+            layout.min_addr..VirtAddr(window.start),
+            VirtAddr(window.end)..layout.task_size,
+        ];
         for gap in gaps.into_iter().filter(|gap| !gap.is_empty()) {
             let (flags, length) = (MapFlags::PRIVATE | MapFlags::FIXED, gap.end - gap.start);
-            mm.mmap(VirtAddr(gap.start.0), length, Prot::empty(), flags, Some(&filler), 0)
+            mm.mmap(gap.start, length, Prot::empty(), flags, Some(&filler), 0)
                 .unwrap();
         }
         Self {
@@ -105,7 +108,7 @@ impl<S: VmaStore> Model<S> {
             let mut counts = PageCounts::default();
             self.reader
                 .walker()
-                .count(0..self.mm().layout().task_size.0, by, &mut counts);
+                .count(VirtAddr(0)..self.mm().layout().task_size, by, &mut counts);
             {
                 let mut counts = counts;
                 counts.leaves_by_counters = 0;
@@ -138,7 +141,7 @@ impl<S: VmaStore> Space for Model<S> {
             is_next = vma.range().start >= VirtAddr(range.end);
             !was_next
         });
-        met.map(|vma| (vma.range(), vma.flags(), vma.file().is_some()))
+        met.map(|vma| (vma.range().into(), vma.flags(), vma.file().is_some()))
             .collect()
     }
 

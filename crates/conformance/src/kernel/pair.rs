@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use vmaple_mm::{Layout, Limits, MapleStore, PartialEffects, RbStore, VmFlags, VmaLockStore};
+use vmaple_mm::{Layout, Limits, MapleStore, PartialEffects, RbStore, VirtAddr, VmFlags, VmaLockStore};
 
 use super::memory::Pages;
 use super::model::{Model, Space};

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use vmaple_mm::pgtable::Step;
-use vmaple_mm::{MmReader, MmRef, VmaRead};
+use vmaple_mm::{MmReader, MmRef, VirtAddr, VmaRead};
 use vmaple_proc::{Maps, Pagemap, Smaps, SmapsRollup};
 
 use crate::error::{Error, Result};

@@ -18,7 +18,7 @@ fi
 sysroot=$(rustc +nightly --print sysroot 2>/dev/null) || { echo "skipped: no nightly toolchain"; exit 0; }
 [ -f "$sysroot/lib/rustlib/src/rust/library/Cargo.lock" ] || { echo "skipped: the nightly toolchain has no rust-src"; exit 0; }
 for target in "$@"; do
-    for crate in vmaple-rcu maple-tree vmaple-mm vmaple-proc; do
+    for crate in vmaple-rcu maple-tree vmaple-mm vmaple-smaps vmaple-proc; do
         cargo +nightly build -q --locked -Zbuild-std=core,alloc --target "$target" -p "$crate" --no-default-features
         echo "$crate is built for $target"
     done

@@ -7,4 +7,4 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 # What is embedded was built from what stands beside it.
 crates/scan/build-bpf.sh --check
 # Without std, as a kernel builds it.
-cargo clippy -p vmaple-rcu -p maple-tree -p vmaple-mm -p vmaple-proc --no-default-features --locked -- -D warnings
+cargo clippy -p vmaple-rcu -p maple-tree -p vmaple-mm -p vmaple-smaps -p vmaple-proc --no-default-features --locked -- -D warnings

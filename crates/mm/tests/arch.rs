@@ -54,8 +54,7 @@ fn addresses<A: Arch>() -> Vec<u64> {
 }
 
 fn map<M: Machine>(walker: &Walker<'_, M>, frames: &M::Frames, addr: u64, flags: PageFlags) -> Pte {
-    // SAFETY: taken from there.
-    let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
+    let pfn = frames.take(1).pop().unwrap().into_pfn();
     let pte = Pte { pfn, flags };
     // SAFETY: the frame was just taken.
     unsafe { walker.map(addr, pte) }.unwrap();
@@ -78,11 +77,7 @@ fn counts<M: Machine>(walker: &Walker<'_, M>, range: std::ops::Range<u64>, by: C
 }
 
 fn free_frames<F: Frames>(frames: &F) -> usize {
-    let all = frames.alloc(usize::MAX);
-    let count = all.len();
-    // SAFETY: they are from there.
-    unsafe { frames.free(all) };
-    count
+    frames.take(usize::MAX).len()
 }
 
 fn every_page_is_found_where_it_was_mapped<A: Arch>() {

@@ -287,9 +287,7 @@ fn page_tables_that_are_dropped_tell_of_the_pages_in_them() {
 }
 
 fn map(tables: &PageTables<Emulated>, addr: u64) -> Pfn {
-    let frames = tables.machine().frames();
-    // SAFETY: taken from there.
-    let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
+    let pfn = tables.machine().frames().take(1).pop().unwrap().into_pfn();
     let flags = PageFlags::READ | PageFlags::WRITE;
     // SAFETY: the frame was just taken.
     unsafe { tables.walker().unwrap().map(addr, Pte { pfn, flags }) }.unwrap();
@@ -298,18 +296,8 @@ fn map(tables: &PageTables<Emulated>, addr: u64) -> Pfn {
 
 /// Whether a frame is nobody's.
 fn is_free(ram: &Kref<Ram>, pfn: Pfn) -> bool {
-    let mut taken = ram.alloc(512);
-    let mut found = false;
-    // SAFETY: from there.
-    while let Some(frame) = unsafe { taken.pop(ram) } {
-        found |= frame == pfn;
-        let mut one = vmaple_mm::pgtable::FrameList::new();
-        // SAFETY: just taken.
-        unsafe { one.push(ram, frame) };
-        // SAFETY: from there.
-        unsafe { ram.free(one) };
-    }
-    found
+    let mut taken = ram.take(512);
+    std::iter::from_fn(|| taken.pop()).any(|frame| frame.pfn() == pfn)
 }
 
 /// Nothing has gone that the notifier does not know to have gone, and all goes on.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use vmaple_mm::pgtable::{FrameList, Frames, PageFlags, PageTables, Pfn, Pte, Ram, Step};
+use vmaple_mm::pgtable::{FrameChain, FrameList, Frames, PageFlags, PageTables, Pfn, Pte, Ram, Step, UniqueFrame};
 use vmaple_mm::{Kref, Machine, Soft};
 
 const CHUNK: usize = 512;
@@ -17,7 +17,7 @@ fn ram(chunks: u64) -> Kref<Ram> {
 }
 
 /// The frames of a list, in the order in which they come out.
-fn drain(ram: &Ram, mut list: FrameList) -> Vec<Pfn> {
+fn drain(ram: &Ram, mut list: FrameChain) -> Vec<Pfn> {
     let len = list.len();
     // SAFETY: frames of the one Ram, taken from it.
     let frames = std::iter::from_fn(|| unsafe { list.pop(ram) }).collect::<Vec<_>>();
@@ -27,8 +27,8 @@ fn drain(ram: &Ram, mut list: FrameList) -> Vec<Pfn> {
     frames
 }
 
-fn list(ram: &Ram, frames: impl IntoIterator<Item = Pfn>) -> FrameList {
-    let mut list = FrameList::new();
+fn list(ram: &Ram, frames: impl IntoIterator<Item = Pfn>) -> FrameChain {
+    let mut list = FrameChain::new();
     // SAFETY: frames of the one Ram, taken from it.
     frames.into_iter().for_each(|pfn| unsafe { list.push(ram, pfn) });
     list
@@ -65,7 +65,7 @@ fn there_are_no_more_frames_than_were_allowed_and_they_can_be_had_again() {
     assert_eq!((some.len(), rest.len()), (100, CHUNK - 1 - 100));
     assert!(ram.alloc(1).is_empty());
     // SAFETY: they are from there.
-    unsafe { ram.free(FrameList::new()) };
+    unsafe { ram.free(FrameChain::new()) };
     assert!(ram.alloc(1).is_empty());
     let frames = drain(&ram, some);
     // SAFETY: they are from there.
@@ -114,13 +114,13 @@ fn the_page_of_zeros_is_zero_and_pages_are_memory() {
     assert!(zeros.iter().all(|byte| *byte == 0));
 }
 
-/// Lists against vectors whose last is the list's first.
+/// Chains against vectors whose last is the chain's first.
 #[test]
-fn lists_are_joined_and_parted_as_vectors_are() {
+fn chains_are_joined_and_parted_as_vectors_are() {
     let ram = ram(1);
     let mut random = fastrand::Rng::with_seed(3);
     let mut free = take_all(&ram);
-    let mut lists = [const { FrameList::new() }; 3];
+    let mut lists = [const { FrameChain::new() }; 3];
     let mut models = [const { Vec::new() }; 3];
     for _ in 0..50_000 {
         let (one, other) = (random.usize(0..3), random.usize(0..3));
@@ -168,6 +168,67 @@ fn lists_are_joined_and_parted_as_vectors_are() {
     }
 }
 
+/// The same without a word of unsafe; what is left of a list is free again.
+#[test]
+fn lists_are_joined_and_parted_as_chains_are_and_free_what_is_left() {
+    let ram = ram(1);
+    let frames: &Ram = &ram;
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut free = take_all(&ram)
+        .into_iter()
+        // SAFETY: just taken.
+        .map(|pfn| unsafe { UniqueFrame::from_pfn(frames, pfn) })
+        .collect::<Vec<_>>();
+    let mut lists = [0; 3].map(|_| FrameList::new(frames));
+    let mut models = [const { Vec::new() }; 3];
+    for _ in 0..5_000 {
+        let (one, other) = (random.usize(0..3), random.usize(0..3));
+        match random.u32(0..8) {
+            0..3 => {
+                if let Some(frame) = free.pop() {
+                    models[one].push(frame.pfn());
+                    lists[one].push(frame);
+                }
+            }
+            3..5 => {
+                let popped = lists[one].pop();
+                assert_eq!(popped.as_ref().map(UniqueFrame::pfn), models[one].pop());
+                free.extend(popped);
+            }
+            _ if one == other => {}
+            kind => {
+                let count = if kind == 5 { usize::MAX } else { random.usize(0..8) };
+                let taken = lists[other].split(count);
+                let left = models[other].len().saturating_sub(count);
+                let expected = models[other].split_off(left);
+                assert_eq!(taken.len(), expected.len());
+                lists[one].append(taken);
+                models[one].extend(expected);
+            }
+        }
+        for (list, model) in lists.iter().zip(&models) {
+            assert_eq!((list.len(), list.is_empty()), (model.len(), model.is_empty()));
+        }
+    }
+    drop((free, lists));
+    assert_eq!(take_all(&ram).len(), CHUNK - 1);
+}
+
+#[test]
+#[should_panic(expected = "frames of another allocator")]
+fn a_list_takes_no_frame_of_another_allocator() {
+    let (one, other) = (ram(1), ram(1));
+    let mut list = FrameList::new(&one);
+    list.push(other.take(1).pop().unwrap());
+}
+
+#[test]
+#[should_panic(expected = "frames of another allocator")]
+fn a_list_is_not_joined_with_one_of_another_allocator() {
+    let (one, other) = (ram(1), ram(1));
+    one.take(1).append(other.take(1));
+}
+
 #[test]
 fn no_frame_is_two_threads() {
     let ram = ram(4);
@@ -207,8 +268,7 @@ fn what_is_no_frame_is_mapped_nowhere() {
     let walker = tables.walker().unwrap();
     let frames = tables.machine().frames();
     let flags = PageFlags::READ;
-    // SAFETY: taken from there.
-    let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
+    let pfn = frames.take(1).pop().unwrap().into_pfn();
     // SAFETY: just taken.
     unsafe { walker.map(0, Pte { pfn, flags }) }.unwrap();
     let counts = walker.leaf(0, |leaf| {

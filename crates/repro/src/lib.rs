@@ -5,8 +5,8 @@
 //! - [`plan`]: what to run, on what, how confined and where.
 //! - [`run::experiment`]: runs it in real processes of the running kernel, or in threads around a model of an address space.
 //! - [`role`]: what those processes and threads do: mapper, scanners, busy tasks.
-//! - [`sample`], [`report`]: every run as it is saved; the talk's table and other forms, what the runs add up to
-//!   ([`report::stats`]), and what may have spoilt it ([`report::warning`]).
+//! - [`sample`], [`report`]: every run as it is saved; the talk's table and other forms, what the runs add up to, and what
+//!   may have spoilt it.
 //! - [`machine`], [`run::mmap_lock`], [`run::limits`], [`run::cgroup`]: what kernel and machine do and allow, without load.
 //!
 //! The program that calls [`run::experiment::run`] is executed again for each role and must let it take over:
@@ -14,7 +14,7 @@
 //! ```no_run
 //! use vmaple_repro::machine::sched;
 //! use vmaple_repro::plan::{PlacementRequest, Plan, Preset};
-//! use vmaple_repro::report::{self, stats};
+//! use vmaple_repro::report;
 //! use vmaple_repro::role;
 //! use vmaple_repro::run::experiment;
 //!
@@ -33,7 +33,7 @@
 //!         std::os::fd::AsFd::as_fd(&stop),
 //!         |_| {},
 //!     )?;
-//!     for series in stats::series(&report) {
+//!     for series in report::series(&report) {
 //!         println!("{}", report::talk_table(&series));
 //!     }
 //!     Ok(())

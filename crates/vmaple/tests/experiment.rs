@@ -9,10 +9,10 @@ use std::fs;
 use running::{outcome, roles_of, start_and_wait_for_roles, vmaple, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use vmaple_repro::plan::{HANG_GRACE_NS, ProcFile, SETTLE_NS, Scanner};
-use vmaple_repro::report::Report;
+use vmaple_repro::report::{Json, Report};
 
 fn load(path: &std::path::Path) -> Report {
-    Report::from_json(&fs::read_to_string(path).unwrap()).unwrap()
+    Json::read(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn json_on_standard_output_is_alone_there() {
         "repro --target kernel --busy 0 --samples 1 --duration 100ms --export-json -",
     ));
     assert_eq!(code, 0, "{err}");
-    assert_eq!(Report::from_json(&out).unwrap().samples.len(), 1);
+    assert_eq!(Json::read(&out).unwrap().samples.len(), 1);
 }
 
 #[test]

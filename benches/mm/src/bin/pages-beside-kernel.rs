@@ -15,7 +15,7 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use rustix::mm::{Advice as KernelAdvice, MapFlags as Flags, ProtFlags};
-use vmaple_mm::pgtable::{CountBy, FrameList, FrameMeta, Frames, PageCounts, Pfn, Ram, X86_64};
+use vmaple_mm::pgtable::{CountBy, FrameChain, FrameMeta, Frames, PageCounts, Pfn, Ram, X86_64};
 use vmaple_mm::{
     Advice, Kref, Layout, Limits, MapFlags, MapleStore, Mm, MmThread, Prot, RbStore, Soft, VirtAddr, VmaStore,
 };
@@ -194,8 +194,8 @@ struct OneFrame {
 
 // SAFETY: for tables alone. Nobody reads or writes the pages, nor makes lists of more than one.
 unsafe impl Frames for OneFrame {
-    fn alloc(&self, count: usize) -> FrameList {
-        let mut one = FrameList::new();
+    fn alloc(&self, count: usize) -> FrameChain {
+        let mut one = FrameChain::new();
         if count > 0 {
             // SAFETY: as above.
             unsafe { one.push(self, Pfn(1)) };
@@ -203,7 +203,7 @@ unsafe impl Frames for OneFrame {
         one
     }
 
-    unsafe fn free(&self, _: FrameList) {}
+    unsafe fn free(&self, _: FrameChain) {}
 
     fn page(&self, pfn: Pfn) -> std::ptr::NonNull<u8> {
         self.ram.page(pfn)

@@ -127,7 +127,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 
     /// What is mapped at an address, up to where.
     fn flags_at(&self, addr: u64) -> Option<(u64, VmFlags)> {
-        let section = S::read_lock(&self.reader);
+        let section = self.attached().read_lock();
         let vma = section.find(addr).filter(|vma| vma.range().start <= addr)?;
         Some((vma.range().end, vma.flags()))
     }
@@ -142,7 +142,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         let notice = self.mm().page_tables().tell(range.clone());
         let mut at = range.start;
         while at < range.end {
-            let section = S::read_lock(&self.reader);
+            let section = self.attached().read_lock();
             let Some(vma) = section.find(at).filter(|vma| vma.range().start < range.end) else {
                 holes = true;
                 break;
@@ -152,11 +152,11 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                 at = vma.range().start;
             }
             let part = at..vma.range().end.min(range.end);
-            let mut freed = FrameList::new();
+            let mut freed = FrameList::new(self.frames());
             while at < part.end {
-                let guard = self.walker.read_lock();
+                let guard = self.attached().walker().read_lock();
                 fail_point::reach("dontneed: found");
-                match self.walker.find(&guard, at) {
+                match self.attached().walker().find(&guard, at) {
                     Step::Hole { end } => at = end.min(part.end),
                     Step::Leaf(leaf) => {
                         let leaf_end = ((at | (LEAF - 1)) + 1).min(part.end);
@@ -169,7 +169,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                 }
             }
             drop(section);
-            self.put_frames(freed);
+            self.attached().put_frames(freed);
         }
         drop(notice);
         if holes {

@@ -2,6 +2,7 @@
 
 mod copy;
 mod fault;
+mod handle;
 mod thread;
 
 pub use fault::{Fault, FaultCause};

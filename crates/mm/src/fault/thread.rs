@@ -1,6 +1,5 @@
 //! A thread that touches memory.
 
-use core::cell::Cell;
 use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +9,10 @@ use super::fault::{Fault, FaultCause};
 use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::error::Error;
 use crate::machine::{Machine, Soft};
-use crate::mm::Mm;
-use crate::pgtable::{FrameList, Frames, PageFlags, Walker};
+use crate::mm::{Attached, Mm};
+use crate::pgtable::{Frames, PageFlags};
 use crate::store::{MapleStore, VmaStore};
 use crate::vma::Access;
-
-/// Frames that a thread keeps at hand.
-const FRAMES: usize = 32;
 
 /// A thread that touches memory of an address space, and is a user of it: `current`. It takes page faults as a processor would.
 ///
@@ -37,10 +33,7 @@ const FRAMES: usize = 32;
 /// # Ok::<(), vmaple_mm::Error>(())
 /// ```
 pub struct MmThread<S: VmaStore = MapleStore, M: Machine = Soft> {
-    /// Before what keeps the store and the tables.
-    pub(crate) reader: S::Reader<'static>,
-    pub(crate) walker: Walker<'static, M>,
-    frames: Cell<FrameList>,
+    attached: Attached<S, M>,
     mm: Mm<S, M>,
 }
 
@@ -50,13 +43,9 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// # Errors
     /// `ENOMEM` if there is no memory.
     pub fn thread(&self) -> Result<MmThread<S, M>, Error> {
-        let (reader, walker) = self.handles()?;
-        Ok(MmThread {
-            reader,
-            walker,
-            frames: Cell::new(FrameList::new()),
-            mm: self.clone(),
-        })
+        let attached = Attached::new(self.grab())?;
+        let mm = self.clone();
+        Ok(MmThread { attached, mm })
     }
 }
 
@@ -147,7 +136,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         lent: impl FnOnce(NonNull<u8>) -> R,
     ) -> Result<R, Fault> {
         loop {
-            let guard = self.walker.read_lock();
+            let guard = self.attached.walker().read_lock();
             if let Some((mut leaf, pte)) = self.lock_page(&guard, addr.0, access) {
                 let seen = match access {
                     Access::Write => PageFlags::ACCESSED | PageFlags::DIRTY,
@@ -167,46 +156,14 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         self.mm.page_tables().machine().frames()
     }
 
-    /// Takes frames, of those at hand first: at least one, unless there is none.
-    pub(crate) fn take_frames(&self, count: usize) -> FrameList {
-        let mut at_hand = self.frames.take();
-        if at_hand.is_empty() {
-            at_hand = self.frames().alloc(FRAMES.max(count));
-        }
-        // SAFETY: all frames of a thread are from its machine's.
-        let taken = unsafe { at_hand.split(self.frames(), count) };
-        self.frames.set(at_hand);
-        taken
-    }
-
-    /// Takes frames back that were not used, or not any more.
-    pub(crate) fn put_frames(&self, frames: FrameList) {
-        let mut at_hand = self.frames.take();
-        // SAFETY: as in `take_frames`.
-        unsafe { at_hand.append(self.frames(), frames) };
-        if at_hand.len() > 2 * FRAMES {
-            // SAFETY: as in `take_frames`.
-            let kept = unsafe { at_hand.split(self.frames(), FRAMES) };
-            // SAFETY: as in `take_frames`.
-            unsafe { self.frames().free(core::mem::replace(&mut at_hand, kept)) };
-        }
-        self.frames.set(at_hand);
+    pub(crate) fn attached(&self) -> &Attached<S, M> {
+        &self.attached
     }
 }
 
 /// Bytes up to the end of the page, at most `len`.
 fn in_page(addr: u64, len: usize) -> usize {
     len.min((PAGE_SIZE - addr % PAGE_SIZE) as usize)
-}
-
-impl<S: VmaStore, M: Machine> Drop for MmThread<S, M> {
-    fn drop(&mut self) {
-        let frames = self.frames.take();
-        if !frames.is_empty() {
-            // SAFETY: as in `take_frames`.
-            unsafe { self.frames().free(frames) };
-        }
-    }
 }
 
 impl<S: VmaStore, M: Machine> fmt::Debug for MmThread<S, M> {

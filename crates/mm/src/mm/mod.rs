@@ -1,5 +1,6 @@
 //! The address space: its users, references that look at it, monitors, and snapshots.
 
+mod attached;
 mod change;
 mod layout;
 mod limits;
@@ -11,6 +12,7 @@ mod reference;
 mod snapshot;
 mod stat;
 
+pub(crate) use attached::Attached;
 #[cfg(feature = "std")]
 pub(crate) use change::ChangeCounter;
 pub use layout::Layout;

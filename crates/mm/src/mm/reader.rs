@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::mm_struct::MmStruct;
+use super::attached::Attached;
 use super::reference::MmRef;
 use crate::error::{Errno, Error};
 use crate::machine::{Machine, Soft};
@@ -10,16 +10,13 @@ use crate::pgtable::Walker;
 use crate::store::{MapleStore, VmaStore};
 
 /// A monitor's handle, for one thread or open file.
-pub struct MmReader<S: VmaStore = MapleStore, M: Machine = Soft> {
-    /// Before what keeps the store: it is dropped first, and so is the walker.
-    reader: S::Reader<'static>,
-    walker: Walker<'static, M>,
-    mm: MmRef<S, M>,
-}
+pub struct MmReader<S: VmaStore = MapleStore, M: Machine = Soft>(Attached<S, M>);
 
 impl<S: VmaStore, M: Machine> fmt::Debug for MmReader<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MmReader").field("mm", &self.mm).finish_non_exhaustive()
+        f.debug_struct("MmReader")
+            .field("mm", self.mm())
+            .finish_non_exhaustive()
     }
 }
 
@@ -32,19 +29,7 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
         if self.is_gone() {
             return Err(Error::new(Errno::ESRCH, "the address space is gone"));
         }
-        let (reader, walker) = self.handles()?;
-        Ok(MmReader {
-            reader,
-            walker,
-            mm: self.clone(),
-        })
-    }
-
-    /// Handles of the store and of the page tables, to be kept beside a reference and dropped before it.
-    pub(crate) fn handles(&self) -> Result<(S::Reader<'static>, Walker<'static, M>), Error> {
-        // SAFETY: the structure stays where it is while there is a reference, and by this function's contract there is.
-        let mm: &'static MmStruct<S, M> = unsafe { &*core::ptr::from_ref(&*self.0) };
-        Ok((mm.store.reader()?, mm.tables.walker()?))
+        Attached::new(self.clone()).map(MmReader)
     }
 }
 
@@ -56,9 +41,9 @@ impl<S: VmaStore, M: Machine> MmReader<S, M> {
     #[inline]
     #[must_use]
     pub fn read_lock(&self) -> Option<S::Section<'_>> {
-        let section = S::read_lock(&self.reader);
+        let section = self.0.read_lock();
         // In this order: who finds what the last user left finds it gone.
-        (!self.mm.is_gone()).then_some(section)
+        (!self.mm().is_gone()).then_some(section)
     }
 
     /// As [`read_lock`](Self::read_lock); where the design has a lock of the whole address space that readers take, with that. For
@@ -66,9 +51,9 @@ impl<S: VmaStore, M: Machine> MmReader<S, M> {
     #[inline]
     #[must_use]
     pub fn mmap_read_lock(&self) -> Option<S::Section<'_>> {
-        let section = S::mmap_read_lock(&self.reader);
+        let section = self.0.mmap_read_lock();
         // As in `read_lock`.
-        (!self.mm.is_gone()).then_some(section)
+        (!self.mm().is_gone()).then_some(section)
     }
 
     /// Between two records of a file: where a section is held that nobody waits for, one that begins now instead, so that the next
@@ -76,20 +61,20 @@ impl<S: VmaStore, M: Machine> MmReader<S, M> {
     #[inline]
     #[must_use]
     pub fn renew<'r>(&'r self, section: S::Section<'r>) -> Option<S::Section<'r>> {
-        let section = S::renew(&self.reader, section);
+        let section = self.0.renew(section);
         // As in `read_lock`.
-        (!self.mm.is_gone()).then_some(section)
+        (!self.mm().is_gone()).then_some(section)
     }
 
     /// The handle to walk its page tables.
     #[must_use]
     pub fn walker(&self) -> &Walker<'_, M> {
-        &self.walker
+        self.0.walker()
     }
 
     /// What it reads.
     #[must_use]
     pub fn mm(&self) -> &MmRef<S, M> {
-        &self.mm
+        self.0.mm()
     }
 }

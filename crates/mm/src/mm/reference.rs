@@ -86,6 +86,11 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
         self.0.tables.rcu()
     }
 
+    /// Returns the structure, which stays where it is for as long as a reference to it does.
+    pub(crate) fn structure(&self) -> &MmStruct<S, M> {
+        &self.0
+    }
+
     pub(crate) fn page_tables(&self) -> &PageTables<M> {
         &self.0.tables
     }

@@ -1,57 +1,147 @@
 //! Frames: pages of memory, by number.
 
+use core::fmt;
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::frame_list::{FrameChain, FrameList};
+use crate::addr::PAGE_SIZE;
 
 /// The number of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Pfn(pub u64);
 
-/// Where the memory of data comes from.
+/// An allocator of frames: where the memory of pages comes from.
 ///
 /// # Safety
-/// - A frame that [`alloc`](Self::alloc) gave is nobody else's until it is given to [`free`](Self::free), and is not the page of zeros.
-/// - [`page`](Self::page) of it is valid for 4096 bytes, aligned to them, and the same for as long as this value lives, wherever it is moved.
-/// - [`meta`](Self::meta) of any frame that was ever given away is the same, and distinct from other frames', for as long.
+/// - A frame that [`alloc`](Self::alloc) returned belongs to the caller alone until it comes back by [`free`](Self::free). It is
+///   never the zero page.
+/// - [`page`](Self::page) of such a frame is valid for 4096 bytes and aligned to them. It stays the same for as long as this value
+///   lives, also when the value moves.
+/// - [`meta`](Self::meta) of a frame that was ever allocated stays the same, and distinct from those of other frames, for as long.
+/// - All values of a type without size allocate from the same frames.
 pub unsafe trait Frames: Send + Sync + 'static {
-    /// Takes frames, at least one and at most `count`; an empty list if there is none. What is in them is anything.
-    fn alloc(&self, count: usize) -> FrameList;
+    /// Allocates at least one frame and at most `count`; no frame if there is none. Their contents are arbitrary.
+    fn alloc(&self, count: usize) -> FrameChain;
 
     /// Takes frames back.
     ///
     /// # Safety
     /// They are from here.
-    unsafe fn free(&self, frames: FrameList);
+    unsafe fn free(&self, frames: FrameChain);
 
-    /// The 4096 bytes of a frame. Panics, or gives any other's, for a number that is no frame's.
+    /// Returns the 4096 bytes of a frame. For a number of no frame it panics, or returns the page of any other.
     fn page(&self, pfn: Pfn) -> NonNull<u8>;
 
-    /// What is known of a frame. May be read of any frame at any time: a monitor may look at one that has been freed meanwhile. Of a
-    /// number that is no frame's, that of a frame that is mapped nowhere, such as the page of zeros; it does not panic.
+    /// Returns the metadata of a frame, whether it is allocated or not: a monitor may look at one that was freed meanwhile.
+    ///
+    /// For a number of no frame it does not panic, and returns the metadata of a frame that is mapped nowhere, such as the zero page.
     fn meta(&self, pfn: Pfn) -> &FrameMeta;
 
-    /// Gives memory back that nothing uses, where that is possible: an address space has gone.
+    /// Gives unused memory back where possible. Called when an address space has gone.
     fn trim(&self) {}
 
-    /// The page of zeros, always the same; it has a page and is known of as others are, and is never taken or freed. Nobody writes it.
+    /// Returns the shared zero page, always the same one.
     ///
-    /// What is known of it is never used.
+    /// It has [`page`](Self::page) and [`meta`](Self::meta) like any frame, but is never allocated, freed or written. Its metadata is
+    /// never used.
     fn zero(&self) -> Pfn;
+
+    /// Allocates as [`alloc`](Self::alloc) does, as a list that frees what is left in it.
+    ///
+    /// ```
+    /// use vmaple_mm::pgtable::{Frames, Ram};
+    /// let ram = Ram::new(2 << 20)?;
+    /// let mut frames = ram.take(3);
+    /// let frame = frames.pop().unwrap();
+    /// drop(frames); // two are free again
+    /// assert_ne!(frame.pfn(), ram.zero());
+    /// # Ok::<(), vmaple_rcu::AllocError>(())
+    /// ```
+    fn take(&self, count: usize) -> FrameList<'_, Self>
+    where
+        Self: Sized,
+    {
+        // SAFETY: just allocated here.
+        unsafe { FrameList::from_chain(self, self.alloc(count)) }
+    }
 }
 
-/// What is known of a frame, wherever it is used.
+/// A frame that belongs to its holder alone. Dropped, it is freed.
+///
+/// # Invariants
+/// `pfn` is allocated from `frames`, mapped nowhere, and in no list.
+pub struct UniqueFrame<'f, F: Frames> {
+    frames: &'f F,
+    pfn: Pfn,
+}
+
+impl<'f, F: Frames> UniqueFrame<'f, F> {
+    /// Takes a frame over.
+    ///
+    /// # Safety
+    /// The frame is allocated from `frames`, belongs to the caller, and is mapped nowhere.
+    #[must_use]
+    pub unsafe fn from_pfn(frames: &'f F, pfn: Pfn) -> Self {
+        // INVARIANT: by this function's contract.
+        Self { frames, pfn }
+    }
+
+    /// Returns its number.
+    #[must_use]
+    pub fn pfn(&self) -> Pfn {
+        self.pfn
+    }
+
+    /// Gives the frame away: to a page table, or to code that frees it by its number.
+    #[must_use = "a frame that nothing frees is lost"]
+    pub fn into_pfn(self) -> Pfn {
+        ManuallyDrop::new(self).pfn
+    }
+
+    /// Returns the allocator that the frame is from.
+    pub(super) fn frames(&self) -> &'f F {
+        self.frames
+    }
+
+    /// Fills the page with zeros.
+    #[doc(alias = "clear_highpage")]
+    pub fn clear(&mut self) {
+        // SAFETY: by the type's invariant nobody else has the frame, and a page has this many bytes.
+        unsafe { self.frames.page(self.pfn).write_bytes(0, PAGE_SIZE as usize) };
+    }
+}
+
+impl<F: Frames> Drop for UniqueFrame<'_, F> {
+    fn drop(&mut self) {
+        let mut chain = FrameChain::new();
+        // SAFETY: by the type's invariant it is from there, and belongs to this value.
+        unsafe { chain.push(self.frames, self.pfn) };
+        // SAFETY: as above; this is its last use.
+        unsafe { self.frames.free(chain) };
+    }
+}
+
+impl<F: Frames> fmt::Debug for UniqueFrame<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UniqueFrame").field(&self.pfn.0).finish()
+    }
+}
+
+/// The metadata of a frame, wherever it is used.
 #[doc(alias = "struct page")]
 #[derive(Debug, Default)]
 pub struct FrameMeta {
     /// Entries of page tables that refer to it.
     mapcount: AtomicU32,
-    /// The next one in the list that it is in. Of its owner.
+    /// The next frame of the list that it is in. Belongs to the frame's owner.
     next: AtomicU64,
 }
 
 impl FrameMeta {
-    /// Of a frame that is mapped nowhere.
+    /// Returns the metadata of a frame that is mapped nowhere.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -60,156 +150,36 @@ impl FrameMeta {
         }
     }
 
-    /// Entries of page tables that refer to it.
+    /// Returns the number of entries of page tables that refer to the frame.
     #[doc(alias = "page_mapcount")]
     #[must_use]
     pub fn mapcount(&self) -> u32 {
-        // Relaxed: a number, of a frame that may be another's by now.
+        // Relaxed: a number, of a frame that may have another owner by now.
         self.mapcount.load(Ordering::Relaxed)
     }
 
-    /// One entry more.
+    /// Counts one more entry.
     pub(super) fn map(&self) {
-        // Relaxed: made by who has the frame, or an entry of it under its table's lock.
+        // Relaxed: the caller owns the frame, or an entry of it under its table's lock.
         self.mapcount.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One entry less; whether that was the last.
+    /// Counts one entry less; returns whether that was the last.
     pub(super) fn unmap(&self) -> bool {
-        // AcqRel: what was done through other entries comes before the frame is used anew.
+        // AcqRel pairs with itself: what was done through other entries comes before the frame is used again.
         self.mapcount.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// The next one in its list.
+    /// Returns the next frame of its list.
     #[must_use]
-    pub fn next(&self) -> Pfn {
-        // Relaxed: whoever has the frame is alone with it.
+    pub(super) fn next(&self) -> Pfn {
+        // Relaxed: the frame's owner is alone with it.
         Pfn(self.next.load(Ordering::Relaxed))
     }
 
-    /// Sets the next one in its list.
-    ///
-    /// # Safety
-    /// The frame is the caller's, and in no [`FrameList`].
-    pub unsafe fn set_next(&self, next: Pfn) {
+    /// Sets the next frame of its list. Only for the frame's owner.
+    pub(super) fn set_next(&self, next: Pfn) {
         // Relaxed as in `next`.
         self.next.store(next.0, Ordering::Relaxed);
-    }
-}
-
-/// Frames, linked through what is known of them: lists are joined in constant time, and need no memory.
-///
-/// It owns its frames, and is to be used with the [`Frames`] that they are from. Dropped, they are lost to that.
-///
-/// # Invariants
-/// If `len` is not 0, `first` leads to `last` by `len - 1` links; all of one [`Frames`], from which the list has them.
-#[derive(Debug)]
-pub struct FrameList {
-    first: Pfn,
-    last: Pfn,
-    len: usize,
-}
-
-impl FrameList {
-    /// No frames.
-    #[must_use]
-    pub const fn new() -> Self {
-        let (first, last) = (Pfn(0), Pfn(0));
-        Self { first, last, len: 0 }
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Adds a frame.
-    ///
-    /// # Safety
-    /// The frame is the caller's, and from `frames`, as all of the list's are.
-    pub unsafe fn push<F: Frames + ?Sized>(&mut self, frames: &F, pfn: Pfn) {
-        if self.len == 0 {
-            self.last = pfn;
-        } else {
-            // SAFETY: by this function's contract.
-            unsafe { frames.meta(pfn).set_next(self.first) };
-        }
-        // INVARIANT: one more link, but for the first.
-        self.first = pfn;
-        self.len += 1;
-    }
-
-    /// Takes out the frame that was added last.
-    ///
-    /// # Safety
-    /// `frames` is where the list's frames are from.
-    pub unsafe fn pop<F: Frames + ?Sized>(&mut self, frames: &F) -> Option<Pfn> {
-        self.len = self.len.checked_sub(1)?;
-        let pfn = self.first;
-        if self.len > 0 {
-            self.first = frames.meta(pfn).next();
-        }
-        Some(pfn)
-    }
-
-    /// Adds all frames of another list.
-    ///
-    /// # Safety
-    /// `frames` is where the frames of both lists are from.
-    #[expect(clippy::needless_pass_by_value, reason = "its frames are in this list now")]
-    pub unsafe fn append<F: Frames + ?Sized>(&mut self, frames: &F, other: Self) {
-        let Self { first, last, len } = other;
-        if len == 0 {
-            return;
-        }
-        if self.len == 0 {
-            self.last = last;
-        } else {
-            // SAFETY: the other list's, which is this one's now.
-            unsafe { frames.meta(last).set_next(self.first) };
-        }
-        // INVARIANT: the other's links, one between, and this one's.
-        self.first = first;
-        self.len += len;
-    }
-
-    /// Takes out up to `count` frames.
-    ///
-    /// # Safety
-    /// `frames` is where the list's frames are from.
-    #[must_use]
-    pub unsafe fn split<F: Frames + ?Sized>(&mut self, frames: &F, count: usize) -> Self {
-        if count >= self.len {
-            return core::mem::take(self);
-        }
-        if count == 0 {
-            return Self::new();
-        }
-        let mut last = self.first;
-        for _ in 1..count {
-            last = frames.meta(last).next();
-        }
-        // INVARIANT: both have their part of the links.
-        let taken = Self {
-            first: self.first,
-            last,
-            len: count,
-        };
-        self.first = frames.meta(last).next();
-        self.len -= count;
-        taken
-    }
-}
-
-impl Default for FrameList {
-    fn default() -> Self {
-        Self::new()
     }
 }

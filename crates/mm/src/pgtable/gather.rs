@@ -5,7 +5,8 @@ use core::ops::Range;
 use lock_api::MutexGuard;
 
 use super::arch::{Arch, ENTRIES, PAGE_ACCESS, PageFlags, Pte};
-use super::frame::{FrameList, Frames};
+use super::frame::{Frames, UniqueFrame};
+use super::frame_list::FrameList;
 use super::memory::TableList;
 use super::page_tables::PageTables;
 use super::table::{Locked, Table, index, span};
@@ -22,7 +23,7 @@ pub(crate) struct MmuGather<'t, M: Machine> {
     leaves: TableList<M::Lock>,
     /// Tables that were unlinked with nothing in them.
     empty: TableList<M::Lock>,
-    frames: FrameList,
+    frames: FrameList<'t, M::Frames>,
 }
 
 impl<'t, M: Machine> MmuGather<'t, M> {
@@ -32,7 +33,7 @@ impl<'t, M: Machine> MmuGather<'t, M> {
             right: Some(tables.unlinking.lock()),
             leaves: TableList::new(),
             empty: TableList::new(),
-            frames: FrameList::new(),
+            frames: FrameList::new(tables.machine().frames()),
         }
     }
 
@@ -77,14 +78,8 @@ impl<'t, M: Machine> MmuGather<'t, M> {
 
     /// Takes pages out of a leaf table; whether it is empty then.
     fn zap_leaf(&mut self, leaf: Table<'t, M::Lock>, range: Range<u64>) -> bool {
-        let frames = self.tables.machine().frames();
         let mut leaf = leaf.lock();
-        clear::<M>(&mut leaf, range, |pte| {
-            if is_last(frames, pte) {
-                // SAFETY: mapped nowhere any more, so this list's.
-                unsafe { self.frames.push(frames, pte.pfn) };
-            }
-        });
+        clear::<M>(&mut leaf, range, self.tables.machine().frames(), &mut self.frames);
         leaf.counters().present() == 0
     }
 
@@ -153,18 +148,14 @@ impl<M: Machine> Drop for MmuGather<'_, M> {
         for leaf in self.leaves.iter() {
             // Nobody puts anything into it any more; monitors may still look.
             for index in 0..ENTRIES {
-                if let Some(pte) = leaf.pte::<M::Arch>(index)
-                    && is_last(frames, pte)
-                {
-                    // SAFETY: mapped nowhere any more, so this list's.
-                    unsafe { self.frames.push(frames, pte.pfn) };
+                if let Some(pte) = leaf.pte::<M::Arch>(index) {
+                    // SAFETY: a dead table's entry, which is looked at this once.
+                    let last = unsafe { unmap(frames, pte) };
+                    last.into_iter().for_each(|frame| self.frames.push(frame));
                 }
             }
         }
-        if !self.frames.is_empty() {
-            // SAFETY: from page tables of this machine.
-            unsafe { frames.free(core::mem::take(&mut self.frames)) };
-        }
+        drop(core::mem::replace(&mut self.frames, FrameList::new(frames)));
         for list in [&mut self.leaves, &mut self.empty] {
             if !list.is_empty() {
                 self.tables.memory.retire(core::mem::replace(list, TableList::new()));
@@ -173,17 +164,29 @@ impl<M: Machine> Drop for MmuGather<'_, M> {
     }
 }
 
-/// Whether an entry that is gone was the last one that referred to its frame.
-pub(super) fn is_last<F: Frames>(frames: &F, pte: Pte) -> bool {
-    pte.pfn != frames.zero() && frames.meta(pte.pfn).unmap()
+/// Uncounts an entry that is gone; returns its frame if no entry refers to it any more. The zero page is not counted.
+///
+/// # Safety
+/// The entry was of a table over `frames`, and is uncounted by this call alone.
+unsafe fn unmap<F: Frames>(frames: &F, pte: Pte) -> Option<UniqueFrame<'_, F>> {
+    let is_last = pte.pfn != frames.zero() && frames.meta(pte.pfn).unmap();
+    // SAFETY: whoever mapped it gave it away to the entries that referred to it, of which this was the last.
+    is_last.then(|| unsafe { UniqueFrame::from_pfn(frames, pte.pfn) })
 }
 
-/// Empties a leaf table's entries in `range`.
-pub(super) fn clear<M: Machine>(leaf: &mut Locked<'_, M::Lock>, range: Range<u64>, mut gone: impl FnMut(Pte)) {
+/// Empties a leaf table's entries in `range`. Frames that are mapped nowhere any more go to `freed`.
+pub(super) fn clear<M: Machine>(
+    leaf: &mut Locked<'_, M::Lock>,
+    range: Range<u64>,
+    frames: &M::Frames,
+    freed: &mut FrameList<'_, M::Frames>,
+) {
     for index in index(range.start, 0)..=index(range.end - 1, 0) {
         if let Some(pte) = leaf.pte::<M::Arch>(index) {
             leaf.set_pte::<M::Arch>(index, Some(pte), None);
-            gone(pte);
+            // SAFETY: the entry was there, under the table's lock, and is not any more.
+            let last = unsafe { unmap(frames, pte) };
+            last.into_iter().for_each(|frame| freed.push(frame));
         }
     }
 }

@@ -9,8 +9,9 @@ use core::ops::Range;
 use vmaple_rcu::{AllocError, Guard};
 
 use super::arch::{Arch, PageFlags, Pte};
-use super::frame::{FrameList, Frames};
-use super::gather::{clear, is_last};
+use super::frame::{Frames, UniqueFrame};
+use super::frame_list::FrameList;
+use super::gather::clear;
 use super::table::{Locked, Table, index};
 use super::walk::{Step, Walker};
 use crate::error::{Errno, Error};
@@ -142,12 +143,32 @@ impl<M: Machine> LockedLeaf<'_, M> {
         self.0.pte::<M::Arch>(index(addr, 0))
     }
 
-    /// Puts a page where there is none, or one of zeros.
+    /// Maps a page where there is none, or the zero page.
     pub(crate) fn set_page(&mut self, frames: &M::Frames, addr: u64, old: Option<Pte>, new: Pte) {
         if new.pfn != frames.zero() {
             frames.meta(new.pfn).map();
         }
         self.0.set_pte::<M::Arch>(index(addr, 0), old, Some(new));
+    }
+
+    /// Maps a frame that was its holder's alone where there is no page, or the zero page.
+    pub(crate) fn map_fresh(
+        &mut self,
+        addr: u64,
+        old: Option<Pte>,
+        frame: UniqueFrame<'_, M::Frames>,
+        flags: PageFlags,
+    ) {
+        let frames = frame.frames();
+        let pfn = frame.into_pfn();
+        self.set_page(frames, addr, old, Pte { pfn, flags });
+    }
+
+    /// Maps the zero page where there is none.
+    pub(crate) fn map_zero(&mut self, addr: u64, frames: &M::Frames, flags: PageFlags) {
+        let flags = flags | PageFlags::ZERO;
+        let pfn = frames.zero();
+        self.set_page(frames, addr, None, Pte { pfn, flags });
     }
 
     /// Changes the flags of a page.
@@ -159,12 +180,7 @@ impl<M: Machine> LockedLeaf<'_, M> {
     }
 
     /// Takes the pages in `range` out, and gives the frames that are mapped nowhere any more.
-    pub(crate) fn clear(&mut self, frames: &M::Frames, range: Range<u64>, freed: &mut FrameList) {
-        clear::<M>(&mut self.0, range, |pte| {
-            if is_last(frames, pte) {
-                // SAFETY: mapped nowhere any more, so the caller's.
-                unsafe { freed.push(frames, pte.pfn) };
-            }
-        });
+    pub(crate) fn clear(&mut self, frames: &M::Frames, range: Range<u64>, freed: &mut FrameList<'_, M::Frames>) {
+        clear::<M>(&mut self.0, range, frames, freed);
     }
 }

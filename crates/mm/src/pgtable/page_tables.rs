@@ -87,10 +87,8 @@ impl<M: Machine> PageTables<M> {
     /// let machine: Soft = Soft::new(Ram::new(2 << 20)?);
     /// let tables = PageTables::new(machine)?;
     /// let walker = tables.walker()?;
-    /// let frames = tables.machine().frames();
-    /// // SAFETY: taken from there.
-    /// let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
-    /// let pte = Pte { pfn, flags: PageFlags::READ | PageFlags::WRITE };
+    /// let frame = tables.machine().frames().take(1).pop().unwrap();
+    /// let pte = Pte { pfn: frame.into_pfn(), flags: PageFlags::READ | PageFlags::WRITE };
     /// // SAFETY: the frame was just taken.
     /// unsafe { walker.map(0x7000, pte) }?;
     /// assert_eq!(walker.translate(0x7123), Some(pte));

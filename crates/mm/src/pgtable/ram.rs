@@ -11,7 +11,8 @@ use lock_api::Mutex;
 use maple_tree::DefaultLock;
 use vmaple_rcu::AllocError;
 
-use super::frame::{FrameList, FrameMeta, Frames, Pfn};
+use super::frame::{FrameMeta, Frames, Pfn};
+use super::frame_list::FrameChain;
 use crate::addr::PAGE_SIZE;
 use crate::kref::Kref;
 
@@ -73,7 +74,7 @@ pub struct Ram {
     grown: AtomicUsize,
     /// Chunks whose memory is kept, the first at least. Under the same lock.
     kept: AtomicUsize,
-    free: Mutex<DefaultLock, FrameList>,
+    free: Mutex<DefaultLock, FrameChain>,
 }
 
 // SAFETY: chunks are given out by shared reference and as memory of who took a frame.
@@ -90,10 +91,7 @@ impl Ram {
     /// ```
     /// use vmaple_mm::pgtable::{Frames, Ram};
     /// let ram = Ram::new(64 << 20)?;
-    /// let frames = ram.alloc(3);
-    /// assert_eq!(frames.len(), 3);
-    /// // SAFETY: they are from there.
-    /// unsafe { ram.free(frames) };
+    /// assert_eq!(ram.take(3).len(), 3);
     /// # Ok::<(), vmaple_rcu::AllocError>(())
     /// ```
     pub fn new(bytes: u64) -> Result<Kref<Self>, AllocError> {
@@ -102,7 +100,7 @@ impl Ram {
             chunks: null_pointers(most.max(1))?,
             grown: AtomicUsize::new(0),
             kept: AtomicUsize::new(1),
-            free: Mutex::new(FrameList::new()),
+            free: Mutex::new(FrameChain::new()),
         };
         ram.grow(false)?;
         let zero = ram.page(ram.zero());
@@ -179,7 +177,7 @@ impl Ram {
 
 // SAFETY: a frame is in the list or given away; chunks stay where they are, and have metas for each of their frames.
 unsafe impl Frames for Ram {
-    fn alloc(&self, count: usize) -> FrameList {
+    fn alloc(&self, count: usize) -> FrameChain {
         let mut free = self.free.lock();
         while free.is_empty() && count > 0 {
             drop(free);
@@ -193,7 +191,7 @@ unsafe impl Frames for Ram {
         unsafe { free.split(self, count) }
     }
 
-    unsafe fn free(&self, frames: FrameList) {
+    unsafe fn free(&self, frames: FrameChain) {
         // SAFETY: by this function's contract.
         unsafe { self.free.lock().append(self, frames) };
     }
@@ -223,7 +221,7 @@ unsafe impl Frames for Ram {
         if grown == kept || free.len() < grown * CHUNK - 1 {
             return;
         }
-        *free = FrameList::new();
+        *free = FrameChain::new();
         for pfn in (1..(kept * CHUNK) as u64).rev() {
             // SAFETY: nobody's, and in no list now.
             unsafe { free.push(self, Pfn(pfn)) };
@@ -278,11 +276,11 @@ impl fmt::Debug for Ram {
 
 // SAFETY: as of what it refers to.
 unsafe impl<F: Frames> Frames for Kref<F> {
-    fn alloc(&self, count: usize) -> FrameList {
+    fn alloc(&self, count: usize) -> FrameChain {
         (**self).alloc(count)
     }
 
-    unsafe fn free(&self, frames: FrameList) {
+    unsafe fn free(&self, frames: FrameChain) {
         // SAFETY: the same contract.
         unsafe { (**self).free(frames) };
     }

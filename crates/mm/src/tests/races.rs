@@ -226,8 +226,7 @@ fn shares_of_pages_are_counted_exactly_where_pages_may_be_shared() {
     let walker = tables.walker().unwrap();
     let frames = tables.machine().frames();
     let flags = PageFlags::READ | PageFlags::DIRTY;
-    // SAFETY: taken from there.
-    let pfn = unsafe { frames.alloc(1).pop(frames) }.unwrap();
+    let pfn = frames.take(1).pop().unwrap().into_pfn();
     for addr in [0, LEAF] {
         // SAFETY: the frame was taken above, and is mapped by these calls alone.
         unsafe { walker.map(addr, Pte { pfn, flags }) }.unwrap();
@@ -374,13 +373,7 @@ fn no_frame_is_lost_by_a_notifier_that_panics() {
         fn invalidate_range_end(&self, _: std::ops::Range<u64>) {}
     }
     let ram = Ram::new(4 << 20).unwrap();
-    let count = || {
-        let all = ram.alloc(2000);
-        let len = all.len();
-        // SAFETY: just taken from there.
-        unsafe { ram.free(all) };
-        len
-    };
+    let count = || ram.take(2000).len();
     let before = count();
     let machine: Soft<X86_64, _, Panics> = Soft::with_notifier(ram.clone(), Panics);
     let mm: Mm<MapleStore, _> = Mm::with_machine(Layout::default(), Limits::default(), machine).unwrap();

@@ -16,9 +16,8 @@ use super::counted_lock::{COUNTS, wait_once};
 use crate::check::ScanCheck;
 use crate::error::{Error, Result};
 use crate::machine::now_ns;
-use crate::plan::ProcFile;
-use crate::plan::Target;
-use crate::role::{Ledger, Phase};
+use crate::plan::{ProcFile, Target};
+use crate::role::{Ledger, Phase, busy, get_ready, scanner, take_place};
 use crate::sample::Inside;
 
 use super::address_space::{ModelMemory, ModelRegion, kept, new_mm};
@@ -26,7 +25,6 @@ use super::design::{Design, Maple, V54, V617};
 use super::scan::{ModelScan, freeze};
 use crate::role::mapper::{Calls, DONE, Mapper, tell};
 use crate::role::thread_b::{FRESH, ThreadB, mapped_pages};
-use crate::role::{busy, get_ready, scanner, take_place};
 
 /// Stack of a scanner or busy task.
 const STACK_BYTES: usize = 64 << 10;

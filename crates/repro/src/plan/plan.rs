@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::plan::Placement;
-use crate::plan::Slice;
-use crate::plan::Target;
-use crate::plan::{ProcFile, Scanner};
+use crate::plan::{Placement, ProcFile, Scanner, Slice, Target};
 
 /// Time between the start of the scanners and that of the busy tasks, as in the talk's script.
 pub const SETTLE_NS: u64 = 1_000_000_000;

@@ -2,22 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{hangs_cell, spread_cells};
-use crate::plan::ProcFile;
-use crate::plan::Target;
-use crate::report::stats::{Row, Series};
+use crate::plan::{ProcFile, Target};
 
-/// Levels that any series has, ascending.
-pub(super) fn levels(series: &[(String, Series)]) -> Vec<u32> {
-    let mut levels: Vec<u32> = series.iter().flat_map(|(_, s)| s.rows.iter().map(|r| r.busy)).collect();
-    levels.sort_unstable();
-    levels.dedup();
-    levels
-}
-
-pub(super) fn row_at(series: &Series, level: u32) -> Option<&Row> {
-    series.rows.iter().find(|r| r.busy == level)
-}
+use super::cells::{hangs_cell, spread_cells};
+use super::series::{Series, levels};
 
 /// The series next to each other: median, minimum, maximum and hangs of each, a line a level.
 ///
@@ -95,7 +83,7 @@ fn table(series: &[&(String, Series)]) -> String {
     });
     let all: Vec<_> = series.iter().map(|one| (*one).clone()).collect();
     for level in levels(&all) {
-        line(&format!("{level:>5}"), &|series| match row_at(series, level) {
+        line(&format!("{level:>5}"), &|series| match series.row_at(level) {
             Some(row) => {
                 let [median, min, max] = spread_cells(row.worst);
                 [median, min, max, hangs_cell(row.hangs)]
@@ -149,7 +137,7 @@ pub fn scanners(series: &[Series]) -> Vec<String> {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::report::stats::series;
+    use crate::report::series;
 
     #[test]
     fn the_cure_is_shown_of_each_file_if_both_models_are_there() {

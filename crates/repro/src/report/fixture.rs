@@ -5,12 +5,8 @@ use std::collections::BTreeMap;
 use super::{Noise, Report, SCHEMA};
 use crate::machine::Machine;
 use crate::machine::noise::Gap;
-use crate::plan::Placement;
-use crate::plan::ProcFile;
-use crate::plan::Target;
-use crate::plan::{Plan, Preset};
-use crate::sample::{Faults, Inside, Sample, Seen, Timeline};
-use crate::sample::{Latencies, Recorder};
+use crate::plan::{Placement, Plan, Preset, ProcFile, Target};
+use crate::sample::{Faults, Inside, Latencies, Recorder, Sample, Seen, Timeline};
 
 pub(crate) fn latencies(ms: &[f64]) -> Latencies {
     let mut recorder = Recorder::new();

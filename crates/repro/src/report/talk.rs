@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Report, hangs_cell, spread_cells};
 use crate::machine::NS_PER_MS;
-use crate::plan::Target;
-use crate::plan::{ProcFile, Scanner};
-use crate::report::stats::Series;
+use crate::plan::{ProcFile, Scanner, Target};
+
+use super::cells::{hangs_cell, spread_cells};
+use super::{Report, Series};
 
 /// One line that says what the table below it is of: kernel, machine, target, file, placement.
 #[must_use]
@@ -83,7 +83,7 @@ pub fn talk_table(series: &Series) -> String {
     for row in &series.rows {
         let [median, min, max] = spread_cells(row.worst);
         let hangs = hangs_cell(row.hangs);
-        // Writing to a String can not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{:>5} {median:>9} {min:>9} {max:>9} {hangs:>6}", row.busy);
     }
     text
@@ -93,7 +93,7 @@ pub fn talk_table(series: &Series) -> String {
 mod tests {
     use super::super::fixture::{hung, report, sample};
     use super::*;
-    use crate::report::stats::series;
+    use crate::report::series;
 
     #[test]
     fn the_table_is_laid_out_as_the_talks() {

@@ -3,12 +3,10 @@
 use std::fmt;
 
 use crate::machine::NS_PER_MS;
-use crate::plan::ProcFile;
-use crate::plan::Slice;
-use crate::plan::Target;
-use crate::report::Report;
-use crate::report::stats::{ENOUGH_SCANS, LONG_CALL_NS, series};
+use crate::plan::{ProcFile, Slice, Target};
 use crate::sample::Sample;
+
+use super::{ENOUGH_SCANS, LONG_CALL_NS, Report, series};
 
 /// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
 const ENOUGH_SAMPLES: usize = 5;

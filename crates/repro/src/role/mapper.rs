@@ -14,8 +14,7 @@ use crate::check::PageStates;
 use crate::error::{Error, Result};
 use crate::machine::{now_ns, timespec};
 use crate::role::{Ledger, Phase};
-use crate::sample::{Faults, Inside};
-use crate::sample::{Latencies, Recorder};
+use crate::sample::{Faults, Inside, Latencies, Recorder};
 
 use super::fault_memory::FaultMemory;
 use super::region::Region;

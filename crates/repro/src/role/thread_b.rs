@@ -14,8 +14,7 @@ use crate::error::{Error, Result};
 use crate::machine::{now_ns, timespec};
 use crate::model::wait_once;
 use crate::role::{Ledger, MapperWords, Phase};
-use crate::sample::Faults;
-use crate::sample::Recorder;
+use crate::sample::{Faults, Recorder};
 
 const PERIOD_NS: u64 = 1_000_000;
 

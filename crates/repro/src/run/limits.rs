@@ -8,8 +8,7 @@ use rustix::process::{Resource, geteuid, getrlimit};
 
 use crate::error::{Error, Result};
 use crate::machine::{meminfo_bytes, read_number};
-use crate::plan::Scanner;
-use crate::plan::{Cell, Plan};
+use crate::plan::{Cell, Plan, Scanner};
 use crate::role::mapped_pages;
 
 /// Memory that a scanner or busy task needs, buffers and page tables included (measured: 0.5 MiB, rounded up).
@@ -186,8 +185,7 @@ fn cgroup_limits(controller: &str, files: &[(&str, &str)]) -> Vec<(PathBuf, u64,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Placement;
-    use crate::plan::Preset;
+    use crate::plan::{Placement, Preset};
 
     fn plan(busy: Vec<u32>) -> Plan {
         let placement = Placement {

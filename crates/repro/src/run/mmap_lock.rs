@@ -19,9 +19,7 @@ use super::experiment;
 use super::runner::Runner;
 use crate::error::{Error, Result};
 use crate::machine::sched::allowed_cpus;
-use crate::plan::Placement;
-use crate::plan::{Plan, Preset};
-use crate::plan::{ProcFile, Scanner};
+use crate::plan::{Placement, Plan, Preset, ProcFile, Scanner};
 use crate::role::{ProcScan, Scan};
 
 const EVENT: &str = "events/mmap_lock/mmap_lock_acquire_returned/id";

@@ -23,14 +23,11 @@ use super::cgroup::ScannerCgroup;
 use super::processes::Processes;
 use crate::check::ScanCheck;
 use crate::error::{Error, Result};
-use crate::machine::steal_ns;
-use crate::machine::{now_ns, timespec};
+use crate::machine::{now_ns, steal_ns, timespec};
 use crate::model::Model;
-use crate::plan::Target;
-use crate::plan::{Cell, HANG_GRACE_NS, Plan, SETTLE_NS};
-use crate::report::stats::STALL_NS;
-use crate::role::{DONE, MapperResult, Task};
-use crate::role::{Ledger, Phase, Slot};
+use crate::plan::{Cell, HANG_GRACE_NS, Plan, SETTLE_NS, Target};
+use crate::report::STALL_NS;
+use crate::role::{DONE, Ledger, MapperResult, Phase, Slot, Task};
 use crate::sample::{Faults, Sample, Seen, Timeline};
 
 /// Longest time for the roles to start, a moment of CPU time each.

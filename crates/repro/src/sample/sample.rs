@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::ProcFile;
-use crate::plan::Target;
+use crate::plan::{ProcFile, Target};
 use crate::sample::Latencies;
 
 /// Page faults of the mapper's second thread.

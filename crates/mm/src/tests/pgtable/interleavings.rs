@@ -15,7 +15,8 @@ use super::loom_lock::LoomLock;
 use crate::addr::PAGE_SIZE;
 use crate::machine::Machine;
 use crate::pgtable::{
-    Arch, CountBy, FrameList, FrameMeta, Frames, LinkError, POISON, PageCounts, PageFlags, PageTables, Pfn, Pte, Walker,
+    Arch, CountBy, FrameChain, FrameMeta, Frames, LinkError, POISON, PageCounts, PageFlags, PageTables, Pfn, Pte,
+    Walker,
 };
 use crate::primitive::{AtomicU64, Ordering};
 use crate::vma::{Access, VmFlags};
@@ -68,11 +69,11 @@ struct Numbers {
 
 // SAFETY: nobody asks for a page.
 unsafe impl Frames for Numbers {
-    fn alloc(&self, _: usize) -> FrameList {
-        FrameList::new()
+    fn alloc(&self, _: usize) -> FrameChain {
+        FrameChain::new()
     }
 
-    unsafe fn free(&self, frames: FrameList) {
+    unsafe fn free(&self, frames: FrameChain) {
         self.freed.fetch_add(frames.len(), Order::Relaxed);
     }
 

@@ -1,0 +1,151 @@
+//! Text written into bytes, of which there may be too few.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::number::{decimal_len, write_decimal};
+
+/// There is no room for a line, or for a record of several lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooShort {
+    /// The bytes that it takes.
+    pub needed: usize,
+}
+
+impl fmt::Display for TooShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the text needs {} bytes", self.needed)
+    }
+}
+
+impl core::error::Error for TooShort {}
+
+/// The columns of a number of kilobytes, if it is not longer.
+const KILOBYTES_WIDTH: usize = 8;
+
+/// A writer of text to the beginning of some bytes; without room it only measures.
+///
+/// ```
+/// use vmaple_smaps::Text;
+///
+/// let mut to = [0; 100];
+/// let mut text = Text::new(&mut to);
+/// text.put(b"VmPeak:\t");
+/// text.kilobytes(132 << 10);
+/// let length = text.finish()?;
+/// assert_eq!(&to[..length], b"VmPeak:\t     132 kB\n");
+/// # Ok::<(), vmaple_smaps::TooShort>(())
+/// ```
+#[derive(Debug)]
+pub struct Text<'a> {
+    to: &'a mut [u8],
+    length: usize,
+}
+
+impl<'a> Text<'a> {
+    /// Makes an empty text.
+    pub fn new(to: &'a mut [u8]) -> Self {
+        Self { to, length: 0 }
+    }
+
+    /// Writes bytes as they are.
+    #[inline]
+    pub fn put(&mut self, part: &[u8]) {
+        let end = self.length + part.len();
+        if let Some(here) = self.to.get_mut(self.length..end) {
+            here.copy_from_slice(part);
+        }
+        self.length = end;
+    }
+
+    /// Writes what another writer puts here.
+    #[inline]
+    pub fn put_with(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize, TooShort>) {
+        let rest = self.to.get_mut(self.length..).unwrap_or_default();
+        self.length += write(rest).unwrap_or_else(|short| short.needed);
+    }
+
+    /// Writes a number in decimal, at the right of `width` columns if it is not longer.
+    #[inline]
+    #[doc(alias = "seq_put_decimal_ull_width")]
+    pub fn decimal(&mut self, number: u64, width: usize) {
+        let digits = decimal_len(number);
+        let end = self.length + digits.max(width);
+        if let Some(here) = self.to.get_mut(self.length..end) {
+            let (before, here) = here.split_at_mut(here.len() - digits);
+            before.fill(b' ');
+            write_decimal(number, here);
+        }
+        self.length = end;
+    }
+
+    /// Writes bytes in kB, rounded down, in eight columns, and the end of the line.
+    #[inline]
+    #[doc(alias = "SEQ_PUT_DEC")]
+    pub fn kilobytes(&mut self, bytes: u64) {
+        self.decimal(bytes >> 10, KILOBYTES_WIDTH);
+        self.put(b" kB\n");
+    }
+
+    /// Returns the length of the text.
+    ///
+    /// # Errors
+    /// [`TooShort`] if it did not fit.
+    pub fn finish(self) -> Result<usize, TooShort> {
+        let needed = self.length;
+        if needed > self.to.len() {
+            return Err(TooShort { needed });
+        }
+        Ok(needed)
+    }
+}
+
+/// Appends what `write` puts into a slice; `guess` is the room that it gets at first.
+///
+/// ```
+/// use vmaple_smaps::{Name, VmaRecord, append};
+///
+/// let mut maps = Vec::new();
+/// let vma = VmaRecord { name: Name::Heap, ..VmaRecord::new(0x10000..0x11000) };
+/// append(&mut maps, 100, |to| vma.write_line(to));
+/// assert_eq!(maps, b"00010000-00011000 ---p 00000000 00:00 0                                  [heap]\n");
+/// ```
+pub fn append(to: &mut Vec<u8>, guess: usize, mut write: impl FnMut(&mut [u8]) -> Result<usize, TooShort>) {
+    let at = to.len();
+    to.resize(at + guess, 0);
+    let written = write(&mut to[at..]).or_else(|short| {
+        to.resize(at + short.needed, 0);
+        write(&mut to[at..])
+    });
+    to.truncate(at + written.unwrap_or(0));
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn a_text_that_does_not_fit_is_measured() {
+        let write = |to: &mut [u8]| {
+            let mut text = Text::new(to);
+            text.put(b"Rss:");
+            text.decimal(u64::MAX, 8);
+            text.decimal(7, 8);
+            text.kilobytes(5 << 10);
+            text.put_with(|to| Text::new(to).finish());
+            text.finish()
+        };
+        let expected = b"Rss:18446744073709551615       7       5 kB\n";
+        for length in 0..expected.len() {
+            let short = TooShort { needed: expected.len() };
+            assert_eq!(write(&mut vec![0; length]), Err(short));
+        }
+        for guess in [0, 10, 100] {
+            let mut to = vec![b'x'];
+            append(&mut to, guess, write);
+            assert_eq!(to, [b"x", &expected[..]].concat());
+        }
+    }
+}

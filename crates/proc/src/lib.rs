@@ -80,7 +80,7 @@
 //! buffer of maps or smaps, all of smaps_rollup if it is walked, two megabytes of addresses of pagemap; never for statm and
 //! status. Writers wait for it, and behind them other readers and faults. `VmaLockStore`, v6.17 and later: the lock of the VMA that is
 //! shown, so that lines of one buffer are each of an instant of its own, and `mmap_lock` for smaps_rollup and pagemap.
-//! `tests/waits.rs` has who waits for whom, as a table that is checked.
+//! `crates/conformance/tests/waits.rs` has who waits for whom, as a table that is checked.
 //!
 //! # Which kernel
 //!
@@ -172,30 +172,23 @@ extern crate alloc;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod files;
 mod line;
-mod maps;
 mod name_buffer;
-mod pagemap;
-mod query;
 mod record;
 mod seq_file;
-mod smaps;
-mod smaps_record;
-mod smaps_rollup;
 mod source;
-mod statm;
-mod status;
 mod text;
 mod vm_flags;
 
-pub use maps::Maps;
-pub use pagemap::Pagemap;
-pub use query::QueryFlags;
+pub use files::maps::Maps;
+pub use files::pagemap::Pagemap;
+pub use files::query::QueryFlags;
+pub use files::smaps::Smaps;
+pub use files::smaps_record::SmapsRecord;
+pub use files::smaps_rollup::{RollupRecord, SmapsRollup};
+pub use files::statm::{Statm, StatmRecord};
+pub use files::status::{Status, StatusRecord};
 pub use record::{Name, Perms, VmaRecord};
-pub use smaps::Smaps;
-pub use smaps_record::SmapsRecord;
-pub use smaps_rollup::{RollupRecord, SmapsRollup};
 pub use source::{PageSource, SnapshotWithPages, Source};
-pub use statm::{Statm, StatmRecord};
-pub use status::{Status, StatusRecord};
 pub use text::TooShort;

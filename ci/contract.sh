@@ -4,5 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export VMAPLE_CONTRACT_SECONDS=${1:-600}
-cargo test --release --locked -p vmaple-proc --test contract --test smaps_contract readers -- --nocapture
-cargo test --release --locked -p vmaple-proc --test frozen --test frozen_pages -- --nocapture
+cargo test --release --locked -p vmaple-conformance --test contract --test smaps_contract readers -- --nocapture
+cargo test --release --locked -p vmaple-conformance --test frozen --test frozen_pages -- --nocapture

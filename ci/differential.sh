@@ -7,5 +7,5 @@ runs=5
 # Two tests do as many calls each, and a third a quarter of that.
 export VMAPLE_CALLS=$((${1:-1000000} * 4 / 9 / runs))
 for _ in $(seq "$runs"); do
-    cargo test --release --locked -p vmaple-proc --test differential -- --nocapture --test-threads 1
+    cargo test --release --locked -p vmaple-conformance --test differential -- --nocapture --test-threads 1
 done

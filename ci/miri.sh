@@ -51,7 +51,7 @@ mm() {
 
 proc() {
     # It has no unsafe code; what it does to page tables and sections is what is looked at.
-    [ "$part" = short ] || miri 1 -p vmaple-proc --test superseded
+    [ "$part" = short ] || miri 1 -p vmaple-conformance --test superseded
 }
 
 for crate in "$@"; do "$crate"; done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the results in docs/results/ anew: an hour on two CPUs that nothing else uses. `kernel`, `cure`, `cure-pages`, `freeze`
-# or `scan` makes only those.
+# Makes the results in docs/results/ again: an hour on two CPUs that nothing else uses. `kernel`, `cure`, `cure-pages`, `freeze`,
+# `scan` or `stall` makes only those.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --release --locked
@@ -38,4 +38,12 @@ fi
 # Eight minutes, as root: what the process that is read has of it if smaps is read by BPF, boosted, or as it is.
 if wanted scan; then
     run scan --target kernel --file smaps,none --scanner proc,bpf,boosted --busy 0,1,10,50,100 --samples 3 --duration 3s
+fi
+# Half a minute, as root: one second of a stall as two time lines, the README's picture.
+if wanted stall; then
+    stall() { cargo run --release --locked -q -p vmaple-repro --example stall -- "$@"; }
+    stall measure docs/results/stall.json
+    for theme in light dark; do
+        stall draw docs/results/stall.json $theme >docs/results/stall-$theme.svg
+    done
 fi

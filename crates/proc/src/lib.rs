@@ -80,7 +80,7 @@
 //! buffer of maps or smaps, all of smaps_rollup if it is walked, two megabytes of addresses of pagemap; never for statm and
 //! status. Writers wait for it, and behind them other readers and faults. `VmaLockStore`, v6.17 and later: the lock of the VMA that is
 //! shown, so that lines of one buffer are each of an instant of its own, and `mmap_lock` for smaps_rollup and pagemap.
-//! `tests/waits.rs` has who waits for whom, as a table that is checked.
+//! `crates/conformance/tests/waits.rs` has who waits for whom, as a table that is checked.
 //!
 //! # Which kernel
 //!

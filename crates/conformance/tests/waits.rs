@@ -111,7 +111,7 @@ fn call<S: Design>(what: &str, mm: Mm<S, StoppingMachine>, mut maps: OpenMaps<S>
         "dontneed" => mm.thread().unwrap().madvise(AT, PAGE_SIZE, Advice::DontNeed).unwrap(),
         "open" => drop(Maps::open(&mm).unwrap()),
         "read" => assert!(maps.read(&mut buffer).unwrap() > 0),
-        "query" => assert_eq!(maps.query(AT.0, QueryFlags::empty()).unwrap().start, AT.0),
+        "query" => assert_eq!(maps.query(AT, QueryFlags::empty()).unwrap().start, AT.0),
         "change" => assert!(mm.change() > 0 && mm.map_count() > 0 && mm.total_vm() > 0),
         "snapshot" => drop(S::snapshot(&mm)),
         "smaps" => assert!(Smaps::open(&mm).unwrap().read(&mut buffer).unwrap() > 0),

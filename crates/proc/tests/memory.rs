@@ -208,7 +208,7 @@ fn a_reader_without_memory_for_a_long_line_tries_again() {
     for left in 0..2 {
         let mut maps = Maps::open(&mm).unwrap();
         let mut buffer = [0; 4096];
-        let error = with_allocations(0, || maps.query(BASE, QueryFlags::empty()).map(drop)).unwrap_err();
+        let error = with_allocations(0, || maps.query(VirtAddr(BASE), QueryFlags::empty()).map(drop)).unwrap_err();
         assert_eq!(error.errno, Errno::ENOMEM);
         let error = with_allocations(0, || maps.next_record().map(drop)).unwrap_err();
         assert_eq!(error.errno, Errno::ENOMEM);
@@ -271,7 +271,7 @@ fn what_is_warm_neither_allocates_nor_frees() {
                 let start = mm.layout().start_brk;
                 mm.brk(start + random.u64(1..9) * PAGE_SIZE);
                 maps.read(&mut buffer).unwrap();
-                maps.query(at(page).0, QueryFlags::empty()).unwrap();
+                maps.query(at(page), QueryFlags::empty()).unwrap();
                 if maps.next_record().unwrap().is_none() {
                     maps.rewind();
                 }

@@ -80,7 +80,7 @@
 //! buffer of maps or smaps, all of smaps_rollup if it is walked, two megabytes of addresses of pagemap; never for statm and
 //! status. Writers wait for it, and behind them other readers and faults. `VmaLockStore`, v6.17 and later: the lock of the VMA that is
 //! shown, so that lines of one buffer are each of an instant of its own, and `mmap_lock` for smaps_rollup and pagemap.
-//! `tests/waits.rs` has who waits for whom, as a table that is checked.
+//! `crates/conformance/tests/waits.rs` has who waits for whom, as a table that is checked.
 //!
 //! # Which kernel
 //!
@@ -172,30 +172,22 @@ extern crate alloc;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod line;
-mod maps;
+mod files;
 mod name_buffer;
-mod pagemap;
-mod query;
+mod open_file;
 mod record;
 mod seq_file;
-mod smaps;
-mod smaps_record;
-mod smaps_rollup;
 mod source;
-mod statm;
-mod status;
-mod text;
-mod vm_flags;
 
-pub use maps::Maps;
-pub use pagemap::Pagemap;
-pub use query::QueryFlags;
-pub use record::{Name, Perms, VmaRecord};
-pub use smaps::Smaps;
-pub use smaps_record::SmapsRecord;
-pub use smaps_rollup::{RollupRecord, SmapsRollup};
+pub use files::maps::{Maps, MapsFile};
+pub use files::pagemap::Pagemap;
+pub use files::query::QueryFlags;
+pub use files::smaps::{Smaps, SmapsFile};
+pub use files::smaps_record::SmapsRecord;
+pub use files::smaps_rollup::{RollupRecord, SmapsRollup, SmapsRollupFile};
+pub use files::statm::{Statm, StatmFile, StatmRecord};
+pub use files::status::{Status, StatusFile, StatusRecord};
+pub use open_file::{OpenFile, ProcFile};
+pub use record::vma_record;
 pub use source::{PageSource, SnapshotWithPages, Source};
-pub use statm::{Statm, StatmRecord};
-pub use status::{Status, StatusRecord};
-pub use text::TooShort;
+pub use vmaple_smaps::{Name, Perms, TooShort, VmaRecord};

@@ -9,12 +9,12 @@ use std::path::Path;
 
 use running::{outcome, roles_of, start_and_wait_for_roles, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use vmaple_repro::plan::{ProcFile, SETTLE_NS, Target};
-use vmaple_repro::report::Report;
+use vmaple_repro::plan::{Reading, SETTLE_NS, Target};
+use vmaple_repro::report::{Exporter, Json, Report};
 use vmaple_repro::sample::Seen;
 
 fn load(path: &Path) -> Report {
-    Report::from_json(&fs::read_to_string(path).unwrap()).unwrap()
+    Json::read(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 const MODELS: [Target; 3] = [Target::V54, Target::V617, Target::Maple];
@@ -27,7 +27,7 @@ fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
     let (code, out, err) = outcome(vmaple_with(args, dir.path()));
     assert_eq!(code, 0, "{err}");
     let report = load(&dir.path().join("a.json"));
-    assert_eq!(Report::from_json(&report.to_json().unwrap()).unwrap(), report);
+    assert_eq!(Json::read(&Json.export(&report).unwrap()).unwrap(), report);
     let order: Vec<_> = report.samples.iter().map(|s| (s.busy, s.target)).collect();
     let expected = [0, 3].into_iter().flat_map(|busy| MODELS.map(|target| (busy, target)));
     assert!(order.iter().copied().eq(expected), "{order:?}");
@@ -75,7 +75,7 @@ fn each_file_of_each_model_shows_what_is_so() {
     let (code, out, err) = outcome(vmaple_with(args, &json));
     assert_eq!(code, 0, "{err}");
     let report = load(&json);
-    let files = ProcFile::ALL.into_iter().filter(|file| file.is_of_models());
+    let files = Reading::ALL.into_iter().filter(|file| file.is_of_models());
     let expected = MODELS
         .into_iter()
         .flat_map(|target| files.clone().map(move |file| (target, Some(file))));

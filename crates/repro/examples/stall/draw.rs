@@ -17,7 +17,7 @@ struct Theme {
     runs: &'static str,
     /// The application's calls return.
     works: &'static str,
-    /// A call of the application waits.
+    /// A call of the application has not returned for a millisecond or more.
     stalls: &'static str,
     on_stall: &'static str,
 }
@@ -155,7 +155,7 @@ impl Picture<'_> {
             (theme.runs, "runs", 60.0),
             (theme.faint, "kept from its CPU by another task", 236.0),
             (theme.works, "mmap() and munmap() return", 202.0),
-            (theme.stalls, "one call waits for a lock", 0.0),
+            (theme.stalls, "one call has not returned", 0.0),
         ] {
             self.bar((x, x + 12.0), y - 11.0, 12.0, colour);
             self.text(x + 18.0, y, r#"font-size="12""#, text);

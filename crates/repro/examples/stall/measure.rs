@@ -25,6 +25,7 @@ const FRAGMENT: u32 = 8_000;
 /// From the go to the window, so that all tasks are in full swing.
 const WARM_UP: u64 = SECOND;
 const WINDOW: u64 = SECOND;
+const ROUNDS: u32 = 5;
 /// A gap between two looks at the clock that long means that another task had the CPU.
 const GAP: u64 = 100_000;
 
@@ -167,7 +168,7 @@ pub(crate) fn busy(cpu: usize) -> Result<()> {
     print(&had)
 }
 
-/// Measures the application alone, then next to either monitor.
+/// Measures all rounds.
 pub(crate) fn stall() -> Result<Stall> {
     let allowed = sched_getaffinity(None)?;
     let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
@@ -179,26 +180,42 @@ pub(crate) fn stall() -> Result<Stall> {
     for _ in 0..FRAGMENT {
         region.operate()?;
     }
-    let alone = application(&mut region, now() + WARM_UP)?;
-    let mut beside = |what: &str| -> Result<Lines> {
-        let (cpu, pid) = (last.to_string(), std::process::id().to_string());
-        let mut monitor = Role::start(&["monitor", what, &pid, &cpu])?;
-        let mut busy = Role::start(&["busy", &cpu])?;
-        let window = now() + WARM_UP;
-        monitor.go(window + WINDOW)?;
-        busy.go(window + WINDOW)?;
-        let mut lines = application(&mut region, window)?;
-        lines.busy = within(&busy.finish()?, window);
-        lines.reads = within(&monitor.finish()?, window);
-        Ok(lines)
-    };
+    let (mut alone, mut smaps, mut scan) = (vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        alone.push(application(&mut region, now() + WARM_UP)?.longest_us);
+        smaps.push(monitored(&mut region, "smaps", last)?);
+        scan.push(monitored(&mut region, "scan", last)?);
+    }
     Ok(Stall {
         machine: machine()?,
         window_us: WINDOW / 1000,
-        alone_longest_us: alone.longest_us,
-        smaps: beside("smaps")?,
-        scan: beside("scan")?,
+        alone_longest_us: alone,
+        smaps: median(smaps),
+        scan: median(scan),
     })
+}
+
+/// Measures the application next to a monitor and a busy task.
+fn monitored(region: &mut Region, what: &str, cpu: usize) -> Result<Lines> {
+    let (cpu, pid) = (cpu.to_string(), std::process::id().to_string());
+    let mut monitor = Role::start(&["monitor", what, &pid, &cpu])?;
+    let mut busy = Role::start(&["busy", &cpu])?;
+    let window = now() + WARM_UP;
+    monitor.go(window + WINDOW)?;
+    busy.go(window + WINDOW)?;
+    let mut lines = application(region, window)?;
+    lines.busy = within(&busy.finish()?, window);
+    lines.reads = within(&monitor.finish()?, window);
+    Ok(lines)
+}
+
+/// Returns the round with the median longest call.
+fn median(mut rounds: Vec<Lines>) -> Lines {
+    let longest = rounds.iter().map(|round| round.longest_us).collect();
+    rounds.sort_by_key(|round| round.longest_us);
+    let mut middle = rounds.swap_remove(rounds.len() / 2);
+    middle.rounds_longest_us = longest;
+    middle
 }
 
 /// Maps and unmaps until the window is over; returns what happened within it.

@@ -1,9 +1,9 @@
-//! The process of a model: mapper, thread B, scanners and busy tasks are its threads, around an address space that the kernel
-//! knows nothing of.
+//! The process of a model. Mapper, thread B, scanners and busy tasks are its threads, around an address space that the kernel
+//! does not know.
 //!
-//! Each thread is placed as the process of its role is with the kernel target, and the same loops run in it. What the kernel
-//! could make the mapper wait for is out of the way: all memory is touched and, where that is allowed, locked before the run,
-//! and neither mapper nor thread B nor scanners allocate in it.
+//! Each thread is placed as the process of its role is with the kernel target, and runs the same loops. The kernel cannot make
+//! the mapper wait: all memory is touched and, where that is allowed, locked before the run, and neither mapper nor thread B
+//! nor scanners allocate in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,13 +12,12 @@ use rustix::mm::MlockAllFlags;
 use serde::{Deserialize, Serialize};
 use vmaple_mm::MmRef;
 
-use super::counted_lock::{COUNTS, wait_once};
+use super::counted_lock::COUNTS;
 use crate::check::ScanCheck;
 use crate::error::{Error, Result};
 use crate::machine::now_ns;
-use crate::plan::ProcFile;
-use crate::plan::Target;
-use crate::role::{Ledger, Phase};
+use crate::plan::{Reading, Target};
+use crate::role::{BusyTask, Ledger, MapperTask, Phase, get_ready, scanner, take_place, wait_once};
 use crate::sample::Inside;
 
 use super::address_space::{ModelMemory, ModelRegion, kept, new_mm};
@@ -26,7 +25,6 @@ use super::design::{Design, Maple, V54, V617};
 use super::scan::{ModelScan, freeze};
 use crate::role::mapper::{Calls, DONE, Mapper, tell};
 use crate::role::thread_b::{FRESH, ThreadB, mapped_pages};
-use crate::role::{busy, get_ready, scanner, take_place};
 
 /// Stack of a scanner or busy task.
 const STACK_BYTES: usize = 64 << 10;
@@ -37,56 +35,58 @@ const LOOK_OPERATIONS: u64 = 1024;
 /// How long the mapper waits at a time for its threads to be up.
 const LOOK_NS: u64 = 100_000_000;
 
-/// What a model is to do.
+/// What the process of a model is to do.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Model {
+pub(crate) struct ModelTask {
     pub(crate) target: Target,
     /// The file that is scanned, if one is.
-    pub(crate) file: Option<ProcFile>,
-    /// The mapper's CPU.
-    pub(crate) cpu: usize,
-    pub(crate) region_bytes: u64,
-    pub(crate) fragment: u64,
-    pub(crate) seed: u64,
-    pub(crate) duration_ns: u64,
-    pub(crate) faults: bool,
+    pub(crate) file: Option<Reading>,
+    pub(crate) mapper: MapperTask,
     /// The CPUs of the scanners, one each, and of as many busy tasks.
     pub(crate) busy: Vec<usize>,
     /// The nice value of the scanners.
     pub(crate) nice: i32,
     pub(crate) spin_ns: Option<u64>,
+    /// Whether the scanners stop in their first read.
     pub(crate) freeze: bool,
 }
 
-pub(crate) fn run(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
-    match model.target {
-        Target::V54 => run_design::<V54>(model, ledger),
-        Target::V617 => run_design::<V617>(model, ledger),
-        Target::Maple => run_design::<Maple>(model, ledger),
-        Target::Kernel => Err(Error::failed("starting a model", "the kernel is none")),
+impl ModelTask {
+    /// Makes the address space and does the work of all roles around it.
+    pub(crate) fn run(&self, ledger: &Arc<Ledger>) -> Result<()> {
+        match self.target {
+            Target::V54 => run_design::<V54>(self, ledger),
+            Target::V617 => run_design::<V617>(self, ledger),
+            Target::Maple => run_design::<Maple>(self, ledger),
+            Target::Kernel => Err(Error::failed("starting a model", "the kernel is none")),
+        }
     }
 }
 
-fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
+fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> {
     end_with_a_panic();
     let pages = ledger.page_states().pages();
-    let mapped_pages = mapped_pages(model.duration_ns);
+    let mapped_pages = mapped_pages(model.mapper.duration_ns);
     let mm = new_mm::<S>(pages + mapped_pages + FRESH)?;
     let region = ModelRegion::map(&mm, pages)?;
-    let memory = model.faults.then(|| ModelMemory::map(&mm, mapped_pages)).transpose()?;
+    let memory = model
+        .mapper
+        .faults
+        .then(|| ModelMemory::map(&mm, mapped_pages))
+        .transpose()?;
     region.warm_up(pages)?;
     wait_once();
     let mm = mm.grab();
     let threads = start_threads(model, ledger, &mm, region.start())?;
     while !ledger.wait_until(&ledger.header().ready, threads, LOOK_NS) {}
-    take_place(c"vmaple-mapper", model.cpu, 0)?;
+    take_place(c"vmaple-mapper", model.mapper.cpu, 0)?;
     let thread_b = memory
-        .map(|memory| ThreadB::start(memory, ledger, model.duration_ns))
+        .map(|memory| ThreadB::start(memory, ledger, model.mapper.duration_ns))
         .transpose()?;
-    // With all stacks and buffers.
+    // All stacks and buffers are there by now.
     let memory_locked = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).is_ok();
-    let mut mapper = Mapper::new(region, ledger, model.seed);
-    mapper.fragment(model.fragment)?;
+    let mut mapper = Mapper::new(region, ledger, model.mapper.seed);
+    mapper.fragment(model.mapper.fragment)?;
     get_ready(ledger, Phase::Map);
 
     COUNTS.clear();
@@ -96,7 +96,7 @@ fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
         deferred_bytes = bytes.max(deferred_bytes);
         oldest_section_eras = eras.max(oldest_section_eras);
     };
-    mapper.work(model.duration_ns, || {
+    mapper.work(model.mapper.duration_ns, || {
         operations += 1;
         if operations.is_multiple_of(LOOK_OPERATIONS) {
             look();
@@ -104,9 +104,9 @@ fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
     })?;
     look();
     tell(DONE)?;
-    // Only now: whoever allocates may wait for a scanner that does.
+    // Not earlier: a thread that allocates may wait for a scanner that does.
     ledger.wait_for(Phase::Over);
-    // What the report takes is not to meet a limit. Unlocking what is not locked is no error.
+    // The report must not meet the limit of locked memory. Unlocking what is not locked is no error.
     let _ = rustix::mm::munlockall();
     let inside = Inside {
         memory_locked,
@@ -120,12 +120,14 @@ fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
     mapper.report(thread_b.map(ThreadB::finish).transpose()?, Some(inside))
 }
 
-/// Starts all scanners of the region at `start`, and busy tasks; returns how many. They are ready when they have counted themselves.
-fn start_threads<S: Design>(model: &Model, ledger: &Arc<Ledger>, mm: &MmRef<S>, start: u64) -> Result<u32> {
-    let Some(file) = model.file else {
+/// Starts all scanners of the region at `start`, and busy tasks; returns how many.
+///
+/// They are ready when they have counted themselves.
+fn start_threads<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>, mm: &MmRef<S>, start: u64) -> Result<u32> {
+    let Some(file) = model.file.and_then(Reading::content) else {
         return Ok(0);
     };
-    let region = start..start + model.region_bytes;
+    let region = start..start + model.mapper.region_bytes;
     let scanners = model.busy.len();
     for (slot, &cpu) in model.busy.iter().enumerate() {
         let (mm, region, nice, frozen) = (mm.clone(), region.clone(), model.nice, model.freeze);
@@ -142,12 +144,13 @@ fn start_threads<S: Design>(model: &Model, ledger: &Arc<Ledger>, mm: &MmRef<S>, 
             }
         })?;
         let spin_ns = model.spin_ns;
-        start_thread(ledger, move |ledger| busy::work(ledger, scanners + slot, cpu, spin_ns))?;
+        let slot = scanners + slot;
+        start_thread(ledger, move |ledger| BusyTask { slot, cpu, spin_ns }.run(ledger))?;
     }
     Ok(2 * scanners as u32)
 }
 
-/// In the middle of a scan, until the run is over.
+/// Waits in the middle of a scan until the run is over.
 fn stand_still(ledger: &Ledger, slot: usize) {
     let slot = &ledger.slots()[slot];
     slot.scan_since_ns.store(now_ns(), Relaxed);
@@ -155,7 +158,7 @@ fn stand_still(ledger: &Ledger, slot: usize) {
     ledger.wait_for(Phase::Clear);
 }
 
-/// Does `work` in a thread, whose error ends the process as that of another role would.
+/// Does `work` in a thread. Its error ends the process, as an error of another role does.
 fn start_thread(ledger: &Arc<Ledger>, work: impl FnOnce(&Arc<Ledger>) -> Result<()> + Send + 'static) -> Result<()> {
     let ledger = Arc::clone(ledger);
     let work = move || {
@@ -170,7 +173,7 @@ fn start_thread(ledger: &Arc<Ledger>, work: impl FnOnce(&Arc<Ledger>) -> Result<
         .map_err(|e| Error::failed("starting a thread of a model", e))
 }
 
-/// Has a panic of any thread end the process, as that of another role would.
+/// Makes a panic of any thread end the process, as that of another role does.
 fn end_with_a_panic() {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("[{}] vmaple: {panic}", std::process::id());

@@ -2,26 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{hangs_cell, spread_cells};
-use crate::plan::ProcFile;
-use crate::plan::Target;
-use crate::report::stats::{Row, Series};
+use crate::plan::{ProcFile, Reading, Target};
 
-/// Levels that any series has, ascending.
-pub(super) fn levels(series: &[(String, Series)]) -> Vec<u32> {
-    let mut levels: Vec<u32> = series.iter().flat_map(|(_, s)| s.rows.iter().map(|r| r.busy)).collect();
-    levels.sort_unstable();
-    levels.dedup();
-    levels
-}
+use super::cells::{hangs_cell, spread_cells};
+use super::series::{Series, levels};
 
-pub(super) fn row_at(series: &Series, level: u32) -> Option<&Row> {
-    series.rows.iter().find(|r| r.busy == level)
-}
-
-/// The series next to each other: median, minimum, maximum and hangs of each, a line a level.
+/// Writes several series side by side: median, minimum, maximum and hangs of each, one line a level.
 ///
-/// Series of the same file and target, from several reports, stand in one table. A table has three of them at most, for the width of a
+/// Series of the same file and target, from several reports, are in one table. A table has at most three, for the width of a
 /// terminal.
 #[must_use]
 pub fn compare(series: &[(String, Series)]) -> String {
@@ -35,7 +23,7 @@ const TITLE: &str = "Worst-case mmap()/munmap() latency (milliseconds)\n";
 /// The most series of one table.
 const MOST: usize = 3;
 
-/// What is the same stands together; as much as there is room for is in a table, and no more of it than must be is torn apart.
+/// Distributes the series over tables: those of the same file and target together, as many as there is room for in each.
 fn tables(series: &[(String, Series)]) -> Vec<Vec<&(String, Series)>> {
     let mut groups: Vec<Vec<&(String, Series)>> = vec![];
     for one in series {
@@ -58,7 +46,7 @@ fn tables(series: &[(String, Series)]) -> Vec<Vec<&(String, Series)>> {
     tables
 }
 
-/// A column's heading: whole, or without its middle if it is very long.
+/// Returns a column's heading: whole, or without its middle if it is very long.
 fn heading(label: &str) -> String {
     const MOST: usize = 60;
     const END: usize = (MOST - 3) / 2;
@@ -70,9 +58,9 @@ fn heading(label: &str) -> String {
     format!("{begin}...{end}")
 }
 
-/// One table, without a title.
+/// Writes one table, without a title.
 fn table(series: &[&(String, Series)]) -> String {
-    /// Of the four cells.
+    /// The width of the four cells.
     const WIDTH: usize = 36;
     let headings: Vec<_> = series.iter().map(|(label, _)| heading(label)).collect();
     let widths: Vec<_> = headings.iter().map(|h| WIDTH.max(h.chars().count() + 2)).collect();
@@ -95,7 +83,7 @@ fn table(series: &[&(String, Series)]) -> String {
     });
     let all: Vec<_> = series.iter().map(|one| (*one).clone()).collect();
     for level in levels(&all) {
-        line(&format!("{level:>5}"), &|series| match row_at(series, level) {
+        line(&format!("{level:>5}"), &|series| match series.row_at(level) {
             Some(row) => {
                 let [median, min, max] = spread_cells(row.worst);
                 [median, min, max, hangs_cell(row.hangs)]
@@ -107,12 +95,12 @@ fn table(series: &[&(String, Series)]) -> String {
     text
 }
 
-/// All of these in one table.
+/// Writes all of these in one table.
 fn side_by_side(series: &[(String, Series)]) -> String {
     format!("{TITLE}{}", table(&series.iter().collect::<Vec<_>>()))
 }
 
-/// The talk's last table, v5.4 against the maple tree and what else is modelled, for each file of which the report has both.
+/// Writes the talk's last table: v5.4, the maple tree and other models side by side, for each file that the report has of both.
 #[must_use]
 pub fn cures(series: &[Series]) -> Vec<String> {
     let of = |file| -> Vec<_> {
@@ -124,24 +112,23 @@ pub fn cures(series: &[Series]) -> Vec<String> {
             .iter()
             .all(|&target| models.iter().any(|(_, s)| s.target == target))
     };
-    let tables = ProcFile::ALL.into_iter().map(of).filter(has_both);
+    let tables = Reading::ALL.into_iter().map(of).filter(has_both);
     tables.map(|models| side_by_side(&models)).collect()
 }
 
-/// What the kernel's file costs against what says the same otherwise, with the control, for each file that several scanners read.
+/// Writes what each scanner of the kernel's file costs, with the control, for each file that several scanners read.
 #[must_use]
 pub fn scanners(series: &[Series]) -> Vec<String> {
     let of = |file: ProcFile| -> Vec<_> {
         let kernels = series.iter().filter(|s| s.target == Target::Kernel);
-        let same = kernels.filter(|s| s.file.content() == file || s.file == ProcFile::None);
+        let same = kernels.filter(|s| s.file.content() == Some(file) || s.file == Reading::Control);
         same.map(|s| (s.label(), s.clone())).collect()
     };
     let has_several = |file: &ProcFile| {
-        let read = of(*file).into_iter().filter(|(_, s)| s.file != ProcFile::None);
+        let read = of(*file).into_iter().filter(|(_, s)| s.file != Reading::Control);
         read.count() > 1
     };
-    let contents = ProcFile::ALL.into_iter().filter(|file| file.content() == *file);
-    let tables = contents.filter(has_several);
+    let tables = ProcFile::ALL.into_iter().filter(has_several);
     tables.map(|file| side_by_side(&of(file))).collect()
 }
 
@@ -149,12 +136,13 @@ pub fn scanners(series: &[Series]) -> Vec<String> {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::report::stats::series;
+    use crate::plan::Listing;
+    use crate::report::series;
 
     #[test]
     fn the_cure_is_shown_of_each_file_if_both_models_are_there() {
         let run = |target, file| model(target, sample(Some(file), 1, &[2.0], 40));
-        let (maps, smaps) = (ProcFile::Maps, ProcFile::Smaps);
+        let (maps, smaps) = (Reading::MAPS, Reading::SMAPS);
         let of = |target| [run(target, maps), run(target, smaps)];
         let mut report = report([Target::Kernel, Target::V54, Target::Maple].map(of).concat());
         report.plan.files = vec![smaps, maps];
@@ -173,16 +161,18 @@ mod tests {
 
     #[test]
     fn scanners_of_a_file_stand_side_by_side_with_the_control_behind() {
-        let of = |files: &[ProcFile]| {
+        let of = |files: &[Reading]| {
             let runs = files.iter().map(|&file| sample(Some(file), 1, &[2.0], 40));
             let mut report = report(runs.collect());
             report.plan.files = files.to_vec();
             scanners(&series(&report))
         };
-        use ProcFile::{Maps, MapsByBpf, None, Smaps, SmapsBoosted, SmapsByBpf};
-        assert!(of(&[Maps, Smaps, None]).is_empty());
-        assert!(of(&[MapsByBpf, Smaps, None]).is_empty());
-        let tables = of(&[Smaps, SmapsByBpf, SmapsBoosted, Maps, None]);
+        let (maps, smaps, control) = (Reading::MAPS, Reading::SMAPS, Reading::Control);
+        let maps_by_bpf = Reading::Bpf(Listing::Maps);
+        let (smaps_by_bpf, smaps_boosted) = (Reading::Bpf(Listing::Smaps), Reading::Boosted(Listing::Smaps));
+        assert!(of(&[maps, smaps, control]).is_empty());
+        assert!(of(&[maps_by_bpf, smaps, control]).is_empty());
+        let tables = of(&[smaps, smaps_by_bpf, smaps_boosted, maps, control]);
         assert_eq!(tables.len(), 1);
         let heading = tables[0].lines().nth(1).unwrap();
         let labels: Vec<_> = heading.split('|').map(str::trim).collect();
@@ -196,13 +186,14 @@ mod tests {
                 "kernel none"
             ]
         );
-        assert_eq!(of(&[Maps, Smaps, SmapsByBpf, MapsByBpf]).len(), 2);
+        assert_eq!(of(&[maps, smaps, smaps_by_bpf, maps_by_bpf]).len(), 2);
     }
 
     #[test]
     fn series_of_one_file_stand_together_in_tables_of_three_and_headings_are_whole() {
-        use ProcFile::{Maps, None, Smaps, SmapsBoosted};
-        let labels = |releases: &[&str], files: &[ProcFile]| -> Vec<Vec<String>> {
+        let (maps, smaps, control) = (Reading::MAPS, Reading::SMAPS, Reading::Control);
+        let smaps_boosted = Reading::Boosted(Listing::Smaps);
+        let labels = |releases: &[&str], files: &[Reading]| -> Vec<Vec<String>> {
             let of_report = |release: &&str| {
                 let runs = files.iter().map(|&file| sample(Some(file), 1, &[2.0], 40));
                 let mut report = report(runs.collect());
@@ -220,16 +211,16 @@ mod tests {
         };
         let long = "6.18.44-fc-v595-and-more-of-it";
         assert_eq!(
-            labels(&[long, "6.18.44-fc-v657"], &[Smaps, SmapsBoosted, None]),
+            labels(&[long, "6.18.44-fc-v657"], &[smaps, smaps_boosted, control]),
             ["smaps", "smaps-boosted", "none"]
                 .map(|file| [format!("{file} {long}"), format!("{file} 6.18.44-fc-v657")])
         );
-        let [first, second] = &labels(&["a"], &[Smaps, SmapsBoosted, Maps, None])[..] else {
+        let [first, second] = &labels(&["a"], &[smaps, smaps_boosted, maps, control])[..] else {
             panic!("two tables");
         };
         assert_eq!(first[..], ["smaps a", "smaps-boosted a", "maps a"]);
         assert_eq!(second[..], ["none a"]);
-        let four = labels(&["a", "b", "c", "d"], &[Maps]);
+        let four = labels(&["a", "b", "c", "d"], &[maps]);
         assert_eq!(four, [vec!["maps a", "maps b", "maps c"], vec!["maps d"]]);
         let cut = heading(&format!("kernel smaps {}-v595", "x".repeat(100)));
         assert!(cut.len() < 61 && cut.starts_with("kernel smaps x") && cut.ends_with("x-v595") && cut.contains("..."));
@@ -237,7 +228,7 @@ mod tests {
 
     #[test]
     fn lines_of_a_table_are_of_one_width_whatever_its_headings_are() {
-        let report = report(vec![sample(Some(ProcFile::Maps), 1, &[2.0], 40)]);
+        let report = report(vec![sample(Some(Reading::MAPS), 1, &[2.0], 40)]);
         let one = series(&report).remove(0);
         let two = [
             "short".to_owned(),
@@ -261,7 +252,7 @@ mod tests {
     #[test]
     fn levels_that_one_series_lacks_stay_empty() {
         let of = |busy| {
-            let report = report(vec![sample(Some(ProcFile::Maps), busy, &[2.0], 40)]);
+            let report = report(vec![sample(Some(Reading::MAPS), busy, &[2.0], 40)]);
             ("maps 5.4.0".to_owned(), series(&report).remove(0))
         };
         let text = compare(&[of(1), of(10)]);

@@ -1,81 +1,102 @@
 //! One line for each run, for spreadsheets and scripts; times in nanoseconds.
 
-use std::fmt::Write;
+use crate::error::Result;
+use crate::sample::{Inside, Sample, Seen};
 
-use super::Report;
+use super::{Exporter, Report};
 
-const HEADER: &str = "target,file,busy,sample,seed,hang,worst_ns,cut_short,operations,maps,unmaps,elapsed_ns,in_calls_ns,\
-mean_ns,p50_ns,p99_ns,p999_ns,scans,longest_scan_ns,preemptions,worst_fault_mapped_ns,fault_mapped_cut_short,worst_fault_fresh_ns,fault_fresh_cut_short,steal_ns,\
-overlaps,misses,torn,resurrected,held_p50_ns,held_p999_ns,held_max_ns,writer_waits,reader_waits,deferred_bytes,oldest_section_eras\n";
+/// Writes the runs in the order in which they were made. A field is empty where there is no value.
+#[derive(Clone, Copy, Debug)]
+pub struct Csv;
 
-/// The runs in the order in which they were made. A field is empty where there is no value.
-#[must_use]
-pub fn csv(report: &Report) -> String {
-    let mut text = HEADER.to_owned();
-    for s in &report.samples {
-        let or_empty = |value: Option<u64>| value.map_or(String::new(), |v| v.to_string());
-        let q = |share| or_empty(s.calls.quantile_ns(share));
-        let faults = s.faults.as_ref();
-        let inside = s.inside.as_ref();
-        // Writing to a String can not fail.
-        let _ = writeln!(
-            text,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
-            s.target.name(),
-            s.file.map_or("", |f| f.name()),
-            s.busy,
-            s.sample,
-            s.seed,
-            s.hang,
-            or_empty(s.worst_ns),
-            s.cut_short,
-            s.operations,
-            s.maps,
-            s.unmaps,
-            s.elapsed_ns,
-            s.calls.total_ns,
-            s.calls.mean_ns().map_or(String::new(), |m| format!("{m:.0}")),
-            q(0.5),
-            q(0.99),
-            q(0.999),
-            s.scans,
-            s.longest_scan_ns,
-            s.preemptions,
-            or_empty(faults.map(|f| f.mapped.max_ns)),
-            faults.map_or(String::new(), |f| f.mapped_cut_short.to_string()),
-            or_empty(faults.map(|f| f.fresh.max_ns)),
-            faults.map_or(String::new(), |f| f.fresh_cut_short.to_string()),
-            s.steal_ns.values().sum::<u64>(),
-            or_empty(s.seen.map(|seen| seen.overlaps)),
-            or_empty(s.seen.map(|seen| seen.misses)),
-            or_empty(s.seen.map(|seen| seen.torn)),
-            or_empty(s.seen.map(|seen| seen.resurrected)),
-            or_empty(inside.and_then(|i| i.held.quantile_ns(0.5))),
-            or_empty(inside.and_then(|i| i.held.quantile_ns(0.999))),
-            or_empty(inside.map(|i| i.held.max_ns)),
-            or_empty(inside.map(|i| i.writer_waits)),
-            or_empty(inside.map(|i| i.reader_waits)),
-            or_empty(inside.map(|i| i.deferred_bytes)),
-            or_empty(inside.map(|i| i.oldest_section_eras)),
-        );
+/// A column's heading, and its field of a run.
+type Column = (&'static str, fn(&Sample) -> String);
+
+const COLUMNS: [Column; 36] = [
+    ("target", |s| s.target.to_string()),
+    ("file", |s| or_empty(s.file)),
+    ("busy", |s| s.busy.to_string()),
+    ("sample", |s| s.sample.to_string()),
+    ("seed", |s| s.seed.to_string()),
+    ("hang", |s| s.hang.to_string()),
+    ("worst_ns", |s| or_empty(s.worst_ns)),
+    ("cut_short", |s| s.cut_short.to_string()),
+    ("operations", |s| s.operations.to_string()),
+    ("maps", |s| s.maps.to_string()),
+    ("unmaps", |s| s.unmaps.to_string()),
+    ("elapsed_ns", |s| s.elapsed_ns.to_string()),
+    ("in_calls_ns", |s| s.calls.total_ns.to_string()),
+    ("mean_ns", |s| or_empty(s.calls.mean_ns().map(|ns| format!("{ns:.0}")))),
+    ("p50_ns", |s| or_empty(s.calls.quantile_ns(0.5))),
+    ("p99_ns", |s| or_empty(s.calls.quantile_ns(0.99))),
+    ("p999_ns", |s| or_empty(s.calls.quantile_ns(0.999))),
+    ("scans", |s| s.scans.to_string()),
+    ("longest_scan_ns", |s| s.longest_scan_ns.to_string()),
+    ("preemptions", |s| s.preemptions.to_string()),
+    ("worst_fault_mapped_ns", |s| {
+        or_empty(s.faults.as_ref().map(|f| f.mapped.max_ns))
+    }),
+    ("fault_mapped_cut_short", |s| {
+        or_empty(s.faults.as_ref().map(|f| f.mapped_cut_short))
+    }),
+    ("worst_fault_fresh_ns", |s| {
+        or_empty(s.faults.as_ref().map(|f| f.fresh.max_ns))
+    }),
+    ("fault_fresh_cut_short", |s| {
+        or_empty(s.faults.as_ref().map(|f| f.fresh_cut_short))
+    }),
+    ("steal_ns", |s| s.steal_ns.values().sum::<u64>().to_string()),
+    ("overlaps", |s| seen(s, |seen| seen.overlaps)),
+    ("misses", |s| seen(s, |seen| seen.misses)),
+    ("torn", |s| seen(s, |seen| seen.torn)),
+    ("resurrected", |s| seen(s, |seen| seen.resurrected)),
+    ("held_p50_ns", |s| inside(s, |i| i.held.quantile_ns(0.5))),
+    ("held_p999_ns", |s| inside(s, |i| i.held.quantile_ns(0.999))),
+    ("held_max_ns", |s| inside(s, |i| Some(i.held.max_ns))),
+    ("writer_waits", |s| inside(s, |i| Some(i.writer_waits))),
+    ("reader_waits", |s| inside(s, |i| Some(i.reader_waits))),
+    ("deferred_bytes", |s| inside(s, |i| Some(i.deferred_bytes))),
+    ("oldest_section_eras", |s| inside(s, |i| Some(i.oldest_section_eras))),
+];
+
+fn or_empty(value: Option<impl ToString>) -> String {
+    value.map_or(String::new(), |value| value.to_string())
+}
+
+fn seen(sample: &Sample, of: fn(Seen) -> u64) -> String {
+    or_empty(sample.seen.map(of))
+}
+
+fn inside(sample: &Sample, of: fn(&Inside) -> Option<u64>) -> String {
+    or_empty(sample.inside.as_ref().and_then(of))
+}
+
+impl Exporter for Csv {
+    fn export(&self, report: &Report) -> Result<String> {
+        let header = COLUMNS.map(|(heading, _)| heading).join(",");
+        let line = |sample: &Sample| COLUMNS.map(|(_, field)| field(sample)).join(",");
+        let lines = report.samples.iter().map(line);
+        Ok(std::iter::once(header)
+            .chain(lines)
+            .flat_map(|line| [line, "\n".into()])
+            .collect())
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::plan::ProcFile;
-    use crate::plan::Target;
+    use crate::plan::{Reading, Target};
 
     #[test]
     fn every_line_has_as_many_fields_as_the_header() {
-        let text = csv(&report(vec![
+        let report = report(vec![
             sample(None, 0, &[], 0),
-            sample(Some(ProcFile::Smaps), 10, &[1.0, 2.0], 3),
-            model(Target::V54, sample(Some(ProcFile::Maps), 10, &[1.0, 2.0], 3)),
-        ]));
+            sample(Some(Reading::SMAPS), 10, &[1.0, 2.0], 3),
+            model(Target::V54, sample(Some(Reading::MAPS), 10, &[1.0, 2.0], 3)),
+        ]);
+        let text = Csv.export(&report).unwrap();
         let fields: Vec<_> = text.lines().map(|line| line.split(',').count()).collect();
         assert_eq!(fields, [fields[0]; 4]);
         assert!(

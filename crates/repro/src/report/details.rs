@@ -1,14 +1,16 @@
-//! What the worst case alone does not show: the worst case is set by when the scheduler runs a preempted reader again,
+//! What the worst case alone does not show. The worst case depends on when the scheduler runs a preempted reader again,
 //! whatever the lock.
 
 use std::fmt::Write;
 
-use super::{ms_cell, per_1000_cell, us_cell, worst_cell};
-use crate::report::stats::Series;
 use crate::sample::Seen;
 
-/// Tables under the talk's: all calls of all runs, what scanners and thread B went through, and, where it is known, what the
-/// scanners read that was not so and what a model tells of itself.
+use super::Series;
+use super::cells::{ms_cell, per_1000_cell, us_cell, worst_cell};
+
+/// Writes the tables below the talk's: all calls, the scanners, the page faults of thread B.
+///
+/// Where it is known, also what the scanners read that was not so, and what a model reports of itself.
 #[must_use]
 pub fn details(series: &Series) -> String {
     let mut text = String::from(
@@ -19,7 +21,7 @@ pub fn details(series: &Series) -> String {
         let calls = &row.calls;
         let q = |share| ms_cell(calls.quantile_ns(share).map(|ns| ns as f64));
         let max = ms_cell((calls.count > 0).then_some(calls.max_ns as f64));
-        // Writing to a String can not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "{:>5} {:>9} {:>9} {:>9} {:>9} {:>9} {max:>9} {:>5.1} % {:>10.1}",
@@ -71,7 +73,7 @@ fn seen(series: &Series) -> String {
             let count = row.seen.as_ref().map(of);
             count.map_or("-".to_owned(), |count| per_1000_cell(count, row.scans))
         };
-        // Writing to a String can not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "{:>5} {:>9} {:>9} {:>9} {:>11}",
@@ -93,7 +95,7 @@ fn inside(series: &Series) -> String {
     for (row, inside) in series.rows.iter().filter_map(|row| Some((row, row.inside.as_ref()?))) {
         let held = &inside.held;
         let max = us_cell((held.count > 0).then_some(held.max_ns));
-        // Writing to a String can not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "{:>5} {:>9} {:>9} {:>9} {max:>9} {:>9} {:>9} {:>9} {:>9}",
@@ -114,13 +116,12 @@ fn inside(series: &Series) -> String {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::plan::ProcFile;
-    use crate::plan::Target;
-    use crate::report::stats::series;
+    use crate::plan::{Reading, Target};
+    use crate::report::series;
 
     #[test]
     fn what_only_models_tell_is_shown_of_models() {
-        let maps = |busy| sample(Some(ProcFile::Maps), busy, &[2.0], 40);
+        let maps = |busy| sample(Some(Reading::MAPS), busy, &[2.0], 40);
         let mut report = report(vec![maps(1), model(Target::V54, maps(1)), model(Target::V54, maps(1))]);
         report.plan.targets.push(Target::V54);
         let series = series(&report);

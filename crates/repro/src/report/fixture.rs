@@ -1,16 +1,12 @@
-//! A small report that no machine made, for the tests of everything that reads one.
+//! A small made-up report, for the tests of everything that reads one.
 
 use std::collections::BTreeMap;
 
 use super::{Noise, Report, SCHEMA};
 use crate::machine::Machine;
 use crate::machine::noise::Gap;
-use crate::plan::Placement;
-use crate::plan::ProcFile;
-use crate::plan::Target;
-use crate::plan::{Plan, Preset};
-use crate::sample::{Faults, Inside, Sample, Seen, Timeline};
-use crate::sample::{Latencies, Recorder};
+use crate::plan::{Placement, Plan, Preset, Reading, Target};
+use crate::sample::{Faults, Inside, Latencies, Recorder, Sample, Seen, Timeline};
 
 pub(crate) fn latencies(ms: &[f64]) -> Latencies {
     let mut recorder = Recorder::new();
@@ -18,8 +14,8 @@ pub(crate) fn latencies(ms: &[f64]) -> Latencies {
     recorder.finish()
 }
 
-/// A run whose calls took `ms`, with `scans` scans.
-pub(crate) fn sample(file: Option<ProcFile>, busy: u32, ms: &[f64], scans: u64) -> Sample {
+/// Makes a run whose calls took `ms`, with `scans` scans.
+pub(crate) fn sample(file: Option<Reading>, busy: u32, ms: &[f64], scans: u64) -> Sample {
     let calls = latencies(ms);
     Sample {
         target: Target::Kernel,
@@ -51,7 +47,7 @@ pub(crate) fn sample(file: Option<ProcFile>, busy: u32, ms: &[f64], scans: u64) 
     }
 }
 
-/// A run of this model with the same calls and scans.
+/// Makes the same run of a model.
 pub(crate) fn model(target: Target, sample: Sample) -> Sample {
     Sample {
         target,
@@ -71,7 +67,7 @@ pub(crate) fn model(target: Target, sample: Sample) -> Sample {
     }
 }
 
-/// The same run, ended as a hang in the middle of its last call.
+/// Makes the same run end as a hang, in the middle of its last call.
 pub(crate) fn hung(sample: Sample) -> Sample {
     Sample {
         hang: true,
@@ -89,7 +85,7 @@ pub(crate) fn report(samples: Vec<Sample>) -> Report {
     let plan = Plan {
         samples: 5,
         targets: vec![Target::Kernel],
-        files: vec![ProcFile::Maps, ProcFile::None],
+        files: vec![Reading::MAPS, Reading::Control],
         ..Plan::preset(Preset::Talk, placement)
     };
     let gap = |longest_ns| Gap { cpu: 0, longest_ns };

@@ -2,16 +2,57 @@
 
 use std::fmt::Write;
 
-use super::compare::{levels, row_at};
-use super::{Report, heading, ms_cell, noise_line, per_1000_cell, spread_cells, us_cell, worst_cell};
-use crate::report::stats::{Series, series};
+use crate::error::Result;
 use crate::sample::{Inside, Seen};
 
-/// Every series of a report as a table, with the lines that say what it is.
-#[must_use]
-pub fn markdown(report: &Report) -> String {
+use super::cells::{ms_cell, per_1000_cell, spread_cells, us_cell, worst_cell};
+use super::series::{Series, levels, series};
+use super::{Exporter, Report, heading, noise_line};
+
+/// Writes every series of a report as a table, with the lines that say what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Markdown;
+
+impl Exporter for Markdown {
+    fn export(&self, report: &Report) -> Result<String> {
+        Ok(markdown(report))
+    }
+}
+
+impl Markdown {
+    /// Writes several series side by side.
+    #[must_use]
+    pub fn compare(series: &[(String, Series)]) -> String {
+        let mut text = String::from("| #busy |");
+        // Writing to a String cannot fail.
+        for (label, _) in series {
+            let _ = write!(text, " {label}: median | min | max | hangs |");
+        }
+        text.push_str("\n|--:|");
+        text.push_str(&"--:|".repeat(4 * series.len()));
+        text.push('\n');
+        for level in levels(series) {
+            let _ = write!(text, "| {level} |");
+            for (_, series) in series {
+                match series.row_at(level) {
+                    Some(row) => {
+                        let [median, min, max] = spread_cells(row.worst);
+                        let hangs = hangs_of(row.hangs, row.runs);
+                        let _ = write!(text, " {median} | {min} | {max} | {hangs} |");
+                    }
+                    None => text.push_str(" | | | |"),
+                }
+            }
+            text.push('\n');
+        }
+        text.push_str("\nWorst-case mmap()/munmap() latency of a run in milliseconds.\n");
+        text
+    }
+}
+
+fn markdown(report: &Report) -> String {
     let mut text = String::new();
-    // Writing to a String can not fail.
+    // Writing to a String cannot fail.
     for series in series(report) {
         let _ = writeln!(text, "{}\n", heading(report, series.target, series.file));
         text.push_str(
@@ -60,7 +101,7 @@ pub fn markdown(report: &Report) -> String {
     text
 }
 
-/// What the scanners read that was not so, and what a model tells of itself.
+/// Writes what the scanners read that was not so, and what a model reports of itself.
 fn seen_and_inside(series: &Series) -> String {
     let mut text = String::from(
         "| #busy | per 1000 scans: overlaps | misses | torn | resurrected | lock held, us: p50 | p99.9 | max | writers waited | readers waited | KiB kept | eras kept |\n\
@@ -72,7 +113,7 @@ fn seen_and_inside(series: &Series) -> String {
             count.map_or("-".to_owned(), |count| per_1000_cell(count, row.scans))
         };
         let inside = |of: fn(&Inside) -> String| row.inside.as_ref().map_or("-".to_owned(), of);
-        // Writing to a String can not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -91,35 +132,6 @@ fn seen_and_inside(series: &Series) -> String {
         );
     }
     text.push('\n');
-    text
-}
-
-/// Several series side by side.
-#[must_use]
-pub fn markdown_compare(series: &[(String, Series)]) -> String {
-    let mut text = String::from("| #busy |");
-    // Writing to a String can not fail.
-    for (label, _) in series {
-        let _ = write!(text, " {label}: median | min | max | hangs |");
-    }
-    text.push_str("\n|--:|");
-    text.push_str(&"--:|".repeat(4 * series.len()));
-    text.push('\n');
-    for level in levels(series) {
-        let _ = write!(text, "| {level} |");
-        for (_, series) in series {
-            match row_at(series, level) {
-                Some(row) => {
-                    let [median, min, max] = spread_cells(row.worst);
-                    let hangs = hangs_of(row.hangs, row.runs);
-                    let _ = write!(text, " {median} | {min} | {max} | {hangs} |");
-                }
-                None => text.push_str(" | | | |"),
-            }
-        }
-        text.push('\n');
-    }
-    text.push_str("\nWorst-case mmap()/munmap() latency of a run in milliseconds.\n");
     text
 }
 

@@ -1,16 +1,17 @@
-//! The picture: worst case against busy tasks, on a logarithmic axis, minimum to maximum with the median marked.
+//! The plot: worst case against busy tasks, on a logarithmic axis, minimum to maximum with the median marked.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::compare::levels;
 use crate::error::{Error, Result};
 use crate::machine::NS_PER_MS;
-use crate::report::stats::Series;
+
+use super::series::{Series, levels, series};
+use super::{Exporter, Report};
 
 const SIZE: (u32, u32) = (860, 470);
 
-/// Told apart by all common kinds of colour vision (Okabe and Ito), on white and on black.
+/// Colours that all common kinds of colour vision can tell apart (Okabe and Ito), on white and on black.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x72, 0xb2),
@@ -22,18 +23,40 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0xb3, 0xa1, 0x00),
 ];
 
-/// Text and lines as plotters writes them, and what a dark page makes of them.
+/// Text and lines as plotters writes them; [`DARK`] changes them on a dark page.
 const INK: RGBColor = RGBColor(0x24, 0x29, 0x2f);
 const GRID: RGBColor = RGBColor(0xd0, 0xd7, 0xde);
 const DARK: &str = "<style>@media (prefers-color-scheme: dark) {\
  [fill=\"#24292F\"] { fill: #e6edf3 } [stroke=\"#24292F\"] { stroke: #e6edf3 }\
  [stroke=\"#D0D7DE\"] { stroke: #30363d } }</style>\n";
 
-/// Draws one series a label; the background is transparent.
-///
-/// # Errors
-/// Fails if there is nothing to draw.
-pub fn svg(title: &str, series: &[(String, Series)]) -> Result<String> {
+/// Draws a plot; its background is transparent.
+#[derive(Clone, Copy, Debug)]
+pub struct Svg;
+
+impl Exporter for Svg {
+    /// # Errors
+    /// Fails if no run completed a call.
+    fn export(&self, report: &Report) -> Result<String> {
+        let title = format!("{TITLE}, Linux {}", report.machine.release);
+        let series: Vec<_> = series(report).into_iter().map(|s| (s.label(), s)).collect();
+        svg(&title, &series)
+    }
+}
+
+impl Svg {
+    /// Draws several series, each under its label.
+    ///
+    /// # Errors
+    /// Fails if no run completed a call.
+    pub fn compare(series: &[(String, Series)]) -> Result<String> {
+        svg(TITLE, series)
+    }
+}
+
+const TITLE: &str = "Worst case of mmap() and munmap() while others read the process's memory map";
+
+fn svg(title: &str, series: &[(String, Series)]) -> Result<String> {
     let mut text = String::new();
     draw(title, series, &mut text).map_err(|e| Error::failed("drawing the plot", e))?;
     let body = text.find("<svg").and_then(|at| Some(at + text[at..].find('>')? + 1));
@@ -52,8 +75,8 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
     if levels.is_empty() || !lowest.is_finite() {
         return Err("no run completed a call".into());
     }
-    let decade = |x: f64, up: bool| 10_f64.powf(if up { x.log10().ceil() } else { x.log10().floor() });
-    let range = decade(lowest * 0.9, false)..decade(highest * 1.5, true);
+    // Whole decades.
+    let range = 10_f64.powf((lowest * 0.9).log10().floor())..10_f64.powf((highest * 1.5).log10().ceil());
 
     let root = SVGBackend::with_string(out, SIZE).into_drawing_area();
     let font = |size: i32| ("sans-serif", size).into_font().color(&INK);
@@ -90,7 +113,7 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
             .iter()
             .enumerate()
             .filter_map(|(x, &level)| {
-                let row = series.rows.iter().find(|r| r.busy == level)?;
+                let row = series.row_at(level)?;
                 Some((x as f64 + offset, row.worst?, row.hangs))
             })
             .collect();
@@ -112,7 +135,7 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
             )?
             .label(label)
             .legend(move |(x, y)| Circle::new((x + 8, y), 5, colour.filled()));
-        // A lower bound points up; hangs are told as in the talk's table.
+        // A lower bound points up; hangs are marked as in the talk's table.
         chart.draw_series(
             points
                 .iter()
@@ -139,9 +162,7 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
 mod tests {
     use super::super::fixture::{hung, report, sample};
     use super::*;
-    use crate::plan::ProcFile;
-    use crate::report::Report;
-    use crate::report::stats::series;
+    use crate::plan::Reading;
 
     fn labelled(report: &Report) -> Vec<(String, Series)> {
         series(report).into_iter().map(|s| (s.label(), s)).collect()
@@ -151,7 +172,7 @@ mod tests {
     fn the_plot_names_series_levels_and_hangs_and_follows_the_pages_colours() {
         let report = report(vec![
             sample(None, 0, &[0.1], 0),
-            hung(sample(Some(ProcFile::Maps), 100, &[10_000.0], 40)),
+            hung(sample(Some(Reading::MAPS), 100, &[10_000.0], 40)),
         ]);
         let text = svg("A <title>", &labelled(&report)).unwrap();
         for part in [

@@ -1,26 +1,24 @@
-//! What may have spoilt a result, each with what to do about it.
+//! What may have spoilt a result, and what to do about it.
 
 use std::fmt;
 
 use crate::machine::NS_PER_MS;
-use crate::plan::ProcFile;
-use crate::plan::Slice;
-use crate::plan::Target;
-use crate::report::Report;
-use crate::report::stats::{ENOUGH_SCANS, LONG_CALL_NS, series};
+use crate::plan::{Reading, Slice, Target};
 use crate::sample::Sample;
+
+use super::{ENOUGH_SCANS, LONG_CALL_NS, Report, series};
 
 /// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
 const ENOUGH_SAMPLES: usize = 5;
 
-/// Part of a CPU's time that a hypervisor may withhold unremarked.
+/// The part of a CPU's time that a hypervisor may withhold without a warning.
 const MUCH_STEAL: f64 = 0.01;
 
 /// A reason to doubt a report.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Fewer samples than a median wants.
+    /// Too few samples for a median.
     FewSamples(usize),
     /// No scanner ever lost its CPU, so nothing could be shown.
     NoPreemption,
@@ -29,7 +27,7 @@ pub enum Warning {
         /// Whose file.
         target: Target,
         /// The file.
-        file: ProcFile,
+        file: Reading,
         /// The level.
         busy: u32,
         /// The row's median, in milliseconds.
@@ -55,7 +53,7 @@ pub enum Warning {
         /// Whose file.
         target: Target,
         /// The file.
-        file: ProcFile,
+        file: Reading,
         /// The level.
         busy: u32,
         /// The scans.
@@ -68,7 +66,7 @@ pub enum Warning {
         /// Whose file.
         target: Target,
         /// The file.
-        file: ProcFile,
+        file: Reading,
         /// The level.
         busy: u32,
         /// The runs.
@@ -137,7 +135,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What a reader of the report should know.
+/// Returns the reasons to doubt a report.
 #[must_use]
 pub fn warnings(report: &Report) -> Vec<Warning> {
     let mut found = Vec::new();
@@ -153,7 +151,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
     if !report
         .samples
         .iter()
-        .any(|s| matches!(s.file, None | Some(ProcFile::None)))
+        .any(|s| matches!(s.file, None | Some(Reading::Control)))
     {
         found.push(Warning::NoReference);
     }
@@ -196,7 +194,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
                     runs,
                 });
             }
-            if file == ProcFile::None {
+            if file == Reading::Control {
                 continue;
             }
             if row.scans < ENOUGH_SCANS && row.hangs == 0 && !report.plan.freeze {
@@ -209,7 +207,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
                 });
             }
             let median_ms = row.worst.map_or(f64::INFINITY, |w| w.median.ns / NS_PER_MS);
-            // To be no more than that is what the maple tree is for.
+            // The maple tree is meant to be no slower than that.
             if median_ms <= gap_ms && target != Target::Maple {
                 found.push(Warning::NoiseAboveResult {
                     target,
@@ -230,9 +228,9 @@ mod tests {
     use crate::report::fixture::{hung, report, sample};
     use crate::sample::Inside;
 
-    const MAPS: Option<ProcFile> = Some(ProcFile::Maps);
+    const MAPS: Option<Reading> = Some(Reading::MAPS);
 
-    /// Five of this run, each beside one that nobody disturbs.
+    /// Makes a report with five of this run, and five that nothing disturbs.
     fn quiet(run: Sample) -> Report {
         let both = [sample(None, 0, &[0.1], 0), run];
         report(both.into_iter().cycle().take(10).collect())
@@ -250,7 +248,7 @@ mod tests {
         few.machine.autogroup = Some(true);
         few.machine.autogroup_nice = Some(5);
         few.samples[0].steal_ns.insert(1, 300_000_000);
-        let (target, file, busy) = (Target::Kernel, ProcFile::Maps, 10);
+        let (target, file, busy) = (Target::Kernel, Reading::MAPS, 10);
         let scans = 29;
         assert_eq!(
             warnings(&few),
@@ -297,7 +295,7 @@ mod tests {
         let runs = vec![sample(MAPS, 10, &[], 40), sample(MAPS, 10, &[50.0], 40)];
         let expected = Warning::NoCalls {
             target: Target::Kernel,
-            file: ProcFile::Maps,
+            file: Reading::MAPS,
             busy: 10,
             runs: 1,
         };
@@ -312,7 +310,7 @@ mod tests {
                 memory_locked: true,
                 ..Inside::default()
             }),
-            ..sample((busy > 0).then_some(ProcFile::Maps), busy, &[ms], 0)
+            ..sample((busy > 0).then_some(Reading::MAPS), busy, &[ms], 0)
         };
         let runs: Vec<_> = [maple(0, 0.1), maple(10, 0.1)].into_iter().cycle().take(10).collect();
         let mut report = report(runs);

@@ -12,28 +12,29 @@ use rustix::ioctl::{Updater, opcode};
 use vmaple_scan::{Method, Options, Scanner, Want, write_maps_line};
 
 use crate::error::{Error, Result};
-use crate::plan::{self, ProcFile};
+use crate::plan::{Listing, ProcFile, Reading};
 
 use super::scanner::{BUFFER_BYTES, Scan};
 
-/// One way of reading a process's memory map, with its buffer. A process that is gone is an error, also when the kernel tells by
-/// an empty file.
+/// One way of reading a process's memory map, with its buffer.
+///
+/// A process that is gone is an error, also where the kernel shows it as an empty file.
 pub(crate) struct ProcScan {
     pid: i32,
     path: String,
-    file: ProcFile,
+    file: Reading,
     region: (u64, u64),
     buffer: Vec<u8>,
-    /// Where it is not read(2) alone.
+    /// What reads it, where that is not read(2) alone.
     scanner: Option<Box<Scanner>>,
 }
 
 impl ProcScan {
-    /// Of the process `pid`; `region` is the address and size in bytes of what a pagemap scan covers.
+    /// Prepares to read the process `pid`; `region` is the address and size in bytes of what a pagemap scan covers.
     ///
     /// # Errors
     /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow the scanner.
-    pub(crate) fn new(pid: i32, file: ProcFile, region: (u64, u64)) -> Result<Self> {
+    pub(crate) fn new(pid: i32, file: Reading, region: (u64, u64)) -> Result<Self> {
         let scanner = scanner(file)?.map(Box::new);
         Ok(Self {
             pid,
@@ -47,22 +48,21 @@ impl ProcScan {
     }
 }
 
-/// What reads a file, where it is not read(2) alone.
+/// Returns what reads a file, where that is not read(2) alone.
 ///
 /// # Errors
 /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow it.
-pub(crate) fn scanner(file: ProcFile) -> Result<Option<Scanner>> {
-    let method = match file.scanner() {
-        plan::Scanner::Proc => return Ok(None),
-        plan::Scanner::Bpf => Method::Bpf,
-        plan::Scanner::Boosted => Method::Boosted,
+pub(crate) fn scanner(file: Reading) -> Result<Option<Scanner>> {
+    let (method, listing) = match file {
+        Reading::Proc(_) | Reading::Control => return Ok(None),
+        Reading::Bpf(listing) => (Method::Bpf, listing),
+        Reading::Boosted(listing) => (Method::Boosted, listing),
     };
-    let want = if file.content() == ProcFile::Maps {
-        Want::Ranges
-    } else {
-        Want::Pages
+    let want = match listing {
+        Listing::Maps => Want::Ranges,
+        Listing::Smaps => Want::Pages,
     };
-    // A scanner that is starved for the whole run is what is to be seen.
+    // No limit: a scanner that is starved for the whole run is a result.
     let options = Options::new().method(method).want(want).limit(std::time::Duration::MAX);
     let scanner =
         Scanner::with(options).map_err(|e| Error::NotPossible(format!("{file}: {e}; or take --scanner proc")))?;
@@ -78,8 +78,8 @@ impl Scan for ProcScan {
         }
         let mut file = File::open(&self.path).map_err(|e| Error::failed(what(), e))?;
         let read = match self.file {
-            ProcFile::Pagemap => pagemap(&file, &mut self.buffer, self.region, text),
-            ProcFile::ProcmapQuery => procmap_query(&file),
+            Reading::PAGEMAP => pagemap(&file, &mut self.buffer, self.region, text),
+            Reading::Proc(ProcFile::ProcmapQuery) => procmap_query(&file),
             _ => to_the_end(&mut file, &mut self.buffer, text),
         };
         match read {
@@ -90,11 +90,11 @@ impl Scan for ProcScan {
     }
 }
 
-/// Says how many runs there were, and gives the text of the file that says the same.
+/// Scans once and passes the text of the file that says the same to `text`; returns how many runs there were.
 fn by_scanner(
     scanner: &mut Scanner,
     pid: u32,
-    file: ProcFile,
+    file: Reading,
     buffer: &mut Vec<u8>,
     mut text: impl FnMut(&[u8]),
 ) -> vmaple_scan::Result<u64> {
@@ -103,7 +103,7 @@ fn by_scanner(
     buffer.clear();
     for record in scan.records() {
         match file.content() {
-            ProcFile::Maps => write_maps_line(&record.vma, buffer),
+            Some(ProcFile::Maps) => write_maps_line(&record.vma, buffer),
             _ => form.write_smaps(&record, |_| true, buffer),
         }
         if buffer.len() >= BUFFER_BYTES {
@@ -117,7 +117,7 @@ fn by_scanner(
     Ok(runs)
 }
 
-/// Says how many calls read something.
+/// Reads the whole file; returns how many calls read something.
 fn to_the_end(file: &mut File, buffer: &mut [u8], mut text: impl FnMut(&[u8])) -> std::io::Result<u64> {
     let mut calls = 0;
     loop {
@@ -133,7 +133,7 @@ fn to_the_end(file: &mut File, buffer: &mut [u8], mut text: impl FnMut(&[u8])) -
     }
 }
 
-/// Reads the entries (8 bytes a page) of one region.
+/// Reads the entries (8 bytes a page) of one region; returns how many calls read something.
 fn pagemap(
     file: &File,
     buffer: &mut [u8],
@@ -178,7 +178,7 @@ struct ProcmapQuery {
     build_id_addr: u64,
 }
 
-/// Ask for the VMA at the address or, if there is none, the next one.
+/// Asks for the VMA at the address or, if there is none, the next one.
 const PROCMAP_QUERY_COVERING_OR_NEXT_VMA: u64 = 0x10;
 
 /// Asks for the first VMA at or above `addr`; `None` beyond the last.
@@ -200,7 +200,7 @@ fn query(file: impl AsFd, addr: u64) -> Result<Option<ProcmapQuery>, Errno> {
     }
 }
 
-/// Walks all VMAs, one ioctl each.
+/// Walks all VMAs, one ioctl each; returns how many there are.
 fn procmap_query(file: &File) -> std::io::Result<u64> {
     let (mut addr, mut calls) = (0, 0);
     while let Some(found) = query(file, addr)? {
@@ -210,7 +210,7 @@ fn procmap_query(file: &File) -> std::io::Result<u64> {
     Ok(calls)
 }
 
-/// Whether this kernel has `PROCMAP_QUERY` (Linux 6.11 and later).
+/// Says whether this kernel has `PROCMAP_QUERY` (Linux 6.11 and later).
 pub(crate) fn procmap_query_supported() -> bool {
     File::open("/proc/self/maps").is_ok_and(|maps| query(&maps, 0).is_ok())
 }
@@ -223,8 +223,8 @@ mod tests {
     fn every_file_of_this_process_can_be_scanned() {
         let area = vec![0_u8; 1 << 20];
         let region = (area.as_ptr().addr() as u64 & !4095, 1 << 20);
-        for file in ProcFile::ALL {
-            if file == ProcFile::ProcmapQuery && !procmap_query_supported() {
+        for file in Reading::ALL {
+            if file == Reading::Proc(ProcFile::ProcmapQuery) && !procmap_query_supported() {
                 continue;
             }
             if !std::path::Path::new("/proc/self").join(file.proc_name()).exists() {
@@ -247,7 +247,7 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id().cast_signed();
         child.wait().unwrap();
-        for file in [ProcFile::Maps, ProcFile::None, ProcFile::ProcmapQuery] {
+        for file in [Reading::MAPS, Reading::Control, Reading::Proc(ProcFile::ProcmapQuery)] {
             let mut scan = ProcScan::new(pid, file, (0, 4096)).unwrap();
             let error = scan.once(|_| {}).unwrap_err().to_string();
             assert!(error.contains(&format!("/proc/{pid}/")), "{error}");

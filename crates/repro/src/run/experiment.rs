@@ -1,4 +1,4 @@
-//! The whole experiment: every kind of run in turn, sample by sample, so that a drift of the machine meets all of them alike.
+//! The whole experiment: every kind of run in turn, sample by sample, so that a drift of the machine affects all of them alike.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -6,19 +6,15 @@ use std::time::SystemTime;
 
 use super::cgroup::{self, ScannerCgroup};
 use super::limits;
-use super::runner::Runner;
+use super::setup::Setup;
 use crate::error::{Error, Result};
-use crate::machine::Machine;
-use crate::machine::noise;
-use crate::machine::sched;
-use crate::plan::ProcFile;
-use crate::plan::Target;
-use crate::plan::{Cell, Plan};
+use crate::machine::{Machine, noise, sched};
+use crate::plan::{Cell, Plan, ProcFile, Reading, Target};
 use crate::report::{Noise, Report, SCHEMA};
 use crate::role::{procmap_query_supported, scanner};
 use crate::sample::Sample;
 
-/// What an experiment tells while it runs; never between a mapper's first call and its last.
+/// What an experiment reports while it runs; never between a mapper's first call and its last.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// A run starts.
@@ -48,12 +44,12 @@ pub fn check(plan: &Plan) -> Result<()> {
     limits::check(plan)
 }
 
-/// Checks that this kernel has `file`.
+/// Checks that this kernel can be read so.
 ///
 /// # Errors
 /// [`Error::NotPossible`] if not.
-pub fn check_file(file: ProcFile) -> Result<()> {
-    // Else another process would be read, under its locks.
+pub fn check_file(file: Reading) -> Result<()> {
+    // Otherwise another process would be read, under its locks.
     vmaple_scan::check_proc().map_err(|e| Error::NotPossible(e.to_string()))?;
     if !Path::new("/proc/self").join(file.proc_name()).exists() {
         return Err(Error::NotPossible(format!(
@@ -61,7 +57,7 @@ pub fn check_file(file: ProcFile) -> Result<()> {
             file.proc_name()
         )));
     }
-    if file == ProcFile::ProcmapQuery && !procmap_query_supported() {
+    if file == Reading::Proc(ProcFile::ProcmapQuery) && !procmap_query_supported() {
         return Err(Error::NotPossible(
             "this kernel has no PROCMAP_QUERY (Linux 6.11 and later have): choose another --file".into(),
         ));
@@ -69,9 +65,11 @@ pub fn check_file(file: ProcFile) -> Result<()> {
     scanner(file).map(drop)
 }
 
-/// Runs `plan` with the roles in processes of the program `exe` (those of a model in one), until it is done or `stop` becomes readable.
+/// Runs `plan`, until it is done or `stop` becomes readable.
 ///
-/// `exe` must hand its second argument to [`crate::role::run`] when its first is [`crate::role::COMMAND`]. Roles are
+/// Roles run in processes of the program `exe`, those of a model in one.
+///
+/// `exe` must hand its second argument to [`super::task::perform`] when its first is [`super::task::COMMAND`]. Roles are
 /// killed when the calling thread ends. The thread is bound to the controller's CPU, and may be left there.
 ///
 /// A run that fails ends the experiment; the report has its error and all runs before it.
@@ -94,7 +92,7 @@ pub fn run(
     let before = noise::measure(&cpus)?;
     sched::pin(plan.placement.controller)?;
     let slice = ScannerCgroup::new(plan.slice, &plan.placement.busy, exe)?;
-    let runner = Runner {
+    let setup = Setup {
         plan,
         exe,
         cgroup: slice.as_ref(),
@@ -102,10 +100,10 @@ pub fn run(
     };
     let real_time_controller = sched::go_real_time();
     let mut samples = Vec::new();
-    let ended = all_runs(&runner, &mut samples, &mut progress);
+    let ended = all_runs(&setup, &mut samples, &mut progress);
     sched::go_normal();
     let error = match ended {
-        // Without a single run there is nothing to report but the error.
+        // Without a single run there is only the error to report.
         Err(error) if samples.is_empty() => return Err(error),
         ended => ended.err(),
     };
@@ -131,11 +129,11 @@ pub fn run(
 }
 
 /// Adds one sample of each kind after the other, until all are there, the user stops it, or a run fails.
-fn all_runs(runner: &Runner<'_>, samples: &mut Vec<Sample>, progress: &mut impl FnMut(Progress<'_>)) -> Result<()> {
-    for sample in 0..runner.plan.samples {
-        for cell in runner.plan.cells() {
+fn all_runs(setup: &Setup<'_>, samples: &mut Vec<Sample>, progress: &mut impl FnMut(Progress<'_>)) -> Result<()> {
+    for sample in 0..setup.plan.samples {
+        for cell in setup.plan.cells() {
             progress(Progress::Starts(cell, sample));
-            let Some(done) = runner.run(cell, sample, || progress(Progress::Up))? else {
+            let Some(done) = setup.run(cell, sample, || progress(Progress::Up))? else {
                 return Ok(());
             };
             progress(Progress::Done(&done));

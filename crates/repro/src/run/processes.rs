@@ -10,15 +10,16 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use rustix::fs::MemfdFlags;
 
 use crate::error::{Error, Result};
-use crate::role::{COMMAND, RoleSpec, Task};
 
-/// A child process that is killed and reaped when the value goes.
+use super::task::{COMMAND, RoleSpec, Task};
+
+/// A child process of a run.
 struct Process {
     child: Child,
     name: &'static str,
 }
 
-/// Kills all before it reaps the first, so that none gains from the end of another.
+/// Kills and reaps all of them: kills every one before it reaps the first, so that none gains from the end of another.
 fn end(processes: &mut Vec<Process>) {
     for process in &mut *processes {
         // It may have ended by itself.
@@ -31,7 +32,7 @@ fn end(processes: &mut Vec<Process>) {
 
 /// The mapper's process, and those of its interferers, if these are not threads of it.
 pub(crate) struct Processes<'a> {
-    /// The program that lets [`crate::role::run`] take over.
+    /// The program that lets [`super::task::perform`] take over.
     exe: &'a Path,
     /// Standard error of all roles.
     errors: File,
@@ -47,11 +48,11 @@ impl Drop for Processes<'_> {
 }
 
 impl<'a> Processes<'a> {
-    /// None yet.
+    /// Prepares to start processes.
     pub(crate) fn new(exe: &'a Path) -> Result<Self> {
         Ok(Self {
             exe,
-            // A file in memory: unlike a pipe it never blocks who writes to it.
+            // A file in memory: unlike a pipe, it never blocks a writer.
             errors: rustix::fs::memfd_create("vmaple-output", MemfdFlags::CLOEXEC)
                 .map(File::from)
                 .map_err(|e| Error::failed("making a file in memory", e))?,
@@ -60,7 +61,7 @@ impl<'a> Processes<'a> {
         })
     }
 
-    /// Starts the mapper, or the model that it is a thread of; returns where it tells.
+    /// Starts the mapper, or the model that it is a thread of; returns its standard output.
     pub(crate) fn start_mapper(&mut self, task: Task, ledger: impl AsFd) -> Result<ChildStdout> {
         let mut mapper = self.spawn(task, ledger, Stdio::piped())?;
         let output = mapper.child.stdout.take();
@@ -76,16 +77,12 @@ impl<'a> Processes<'a> {
 
     fn spawn(&self, task: Task, ledger: impl AsFd, stdout: Stdio) -> Result<Process> {
         let name = match task {
-            Task::Mapper { .. } => "the mapper",
+            Task::Mapper(_) => "the mapper",
             Task::Model(_) => "the model",
             _ => "a scanner or busy task",
         };
-        let spec = RoleSpec {
-            controller: std::process::id().cast_signed(),
-            task,
-        };
+        let spec = RoleSpec::of(task)?;
         let failed = |e: &dyn std::fmt::Display| Error::failed("starting a role", e);
-        let spec = serde_json::to_string(&spec).map_err(|e| failed(&e))?;
         let ledger = rustix::io::dup(ledger).map_err(|e| failed(&e))?;
         let errors = self.errors.try_clone().map_err(|e| failed(&e))?;
         let child = Command::new(self.exe)
@@ -118,7 +115,7 @@ impl<'a> Processes<'a> {
         Ok(())
     }
 
-    /// The error of a mapper that has ended without a result.
+    /// Returns the error of a mapper that has ended without a result.
     pub(crate) fn mapper_failed(&mut self) -> Error {
         let Some(Process { child, name }) = self.mapper.first_mut() else {
             return Error::failed("running the mapper", "it was never started");
@@ -130,7 +127,7 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// The error of a role that ended with `status`, with what it wrote.
+    /// Returns the error of a role that ended with `status`, with what it wrote.
     fn failed(&mut self, pid: u32, name: &str, status: ExitStatus) -> Error {
         let mut text = String::new();
         let _ = self.errors.rewind();

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use vmaple_repro::report::stats::{self, Series};
-use vmaple_repro::report::{self, Report};
+use vmaple_repro::report::{self, Json, Markdown, Report, Series, Svg};
 
 use crate::cli::CompareOptions;
 use crate::cmd::export::Export;
@@ -15,13 +14,13 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
     let check = |path: &Option<PathBuf>| path.as_deref().map(Export::check).transpose();
     let markdown = check(&options.export.export_markdown)?;
     let svg = check(&options.export.export_svg)?;
-    Export::check_distinct(&[&markdown, &svg])?;
+    Export::check_distinct(markdown.iter().chain(&svg))?;
 
     let mut reports = Vec::new();
     for path in &options.reports {
         let context = || format!("{}", path.display());
         let text = std::fs::read_to_string(path).with_context(context)?;
-        reports.push(Report::from_json(&text).with_context(context)?);
+        reports.push(Json::read(&text).with_context(context)?);
     }
     let series = labelled(&reports, &options.reports);
     warn_of_differences(&reports);
@@ -39,13 +38,10 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
         print(&text)?;
     }
     if let Some(export) = markdown {
-        export.write(report::markdown_compare(&series))?;
+        export.write(Markdown::compare(&series))?;
     }
     if let Some(export) = svg {
-        export.write(&report::svg(
-            "Worst case of mmap() and munmap() while others read the process's memory map",
-            &series,
-        )?)?;
+        export.write(Svg::compare(&series)?)?;
     }
     Ok(Exit::Done)
 }
@@ -57,7 +53,7 @@ fn labelled(reports: &[Report], paths: &[PathBuf]) -> Vec<(String, Series)> {
         all()
             .flat_map(|(i, (report, path))| {
                 let name = name(i, report, path);
-                stats::series(report)
+                report::series(report)
                     .into_iter()
                     .map(move |series| (format!("{} {name}", series.label()), series))
             })

@@ -48,8 +48,8 @@ impl Export {
     }
 
     /// Checks that no two of `exports` are the same: one would overwrite the other, or both mix on standard output.
-    pub(crate) fn check_distinct(exports: &[&Option<Self>]) -> anyhow::Result<()> {
-        let paths: Vec<_> = exports.iter().copied().flatten().map(|e| &e.path).collect();
+    pub(crate) fn check_distinct<'a>(exports: impl IntoIterator<Item = &'a Self>) -> anyhow::Result<()> {
+        let paths: Vec<_> = exports.into_iter().map(|export| &export.path).collect();
         match (1..paths.len()).find(|&i| paths[..i].contains(&paths[i])) {
             Some(i) => Err(Error::Usage(format!(
                 "two exports to {}: give each its own file",

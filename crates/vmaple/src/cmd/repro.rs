@@ -11,9 +11,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use vmaple_repro::Error;
 use vmaple_repro::machine::Machine;
 use vmaple_repro::machine::sched::allowed_cpus;
-use vmaple_repro::plan::{Cell, PlacementRequest, Plan, ProcFile, Scanner};
-use vmaple_repro::report::warning::warnings;
-use vmaple_repro::report::{self, Report, stats};
+use vmaple_repro::plan::{Cell, PlacementRequest, Plan, Reading, Scanner};
+use vmaple_repro::report::{self, Csv, Exporter, Json, Markdown, Report, Svg, series, warnings};
 use vmaple_repro::run::experiment::{self, Progress};
 
 use crate::cli::ReproOptions;
@@ -114,11 +113,11 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
 }
 
 /// Each file by each scanner that can read it.
-fn files(files: &[ProcFile], scanners: &[Scanner]) -> anyhow::Result<Vec<ProcFile>> {
+fn files(files: &[Reading], scanners: &[Scanner]) -> anyhow::Result<Vec<Reading>> {
     let mut all = vec![];
     for &file in files {
         // The control, and files that were named with their scanner.
-        if file == ProcFile::None || file.scanner() != Scanner::Proc {
+        if file == Reading::Control || file.scanner() != Scanner::Proc {
             all.push(file);
             continue;
         }
@@ -177,62 +176,42 @@ fn progress_bar(plan: &Plan) -> ProgressBar {
     ProgressBar::new(plan.expected_ns() / 1_000_000).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// The files that the user wants.
-struct Exports {
-    json: Option<Export>,
-    csv: Option<Export>,
-    markdown: Option<Export>,
-    svg: Option<Export>,
-}
+/// The files that the user wants, each with its form.
+struct Exports(Vec<(Export, &'static dyn Exporter)>);
 
 impl Exports {
     fn check(options: &ReproOptions) -> anyhow::Result<Self> {
-        let check = |path: &Option<PathBuf>| path.as_deref().map(Export::check).transpose();
-        let exports = Self {
-            json: check(&options.export_json)?,
-            csv: check(&options.export_csv)?,
-            markdown: check(&options.export.export_markdown)?,
-            svg: check(&options.export.export_svg)?,
-        };
-        Export::check_distinct(&[&exports.json, &exports.csv, &exports.markdown, &exports.svg])?;
-        Ok(exports)
+        let forms: [(&Option<PathBuf>, &'static dyn Exporter); 4] = [
+            (&options.export_json, &Json),
+            (&options.export_csv, &Csv),
+            (&options.export.export_markdown, &Markdown),
+            (&options.export.export_svg, &Svg),
+        ];
+        let wanted = forms
+            .into_iter()
+            .filter_map(|(path, form)| Some((path.as_deref()?, form)));
+        let checked = wanted.map(|(path, form)| Ok((Export::check(path)?, form)));
+        let exports = checked.collect::<anyhow::Result<Vec<_>>>()?;
+        Export::check_distinct(exports.iter().map(|(export, _)| export))?;
+        Ok(Self(exports))
     }
 
     /// Writes all of them, whatever becomes of one; the tables go to standard output unless one of the files does.
     fn write(&self, report: &Report) -> anyhow::Result<()> {
-        let files = [&self.json, &self.csv, &self.markdown, &self.svg];
-        let tables = if files.into_iter().flatten().any(Export::is_stdout) {
+        let tables = if self.0.iter().any(|(export, _)| export.is_stdout()) {
             Ok(())
         } else {
             print(&tables(report))
         };
-        let write = |export: &Option<Export>, form: &dyn Fn() -> vmaple_repro::Result<String>| match export {
-            Some(export) => form().map_err(Into::into).and_then(|text| export.write(&text)),
-            None => Ok(()),
-        };
-        let done = [
-            tables,
-            write(&self.json, &|| report.to_json()),
-            write(&self.csv, &|| Ok(report::csv(report))),
-            write(&self.markdown, &|| Ok(report::markdown(report))),
-            write(&self.svg, &|| plot(report)),
-        ];
-        done.into_iter().collect()
+        let write = |(export, form): &(Export, &dyn Exporter)| export.write(form.export(report)?);
+        let written: Vec<_> = self.0.iter().map(write).collect();
+        std::iter::once(tables).chain(written).collect()
     }
-}
-
-fn plot(report: &Report) -> vmaple_repro::Result<String> {
-    let title = format!(
-        "Worst case of mmap() and munmap() while others read the process's memory map, Linux {}",
-        report.machine.release
-    );
-    let series: Vec<_> = stats::series(report).into_iter().map(|s| (s.label(), s)).collect();
-    report::svg(&title, &series)
 }
 
 fn tables(report: &Report) -> String {
     let mut text = String::new();
-    let all = stats::series(report);
+    let all = series(report);
     for series in &all {
         let heading = report::heading(report, series.target, series.file);
         text += &format!(

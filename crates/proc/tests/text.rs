@@ -324,7 +324,10 @@ mod reads {
             Some(libc::ESRCH)
         );
         assert_eq!(maps.next_record().unwrap_err().errno, Errno::ESRCH);
-        assert_eq!(maps.query(VirtAddr(0), QueryFlags::empty()).unwrap_err().errno, Errno::ESRCH);
+        assert_eq!(
+            maps.query(VirtAddr(0), QueryFlags::empty()).unwrap_err().errno,
+            Errno::ESRCH
+        );
         assert_eq!(at_end.read(&mut buffer).unwrap(), 0);
         assert_eq!(Maps::open(&monitor).unwrap_err().errno, Errno::ESRCH);
         assert_eq!(Maps::snapshot(&monitor).unwrap_err().errno, Errno::ESRCH);

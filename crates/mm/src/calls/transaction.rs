@@ -152,8 +152,8 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
 
     /// What is mapped in `range` and next to it.
     pub(crate) fn neighbours(&self, range: VirtRange) -> Neighbours<'_> {
-        let vmas = self.write.iter_from(range.start.saturating_sub(1));
-        Neighbours::new(range, vmas)
+        let mut vmas = self.write.iter_from(range.start.saturating_sub(1));
+        Neighbours::new(range, &mut vmas)
     }
 
     /// Says how many VMAs the call may take, so that it begins anew with these rather than in its middle: one for each VMA in
@@ -171,10 +171,10 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     pub(crate) fn apply(&mut self, plan: Plan) -> Result<(), Failure> {
         let mut accounts = self.accounts.minus(plan.removed);
         plan.insert.iter().flatten().for_each(|vma| accounts.add(vma));
+        self.pages.add(plan.pages);
         self.write.replace(plan.span, plan.insert)?;
         self.accounts = accounts;
         self.is_changed = true;
-        self.pages = core::mem::replace(&mut self.pages, Pages::Keep).then(plan.pages);
         Ok(())
     }
 

@@ -105,6 +105,7 @@ pub(crate) enum Pages {
 
 impl<'t> Neighbours<'t> {
     /// Collects the neighbours of `range` in one walk. `vmas` ascend, and begin with the VMA of the page before the range.
+    #[inline(always)]
     pub(crate) fn new(range: VirtRange, vmas: impl Iterator<Item = &'t Vma>) -> Self {
         let (mut prev, mut middle, mut next, mut inside, mut pages) = (None, None, None, Accounts::default(), 0);
         for vma in vmas {
@@ -146,17 +147,20 @@ impl<'t> Neighbours<'t> {
     }
 
     /// Whether one VMA reaches out of the range at both ends, so that it becomes two if the range is taken out.
+    #[inline]
     pub(crate) fn is_split(&self) -> bool {
         let reaches_out = |vma: &Vma| vma.range().start < self.range.start && self.range.end < vma.range().end;
         self.middle.is_some_and(reaches_out)
     }
 
     /// Whether a VMA has a page in the range.
+    #[inline]
     fn is_inside(&self, vma: &Vma) -> bool {
         vma.range().overlaps(self.range)
     }
 
     /// Plans a call.
+    #[inline(always)]
     pub(crate) fn plan(&self, request: Request, landmarks: &Landmarks) -> Plan {
         let range = self.range;
         let whole = |mapping: Mapping, pgoff| Piece { range, pgoff, mapping };
@@ -186,6 +190,7 @@ impl<'t> Neighbours<'t> {
     }
 
     /// Replaces the range by `piece`, merged with the neighbours that it continues. The others keep their parts outside.
+    #[inline(always)]
     fn replace(&self, mut piece: Option<Piece>, merge: Merge, pages: Pages, landmarks: &Landmarks) -> Plan {
         let (mut prev, mut next) = (self.prev, self.next);
         let mut removed = self.inside;
@@ -205,18 +210,18 @@ impl<'t> Neighbours<'t> {
         }
         let prev = prev.filter(|vma| self.is_inside(vma));
         let next = next.filter(|vma| self.is_inside(vma));
-        let insert = [
-            prev.map(|vma| Piece::of(vma, VirtRange::new(vma.range().start, self.range.start))),
-            piece,
-            next.map(|vma| Piece::of(vma, VirtRange::new(self.range.end, vma.range().end))),
-        ];
-        let span = insert.iter().flatten().fold(self.range, |span, piece| {
-            VirtRange::new(span.start.min(piece.range.start), span.end.max(piece.range.end))
-        });
+        let whole = piece.as_ref().map_or(&self.range, |piece| &piece.range);
         Plan {
-            span,
+            span: VirtRange::new(
+                prev.map_or(whole.start, |vma| vma.range().start),
+                next.map_or(whole.end, |vma| vma.range().end),
+            ),
             removed,
-            insert: insert.map(|piece| piece.map(|piece| piece.vma(landmarks))),
+            insert: [
+                prev.map(|vma| part(vma, VirtRange::new(vma.range().start, self.range.start), landmarks)),
+                piece.map(|piece| piece.vma(landmarks)),
+                next.map(|vma| part(vma, VirtRange::new(self.range.end, vma.range().end), landmarks)),
+            ],
             pages,
         }
     }
@@ -224,12 +229,11 @@ impl<'t> Neighbours<'t> {
 
 impl Plan {
     /// Plans to split the VMA that has `addr` inside.
-    #[doc(alias = "__split_vma")]
     pub(crate) fn split(vma: &Vma, addr: VirtAddr, landmarks: &Landmarks) -> Self {
         let span = vma.range();
         let mut removed = Accounts::default();
         removed.add(vma);
-        let part = |start, end| Some(Piece::of(vma, VirtRange::new(start, end)).vma(landmarks));
+        let part = |start, end| Some(part(vma, VirtRange::new(start, end), landmarks));
         Self {
             insert: [part(span.start, addr), part(addr, span.end), None],
             span,
@@ -239,6 +243,7 @@ impl Plan {
     }
 
     /// The VMAs that there are more of afterwards; 0 if there are fewer.
+    #[inline]
     pub(crate) fn growth(&self) -> usize {
         self.insert
             .iter()
@@ -250,6 +255,7 @@ impl Plan {
 
 impl Pages {
     /// The range in which translations end or allow less.
+    #[inline]
     pub(crate) fn range(&self) -> VirtRange {
         match self {
             Self::Keep => VirtRange::default(),
@@ -257,13 +263,14 @@ impl Pages {
         }
     }
 
-    /// Returns what becomes of the pages of a call's plans so far and of the next one. A call makes several only to protect or to name
-    /// one VMA after the other, or to split: their ranges ascend.
-    pub(crate) fn then(self, next: Self) -> Self {
-        match (self, next) {
-            (Self::Protect(first), Self::Protect(last)) => Self::Protect(VirtRange::new(first.start, last.end)),
-            (pages, Self::Keep) => pages,
-            (_, pages) => pages,
+    /// Adds what becomes of the pages of the call's next plan. A call makes several plans only to protect or to name one VMA after
+    /// the other, or to split: their ranges ascend.
+    #[inline]
+    pub(crate) fn add(&mut self, next: Self) {
+        match (&mut *self, next) {
+            (_, Self::Keep) => {}
+            (Self::Protect(first), Self::Protect(last)) => first.end = last.end,
+            (pages, next) => *pages = next,
         }
     }
 }
@@ -276,21 +283,14 @@ struct Piece {
 }
 
 impl Piece {
-    /// A part of a VMA.
-    fn of(vma: &Vma, range: VirtRange) -> Self {
-        Self {
-            pgoff: vma.pgoff_at(range.start),
-            mapping: vma.mapping(),
-            range,
-        }
-    }
-
     /// Whether it continues a neighbour, or is continued by it.
+    #[inline]
     fn continues(&self, vma: &Vma) -> bool {
         vma.continues_as(self.range.start, self.pgoff, &self.mapping)
     }
 
     /// Grows over a neighbour. If only one of the two has an identity, that is the identity of both.
+    #[inline]
     fn join(&mut self, vma: &Vma) {
         if vma.range().start < self.range.start {
             (self.range.start, self.pgoff) = (vma.range().start, vma.pgoff());
@@ -299,6 +299,7 @@ impl Piece {
         self.mapping.anon_vma = self.mapping.anon_vma.or(vma.anon_vma());
     }
 
+    #[inline]
     fn vma(self, landmarks: &Landmarks) -> Vma {
         let role = match &self.mapping.file {
             Some(_) => Role::None,
@@ -306,4 +307,15 @@ impl Piece {
         };
         Vma::new(self.range, self.pgoff, self.mapping, role)
     }
+}
+
+/// Another VMA of what `vma` maps in a part of its range.
+#[doc(alias = "__split_vma")]
+fn part(vma: &Vma, range: VirtRange, landmarks: &Landmarks) -> Vma {
+    let piece = Piece {
+        pgoff: vma.pgoff_at(range.start),
+        mapping: vma.mapping(),
+        range,
+    };
+    piece.vma(landmarks)
 }

@@ -1,7 +1,7 @@
-//! Faults against everything else: each race that the rules close, made certain by a place where the other side acts.
+//! Faults against everything else: each race that the rules close, made certain by a fail point where the other side acts.
 //!
-//! Named as the rules: L, that the mapping is looked at under the lock of the leaf table; PENDING; that a page is put only where
-//! there is what was expected. `ci/deep/mutate.sh` takes each rule out and expects its test to fail.
+//! The rules: L, a fault checks the mapping under the lock of the leaf table; the pending range; a page is mapped only where there is
+//! what was expected. `ci/deep/mutate.sh` takes each rule out and expects its test to fail.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -21,7 +21,7 @@ const LEAF: u64 = 512 * PAGE;
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 const ANON: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
 const FIXED: MapFlags = ANON.union(MapFlags::FIXED);
-/// The beginning of a leaf table's addresses.
+/// The start of a leaf table's addresses.
 const BASE: VirtAddr = VirtAddr(64 * LEAF);
 
 fn page(index: u64) -> VirtAddr {
@@ -52,7 +52,7 @@ fn resident(mm: &Mm) -> u64 {
     counts.rss / PAGE
 }
 
-/// 2.1: the fault finds the mapping, then it is made read-only by a walk that passes an empty entry.
+/// Rule L: the fault finds the mapping, then a walk that passes an empty entry makes it read-only.
 #[test]
 fn a_fault_that_began_before_mprotect_leaves_no_writable_page() {
     for place in ["fault: found", "fault: before the lock"] {
@@ -68,7 +68,7 @@ fn a_fault_that_began_before_mprotect_leaves_no_writable_page() {
     }
 }
 
-/// 2.1: the same with munmap: a page in a hole, which the next mapping there would inherit.
+/// Rule L, with munmap: a page in a hole, which the next mapping there would inherit.
 #[test]
 fn a_fault_that_began_before_munmap_leaves_no_page_in_the_hole() {
     for place in ["fault: found", "fault: before the lock"] {
@@ -88,7 +88,7 @@ fn a_fault_that_began_before_munmap_leaves_no_page_in_the_hole() {
     }
 }
 
-/// 2.1, variant: the leaf table is there, linked for a neighbour, and is unlinked with it while the fault is on its way.
+/// Rule L, dead tables: the leaf table was linked for a neighbour, and is unlinked with it during the fault.
 #[test]
 fn a_fault_puts_nothing_into_a_table_that_is_unlinked() {
     let mm = mm();
@@ -101,11 +101,11 @@ fn a_fault_puts_nothing_into_a_table_that_is_unlinked() {
         map(&other, 0, 512, RW);
     });
     thread.fault(page(1), Access::Write).unwrap();
-    assert_eq!(resident(&mm), 1, "the page went into a table that nobody finds");
+    assert_eq!(resident(&mm), 1, "the page went into a table that no walk finds");
     assert_eq!(byte(&thread, page(0)), 0);
 }
 
-/// 2.1: no table is linked into the place of a mapping that is gone.
+/// Rule L, upper tables: no table is linked for a mapping that is gone.
 #[test]
 fn a_fault_that_began_before_munmap_leaves_no_tables_over_the_hole() {
     let mm = mm();
@@ -118,7 +118,7 @@ fn a_fault_that_began_before_munmap_leaves_no_tables_over_the_hole() {
     assert_eq!(mm.page_tables().bytes(), before);
 }
 
-/// 2.2: the new mapping is published, the old one's pages are not gone yet.
+/// Pending range: the new mapping is published, the old one's pages are not zapped yet.
 #[test]
 fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
     let mm = mm();
@@ -128,7 +128,7 @@ fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
         thread.write(page(index), &[1]).unwrap();
     }
     map(&mm, 4, 4, RW);
-    // On another thread, as a writer would wait for itself: a fault beside it is over before the writer goes on, one inside is not.
+    // On another thread, as a writer would wait for itself: a fault next to it is over before the writer goes on, one inside is not.
     let (tell, told) = channel();
     let other = mm.clone();
     at("zap: published", move || {
@@ -137,7 +137,7 @@ fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
             let thread = other.thread().unwrap();
             thread.fault(page(5), Access::Write).unwrap();
             says.send("beside").unwrap();
-            // Whose result is the new mapping's, as what follows it is.
+            // Its result belongs to the new mapping, as what follows does.
             thread.fault(page(2), Access::Write).unwrap();
             says.send("inside").unwrap();
             thread.write(page(2), &[9]).unwrap();
@@ -156,7 +156,7 @@ fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
     assert_eq!(byte(&thread, page(1)), 0);
 }
 
-/// 2.3: what DONTNEED has found is gone, and something else is mapped there, which is none of its business until it has looked.
+/// Stale DONTNEED: the mapping that it found is gone, and it must look again before it drops pages of the new one.
 #[test]
 fn a_stale_dontneed_drops_nothing_of_what_came_after() {
     let mm = mm();
@@ -166,7 +166,7 @@ fn a_stale_dontneed_drops_nothing_of_what_came_after() {
     let other = mm.clone();
     at("dontneed: found", move || {
         other.munmap(BASE, 4 * PAGE).unwrap();
-        // Beside it, in the same leaf table.
+        // Next to it, in the same leaf table.
         map(&other, 4, 4, RW);
         other.thread().unwrap().write(page(4), &[5]).unwrap();
     });
@@ -175,7 +175,7 @@ fn a_stale_dontneed_drops_nothing_of_what_came_after() {
     assert_eq!(byte(&thread, page(4)), 5);
 }
 
-/// 2.4: tables do not pile up over holes.
+/// Freed tables: none is left over holes.
 #[test]
 fn what_is_unmapped_leaves_no_tables_behind() {
     let mm = mm();
@@ -196,14 +196,14 @@ fn what_is_unmapped_leaves_no_tables_behind() {
     }
 }
 
-/// 2.7: what replaces a mapping but is the same at the address does not send the fault back.
+/// Grown mapping: a new VMA that is the same at the address does not send the fault back.
 #[test]
 fn a_fault_goes_on_in_a_mapping_that_has_only_grown() {
     let mm = mm();
     map(&mm, 0, 4, RW);
     let thread = mm.thread().unwrap();
     let grown = Arc::new(std::sync::atomic::AtomicU64::new(0));
-    // As often as a fault looks before it lines up with the writers: were it sent back, it would reach the place again.
+    // More often than a fault tries before it queues with the writers: were it sent back, it would reach the place again.
     for times in 1..=8 {
         let (other, grown) = (mm.clone(), Arc::clone(&grown));
         at("fault: before the lock", move || {
@@ -216,7 +216,7 @@ fn a_fault_goes_on_in_a_mapping_that_has_only_grown() {
     assert_eq!(mm.map_count(), 1);
 }
 
-/// 2.8: counters of a table whose pages may be shared are not believed.
+/// Shared pages: the counters of a table whose pages may be shared are not used.
 #[test]
 fn shares_of_pages_are_counted_exactly_where_pages_may_be_shared() {
     use crate::machine::Machine;
@@ -242,7 +242,7 @@ fn shares_of_pages_are_counted_exactly_where_pages_may_be_shared() {
     assert_eq!((counts.shared_dirty, counts.private_dirty), (0, PAGE));
 }
 
-/// 2.10: two faults at one page: the second finds the first one's.
+/// Two faults at one page: the second finds the first one's page.
 #[test]
 fn the_second_of_two_faults_keeps_the_page_of_the_first() {
     for access in [Access::Read, Access::Write] {
@@ -259,7 +259,7 @@ fn the_second_of_two_faults_keeps_the_page_of_the_first() {
     }
 }
 
-/// 2.10: a page of zeros that gives way to a written one meanwhile.
+/// Two faults at one page: the zero page is replaced by a written one meanwhile.
 #[test]
 fn a_write_to_a_page_of_zeros_keeps_what_was_written_meanwhile() {
     let mm = mm();
@@ -276,7 +276,7 @@ fn a_write_to_a_page_of_zeros_keeps_what_was_written_meanwhile() {
     assert_eq!(byte(&thread, page(1)), 1);
 }
 
-/// 2.11: a writer that is stopped in a call delays other writers and the faults that need it, and no others.
+/// Stopped writer: it delays other writers and the faults that need it, and no others.
 #[test]
 fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
     let mm = mm();
@@ -294,7 +294,7 @@ fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
             assert!(reader.read_lock().is_some());
             let mut counts = PageCounts::default();
             reader.walker().count(0..1 << 47, CountBy::Walk, &mut counts);
-            assert_eq!(counts.rss, PAGE, "what is about to be taken out is still there");
+            assert_eq!(counts.rss, PAGE, "what is about to be zapped is still there");
         };
         std::thread::spawn(work).join().unwrap();
     });
@@ -302,7 +302,7 @@ fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
     assert_eq!(resident(&mm), 0);
 }
 
-/// A page of zeros that a fault is to replace has come after it looked, and its end has been told all the same.
+/// A zero page that a fault replaces was mapped after the fault looked, and its end is told all the same.
 #[test]
 fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
     #[derive(Default)]
@@ -313,7 +313,7 @@ fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
         }
         fn invalidate_range_end(&self, _: VirtRange) {}
     }
-    // Looked at again, and as a writer.
+    // In another attempt, and as a writer.
     for changes in [0, 3] {
         let told = Arc::new(Told::default());
         let machine: Soft<X86_64, _, Arc<Told>> = Soft::with_notifier(Ram::new(4 << 20).unwrap(), Arc::clone(&told));
@@ -339,7 +339,7 @@ fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
     }
 }
 
-/// What has gone keeps no memory of pages, whoever still looks.
+/// An address space that is gone keeps no memory of pages, whichever monitors remain.
 #[test]
 fn memory_of_pages_goes_with_the_last_user() {
     use crate::machine::Machine;
@@ -352,7 +352,7 @@ fn memory_of_pages_goes_with_the_last_user() {
     assert!(format!("{ram:?}").contains("frames: 4608"), "{ram:?}");
     drop(mm);
     assert!(format!("{ram:?}").contains("frames: 512"), "{ram:?}");
-    // And comes back, without what was in it.
+    // It comes back without its old contents.
     let mm: Mm = Mm::with_machine(Layout::default(), Limits::default(), Soft::new(ram.clone())).unwrap();
     mm.mmap(BASE, 16 << 20, RW, populate, None, 0).unwrap();
     assert_eq!(byte(&mm.thread().unwrap(), page(4000)), 0);
@@ -361,7 +361,7 @@ fn memory_of_pages_goes_with_the_last_user() {
     assert_eq!(machine.frames().zero(), ram.zero());
 }
 
-/// A fault has a page at hand when it tells that a page of zeros gives way, and the notifier panics.
+/// A fault has a fresh page when it tells that a zero page is replaced, and the notifier panics.
 #[test]
 fn no_frame_is_lost_by_a_notifier_that_panics() {
     struct Panics;

@@ -1,10 +1,11 @@
-//! Faults, zaps and monitors under the interleavings and reorderings that loom finds, with tables of two entries, and with so many
-//! preemptions as each model says. Run by `ci/gate/loom.sh`.
+//! Faults, zaps and monitors under the interleavings and reorderings that loom finds, with tables of two entries.
 //!
-//! All sides are spawned, but where that takes minutes: what the main thread does has fewer interleavings in loom.
+//! Each model says how many preemptions it allows. Run by `ci/gate/loom.sh`.
 //!
-//! A word stands for the VMA's state: what the real caller learns from the tree. A table that has been freed fails whoever touches
-//! it, and whoever was not done with it before.
+//! All sides are spawned, except where that takes minutes: loom gives the main thread fewer interleavings.
+//!
+//! A word stands for the VMA's state, which the real caller learns from the tree. A freed table fails every thread that touches it
+//! later, or was not done with it before.
 
 use core::sync::atomic::{AtomicUsize, Ordering as Order};
 
@@ -60,14 +61,14 @@ unsafe impl<const LEVELS: u32> Arch for Small<LEVELS> {
     }
 }
 
-/// Frames that need no memory: what is in them is nobody's business here.
+/// Frames that need no memory: their contents do not matter here.
 #[derive(Default)]
 struct Numbers {
     metas: [FrameMeta; 4],
     freed: AtomicUsize,
 }
 
-// SAFETY: nobody asks for a page.
+// SAFETY: no test asks for a page.
 unsafe impl Frames for Numbers {
     fn alloc(&self, _: usize) -> FrameChain {
         FrameChain::new()
@@ -78,7 +79,7 @@ unsafe impl Frames for Numbers {
     }
 
     fn page(&self, _: Pfn) -> core::ptr::NonNull<u8> {
-        unreachable!("nobody looks into a page")
+        unreachable!("no test looks into a page")
     }
 
     fn meta(&self, pfn: Pfn) -> &FrameMeta {
@@ -140,7 +141,7 @@ impl<const LEVELS: u32> Space<LEVELS> {
         self.state.load(Ordering::Acquire) == LIVE
     }
 
-    /// A fault at `addr`, with a frame at hand. Who finds a table dead looks once more, and no oftener: it is out of the tree then.
+    /// A fault at `addr`, with a frame at hand. A fault that finds a table dead looks only once more: by then it is out of the tree.
     fn fault(&self, walker: &Walker<'_, Model<LEVELS>>, addr: u64, pfn: u64) {
         let pte = Pte {
             pfn: Pfn(pfn),
@@ -175,7 +176,7 @@ impl<const LEVELS: u32> Space<LEVELS> {
         self.tables.unmap(0..Self::ALL);
     }
 
-    /// The pages that are mapped, by a walk, once all threads are done; what is known of frames and tables agrees.
+    /// Returns the number of mapped pages by a walk, after all threads are done. The metadata of frames and tables agrees.
     fn pages(&self) -> usize {
         let walker = self.tables.walker().unwrap();
         let mapped = (0..Self::ALL)
@@ -184,7 +185,7 @@ impl<const LEVELS: u32> Space<LEVELS> {
         let mapped = mapped.map(|pte| pte.pfn.0).collect::<Vec<_>>();
         for (pfn, meta) in self.tables.machine().frames().metas.iter().enumerate() {
             let entries = mapped.iter().filter(|&&other| other == pfn as u64).count();
-            assert_eq!(meta.mapcount() as usize, entries, "a page in a table that nobody finds");
+            assert_eq!(meta.mapcount() as usize, entries, "a page in a table that no walk finds");
         }
         let mut counts = PageCounts::default();
         walker.count(0..Self::ALL, CountBy::Counters, &mut counts);
@@ -209,7 +210,7 @@ fn other<const LEVELS: u32>(space: &Arc<Space<LEVELS>>, act: impl FnOnce(&Space<
     thread::spawn(move || act(&space))
 }
 
-/// With so many preemptions at most: what is left out takes minutes.
+/// Runs a model with at most this many preemptions: more take minutes.
 fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
@@ -223,7 +224,7 @@ fn fault_and_munmap<const LEVELS: u32>(pages: &'static [u64], preemptions: usize
             .zip(pages)
             .map(|(pfn, page)| faulter(&space, page * PAGE_SIZE, pfn));
         let faulters = faulters.collect::<Vec<_>>();
-        // Beside two the main thread unmaps: a third that is spawned takes minutes.
+        // With two faults the main thread unmaps: a third spawned thread takes minutes.
         if pages.len() == 1 {
             other(&space, Space::munmap).join().unwrap();
         } else {
@@ -249,7 +250,7 @@ fn no_page_of_two_that_are_faulted_in_is_left_of_what_was_unmapped() {
 
 /// A fault that finds its mapping replaced by the same mapping goes on: no page may go into a table that is out of the tree.
 #[test]
-fn what_is_unmapped_and_mapped_anew_has_its_pages_in_the_tree() {
+fn what_is_unmapped_and_mapped_again_has_its_pages_in_the_tree() {
     fn munmap_and_mmap<const LEVELS: u32>() {
         model(3, || {
             let space = Space::<LEVELS>::new();

@@ -22,7 +22,7 @@ unsafe impl Sync for LoomLock {}
 impl LoomLock {
     fn mutex(&self) -> &'static Mutex<()> {
         let mutex: *const _ = self.mutex.get_or_init(|| Mutex::new(()));
-        // SAFETY: a lock is not moved while it is used, and no guard outlives it: who holds it refers to it.
+        // SAFETY: a lock is not moved while it is used, and no guard outlives it, as the holder refers to it.
         unsafe { &*mutex }
     }
 }

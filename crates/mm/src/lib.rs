@@ -75,7 +75,7 @@
 //! In Linux the last user that goes does not wait for a reader, in v5.4 and later: the reader is a user too while it reads, and the last of
 //! both takes everything out, so that a monitor may have to do that, and the memory stays until then. The models wait instead.
 //!
-//! `waits.rs` in the tests of `vmaple-proc` does the rows. A call takes `W` once, and again if it turns out to need more memory or has to tell a notifier; locks
+//! `waits.rs` in `crates/conformance` does the rows. A call takes `W` once, and again if it turns out to need more memory or has to tell a notifier; locks
 //! park after they have spun, and are type parameters. A monitor that is stopped for ever keeps what was mapped when its section
 //! began, or the page tables that were there when its walk did, and the bound of [`vmaple_rcu`]; names and paths that VMAs refer to
 //! are not counted there. It keeps no page of data.
@@ -101,7 +101,7 @@
 //! Page tables have their own table: [`pgtable`].
 //!
 //! # Where it differs from Linux
-//! Found by running the same random calls on both (`differential.rs` in the tests of `vmaple-proc`), and left so:
+//! Found by running the same random calls on both (`differential.rs` in `crates/conformance`), and left so:
 //! - No transparent huge pages, no swap: mappings of 2 MiB and more are not placed at multiples of 2 MiB. Droppable memory is never
 //!   dropped.
 //! - A call that fails at a limit leaves the mapping that it failed at as it was. Linux leaves it split, if it had split it before;

@@ -1,5 +1,5 @@
 //! Rules that Linux has and that are easily missed, one by one, in each store. That they are Linux's the differential test against
-//! the running kernel says (`crates/proc/tests/differential.rs`); this says them where there is no such kernel, and of other
+//! the running kernel says (`crates/conformance/tests/differential.rs`); this says them where there is no such kernel, and of other
 //! architectures.
 
 #![cfg(not(loom))]

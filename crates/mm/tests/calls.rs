@@ -1,5 +1,5 @@
 //! What the calls do, by examples: limits, names, the heap, users and references. What they do in general the differential test
-//! against the running kernel says (`crates/proc/tests/differential.rs`).
+//! against the running kernel says (`crates/conformance/tests/differential.rs`).
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

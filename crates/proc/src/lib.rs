@@ -80,7 +80,7 @@
 //! buffer of maps or smaps, all of smaps_rollup if it is walked, two megabytes of addresses of pagemap; never for statm and
 //! status. Writers wait for it, and behind them other readers and faults. `VmaLockStore`, v6.17 and later: the lock of the VMA that is
 //! shown, so that lines of one buffer are each of an instant of its own, and `mmap_lock` for smaps_rollup and pagemap.
-//! `tests/waits.rs` has who waits for whom, as a table that is checked.
+//! `crates/conformance/tests/waits.rs` has who waits for whom, as a table that is checked.
 //!
 //! # Which kernel
 //!
@@ -173,22 +173,21 @@ extern crate alloc;
 struct Readme;
 
 mod files;
-mod line;
 mod name_buffer;
+mod open_file;
 mod record;
 mod seq_file;
 mod source;
-mod text;
-mod vm_flags;
 
-pub use files::maps::Maps;
+pub use files::maps::{Maps, MapsFile};
 pub use files::pagemap::Pagemap;
 pub use files::query::QueryFlags;
-pub use files::smaps::Smaps;
+pub use files::smaps::{Smaps, SmapsFile};
 pub use files::smaps_record::SmapsRecord;
-pub use files::smaps_rollup::{RollupRecord, SmapsRollup};
-pub use files::statm::{Statm, StatmRecord};
-pub use files::status::{Status, StatusRecord};
-pub use record::{Name, Perms, VmaRecord};
+pub use files::smaps_rollup::{RollupRecord, SmapsRollup, SmapsRollupFile};
+pub use files::statm::{Statm, StatmFile, StatmRecord};
+pub use files::status::{Status, StatusFile, StatusRecord};
+pub use open_file::{OpenFile, ProcFile};
+pub use record::vma_record;
 pub use source::{PageSource, SnapshotWithPages, Source};
-pub use text::TooShort;
+pub use vmaple_smaps::{Name, Perms, TooShort, VmaRecord};

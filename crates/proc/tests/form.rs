@@ -3,13 +3,10 @@
 #![cfg(all(not(loom), feature = "std"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-mod line;
-mod smaps_text;
-
 use std::io::Read;
 
-use line::Line;
-use smaps_text::{Record, is_too_old};
+use vmaple_conformance::line::Line;
+use vmaple_conformance::smaps_text::{Record, is_too_old};
 use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{Layout, Limits, MapFlags, Mm, PAGE_SIZE, Prot, VirtAddr, VmFlags};
 use vmaple_proc::{

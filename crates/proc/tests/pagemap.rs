@@ -3,11 +3,9 @@
 #![cfg(all(not(loom), feature = "std"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-mod stop;
-
 use std::io::Read;
 
-use stop::{LOOKS, SECTIONS, Stopping};
+use vmaple_conformance::stop::{self, LOOKS, SECTIONS, Stopping};
 use vmaple_mm::{
     Access, Errno, Layout, Limits, MapFlags, MapleStore, Mm, PAGE_SIZE, Prot, RbStore, VirtAddr, VmaStore,
 };

@@ -3,14 +3,11 @@
 #![cfg(all(not(loom), feature = "std"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-mod line;
-mod smaps_text;
-mod stop;
-
 use std::io::Read;
 
-use line::Line;
-use smaps_text::Record;
+use vmaple_conformance::line::Line;
+use vmaple_conformance::smaps_text::Record;
+use vmaple_conformance::stop;
 use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{
     Errno, File, Layout, Limits, Machine, MapFlags, MapleStore, Mm, PAGE_SIZE, Prot, RbStore, VirtAddr, VmaStore,

@@ -3,11 +3,9 @@
 #![cfg(all(not(loom), feature = "std"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-mod line;
-
 use std::io::Read;
 
-use line::Line;
+use vmaple_conformance::line::Line;
 use vmaple_mm::{Errno, File, Layout, Limits, MapFlags, Mm, PAGE_SIZE, Prot, RbStore, VirtAddr, VmaStore};
 use vmaple_proc::{Maps, Name, Perms, QueryFlags, Source, TooShort, VmaRecord};
 

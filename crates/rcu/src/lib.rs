@@ -111,7 +111,7 @@
 //!
 //! # What notices when a rule is broken
 //!
-//! `ci/mutate.sh` takes the rules out one by one and expects a test to fail:
+//! `ci/deep/mutate.sh` takes the rules out one by one and expects a test to fail:
 //!
 //! | taken out | noticed by |
 //! |---|---|
@@ -130,7 +130,7 @@
 //! | looking again at what is parked, on slots that are released too | `an_object_stays_while_a_guard_holds_it_and_goes_after`, `what_waits_for_a_reader_that_is_gone_is_freed` |
 //!
 //! loom exhausts each model up to three preemptions, with gaps of its own (`tests/loom/main.rs` names them). For what it cannot
-//! see there are litmus tests in the memory model of C and Rust, each beside a broken twin (`ci/litmus.sh`): the fences
+//! see there are litmus tests in the memory model of C and Rust, each beside a broken twin (`ci/deep/litmus.sh`): the fences
 //! (`announcement`), a look that passes over a slot (`passed-over`), the stores of two owners of a slot (`slot`), and what only
 //! asymmetric fences need: membarrier(2) at each point of an entry (`membarrier-*`), and the Acquire of the era (`era`).
 

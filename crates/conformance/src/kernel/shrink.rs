@@ -1,0 +1,29 @@
+//! From a list of calls that makes a difference to a short one.
+
+use std::time::{Duration, Instant};
+
+use super::op::Op;
+
+/// A list that still differs, of which no single call can be left out, or as far as that is reached in the time.
+pub fn shrink(mut ops: Vec<Op>, time: Duration, mut differs: impl FnMut(&[Op]) -> bool) -> Vec<Op> {
+    let begin = Instant::now();
+    let mut chunk = ops.len().div_ceil(2);
+    loop {
+        let (mut at, before) = (0, ops.len());
+        while at < ops.len() {
+            if begin.elapsed() > time {
+                return ops;
+            }
+            let fewer = [&ops[..at], &ops[(at + chunk).min(ops.len())..]].concat();
+            if differs(&fewer) {
+                ops = fewer;
+            } else {
+                at += chunk;
+            }
+        }
+        match chunk {
+            1 if ops.len() == before => return ops,
+            _ => chunk = chunk.div_ceil(2),
+        }
+    }
+}

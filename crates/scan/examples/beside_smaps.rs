@@ -1,4 +1,4 @@
-//! What a scan costs beside the kernel's files: CPU time, in turns, as a table. `beside_smaps [ROUNDS]`, or `ci/bench-scan.sh`.
+//! What a scan costs beside the kernel's files: CPU time, in turns, as a table. `beside_smaps [ROUNDS]`, or `ci/bench/run.sh scan`.
 
 #![allow(unsafe_code)] // targets are made by fork(2)
 

@@ -69,7 +69,7 @@
 //! the kernel is not preemptible; one path, of at most 500 components, may be read beyond it. Between runs nothing is held but the
 //! number of a link to the task: a scan that is starved then is late, and delays nobody. (For THPeligible, where huge pages are allowed, /proc/PID/status
 //! is read once: meanwhile a process that ends keeps its memory.) A scan is bounded too ([`Options::limit`]), whatever the process does,
-//! and says how far it came; of that time it waits a tenth, and a second at most, for writers that stay inside. `ci/bench-scan.sh` measures it.
+//! and says how far it came; of that time it waits a tenth, and a second at most, for writers that stay inside. `ci/bench/run.sh scan` measures it.
 //!
 //! **A run is a reader of RCU.** Where the kernel is preemptible (`CONFIG_PREEMPT`, or `preempt=full`), a run can lose its CPU half way, and
 //! until it runs again no grace period of the whole machine ends: `synchronize_rcu()` waits, and memory that is freed by RCU

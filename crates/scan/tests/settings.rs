@@ -1,4 +1,4 @@
-//! As equality.rs, of memory that there is only with a setting of the machine. These tests change none: `ci/scan-settings.sh` does, and
+//! As equality.rs, of memory that there is only with a setting of the machine. These tests change none: `ci/deep/scan-settings.sh` does, and
 //! puts them back.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -25,7 +25,7 @@ fn is_at_least(path: &str, least: u64) -> bool {
         .and_then(|text| text.trim().parse::<u64>().ok());
     let is = value.is_some_and(|value| value >= least);
     if !is {
-        eprintln!("skipped: {path} is {value:?}, and not {least}: ci/scan-settings.sh sets it");
+        eprintln!("skipped: {path} is {value:?}, and not {least}: ci/deep/scan-settings.sh sets it");
     }
     is
 }
@@ -108,7 +108,7 @@ fn pages_that_were_merged() {
 fn pages_that_were_swapped_out() {
     const PAGEOUT: libc::c_int = 21;
     if fs::read_to_string("/proc/swaps").unwrap_or_default().lines().count() < 2 {
-        eprintln!("skipped: there is no swap area: ci/scan-settings.sh makes one");
+        eprintln!("skipped: there is no swap area: ci/deep/scan-settings.sh makes one");
         return;
     }
     let Some(mut scanner) = scanner() else { return };

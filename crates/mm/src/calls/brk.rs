@@ -1,13 +1,13 @@
 //! brk(2).
 
-use super::transaction::{Failure, Merge, Transaction, fail};
+use super::transaction::{Failure, Transaction, fail};
 use super::unmapped_area::{STACK_GUARD_GAP, start_gap};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
 use crate::error::Errno;
 use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
-use crate::vma::{MAY_ACCESS, Mapping, VmFlags};
+use crate::vma::{MAY_ACCESS, Mapping, Merge, Request, VmFlags};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `brk(addr)`: moves the end of the heap, and gives where it is afterwards: `addr`, or what it was if it cannot be there. As
@@ -75,23 +75,20 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
             return fail(Errno::ENOMEM, "more mappings than max_map_count");
         }
         self.brk = brk;
-        // What ends where the heap begins is none of it.
-        let merge = Merge::PrevAbove(self.layout().start_brk);
-        let met = self.meet(&(old..new));
-        let plan = self.put(&(old..new), old >> PAGE_SHIFT, mapping, &met, merge);
+        let request = Request::Map {
+            mapping,
+            pgoff: old >> PAGE_SHIFT,
+            merge: Merge::Heap,
+        };
+        let plan = self.neighbours(old..new).plan(request, &self.landmarks());
         self.apply(plan)
     }
 
     fn shrink_heap(&mut self, new: u64, old: u64) -> Result<(), Failure> {
-        let met = self.meet(&(new..old));
-        if !met.is_occupied() {
-            return fail(Errno::ENOMEM, "the heap is not there");
+        if self.unmap(new..old)? {
+            Ok(())
+        } else {
+            fail(Errno::ENOMEM, "the heap is not there")
         }
-        if met.is_split() && self.accounts.map_count >= self.max_map_count() {
-            return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
-        }
-        let plan = self.clear(&(new..old), &met);
-        self.zap(new..old, false);
-        self.apply(plan)
     }
 }

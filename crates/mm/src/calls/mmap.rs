@@ -1,6 +1,6 @@
 //! mmap(2).
 
-use super::transaction::{Failure, Merge, fail};
+use super::transaction::{Failure, fail};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
 use crate::error::{Errno, Error};
 use crate::fault::MmThread;
@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::pgtable::Arch;
 use crate::store::VmaStore;
-use crate::vma::{File, MAY_ACCESS, MapFlags, Mapping, Prot, VmFlags};
+use crate::vma::{File, MAY_ACCESS, MapFlags, Mapping, Merge, Prot, Request, VmFlags};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `mmap(addr, len, prot, flags, fd, offset)`: maps memory, or `file` from `offset` on, and gives the address. One instant
@@ -98,8 +98,8 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             }
             let start = transaction.unmapped_area(addr.0, len, flags)?;
             let range = start..start + len;
-            let met = transaction.meet(&range);
-            if flags.contains(MapFlags::FIXED_NOREPLACE) && met.is_occupied() {
+            let neighbours = transaction.neighbours(range.clone());
+            if flags.contains(MapFlags::FIXED_NOREPLACE) && neighbours.is_occupied() {
                 return fail(Errno::EEXIST, "something is mapped there");
             }
             if flags.contains(MapFlags::LOCKED) {
@@ -119,18 +119,17 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                 (None, true) => 0,
                 (None, false) => start >> PAGE_SHIFT,
             };
-            if met.is_split() && transaction.accounts.map_count >= transaction.max_map_count() {
-                return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
-            }
-            if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - met.pages) {
+            transaction.check_split(&neighbours)?;
+            if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - neighbours.pages()) {
                 let error = Error::new(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
                 return transaction.fail_split([range.start, range.end], error);
             }
-            let is_occupied = met.is_occupied();
-            let plan = transaction.put(&range, pgoff, mapping, &met, Merge::Both);
-            if is_occupied {
-                transaction.zap(range, true);
-            }
+            let request = Request::Map {
+                mapping,
+                pgoff,
+                merge: Merge::Both,
+            };
+            let plan = neighbours.plan(request, &transaction.landmarks());
             transaction.apply(plan)?;
             Ok(VirtAddr(start))
         })

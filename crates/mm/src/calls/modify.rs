@@ -2,32 +2,26 @@
 
 use core::ops::Range;
 
-use super::transaction::{Failure, Merge, Transaction};
+use super::transaction::{Failure, Transaction};
 use crate::error::{Errno, Error};
 use crate::machine::Machine;
 use crate::mm::PartialEffects;
 use crate::store::VmaStore;
-use crate::vma::Mapping;
+use crate::vma::{Mapping, Plan, Request};
 
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
-    /// Makes `part`, which is in one VMA whose page offset there is `pgoff`, another mapping, as one VMA with its neighbours if it
-    /// continues them.
+    /// Makes `part`, which lies in one VMA, another mapping.
     #[doc(alias = "vma_modify")]
-    pub(crate) fn modify(&mut self, part: &Range<u64>, pgoff: u64, mapping: Mapping) -> Result<(), Failure> {
-        let met = self.meet(part);
-        // A part that becomes one with a neighbour moves a boundary, which splits nothing.
-        let splits = if met.continues(part, pgoff, &mapping) {
-            0
-        } else {
-            met.parts()
-        };
+    pub(crate) fn modify(&mut self, part: Range<u64>, mapping: Mapping) -> Result<(), Failure> {
+        let plan = self
+            .neighbours(part.clone())
+            .plan(Request::Modify(mapping), &self.landmarks());
         let room = self.max_map_count().saturating_sub(self.accounts.map_count);
-        if splits > room {
+        if plan.growth() > room {
             let error = Error::new(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
             // Linux splits first at the beginning, then at the end.
             return self.fail_split([part.start].into_iter().take(room), error);
         }
-        let plan = self.put(part, pgoff, mapping, &met, Merge::Both);
         self.apply(plan)
     }
 
@@ -37,7 +31,8 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
             return Err(error.into());
         }
         for addr in addrs {
-            if let Some(plan) = self.split(addr) {
+            if let Some(vma) = self.find(addr).filter(|vma| vma.range().start < addr) {
+                let plan = Plan::split(vma, addr, &self.landmarks());
                 self.apply(plan)?;
             }
         }

@@ -99,10 +99,8 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         if flags.contains(VmFlags::WRITE) && !self.may_expand(flags, pages) && self.may_expand(old, pages) {
             return fail(Errno::ENOMEM, "above RLIMIT_DATA");
         }
-        let pgoff = vma.pgoff_at(at);
-        self.modify(&part, pgoff, mapping)?;
         let end = part.end;
-        self.change_protection(part);
+        self.modify(part, mapping)?;
         Ok(end)
     }
 }

@@ -1,11 +1,14 @@
 //! munmap(2).
 
-use super::transaction::fail;
+use core::ops::Range;
+
+use super::transaction::{Failure, Transaction, fail};
 use crate::addr::{VirtAddr, page_align};
 use crate::error::{Errno, Error};
 use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
+use crate::vma::{Neighbours, Request};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `munmap(addr, len)`: takes out what is mapped in a range, at one instant for readers. Mappings that reach out of the range
@@ -37,16 +40,30 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             return Err(Error::new(Errno::EINVAL, "the length is zero"));
         }
         self.transact(|transaction| {
-            let met = transaction.meet(&range);
-            if !met.is_occupied() {
-                return Ok(());
-            }
-            if met.is_split() && transaction.accounts.map_count >= transaction.max_map_count() {
-                return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
-            }
-            let plan = transaction.clear(&range, &met);
-            transaction.zap(range.clone(), false);
-            transaction.apply(plan)
+            transaction.unmap(range.clone())?;
+            Ok(())
         })
+    }
+}
+
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
+    /// Takes out what is mapped in `range`; returns whether anything was.
+    pub(crate) fn unmap(&mut self, range: Range<u64>) -> Result<bool, Failure> {
+        let neighbours = self.neighbours(range);
+        if !neighbours.is_occupied() {
+            return Ok(false);
+        }
+        self.check_split(&neighbours)?;
+        let plan = neighbours.plan(Request::Unmap, &self.landmarks());
+        self.apply(plan)?;
+        Ok(true)
+    }
+
+    /// Fails if taking the range out splits a VMA and there are as many as may be.
+    pub(crate) fn check_split(&self, neighbours: &Neighbours<'_>) -> Result<(), Failure> {
+        if neighbours.is_split() && self.accounts.map_count >= self.max_map_count() {
+            return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
+        }
+        Ok(())
     }
 }

@@ -71,8 +71,8 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                     anon_name: name.clone(),
                     ..vma.mapping()
                 };
-                let (part, pgoff) = (at..end.min(vma.range().end), vma.pgoff_at(at));
-                match transaction.modify(&part, pgoff, mapping) {
+                let part_end = end.min(vma.range().end);
+                match transaction.modify(at..part_end, mapping) {
                     // Linux keeps ENOMEM for holes.
                     Err(Failure::Error(error) | Failure::After(error)) => {
                         let errno = Errno::EAGAIN;
@@ -80,7 +80,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                     }
                     done => done?,
                 }
-                at = part.end;
+                at = part_end;
             }
             if has_hole {
                 return Err(Failure::After(Error::new(

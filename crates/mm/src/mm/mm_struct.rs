@@ -6,13 +6,12 @@ use super::change::ChangeCounter;
 use super::layout::Layout;
 use super::limits::{Limits, MmState};
 use super::pending::Pending;
-use super::stat::Accounts;
 use crate::error::Error;
 use crate::kref::Kref;
 use crate::machine::Machine;
 use crate::pgtable::{Arch, Frames, PageTables};
 use crate::store::{Call, VmaStore, VmaWrite};
-use crate::vma::AnonVma;
+use crate::vma::{Accounts, AnonVma};
 
 /// What users and references share.
 pub(crate) struct MmStruct<S: VmaStore, M: Machine> {

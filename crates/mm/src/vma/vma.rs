@@ -10,6 +10,7 @@ use vmaple_rcu::AllocError;
 
 use super::file::File;
 use super::flags::{ACCESS, VmFlags};
+use super::role::Role;
 use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::kref::Kref;
 
@@ -38,18 +39,6 @@ impl AnonName {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
-}
-
-/// What the address space is to a mapping, by its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Role {
-    /// Nothing special.
-    None,
-    /// It holds some of what brk(2) made: `[heap]`.
-    Heap,
-    /// It holds the main thread's stack: `[stack]`.
-    Stack,
 }
 
 /// Whether a VMA is one of the address space.

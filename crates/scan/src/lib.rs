@@ -92,32 +92,40 @@
 
 mod boost;
 mod bpf;
+mod counters;
 mod denied;
 mod error;
+mod kernel;
 mod left_out;
 mod method;
 mod options;
 mod proc;
 mod process;
+mod record;
 mod report;
+mod scan;
 mod scanner;
+mod source;
 mod status;
-mod text;
+mod want;
 
+pub use counters::{Cgroup, Counter, Counters};
 pub use denied::Denied;
 pub use error::{Error, Result};
+pub use kernel::kernel_form;
 pub use left_out::{LeftOut, Rounded, Why};
 pub use method::{Method, NoSuchMethod};
-pub use options::{Options, Want};
-pub use proc::counters::Counters;
+pub use options::Options;
 pub use process::Process;
 pub use process::proc_mount::check as check_proc;
+pub use record::{Rollup, ScanRecord};
 pub use report::{Acquisitions, Partial, Report, Validation};
-pub use scanner::{Scan, Scanner};
-pub use text::field::Field;
-pub use text::form::{Form, write_maps_line};
-pub use text::record::{MemSizeStats, PSS_SHIFT, Rollup, ScanRecord};
-pub use vmaple_proc::{Name, Perms, VmaRecord};
+pub use scan::Scan;
+pub use scanner::Scanner;
+pub use vmaple_smaps::{
+    Field, FieldSet, Form, Mapping, MemSizeStats, Name, PSS_SHIFT, Perms, Scope, VmaRecord, append,
+};
+pub use want::Want;
 
 /// The code in the README.
 #[cfg(doctest)]

@@ -20,7 +20,12 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Counters, Self::Bpf, Self::Boosted, Self::Plain];
+    pub const ALL: &[Self] = &[Self::Counters, Self::Bpf, Self::Boosted, Self::Plain];
+
+    /// Whether it reads the text of maps or smaps.
+    pub(crate) const fn reads_text(self) -> bool {
+        matches!(self, Self::Boosted | Self::Plain)
+    }
 
     /// Its name, as on the command line.
     #[must_use]
@@ -57,8 +62,8 @@ pub struct NoSuchMethod(String);
 
 impl fmt::Display for NoSuchMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Method::ALL.map(Method::name).join(", ");
-        write!(f, "{} is no method: {names}", self.0)
+        let names: Vec<_> = Method::ALL.iter().map(|method| method.name()).collect();
+        write!(f, "{} is no method: {}", self.0, names.join(", "))
     }
 }
 
@@ -68,7 +73,7 @@ impl FromStr for Method {
     type Err = NoSuchMethod;
 
     fn from_str(name: &str) -> Result<Self, NoSuchMethod> {
-        let found = Self::ALL.into_iter().find(|method| method.name() == name);
-        found.ok_or_else(|| NoSuchMethod(name.to_owned()))
+        let found = Self::ALL.iter().find(|method| method.name() == name);
+        found.copied().ok_or_else(|| NoSuchMethod(name.to_owned()))
     }
 }

@@ -14,8 +14,8 @@ pub struct Report {
     pub method: Method,
     /// The thread that was read, where the process's first thread has ended and others run.
     pub thread: Option<u32>,
-    /// Mappings found; 0 where sums alone were read.
-    pub mappings: usize,
+    /// Mappings found; `None` where sums alone were read.
+    pub mappings: Option<usize>,
     /// Runs of the program, or reads.
     pub runs: u64,
     /// The time after which a run of the program stops by itself. It looks at the clock after every leaf, table of pages and name, and
@@ -27,18 +27,18 @@ pub struct Report {
     pub in_runs: Duration,
     /// From the beginning to the end.
     pub elapsed: Duration,
-    /// Attempts to read a leaf of the tree that were in vain, as a writer was inside.
-    pub rejected: u64,
+    /// Attempts to read a leaf of the tree that were in vain, as a writer was inside; `None` where the method reads no tree.
+    pub rejected: Option<u64>,
     /// Acquisitions of the process's `mmap_lock`, by design.
     pub mmap_lock: Acquisitions,
     /// How lines are validated.
     pub validation: Validation,
-    /// Lines that are not known to be of one instant.
-    pub unvalidated: usize,
-    /// Mappings whose pages were counted while writers were inside.
-    pub counted_later: usize,
-    /// Mappings whose name is not whole, and begins with `(cut)`.
-    pub cut_names: usize,
+    /// Lines that are not known to be of one instant; `None` where sums alone were read.
+    pub unvalidated: Option<usize>,
+    /// Mappings whose pages were counted while writers were inside; `None` where sums alone were read.
+    pub counted_later: Option<usize>,
+    /// Mappings whose name is not whole, and begins with `(cut)`; `None` where sums alone were read.
+    pub cut_names: Option<usize>,
     /// Lines of the kernel's file that the scan lacks, or has not of every mapping.
     pub left_out: Vec<LeftOut>,
     /// By how much sums may be too low, where they are sums of values that the kernel has rounded down.
@@ -82,26 +82,26 @@ pub enum Partial {
 }
 
 impl Report {
-    /// The report of one read of the kernel's, of which nothing more is known.
-    pub(crate) fn of_kernel(method: Method, elapsed: Duration) -> Self {
+    /// Returns the report of one read of the kernel's text, of which nothing more is known.
+    pub(crate) fn of_one_read(method: Method, elapsed: Duration) -> Self {
         Self {
             method,
             thread: None,
-            mappings: 0,
+            mappings: None,
             runs: 1,
             budget: None,
             longest_run: elapsed,
             in_runs: elapsed,
             elapsed,
-            rejected: 0,
+            rejected: None,
             mmap_lock: match method {
                 Method::Counters | Method::Bpf => Acquisitions::None,
                 Method::Boosted | Method::Plain => Acquisitions::AsTheFile,
             },
             validation: Validation::Kernel,
-            unvalidated: 0,
-            counted_later: 0,
-            cut_names: 0,
+            unvalidated: None,
+            counted_later: None,
+            cut_names: None,
             left_out: vec![],
             rounded: None,
             snapshot: None,
@@ -164,24 +164,19 @@ impl fmt::Display for Report {
             write!(f, " | mmap_lock taken: {}", self.mmap_lock)?;
             return self.write_limits(f);
         }
-        if self.mappings == 0 {
-            f.write_str(" | the sum alone")?;
-        } else {
-            write!(f, " | {} mappings", self.mappings)?;
+        match self.mappings {
+            None => f.write_str(" | the sum alone")?,
+            Some(n) => write!(f, " | {n} mappings")?,
         }
-        match (self.snapshot, self.unvalidated) {
+        match (self.snapshot, self.unvalidated.unwrap_or(0)) {
             (Some(seq), _) => write!(f, ", a snapshot (mm_lock_seq {seq})")?,
             (None, 0) => write!(f, ", each of one instant")?,
-            (None, n) if n == self.mappings => write!(f, ", none validated")?,
+            (None, n) if Some(n) == self.mappings => write!(f, ", none validated")?,
             (None, n) => write!(f, ", {n} not validated")?,
         }
         write!(f, " ({})", self.validation)?;
-        if self.counted_later > 0 {
-            write!(
-                f,
-                ", {} with writers inside while pages were counted",
-                self.counted_later
-            )?;
+        if let Some(n @ 1..) = self.counted_later {
+            write!(f, ", {n} with writers inside while pages were counted")?;
         }
         let run = if self.method == Method::Bpf { "run" } else { "read" };
         let plural = if self.runs == 1 { "" } else { "s" };
@@ -196,8 +191,8 @@ impl fmt::Display for Report {
         if let Some(budget) = self.budget.filter(|&budget| budget < self.longest_run) {
             write!(f, ", over the budget of {}", micros(budget))?;
         }
-        if self.method == Method::Bpf {
-            write!(f, ", {} attempts rejected", self.rejected)?;
+        if let Some(rejected) = self.rejected {
+            write!(f, ", {rejected} attempts rejected")?;
         }
         write!(f, " | mmap_lock taken: {}", self.mmap_lock)?;
         self.write_limits(f)
@@ -211,9 +206,9 @@ impl Report {
             write!(f, " | BY THREAD {thread}: the first thread has ended")?;
         }
         match self.cut_names {
-            0 => {}
-            1 => write!(f, " | CUT: 1 name, which begins with (cut)")?,
-            n => write!(f, " | CUT: {n} names, which begin with (cut)")?,
+            None | Some(0) => {}
+            Some(1) => write!(f, " | CUT: 1 name, which begins with (cut)")?,
+            Some(n) => write!(f, " | CUT: {n} names, which begin with (cut)")?,
         }
         for (i, alike) in self.left_out.chunk_by(LeftOut::is_like).enumerate() {
             f.write_str(if i == 0 { " | LEFT OUT: " } else { "; " })?;

@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use targets::{ANON, RW, Target, advise, assert_equal, map, scanner, write};
-use vmaple_scan::{Counters, Method, Options, Scanner, Want};
+use vmaple_scan::{Counter, Counters, Method, Options, Scanner, Want};
 
 /// Names as the kernel has them: cut within a letter, with bytes that begin none, with the end of a line.
 const NAMES: [&CStr; 4] = [
@@ -38,9 +38,9 @@ fn a_process_with_a_name_of_any_bytes_is_scanned_by_every_method() {
         if let Some(bpf) = &mut bpf {
             assert_equal(bpf, pid);
         }
-        let rss = Counters::of(pid).unwrap().get("rss").unwrap();
+        let rss = Counters::of(pid).unwrap().get(Counter::Rss).unwrap();
         assert!(rss >= 50 << 12, "{name:?}: {rss}");
-        for method in Method::ALL {
+        for &method in Method::ALL {
             for want in [Want::Counters, Want::Ranges, Want::Pages] {
                 let Ok(mut scanner) = Scanner::with(Options::new().method(method).want(want)) else {
                     continue;
@@ -62,7 +62,7 @@ fn a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse() {
         let scan = assert_equal(&mut scanner, Target::new(|| {}).pid());
         let path = std::env::current_exe().unwrap();
         let is_ours = |name: &vmaple_scan::Name<'_>| *name == vmaple_scan::Name::Path(path.as_os_str().as_bytes());
-        assert!(scan.records().any(|record| is_ours(&record.vma.name)));
+        assert!(scan.records().any(|record| is_ours(&record.mapping.vma.name)));
         return;
     }
     let _alone = scanner();

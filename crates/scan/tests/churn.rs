@@ -84,7 +84,7 @@ fn check(scan: &Scan, region: u64) -> usize {
     let mut seen = vec![None; PAGES];
     let (mut below, mut lines) = (0, 0);
     for record in scan.records() {
-        let vma = &record.vma;
+        let vma = &record.mapping.vma;
         assert!(below <= vma.new_from && vma.new_from < vma.end, "{record:?} overlaps");
         below = vma.end;
         for at in (vma.new_from..vma.end).step_by(PAGE) {
@@ -95,9 +95,12 @@ fn check(scan: &Scan, region: u64) -> usize {
             }
         }
         let size = vma.end - vma.new_from;
-        assert!(record.stats.rss <= size && record.stats.pss >> 12 <= size, "{record:?}");
+        assert!(
+            record.mapping.stats.rss <= size && record.mapping.stats.pss >> 12 <= size,
+            "{record:?}"
+        );
     }
-    let below = scan.report().unwrap().partial.map_or(u64::MAX, Partial::below);
+    let below = scan.report().partial.map_or(u64::MAX, Partial::below);
     for (page, seen) in seen.iter().enumerate() {
         if region + (page * PAGE) as u64 >= below {
             break;
@@ -139,9 +142,9 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
         for _ in 0..20 {
             let scan = scanner.scan(target.pid()).unwrap();
             lines += check(&scan, region);
-            let report = scan.report().unwrap();
-            rejected += report.rejected;
-            unvalidated += report.unvalidated;
+            let report = scan.report();
+            rejected += report.rejected.unwrap();
+            unvalidated += report.unvalidated.unwrap();
             scanner.reuse(scan);
         }
         eprintln!(
@@ -181,7 +184,7 @@ fn each_line_is_of_some_instant() {
         let scan = scanner.scan(target.pid()).unwrap();
         check_covers(&scan, |page| page % 4 != 3, begin, GROUPS * 4);
         for record in scan.records() {
-            let vma = &record.vma;
+            let vma = &record.mapping.vma;
             let page = vma.start.wrapping_sub(begin) / PAGE as u64;
             if vma.start < begin || page >= GROUPS as u64 * 4 {
                 continue;
@@ -195,9 +198,9 @@ fn each_line_is_of_some_instant() {
             assert!(is_of_an_instant || !record.is_validated, "{record:?}");
             lines += 1;
         }
-        let report = scan.report().unwrap();
-        rejected += report.rejected;
-        unvalidated += report.unvalidated;
+        let report = scan.report();
+        rejected += report.rejected.unwrap();
+        unvalidated += report.unvalidated.unwrap();
         numbered = is_numbered(&scan);
         scanner.reuse(scan);
     }
@@ -209,7 +212,7 @@ fn each_line_is_of_some_instant() {
 fn check_covers(scan: &Scan, is_mapped: impl Fn(usize) -> bool, begin: u64, pages: usize) {
     let mut covered = vec![0; pages];
     for record in scan.records() {
-        for at in (record.vma.new_from..record.vma.end).step_by(PAGE) {
+        for at in (record.mapping.vma.new_from..record.mapping.vma.end).step_by(PAGE) {
             let page = at.wrapping_sub(begin) as usize / PAGE;
             if let Some(covered) = covered.get_mut(page) {
                 *covered += 1;
@@ -263,11 +266,11 @@ fn assert_snapshots(mut scanner: Alone, pages: usize, pause_us: u32) {
         let at = |place: *mut u8| {
             let here = place.addr() as u64;
             scan.records()
-                .filter(|r| (r.vma.new_from..r.vma.end).contains(&here))
+                .filter(|r| (r.mapping.vma.new_from..r.mapping.vma.end).contains(&here))
                 .count()
         };
         let (low, high) = (at(low), at(high));
-        if scan.report().unwrap().snapshot.is_some() {
+        if scan.report().snapshot.is_some() {
             assert_eq!(
                 low + high,
                 1,
@@ -296,11 +299,11 @@ fn a_scan_that_is_out_of_time_says_how_far_it_came() {
     for _ in 0..20 {
         let scan = scanner.scan(target.pid()).unwrap();
         check(&scan, region);
-        let report = scan.report().unwrap();
+        let report = scan.report();
         let Some(Partial::OutOfTime(below)) = report.partial else {
             panic!("{report}")
         };
-        assert!(scan.records().all(|record| record.vma.end <= below), "{report}");
+        assert!(scan.records().all(|record| record.mapping.vma.end <= below), "{report}");
         assert_eq!(report.snapshot, None);
         assert!(report.to_string().contains("PARTIAL"), "{report}");
     }

@@ -9,12 +9,12 @@ use std::fs;
 use std::process::Command;
 
 use targets::{ANON, RW, Target, map, map_many, scanner, write};
-use vmaple_scan::{Counters, Error, Method, Options, Scanner, Want};
+use vmaple_scan::{Counter, Counters, Error, Method, Options, Scanner, Want};
 
 /// A scanner by each method that is possible here.
 fn scanners() -> impl Iterator<Item = Scanner> {
     let with = |method| Scanner::with(Options::new().method(method));
-    Method::ALL.into_iter().filter_map(move |method| with(method).ok())
+    Method::ALL.iter().filter_map(move |&method| with(method).ok())
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_process_whose_first_thread_has_ended_is_read_by_another() {
                 continue;
             };
             let scan = scanner.scan(pid).unwrap();
-            let report = scan.report().unwrap();
+            let report = scan.report();
             assert_eq!(scan.pid(), pid);
             assert_eq!(report.thread.as_slice(), threads, "{report}");
             assert!(report.to_string().contains("the first thread has ended"), "{report}");
@@ -142,5 +142,5 @@ fn a_process_whose_first_thread_has_ended_is_read_by_another() {
         }
     }
     let counters = Counters::of(pid).unwrap();
-    assert!(counters.get("rss").unwrap() > 0);
+    assert!(counters.get(Counter::Rss).unwrap() > 0);
 }

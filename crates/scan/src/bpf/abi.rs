@@ -9,13 +9,6 @@ pub(crate) const WANT_NAMES: u32 = 1;
 pub(crate) const WANT_TABLES: u32 = 2;
 pub(crate) const WANT_PAGES: u32 = 4;
 
-pub(crate) const STOP_END: u32 = 0;
-pub(crate) const STOP_BUDGET: u32 = 1;
-pub(crate) const STOP_REJECTED: u32 = 2;
-pub(crate) const STOP_NO_MM: u32 = 3;
-pub(crate) const STOP_OTHER: u32 = 4;
-pub(crate) const STOP_EXEC: u32 = 5;
-
 pub(crate) const VALIDATION_NONE: u32 = 0;
 pub(crate) const VALIDATION_INT: u32 = 1;
 pub(crate) const VALIDATION_SEQCOUNT: u32 = 2;
@@ -33,6 +26,40 @@ pub(crate) const NAME_PATH: u32 = 1;
 pub(crate) const NAME_UNLINKED: u32 = 2;
 pub(crate) const NAME_DNAME: u32 = 3;
 pub(crate) const NAME_SPECIAL: u32 = 4;
+
+/// Why a run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// At the end of the address space.
+    End,
+    /// Time, entries, records or names were used up.
+    Budget,
+    /// What was read did not fit together in any attempt.
+    Rejected,
+    /// There is no address space: a kernel thread, or a task that has exited.
+    NoMm,
+    /// It is another address space: the process has executed a program, or another process has its number.
+    OtherMm,
+    /// The process was executing a program at this moment.
+    Exec,
+}
+
+impl Stop {
+    /// All of them, each at its number in the program.
+    const ALL: [Self; 6] = [
+        Self::End,
+        Self::Budget,
+        Self::Rejected,
+        Self::NoMm,
+        Self::OtherMm,
+        Self::Exec,
+    ];
+
+    /// Returns the reason of a number in [`Control::stop`]; `None` if it is no number of the program's.
+    pub(crate) fn of(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).copied()
+    }
+}
 
 /// What is asked of a run, and what became of it.
 #[repr(C)]
@@ -125,6 +152,8 @@ pub(crate) struct Record {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     /// `(field, bytes)` of a structure of a C header whose fields are u32 and u64.
     fn fields_of(header: &str, structure: &str, types: [&str; 2]) -> Vec<(String, usize)> {
         let begin = header.find(&format!("struct {structure} {{")).unwrap();
@@ -160,6 +189,26 @@ mod tests {
             let theirs = fields_of(c, theirs, ["u32", "u64"]);
             assert!(theirs.len() > 30);
             assert_eq!(theirs, fields_of(rust, ours, ["u32", "u64"]));
+        }
+    }
+
+    #[test]
+    fn the_program_and_the_loader_have_the_same_numbers() {
+        let header = include_str!("../../bpf/abi.h");
+        let stops = ["END", "BUDGET", "REJECTED", "NO_MM", "OTHER", "EXEC"];
+        for (number, (name, stop)) in stops.iter().zip(Stop::ALL).enumerate() {
+            assert!(header.contains(&format!("\tSTOP_{name} = {number},")), "{name}");
+            assert_eq!(Stop::of(number as u32), Some(stop));
+        }
+        assert_eq!(header.matches("\tSTOP_").count(), stops.len());
+        assert_eq!(Stop::of(stops.len() as u32), None);
+        let validations = [
+            ("NONE", VALIDATION_NONE),
+            ("INT", VALIDATION_INT),
+            ("SEQCOUNT", VALIDATION_SEQCOUNT),
+        ];
+        for (name, number) in validations {
+            assert!(header.contains(&format!("\tVALIDATION_{name} = {number},")), "{name}");
         }
     }
 

@@ -13,22 +13,19 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::ptr::{null, null_mut};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::bpf::{Begun, Bounds, Bpf};
+use crate::bpf::engine::Engine;
+use crate::bpf::session::{Begun, Session};
 use crate::error::{Error, Result};
-use crate::options::Want;
+use crate::kernel::release;
+use crate::options::Options;
 use crate::process::Process;
-use crate::scanner::Raw;
-use crate::text::form::release;
+use crate::record::Mappings;
+use crate::source::{Content, Found};
 
 const NOBODY: u32 = 65534;
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
-const BOUNDS: Bounds = Bounds {
-    run: Duration::from_micros(200),
-    scan: Duration::from_secs(10),
-};
-
 /// What an attacker is told to do; it answers with the number of its program.
 #[derive(Clone, Copy)]
 enum Do {
@@ -215,47 +212,50 @@ fn wait_until(is_so: impl Fn() -> bool) {
 }
 
 /// A program, or nothing and a message.
-fn load() -> Option<Bpf> {
+fn load() -> Option<Engine> {
     // SAFETY: asks for the user's number.
     if unsafe { libc::geteuid() } != 0 {
         eprintln!("skipped: it needs root");
         return None;
     }
-    Bpf::load().inspect_err(|why| eprintln!("skipped: {why}")).ok()
+    Engine::load().inspect_err(|why| eprintln!("skipped: {why}")).ok()
 }
 
-fn begin(bpf: &mut Bpf, process: &Process) -> Result<Begun> {
-    bpf.begin(process, BOUNDS, Instant::now())
+fn begin(engine: &mut Engine, process: &Process) -> Result<Begun> {
+    Begun::new(engine, process, &Options::new())
 }
 
 /// The rest of a scan.
-fn go_on(bpf: &mut Bpf, process: &Process, begun: &Begun) -> Result<Raw> {
-    let raw = bpf.go_on(process, begun, Want::Pages, BOUNDS, Raw::default())?;
+fn go_on(engine: &mut Engine, process: &Process, begun: &Begun) -> Result<Found> {
+    let found = Session::new(engine, process, begun, &Options::new(), Mappings::default()).run()?;
     process.check_still()?;
-    Ok(raw)
+    Ok(found)
 }
 
 /// Attacks so often, and checks that nothing of the second program is taken for the first's; returns how often both had one number, and how
 /// often one address of the `mm_struct` and one number of executed programs, too.
 fn attacks(rounds: usize, second: &dyn Fn(&mut Attacker, u32) -> u32) -> Option<(usize, usize)> {
-    let mut bpf = load()?;
+    let mut engine = load()?;
     let (_dir, path) = with_rights()?;
     let mut user = Attacker::start(&path);
     let (mut same_number, mut same_identity, mut taken) = (0, 0, 0);
     for _ in 0..rounds {
         let pid = user.order(Do::Start);
         let process = Process::open(pid).unwrap();
-        let begun = begin(&mut bpf, &process).unwrap();
+        let begun = begin(&mut engine, &process).unwrap();
         user.order(Do::End);
         let second = second(&mut user, pid);
         wait_until(|| is_roots(second));
         if second == pid {
             same_number += 1;
-            let now = begin(&mut bpf, &Process::open(pid).unwrap()).unwrap().identity;
+            let now = begin(&mut engine, &Process::open(pid).unwrap()).unwrap().identity;
             let of = |control: &crate::bpf::abi::Control| (control.found_mm, control.found_exec_id);
             same_identity += usize::from(of(&now) == of(&begun.identity));
-            match go_on(&mut bpf, &process, &begun) {
-                Ok(raw) => taken += usize::from(!raw.lines.is_empty()),
+            match go_on(&mut engine, &process, &begun) {
+                Ok(found) => {
+                    let is_empty = matches!(&found.content, Content::Mappings(mappings) if mappings.lines.is_empty());
+                    taken += usize::from(!is_empty);
+                }
                 Err(Error::NoProcess(_) | Error::Executed(_)) => {}
                 Err(e) => panic!("{e}"),
             }
@@ -318,13 +318,13 @@ fn a_user_who_takes_numbers_until_one_comes_again_is_not_shown_another_program()
 /// What tells the two apart once all else is the same.
 #[test]
 fn a_process_that_began_at_another_time_is_another() {
-    let Some(mut bpf) = load() else { return };
+    let Some(mut engine) = load() else { return };
     let process = Process::open(std::process::id()).unwrap();
-    let mut begun = begin(&mut bpf, &process).unwrap();
+    let mut begun = begin(&mut engine, &process).unwrap();
     assert!(begun.identity.found_started > 0);
-    assert!(go_on(&mut bpf, &process, &begun).is_ok());
+    assert!(go_on(&mut engine, &process, &begun).is_ok());
     begun.identity.found_started += 1;
-    assert!(matches!(go_on(&mut bpf, &process, &begun), Err(Error::Executed(_))));
+    assert!(matches!(go_on(&mut engine, &process, &begun), Err(Error::Executed(_))));
 }
 
 /// Does it in a thread that has the rights of an ordinary user.
@@ -350,7 +350,7 @@ fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 /// the kernel does not say that it is doing so.
 #[test]
 fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
-    let Some(mut bpf) = load() else { return };
+    let Some(mut engine) = load() else { return };
     let (orders, mut tell) = std::io::pipe().unwrap();
     let (mut answer, reply) = std::io::pipe().unwrap();
     // SAFETY: the child calls nothing that another thread could have locked.
@@ -374,11 +374,11 @@ fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
     answer.read_exact(&mut [0]).unwrap();
     let result = as_nobody(|| {
         let process = Process::open(pid.cast_unsigned()).unwrap();
-        let begun = begin(&mut bpf, &process).unwrap();
-        assert!(go_on(&mut bpf, &process, &begun).is_ok());
+        let begun = begin(&mut engine, &process).unwrap();
+        assert!(go_on(&mut engine, &process, &begun).is_ok());
         tell.write_all(&[1]).unwrap();
         answer.read_exact(&mut [0]).unwrap();
-        go_on(&mut bpf, &process, &begun).map(drop)
+        go_on(&mut engine, &process, &begun).map(drop)
     });
     end(pid);
     assert!(
@@ -389,7 +389,7 @@ fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
 
 #[test]
 fn a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown() {
-    let Some(mut bpf) = load() else { return };
+    let Some(mut engine) = load() else { return };
     let Some((_dir, path)) = with_rights() else { return };
     let mut child = Command::new("sh")
         .args(["-c", "read go; exec \"$0\" 100", path.to_str().unwrap()])
@@ -403,13 +403,13 @@ fn a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown() {
     wait_until(|| fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("0 0x0 ")));
     let result = as_nobody(|| {
         let process = Process::open(pid).unwrap();
-        let begun = begin(&mut bpf, &process).unwrap();
-        assert!(go_on(&mut bpf, &process, &begun).is_ok());
+        let begun = begin(&mut engine, &process).unwrap();
+        assert!(go_on(&mut engine, &process, &begun).is_ok());
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
         wait_until(|| is_roots(pid));
-        let result = go_on(&mut bpf, &process, &begun).map(drop);
+        let result = go_on(&mut engine, &process, &begun).map(drop);
         // Nor from its beginning.
-        assert!(matches!(begin(&mut bpf, &process), Err(Error::NotPermitted(_))));
+        assert!(matches!(begin(&mut engine, &process), Err(Error::NotPermitted(_))));
         result
     });
     child.kill().unwrap();

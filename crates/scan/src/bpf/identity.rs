@@ -1,7 +1,7 @@
 //! What tells one process from the next of its number, and one program from the next of the process: whether this kernel keeps it where it
 //! says.
 
-use crate::bpf::Bpf;
+use crate::bpf::engine::Engine;
 use crate::error::{Error, Result};
 use crate::process::Process;
 
@@ -12,9 +12,9 @@ const SLACK: u64 = 2;
 ///
 /// # Errors
 /// [`Error::NotPossible`] if it is not the same.
-pub(crate) fn check(bpf: &mut Bpf, child: &Process) -> Result<()> {
+pub(crate) fn check(engine: &mut Engine, child: &Process) -> Result<()> {
     let own = Process::open(std::process::id())?;
-    let (ours, childs) = (bpf.look(own.pid(), 0)?, bpf.look(child.pid(), 0)?);
+    let ((ours, _), (childs, _)) = (engine.look(own.pid(), 0)?, engine.look(child.pid(), 0)?);
     // A copy has executed as many programs: one at least.
     if ours.found_exec_id == 0 || ours.found_exec_id != childs.found_exec_id {
         return Err(wrong("how many programs a process has executed (self_exec_id)"));

@@ -14,7 +14,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 
-use crate::bpf::abi::{Control, STOP_END};
+use crate::bpf::abi::{Control, Stop};
 use crate::bpf::program::{Entry, Program};
 use crate::error::{Error, Result};
 
@@ -33,8 +33,18 @@ pub(crate) struct Layout {
     pub(crate) shmem_aops: u64,
     /// The function that names [vdso] and the like.
     pub(crate) special_mapping_name: u64,
-    /// The array of swap areas; 0 if it is not to be had, nothing before it was looked for.
-    pub(crate) swap_info: Option<u64>,
+    swap_info: SwapInfo,
+}
+
+/// Where the array of swap areas is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum SwapInfo {
+    /// It was not looked for: there was no swap area.
+    #[default]
+    NotSought,
+    /// The kernel does not show it.
+    Hidden,
+    At(u64),
 }
 
 impl Layout {
@@ -61,8 +71,8 @@ impl Layout {
                 take_unvalidated: u32::from(tries > 0),
                 ..layout.asked()
             };
-            program.run(&link, &mut control)?;
-            if control.stop == STOP_END && control.a_ops != 0 {
+            let stop = program.run(&link, &mut control)?;
+            if stop == Stop::End && control.a_ops != 0 {
                 break control;
             }
             // The kernel moves pages, and swaps them out; one that it has begun to move may be on its way for a while.
@@ -98,8 +108,8 @@ impl Layout {
                     .is_some_and(|line| !line.is_empty())
             })
         };
-        if self.swap_info.is_none() && is_there() {
-            self.swap_info = Some(symbol("swap_info").unwrap_or(0));
+        if self.swap_info == SwapInfo::NotSought && is_there() {
+            self.swap_info = symbol("swap_info").map_or(SwapInfo::Hidden, SwapInfo::At);
         }
     }
 
@@ -113,7 +123,10 @@ impl Layout {
             vmemmap: self.vmemmap,
             shmem_aops: self.shmem_aops,
             special_mapping_name: self.special_mapping_name,
-            swap_info: self.swap_info.unwrap_or(0),
+            swap_info: match self.swap_info {
+                SwapInfo::NotSought | SwapInfo::Hidden => 0,
+                SwapInfo::At(address) => address,
+            },
             attempts: 256,
             max_entries: u32::MAX,
             ..Control::default()

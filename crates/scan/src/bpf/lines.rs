@@ -5,8 +5,10 @@
 //! meanwhile, or be something else than the mapping whose pages were half counted: then the line that is there already ends at the
 //! cursor, and another begins.
 
+use vmaple_smaps::Field;
+
 use crate::bpf::abi::{RECORD_SHMEM, Record};
-use crate::text::record::Line;
+use crate::record::Line;
 
 /// The lines of a scan so far.
 #[derive(Debug, Default)]
@@ -58,20 +60,18 @@ impl Lines {
         };
         match (self.last, self.lines.last_mut()) {
             (Some(last), Some(before)) if last.is_cut && last.to == from && last.is_of(&part) => {
-                before.end = record.to;
-                before.stats += &line.stats;
+                before.mapping.vma.end = record.to;
+                before.mapping.stats += &line.mapping.stats;
                 before.is_validated &= line.is_validated;
                 before.counts_later |= line.counts_later;
             }
             _ => {
-                let mut line = Line {
-                    from,
-                    end: record.to,
-                    ..line
-                };
+                let mut line = line;
+                (line.mapping.vma.new_from, line.mapping.vma.end) = (from, record.to);
                 // What of a file in shared memory is swapped out is known of its mapping from its beginning alone.
-                line.stats.swap_unknown |=
-                    from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0;
+                if from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0 {
+                    line.mapping.stats.unknown.insert(Field::Swap);
+                }
                 self.lines.push(line);
             }
         }
@@ -93,7 +93,10 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
+    use vmaple_smaps::{Mapping, VmaRecord};
+
     use super::*;
+    use crate::record::NamePlace;
 
     fn part(start: u64, end: u64, from: u64, to: u64) -> (Record, Line) {
         let record = Record {
@@ -104,16 +107,12 @@ mod tests {
             vm_flags: 3,
             ..Record::default()
         };
-        let mut line = Line {
-            start,
-            end,
-            from,
-            vm_flags: 3,
-            is_validated: true,
-            ..Line::default()
-        };
-        line.stats.rss = to - from;
-        (record, line)
+        let mut mapping = Mapping::new(VmaRecord {
+            new_from: from,
+            ..VmaRecord::new(start..end)
+        });
+        mapping.stats.rss = to - from;
+        (record, Line::new(mapping, NamePlace::default()))
     }
 
     fn lines(parts: &[(Record, Line)]) -> Vec<(u64, u64, u64, u64)> {
@@ -122,7 +121,10 @@ mod tests {
             lines.add(record, *line);
         }
         let lines = lines.into_lines();
-        lines.iter().map(|l| (l.start, l.from, l.end, l.stats.rss)).collect()
+        let mappings = lines.iter().map(|line| line.mapping);
+        mappings
+            .map(|m| (m.vma.start, m.vma.new_from, m.vma.end, m.stats.rss))
+            .collect()
     }
 
     #[test]
@@ -167,7 +169,8 @@ mod tests {
                 lines.add(&record, line);
             }
             let lines = lines.into_lines();
-            lines.iter().map(|line| line.stats.swap_unknown).collect::<Vec<_>>()
+            let is_unknown = |line: &Line| line.mapping.stats.unknown.contains(Field::Swap);
+            lines.iter().map(is_unknown).collect::<Vec<_>>()
         };
         assert_eq!(unknown([part(10, 20, 10, 20), part(10, 40, 20, 40)]), [false, true]);
         assert_eq!(unknown([part(10, 40, 10, 20), part(10, 40, 20, 40)]), [false]);

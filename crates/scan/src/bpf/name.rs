@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::io::Write;
 
+use vmaple_smaps::NameKind;
+
 use crate::bpf::abi::{NAME_DNAME, NAME_PATH, NAME_SPECIAL, NAME_UNLINKED, RECORD_ANON_NAME, RECORD_NAME_CUT, Record};
-use crate::text::record::NameKind;
+use crate::record::NamePlace;
 
 /// File systems whose files have no path, by the numbers in linux/magic.h.
 mod magic {
@@ -36,13 +38,8 @@ pub(crate) enum HeapRule {
     Touches,
 }
 
-/// A name, with the place of its text in the text of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Placed {
-    pub(crate) kind: NameKind,
-    pub(crate) at: usize,
-    pub(crate) bytes: usize,
-}
+/// A name's kind, and the place of its text.
+pub(crate) type Placed = (NameKind, NamePlace);
 
 /// What a name begins with that is not whole.
 pub(crate) const CUT: &[u8] = b"(cut)";
@@ -51,7 +48,7 @@ pub(crate) const CUT: &[u8] = b"(cut)";
 const MAX_TEXT: usize = 64 << 20;
 
 /// The names that are in the text already: their places, by their hashes.
-pub(crate) type Known = HashMap<u64, (usize, usize)>;
+pub(crate) type Known = HashMap<u64, NamePlace>;
 
 /// The text of all names of a scan, each once.
 #[derive(Debug, Default)]
@@ -110,10 +107,7 @@ impl NameText {
         } else {
             NameKind::None
         };
-        Placed {
-            kind,
-            ..Placed::default()
-        }
+        (kind, NamePlace::default())
     }
 
     fn path(&mut self, record: &Record, found: &[u8]) -> Placed {
@@ -164,17 +158,14 @@ impl NameText {
         let bytes = self.text.len() - at;
         let name = &self.text[at..];
         let hash = self.known.hasher().hash_one(name);
-        let before = self.known.get(&hash).copied().unwrap_or((at, bytes));
-        if before.0 != at && self.text.get(before.0..before.0 + before.1) == Some(name) {
+        let before = self.known.get(&hash).copied().unwrap_or(NamePlace { at, bytes });
+        if before.at != at && self.text.get(before.at..before.at + before.bytes) == Some(name) {
             self.text.truncate(at);
-            return Placed {
-                kind,
-                at: before.0,
-                bytes,
-            };
+            return (kind, before);
         }
-        self.known.insert(hash, (at, bytes));
-        Placed { kind, at, bytes }
+        let place = NamePlace { at, bytes };
+        self.known.insert(hash, place);
+        (kind, place)
     }
 }
 
@@ -225,9 +216,9 @@ mod tests {
 
     fn name_of(record: &Record, found: &[u8], places: &Places) -> (NameKind, String) {
         let mut names = NameText::default();
-        let placed = names.add(record, found, places);
-        let text = &names.text[placed.at..placed.at + placed.bytes];
-        (placed.kind, String::from_utf8(text.to_vec()).unwrap())
+        let (kind, place) = names.add(record, found, places);
+        let text = &names.text[place.at..place.at + place.bytes];
+        (kind, String::from_utf8(text.to_vec()).unwrap())
     }
 
     #[test]
@@ -271,7 +262,7 @@ mod tests {
         for name_at in [0, 4, 0, 4, 0] {
             names.begin_run();
             record.name_at = name_at;
-            let name = names.add(&record, found, &Places::default());
+            let (_, name) = names.add(&record, found, &Places::default());
             placed.push(names.text[name.at..name.at + name.bytes].to_vec());
         }
         assert_eq!(placed, [b"/abc", b"/def", b"/abc", b"/def", b"/abc"]);

@@ -2,17 +2,19 @@
 
 #![allow(unsafe_code)] // the bpf(2) commands that aya lacks, and the memory that is shared with the program
 
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
-use aya::maps::{Map, MapData};
-use aya::programs::Iter;
+use aya::maps::{Map, MapData, MapError};
+use aya::programs::{Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use crate::bpf::abi::{Control, MAX_RECORDS, NAME_BYTES, Record, STOP_NO_MM};
+use crate::bpf::abi::{Control, MAX_RECORDS, NAME_BYTES, Record, Stop};
 use crate::error::{Error, Result};
-use crate::text::form::release;
+use crate::kernel::release;
 
 /// Which program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,23 +72,13 @@ impl Program {
     /// Loads it for a kernel whose types are these.
     pub(crate) fn load_for(btf: &Btf) -> Result<Self> {
         let object = aya::include_bytes_aligned!("../../bpf/scan.bpf.o");
-        let refused = |e: &dyn std::error::Error| {
-            let why = without_map_name(&one_line(&chain(e)));
-            // EPERM.
-            let help = if why.contains("(os error 1)") {
-                "; it needs root, or CAP_BPF and CAP_PERFMON, and a kernel that is not locked down for confidentiality"
-            } else if why.contains("bpf_probe_read") {
-                // It has the function that reads the kernel's memory, but not for us.
-                "; this kernel is locked down for confidentiality"
-            } else {
-                ""
-            };
-            Error::NotPossible(format!("loading the BPF program: {why}{help}"))
-        };
-        let mut ebpf = EbpfLoader::new().btf(Some(btf)).load(object).map_err(|e| refused(&e))?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(btf))
+            .load(object)
+            .map_err(|e| not_loaded(&e))?;
         for entry in Entry::ALL {
             let iter = iter(&mut ebpf, entry)?;
-            iter.load("task", btf).map_err(|e| refused(&e))?;
+            iter.load("task", btf).map_err(|e| not_loaded(&e))?;
         }
         let control = Shared::map(&ebpf, "CONTROL", 1)?;
         let records = Shared::map(&ebpf, "RECORDS", MAX_RECORDS)?;
@@ -159,12 +151,13 @@ impl Program {
             })
     }
 
-    /// Runs a program once: `control` is what is asked, and becomes what the run has left. Records and names are there until the
-    /// next run.
+    /// Runs a program once, and returns why it stopped.
+    ///
+    /// `control` says what is asked, and becomes what the run has left. Records and names are there until the next run.
     ///
     /// # Errors
     /// [`Error::Failed`] if the iterator is refused.
-    pub(crate) fn run(&mut self, link: &Link, control: &mut Control) -> Result<()> {
+    pub(crate) fn run(&mut self, link: &Link, control: &mut Control) -> Result<Stop> {
         /// `BPF_ITER_CREATE` of bpf(2).
         const ITER_CREATE: libc::c_int = 33;
         /// `bpf_attr.iter_create`.
@@ -175,7 +168,7 @@ impl Program {
         }
         const NOTHING: u32 = u32::MAX;
 
-        let failed = |e: std::io::Error| Error::failed("running the BPF program", e);
+        let failed = |e: io::Error| Error::failed("running the BPF program", e);
         let mut attr = IterCreate {
             link_fd: self.borrow(link).as_raw_fd().cast_unsigned(),
             flags: 0,
@@ -195,10 +188,13 @@ impl Program {
         *control = self.control.load();
         if control.stop == NOTHING {
             // The iterator has found no task.
-            control.stop = STOP_NO_MM;
             (control.records, control.name_bytes) = (0, 0);
+            return Ok(Stop::NoMm);
         }
-        Ok(())
+        Stop::of(control.stop).ok_or_else(|| {
+            let why = format!("it stopped with {}", control.stop);
+            Error::failed("running the BPF program", why)
+        })
     }
 
     /// A file without a path, which can be mapped.
@@ -232,9 +228,40 @@ fn iter(ebpf: &mut Ebpf, entry: Entry) -> Result<&mut Iter> {
     program.try_into().map_err(|e| Error::failed(name, e))
 }
 
-/// An error without the verifier's log, but for its reason.
-fn one_line(error: &str) -> String {
-    let (error, log) = error.split_once(". Verifier output:").unwrap_or((error, ""));
+/// Returns the error of an object that was not loaded, with what would help.
+fn not_loaded(error: &(dyn std::error::Error + 'static)) -> Error {
+    let help = match errno(error) {
+        Some(libc::EPERM) => {
+            "; it needs root, or CAP_BPF and CAP_PERFMON, and a kernel that is not locked down for confidentiality"
+        }
+        // The kernel then has no function for us that reads its memory, and calls that an invalid program.
+        Some(libc::EINVAL) if is_locked_down() => "; this kernel is locked down for confidentiality",
+        _ => "",
+    };
+    Error::NotPossible(format!("loading the BPF program: {}{help}", describe(error)))
+}
+
+/// Whether the kernel is locked down for confidentiality.
+fn is_locked_down() -> bool {
+    fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| modes.contains("[confidentiality]"))
+}
+
+/// Returns what an error of aya says, in one line that is the same for the same failure.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    // Which map is made first is chance.
+    if let Some(MapError::CreateError { io_error, .. }) = find(error) {
+        return format!("map error: failed to create its maps: {io_error}");
+    }
+    // The verifier's log is long, and ends with its reason.
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = find(error) {
+        let reason = last_reason(&verifier_log.to_string());
+        return format!("the BPF_PROG_LOAD syscall returned {io_error}{reason}");
+    }
+    chain(error)
+}
+
+/// Returns the reason in a log of the verifier, after a colon; nothing if there is none.
+fn last_reason(log: &str) -> String {
     let is_statistic = |line: &str| {
         line.is_empty()
             || ["verification time ", "stack depth ", "processed ", "subprog "]
@@ -242,45 +269,48 @@ fn one_line(error: &str) -> String {
                 .any(|s| line.starts_with(s))
     };
     let reason = log.lines().map(str::trim).rfind(|line| !is_statistic(line));
-    match reason {
-        Some(reason) => format!("{error}: {reason}"),
-        None => error.trim_end().to_owned(),
-    }
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
 }
 
-/// An error without the name of the map that happened to be made first, so that the same failure is the same text.
-fn without_map_name(error: &str) -> String {
-    const BEFORE: &str = "failed to create map `";
-    let parts = error.split_once(BEFORE);
-    match parts.and_then(|(before, rest)| Some((before, rest.split_once('`')?.1))) {
-        Some((before, after)) => format!("{before}failed to create its maps{after}"),
-        None => error.to_owned(),
-    }
+/// Returns the number of the system call's failure that an error comes from.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    find::<io::Error>(error)?.raw_os_error()
 }
 
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
+/// Returns the first error of this type among an error and its causes.
+fn find<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// Returns an error with its causes in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in causes(error) {
         let more = cause.to_string();
-        if !text.contains(&more) {
+        if text.is_empty() {
+            text = more;
+        } else if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
-        source = cause.source();
     }
     text
 }
 
 /// A command of bpf(2) that gives a file descriptor.
-fn bpf<T>(command: libc::c_int, attr: &mut T) -> std::io::Result<OwnedFd> {
+fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
     let bytes = size_of::<T>() as libc::c_uint;
     // SAFETY: `attr` is a prefix of `union bpf_attr`, of the length that is passed, and what it points to lives on; these
     // commands write nothing to it.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), bytes) };
     let fd = libc::c_int::try_from(fd).unwrap_or(-1);
     if fd < 0 {
-        return Err(std::io::Error::last_os_error());
+        return Err(io::Error::last_os_error());
     }
     // SAFETY: bpf(2) has just made it, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -388,20 +418,49 @@ fn value_bytes(map: &MapData) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use aya::EbpfError;
+
     use super::*;
 
     #[test]
     fn a_map_that_cannot_be_made_is_the_same_text_whichever_it_is() {
-        let text = |map| {
-            without_map_name(&format!(
-                "map error: failed to create map `{map}`: Operation not permitted"
-            ))
+        let text = |map: &str| {
+            describe(&EbpfError::MapError(MapError::CreateError {
+                name: map.to_owned(),
+                io_error: io::Error::from_raw_os_error(libc::EPERM),
+            }))
         };
         assert_eq!(
             text("NAMES"),
-            "map error: failed to create its maps: Operation not permitted"
+            "map error: failed to create its maps: Operation not permitted (os error 1)"
         );
         assert_eq!(text("NAMES"), text("RECORDS"));
-        assert_eq!(without_map_name("another error"), "another error");
+        let other = EbpfError::NoBTF;
+        assert_eq!(describe(&other), other.to_string());
+    }
+
+    #[test]
+    fn what_helps_is_told_by_the_number_of_the_failure_and_not_by_its_text() {
+        let of = |number, name: &str| {
+            let error = EbpfError::MapError(MapError::CreateError {
+                name: name.to_owned(),
+                io_error: io::Error::from_raw_os_error(number),
+            });
+            not_loaded(&error).to_string()
+        };
+        let denied = of(libc::EPERM, "NAMES");
+        assert!(denied.ends_with("not locked down for confidentiality"), "{denied}");
+        let too_large = of(libc::E2BIG, "(os error 1)");
+        assert!(too_large.ends_with("(os error 7)"), "{too_large}");
+    }
+
+    #[test]
+    fn of_a_log_of_the_verifier_the_reason_is_told() {
+        let log = "0: R1=ctx\nprogram of this type cannot use helper bpf_probe_read_kernel#113\nprocessed 4 insns\n\n";
+        assert_eq!(
+            last_reason(log),
+            ": program of this type cannot use helper bpf_probe_read_kernel#113"
+        );
+        assert_eq!(last_reason("processed 4 insns\n"), "");
     }
 }

@@ -7,18 +7,19 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use vmaple_smaps::{Field, Form};
+
 use crate::bpf::comparison::{Comparison, compare};
-use crate::bpf::identity;
+use crate::bpf::engine::{Engine, ThpRule};
 use crate::bpf::name::HeapRule;
 use crate::bpf::shapes::Child;
-use crate::bpf::{Bounds, Bpf};
+use crate::bpf::{identity, session};
 use crate::error::{Error, Result};
-use crate::options::Want;
+use crate::options::Options;
 use crate::process::Process;
+use crate::record::Mappings;
 use crate::report::Validation;
-use crate::scanner::Raw;
-use crate::text::field::Field;
-use crate::text::form::Form;
+use crate::source::Content;
 
 /// How often a mapping may be wrong before it is no accident.
 const TRIES: u32 = 16;
@@ -27,20 +28,17 @@ const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from
 /// Children that may be killed by somebody else: for want of memory, or with all processes of a group.
 const CHILDREN: u32 = 3;
 
-const BOUNDS: Bounds = Bounds {
-    run: Duration::from_micros(200),
-    // It is late, not wrong, where it hardly gets a CPU.
-    scan: Duration::from_secs(60),
-};
+/// The longest that a scan of the child may take: it is late, not wrong, where it hardly gets a CPU.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// # Errors
 /// [`Error::NotPossible`] with a line that differs.
-pub(crate) fn run(bpf: &mut Bpf, form: &Form) -> Result<()> {
+pub(crate) fn run(engine: &mut Engine, form: &Form) -> Result<()> {
     let mut children = 0;
     loop {
         children += 1;
-        let mut child = Child::start(bpf.anon_file())?;
-        match all_right(bpf, form, &mut child) {
+        let mut child = Child::start(engine.anon_file())?;
+        match all_right(engine, form, &mut child) {
             Err(Error::NotPossible(why)) => return Err(Error::NotPossible(why)),
             Err(_) if children < CHILDREN && Process::open(child.pid()).is_err() => {}
             result => return result,
@@ -48,14 +46,14 @@ pub(crate) fn run(bpf: &mut Bpf, form: &Form) -> Result<()> {
     }
 }
 
-fn all_right(bpf: &mut Bpf, form: &Form, child: &mut Child) -> Result<()> {
-    numbers_writes(bpf, child)?;
-    identity::check(bpf, &Process::open(child.pid())?)?;
-    compares(bpf, form, child)
+fn all_right(engine: &mut Engine, form: &Form, child: &mut Child) -> Result<()> {
+    numbers_writes(engine, child)?;
+    identity::check(engine, &Process::open(child.pid())?)?;
+    compares(engine, form, child)
 }
 
 /// Whether each mapping of the child is right in some comparison.
-fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
+fn compares(engine: &mut Engine, form: &Form, child: &Child) -> Result<()> {
     let mut right = HashSet::new();
     let mut found = String::new();
     let mut pause = PAUSES.0;
@@ -65,7 +63,7 @@ fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
             right: more,
             differences,
             mappings,
-        } = once(bpf, form, child)?;
+        } = once(engine, form, child)?;
         right.extend(more);
         if right.len() == mappings {
             return Ok(());
@@ -76,7 +74,7 @@ fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
         }
         // Each of both rules is right on some kernels.
         if differences.iter().any(|d| d.field.is_none() && is_heap(&d.text)) {
-            bpf.heap = match bpf.heap {
+            engine.heap = match engine.heap {
                 HeapRule::Overlaps => HeapRule::Touches,
                 HeapRule::Touches => HeapRule::Overlaps,
             };
@@ -87,7 +85,7 @@ fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
         }
         if other_rule == 3 {
             // The rule is another on this kernel; nothing else depends on it. A report says that it is left out.
-            bpf.thp = false;
+            engine.thp = ThpRule::Another;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(PAUSES.1);
@@ -98,24 +96,27 @@ fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
 }
 
 /// Compares once.
-fn once(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<Comparison> {
+fn once(engine: &mut Engine, form: &Form, child: &Child) -> Result<Comparison> {
     let process = Process::open(child.pid())?;
     let before = child.smaps()?;
-    let scan = bpf.scan(&process, Want::Pages, BOUNDS, Raw::default())?;
+    let found = session::scan(engine, &process, &Options::new().limit(LIMIT), Mappings::default())?;
     let after = child.smaps()?;
-    Ok(compare(&scan, form, child, &before, &after))
+    let Content::Mappings(mappings) = found.content else {
+        return Err(Error::failed("the self-test", "a scan without mappings"));
+    };
+    Ok(compare(&mappings, form, child, &before, &after))
 }
 
 /// Checks that the number of the child's address space goes on by two with each write, if there is one.
-fn numbers_writes(bpf: &mut Bpf, child: &mut Child) -> Result<()> {
+fn numbers_writes(engine: &mut Engine, child: &mut Child) -> Result<()> {
     // It changes its mappings only when it is asked, but the kernel may do so by itself (khugepaged, KSM).
     for _ in 0..TRIES {
-        let (validation, before) = bpf.lock_seq(child.pid())?;
+        let (validation, before) = engine.lock_seq(child.pid())?;
         if validation == Validation::Structure {
             return Ok(());
         }
         child.map_and_unmap()?;
-        if let (Some(before), (_, Some(after))) = (before, bpf.lock_seq(child.pid())?) {
+        if let (Some(before), (_, Some(after))) = (before, engine.lock_seq(child.pid())?) {
             let more = after.wrapping_sub(before);
             if more % 2 == 0 && (4..64).contains(&more) {
                 return Ok(());
@@ -139,6 +140,7 @@ mod tests {
     use super::*;
     use crate::bpf::program::Program;
     use crate::bpf::shapes;
+    use crate::kernel::kernel_form;
 
     /// The kernel's description of its types, to be broken on purpose.
     struct Types {
@@ -218,20 +220,20 @@ mod tests {
     }
 
     fn start(btf: &Btf) -> Result<()> {
-        let mut bpf = Bpf::with(Program::load_for(btf)?)?;
-        run(&mut bpf, &Form::of_this_kernel()?)
+        let mut engine = Engine::with(Program::load_for(btf)?)?;
+        run(&mut engine, &kernel_form()?)
     }
 
     /// So many self-tests beside threads of ours: refused ones.
     fn refused(starts: usize, beside: &[&(dyn Fn() + Sync)]) -> Vec<Error> {
-        let mut bpf = match Bpf::load() {
-            Ok(bpf) => bpf,
+        let mut engine = match Engine::load() {
+            Ok(engine) => engine,
             Err(why) => {
                 eprintln!("skipped: {why}");
                 return vec![];
             }
         };
-        let form = Form::of_this_kernel().unwrap();
+        let form = kernel_form().unwrap();
         let is_over = AtomicBool::new(false);
         let mut refused = vec![];
         std::thread::scope(|scope| {
@@ -243,7 +245,7 @@ mod tests {
                 });
             }
             for _ in 0..starts {
-                refused.extend(run(&mut bpf, &form).err());
+                refused.extend(run(&mut engine, &form).err());
             }
             is_over.store(true, Relaxed);
         });
@@ -283,7 +285,7 @@ mod tests {
             eprintln!("skipped: this kernel does not describe its types");
             return;
         };
-        if let Err(why) = Bpf::load() {
+        if let Err(why) = Engine::load() {
             eprintln!("skipped: {why}");
             return;
         }

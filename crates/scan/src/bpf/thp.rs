@@ -5,11 +5,14 @@
 //!
 //! Source: `__thp_vma_allowable_orders()` in Linux's mm/huge_memory.c.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use vmaple_smaps::vm_flags::{VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE};
+
 use crate::bpf::abi::{RECORD_ANONYMOUS, RECORD_HUGE_FAULT, RECORD_SHMEM, Record};
-use crate::text::record::{VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE};
+use crate::process::Process;
 
 const SETTINGS: &str = "/sys/kernel/mm/transparent_hugepage";
 
@@ -117,6 +120,36 @@ impl ThpSettings {
         // Of other files the kernel asks how it was built, and whether anybody writes.
         let is_file = record.file != 0 && record.vm_flags & VM_HUGETLB == 0;
         (!is_file || self.no_files).then_some(false)
+    }
+}
+
+/// Whether huge pages may be used in the mappings of one process.
+#[derive(Debug)]
+pub(crate) struct Eligibility<'a> {
+    settings: ThpSettings,
+    process: &'a Process,
+    /// Whether the process has not turned them off for itself. Reading it keeps the process's memory from being freed for as long, so
+    /// it is read only if it matters.
+    is_on: OnceCell<bool>,
+}
+
+impl<'a> Eligibility<'a> {
+    /// Returns the answers for a process by these settings.
+    pub(crate) fn new(settings: ThpSettings, process: &'a Process) -> Self {
+        Self {
+            settings,
+            process,
+            is_on: OnceCell::new(),
+        }
+    }
+
+    /// Returns whether huge pages may be used in the mapping of a record; `None` if the rule needs what is not seen from outside.
+    pub(crate) fn of(&self, record: &Record) -> Option<bool> {
+        match self.settings.eligible(record) {
+            Some(false) => Some(false),
+            _ if !self.is_on.get_or_init(|| self.process.thp_enabled()) => Some(false),
+            eligible => eligible,
+        }
     }
 }
 

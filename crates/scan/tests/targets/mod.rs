@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vmaple_scan::{Error, MemSizeStats, Method, Options, Scan, Scanner, Validation, Want, write_maps_line};
+use vmaple_scan::{Error, FieldSet, MemSizeStats, Method, Options, Scan, Scanner, Validation, Want, append};
 
 pub(crate) const PAGE: usize = 4096;
 pub(crate) const HUGE: usize = 2 << 20;
@@ -245,10 +245,13 @@ impl Texts {
             text.clear();
         }
         for record in scan.records() {
-            form.write_smaps(&record, |_| true, smaps);
-            write_maps_line(&record.vma, maps);
+            append(smaps, 1024, |to| form.write_smaps(&record.mapping, FieldSet::ALL, to));
+            append(maps, 128, |to| record.mapping.vma.write_line(to));
         }
-        form.write_rollup(&scan.rollup(), |_| true, rollup);
+        let sum = scan.rollup();
+        append(rollup, 1024, |to| {
+            form.write_rollup(sum.start..sum.end, &sum.stats, FieldSet::ALL, to)
+        });
     }
 
     /// Of the kernel's files.
@@ -300,7 +303,7 @@ fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[String]) -> O
 
 /// Whether this kernel numbers the states of an address space, so that lines can be validated (Linux 6.4 and later).
 pub(crate) fn is_numbered(scan: &Scan) -> bool {
-    scan.report().unwrap().validation != Validation::Structure
+    scan.report().validation != Validation::Structure
 }
 
 /// Checks that a scan of a sleeping process is the text of its files, byte for byte; returns the scan.
@@ -316,7 +319,7 @@ pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
         after.read(pid);
         ours.write(scanner, &scan);
         // What is left out is said to be: this kernel's rule may be one that is not known, what of a file was swapped out, and who shares it.
-        let report = scan.report().unwrap();
+        let report = scan.report();
         let unknown: Vec<_> = report
             .left_out
             .iter()
@@ -324,7 +327,7 @@ pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
             .collect();
         let found = (0..3).find_map(|i| difference(&before.0[i], &ours.0[i], &after.0[i], &unknown));
         let Some(found) = found else {
-            let unvalidated = if is_numbered(&scan) { 0 } else { report.mappings };
+            let unvalidated = if is_numbered(&scan) { Some(0) } else { report.mappings };
             assert_eq!((report.unvalidated, report.partial), (unvalidated, None), "{report}");
             return scan;
         };

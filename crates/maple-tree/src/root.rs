@@ -11,45 +11,9 @@ use vmaple_rcu::pool::Pool;
 use vmaple_rcu::{Retired, Update};
 
 use crate::entry::Entry;
-use crate::node::{HEIGHT, Node};
+use crate::node::{Kind, Node, Version};
 use crate::primitive::{AtomicPtr, Ordering, own_load};
 use crate::stamp::Stamp;
-
-/// A version of the tree: its root node and height.
-pub(crate) struct Version<S> {
-    /// Null if and only if the height is zero.
-    pub(crate) node: *mut Node<S>,
-    /// Levels of nodes, the leaves' included.
-    pub(crate) height: usize,
-}
-
-impl<S> Clone for Version<S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Version<S> {}
-
-impl<S> Version<S> {
-    pub(crate) const EMPTY: Self = Self {
-        node: core::ptr::null_mut(),
-        height: 0,
-    };
-
-    fn to_word(self) -> *mut () {
-        const { assert!(HEIGHT < align_of::<Node<S>>()) };
-        self.node.cast::<()>().map_addr(|address| address | self.height)
-    }
-
-    fn from_word(word: *mut ()) -> Self {
-        let mask = align_of::<Node<S>>() - 1;
-        Self {
-            node: word.map_addr(|address| address & !mask).cast(),
-            height: word.addr() & mask,
-        }
-    }
-}
 
 /// The word that is published.
 pub(crate) struct Root<E: Entry> {
@@ -178,17 +142,17 @@ pub(crate) unsafe fn free_tree<E: Entry>(version: Version<E::Stamp>) {
     if version.height == 0 {
         return;
     }
-    // SAFETY: the node is in the tree.
-    let node = unsafe { &*version.node };
-    for i in 0..node.len() {
-        if version.height > 1 {
-            let (node, height) = (node.child(i), version.height - 1);
+    // SAFETY: the tree is this function's alone.
+    match unsafe { version.typed() }.kind() {
+        Kind::Inner(inner) => (0..inner.len()).for_each(|i| {
             // SAFETY: the child goes with its parent.
-            unsafe { free_tree::<E>(Version { node, height }) };
-        } else if E::OWNS {
+            unsafe { free_tree::<E>(inner.version(i)) };
+        }),
+        Kind::Leaf(leaf) if E::OWNS => (0..leaf.len()).for_each(|i| {
             // SAFETY: the entry goes with its leaf.
-            unsafe { free_entry::<E>(node.slot(i).ptr) };
-        }
+            unsafe { free_entry::<E>(leaf.pointer(i)) };
+        }),
+        Kind::Leaf(_) => {}
     }
     // SAFETY: the node is in no tree now.
     unsafe { Pool::give_back(version.node) };

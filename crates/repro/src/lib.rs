@@ -4,7 +4,7 @@
 //!
 //! - [`plan`]: what to run, on what, how confined and where.
 //! - [`run::experiment`]: runs it in real processes of the running kernel, or in threads around a model of an address space.
-//! - [`role`]: what those processes and threads do: mapper, scanners, busy tasks.
+//! - `role`: what those processes and threads do: mapper, scanners, busy tasks.
 //! - [`sample`], [`report`]: every run as it is saved; the talk's table and other forms, what the runs add up to, and what
 //!   may have spoilt it.
 //! - [`machine`], [`run::mmap_lock`], [`run::limits`], [`run::cgroup`]: what kernel and machine do and allow, without load.
@@ -15,13 +15,12 @@
 //! use vmaple_repro::machine::sched;
 //! use vmaple_repro::plan::{PlacementRequest, Plan, Preset};
 //! use vmaple_repro::report;
-//! use vmaple_repro::role;
-//! use vmaple_repro::run::experiment;
+//! use vmaple_repro::run::{experiment, task};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let args: Vec<String> = std::env::args().collect();
-//!     if args.get(1).map(String::as_str) == Some(role::COMMAND) {
-//!         return Ok(role::run(&args[2])?);
+//!     if args.get(1).map(String::as_str) == Some(task::COMMAND) {
+//!         return Ok(task::perform(&args[2])?);
 //!     }
 //!     let placement = placement::PlacementRequest::default().place(&sched::allowed_cpus()?)?;
 //!     let plan = Plan::preset(Preset::Check, placement).checked()?;
@@ -50,7 +49,7 @@ pub mod machine;
 mod model;
 pub mod plan;
 pub mod report;
-pub mod role;
+mod role;
 pub mod run;
 pub mod sample;
 

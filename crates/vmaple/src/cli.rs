@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use vmaple_repro::plan::{Preset, ProcFile, Scanner, Slice, Target};
+use vmaple_repro::plan::{Preset, Reading, Scanner, Slice, Target};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \
 --limit), 77 not possible on this kernel or not with these rights, 130 interrupted";
@@ -148,7 +148,7 @@ pub(crate) struct ReproOptions {
         default_value = "maps,none",
         value_name = "LIST"
     )]
-    pub(crate) file: Vec<ProcFile>,
+    pub(crate) file: Vec<Reading>,
 
     /// How they read it: proc, bpf, boosted
     ///

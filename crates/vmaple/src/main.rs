@@ -10,16 +10,16 @@ mod exit;
 use std::process::ExitCode;
 
 use clap::Parser;
-use vmaple_repro::role;
+use vmaple_repro::run::task;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-    let is_role = args.get(1).is_some_and(|arg| arg == role::COMMAND);
+    let is_role = args.get(1).is_some_and(|arg| arg == task::COMMAND);
     let done = if is_role {
-        role::run(args.get(2).map_or("", String::as_str))
+        task::perform(args.get(2).map_or("", String::as_str))
             .map(|()| Exit::Done)
             .map_err(Into::into)
     } else {

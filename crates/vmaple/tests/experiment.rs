@@ -8,7 +8,7 @@ use std::fs;
 
 use running::{outcome, roles_of, start_and_wait_for_roles, vmaple, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use vmaple_repro::plan::{HANG_GRACE_NS, ProcFile, SETTLE_NS, Scanner};
+use vmaple_repro::plan::{HANG_GRACE_NS, ProcFile, Reading, SETTLE_NS, Scanner};
 use vmaple_repro::report::{Json, Report};
 
 fn load(path: &std::path::Path) -> Report {
@@ -28,7 +28,7 @@ fn mapper_then_scanners_then_a_second_later_busy_tasks_then_go() {
     };
     assert_eq!((alone.file, alone.busy, alone.scans), (None, 0, 0));
     assert!(alone.operations > 0);
-    assert_eq!((loaded.file, loaded.busy), (Some(ProcFile::Maps), 3));
+    assert_eq!((loaded.file, loaded.busy), (Some(Reading::MAPS), 3));
     let t = loaded.timeline;
     // All times are after the mapper mapped its region.
     assert!(t.scanners_go_ns > 0, "{t:?}");
@@ -169,7 +169,7 @@ fn a_worst_case_above_the_limit_exits_with_3() {
 
 #[test]
 fn every_file_of_this_kernel_can_be_scanned() {
-    for file in ProcFile::ALL {
+    for file in Reading::ALL {
         let dir = tempfile::tempdir().unwrap();
         let json = dir.path().join("a.json");
         let args = format!(
@@ -184,7 +184,11 @@ fn every_file_of_this_kernel_can_be_scanned() {
         let sample = &load(&json).samples[0];
         assert!(sample.longest_scan_ns > 0, "{file}: nothing was scanned");
         // A kernel may show lines that overlap.
-        assert_eq!(sample.seen.is_some(), file.content().is_of_models(), "{file}");
+        assert_eq!(
+            sample.seen.is_some(),
+            file.content().is_some_and(ProcFile::is_of_models),
+            "{file}"
+        );
         assert!(
             file.scanner() != Scanner::Bpf || sample.seen.is_some_and(|seen| seen.overlaps == 0),
             "{file}: {:?}",
@@ -235,7 +239,7 @@ fn scanners_of_all_kinds_stand_side_by_side_in_every_form_of_a_report() {
     let files: Vec<_> = report
         .samples
         .iter()
-        .map(|s| s.file.map_or("nobody", ProcFile::name))
+        .map(|s| s.file.map_or("nobody", Reading::name))
         .collect();
     assert_eq!(
         files,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use running::{outcome, roles_of, start_and_wait_for_roles, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use vmaple_repro::plan::{ProcFile, SETTLE_NS, Target};
+use vmaple_repro::plan::{Reading, SETTLE_NS, Target};
 use vmaple_repro::report::{Exporter, Json, Report};
 use vmaple_repro::sample::Seen;
 
@@ -75,7 +75,7 @@ fn each_file_of_each_model_shows_what_is_so() {
     let (code, out, err) = outcome(vmaple_with(args, &json));
     assert_eq!(code, 0, "{err}");
     let report = load(&json);
-    let files = ProcFile::ALL.into_iter().filter(|file| file.is_of_models());
+    let files = Reading::ALL.into_iter().filter(|file| file.is_of_models());
     let expected = MODELS
         .into_iter()
         .flat_map(|target| files.clone().map(move |file| (target, Some(file))));

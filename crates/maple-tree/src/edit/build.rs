@@ -7,8 +7,7 @@ use vmaple_rcu::{AllocError, Update};
 use crate::edit::{Edit, Mark};
 use crate::entry::Entry;
 use crate::error::BuildError;
-use crate::node::{HEIGHT, Item, Node};
-use crate::root::Version;
+use crate::node::{HEIGHT, Item, Node, Version};
 use crate::stamp::Stamp;
 
 /// The last node of a level, still being filled.
@@ -128,13 +127,17 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
 impl<S: Stamp> Open<S> {
     /// What the node above is to say about this one.
     fn item(&self, level: usize) -> Item<S> {
-        // SAFETY: made by the transaction that builds.
-        let node = unsafe { &*self.node };
-        let word = if level == 0 {
-            node.leaf_gap(self.lower, 0)
-        } else {
-            node.inner_gap()
+        let version = Version {
+            node: self.node,
+            height: level + 1,
         };
-        Item::of(node.end(), word, self.node.cast(), S::default())
+        // SAFETY: made by the transaction that builds, which fills it no further.
+        let node = unsafe { version.typed() };
+        Item::of(
+            node.end(),
+            node.largest_gap(self.lower, 0),
+            self.node.cast(),
+            S::default(),
+        )
     }
 }

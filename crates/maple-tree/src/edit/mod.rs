@@ -18,8 +18,8 @@ use vmaple_rcu::pool::{Pool, Pooled};
 use vmaple_rcu::{AllocError, Update};
 
 use crate::entry::Entry;
-use crate::node::{HEIGHT, MOST, Node};
-use crate::root::{Root, Version, retire_entry, retire_node};
+use crate::node::{HEIGHT, Kind, MOST, Node, NodeRef, Version};
+use crate::root::{Root, retire_entry, retire_node};
 use crate::stamp::Stamp;
 use crate::view::View;
 
@@ -181,29 +181,27 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
 
     /// Entries with an index in `first..=last`, and the nodes on all paths to them.
     pub(crate) fn weigh(&self, first: u64, last: u64) -> (usize, usize) {
-        fn below<E: Entry>(version: Version<E::Stamp>, first: u64, last: u64) -> (usize, usize) {
-            // SAFETY: the edit's version is there.
-            let node = unsafe { &*version.node };
-            let from = node.position(first);
-            if version.height == 1 {
-                let held = (from..node.len()).take_while(|&i| node.slot(i).word <= last);
-                return (held.count(), 1);
-            }
-            let (mut entries, mut nodes) = (0, 1);
-            for i in from..node.len() {
-                if i > 0 && node.last(i - 1) >= last {
-                    break;
+        fn below<S: Stamp>(node: NodeRef<'_, S>, first: u64, last: u64) -> (usize, usize) {
+            match node.kind() {
+                Kind::Leaf(leaf) => {
+                    let from = leaf.position(first);
+                    let held = (from..leaf.len()).take_while(|&i| leaf.first(i) <= last);
+                    (held.count(), 1)
                 }
-                let (node, height) = (node.child(i), version.height - 1);
-                let (e, n) = below::<E>(Version { node, height }, first, last);
-                (entries, nodes) = (entries + e, nodes + n);
+                Kind::Inner(inner) => {
+                    let (mut entries, mut nodes) = (0, 1);
+                    for i in inner.position(first)..inner.len() {
+                        if i > 0 && inner.last(i - 1) >= last {
+                            break;
+                        }
+                        let (e, n) = below(inner.child(i), first, last);
+                        (entries, nodes) = (entries + e, nodes + n);
+                    }
+                    (entries, nodes)
+                }
             }
-            (entries, nodes)
         }
-        if self.view.is_empty() {
-            return (0, 0);
-        }
-        below::<E>(self.view.version, first, last)
+        self.view.root().map_or((0, 0), |root| below(root, first, last))
     }
 
     /// A node to be filled; reserved before.

@@ -2,8 +2,7 @@
 
 use crate::edit::Edit;
 use crate::entry::Entry;
-use crate::node::{Item, MOST, Node, fewest};
-use crate::root::Version;
+use crate::node::{Item, MOST, Node, Version, fewest};
 use crate::stamp::Stamp;
 use crate::view::path::Path;
 
@@ -50,33 +49,35 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         to: usize,
         items: &[Item<E::Stamp>],
     ) {
-        let node = Self::mutable(path, level);
-        let len = node.len() - (to - from) + items.len();
+        let was = path.node(level).len();
+        let len = was - (to - from) + items.len();
         if len > FANOUT {
             return self.spread(path, level, from, to, items);
         }
         let upper = path.upper(level);
-        let edge = items.is_empty() && to == node.len() && level < path.bottom() && upper == u64::MAX;
+        let edge = items.is_empty() && to == was && level < path.bottom() && upper == u64::MAX;
         if level == 0 {
-            node.splice(from, to, items);
+            Self::mutable(path, level).splice(from, to, items);
             self.shrink_root();
         } else if len == 0 {
             let slot = path.at(level - 1).slot;
-            self.discard(node);
+            self.discard(path.at(level).node);
             self.splice(path, level - 1, slot, slot + 1, &[]);
         } else {
-            let largest = path.node(level - 1).slot(path.at(level - 1).slot).word;
+            let largest = path.inner(level - 1).gap(path.at(level - 1).slot);
             let gap = if level == path.bottom() {
                 let lower = path.at(level).lower;
-                let before = node.gaps(from, to, lower, upper);
-                node.splice(from, to, items);
-                let now = node.gaps(from, from + items.len(), lower, upper);
-                changed(largest, before, now, || node.leaf_gap(lower, upper))
+                let before = path.leaf().gaps(from, to, lower, upper);
+                Self::mutable(path, level).splice(from, to, items);
+                let leaf = path.leaf();
+                let now = leaf.gaps(from, from + items.len(), lower, upper);
+                changed(largest, before, now, || leaf.largest_gap(lower, upper))
             } else {
-                let before = (from..to).fold(0, |gap, i| node.slot(i).word.max(gap));
-                node.splice(from, to, items);
+                let inner = path.inner(level);
+                let before = (from..to).fold(0, |gap, i| inner.gap(i).max(gap));
+                Self::mutable(path, level).splice(from, to, items);
                 let now = items.iter().fold(0, |gap, item| item.slot.word.max(gap));
-                changed(largest, before, now, || node.inner_gap())
+                changed(largest, before, now, || path.inner(level).largest_gap())
             };
             if len < Self::FEWEST && items.len() < to - from {
                 self.merge(path, level, gap);
@@ -98,7 +99,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             self.view.version = match root.len() {
                 0 => Version::EMPTY,
                 1 if height > 1 => Version {
-                    node: root.child(0),
+                    node: root.child_pointer(0),
                     height: height - 1,
                 },
                 _ => return,
@@ -111,28 +112,20 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     fn refit(path: &Path<E::Stamp>, mut level: usize, mut gap: u64) {
         while level > 0 {
             let (node, slot) = (path.node(level), path.at(level - 1).slot);
-            let parent = Self::mutable(path, level - 1);
-            let (upper, was) = (parent.last(slot), parent.slot(slot).word);
+            let parent = path.inner(level - 1);
+            let (upper, was) = (parent.last(slot), parent.gap(slot));
             let end = if upper == u64::MAX { upper } else { node.end() };
             if upper == end && was == gap {
                 return;
             }
+            let parent = Self::mutable(path, level - 1);
             parent.set_last(slot, end);
             parent.set_word(slot, gap);
             level -= 1;
             if level > 0 {
-                let largest = path.node(level - 1).slot(path.at(level - 1).slot).word;
-                gap = changed(largest, was, gap, || parent.inner_gap());
+                let largest = path.inner(level - 1).gap(path.at(level - 1).slot);
+                gap = changed(largest, was, gap, || path.inner(level).largest_gap());
             }
-        }
-    }
-
-    /// The largest gap of a node of `level` that answers for `lower..=upper`.
-    fn gap(path: &Path<E::Stamp>, level: usize, node: &Node<E::Stamp>, lower: u64, upper: u64) -> u64 {
-        if level == path.bottom() {
-            node.leaf_gap(lower, upper)
-        } else {
-            node.inner_gap()
         }
     }
 
@@ -157,7 +150,12 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             let at_edge = i + 1 == N && upper == u64::MAX;
             let last = if at_edge { upper } else { node.end() };
             let edge = if at_edge { upper } else { 0 };
-            let word = Self::gap(path, level, node, lower, edge);
+            let version = Version {
+                node: nodes[i],
+                height: path.height - level,
+            };
+            // SAFETY: as above; what it has below is what its level has.
+            let word = unsafe { version.typed() }.largest_gap(lower, edge);
             lower = last.wrapping_add(1);
             Item::of(last, word, nodes[i].cast(), E::Stamp::default())
         })
@@ -229,7 +227,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     fn neighbour(path: &Path<E::Stamp>, level: usize) -> Option<usize> {
         let (parent, slot) = (path.node(level - 1), path.at(level - 1).slot);
         // SAFETY: the edit's version is there.
-        let len = |slot| unsafe { &*parent.child(slot) }.len();
+        let len = |slot| unsafe { &*parent.child_pointer(slot) }.len();
         let left = slot.checked_sub(1);
         let right = Some(slot).filter(|slot| slot + 1 < parent.len());
         match (left, right) {
@@ -252,7 +250,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     ) -> ([*mut Node<E::Stamp>; 2], usize, (u64, u64)) {
         let (parent, node, slot) = (path.node(level - 1), path.at(level).node, path.at(level - 1).slot);
         let is_left = left < slot;
-        let other = parent.child(if is_left { left } else { slot + 1 });
+        let other = parent.child_pointer(if is_left { left } else { slot + 1 });
         // SAFETY: the edit's version is there.
         let neighbour = unsafe { &*other };
         let total = n + neighbour.len();
@@ -287,7 +285,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         for level in 0..bottom {
             Self::mutable(&path, level).set_last(path.at(level).slot, u64::MAX);
         }
-        let gap = path.node(bottom).leaf_gap(path.at(bottom).lower, u64::MAX);
+        let gap = path.leaf().largest_gap(path.at(bottom).lower, u64::MAX);
         Self::refit(&path, bottom, gap);
     }
 
@@ -300,8 +298,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         // SAFETY: as in `mend_edge`.
         unsafe { path.seek(self.view.version, index) };
         let bottom = path.bottom();
-        let gap = path.node(bottom).leaf_gap(path.at(bottom).lower, path.upper(bottom));
-        if path.node(bottom - 1).slot(path.at(bottom - 1).slot).word != gap {
+        let gap = path.leaf().largest_gap(path.at(bottom).lower, path.upper(bottom));
+        if path.inner(bottom - 1).gap(path.at(bottom - 1).slot) != gap {
             self.own_path(&mut path, bottom);
             Self::refit(&path, bottom, gap);
         }

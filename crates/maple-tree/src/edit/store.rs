@@ -6,16 +6,15 @@ use vmaple_rcu::Update;
 
 use crate::edit::{Displaced, Edit};
 use crate::entry::Entry;
-use crate::node::{Item, Node};
-use crate::root::Version;
+use crate::node::{Item, Kind, Leaf, Version};
 use crate::stamp::Stamp;
 use crate::view::path::Path;
 
 /// The slots of the path's leaf that hold an index of `..=last`, from the path's slot on.
 #[inline]
 fn overlap<S: Stamp>(path: &Path<S>, last: u64) -> (usize, usize) {
-    let (leaf, from) = (path.node(path.bottom()), path.at(path.bottom()).slot);
-    let held = (from..leaf.len()).take_while(|&i| leaf.slot(i).word <= last).count();
+    let (leaf, from) = (path.leaf(), path.at(path.bottom()).slot);
+    let held = (from..leaf.len()).take_while(|&i| leaf.first(i) <= last).count();
     (from, from + held)
 }
 
@@ -31,22 +30,22 @@ impl<S: Stamp> Path<S> {
     #[inline]
     pub(crate) fn is_within_leaf(&self, last: u64) -> bool {
         let (_, to) = overlap(self, last);
-        to < self.node(self.bottom()).len() || self.upper(self.bottom()) >= last
+        to < self.leaf().len() || self.upper(self.bottom()) >= last
     }
 
     /// The range of the entry that holds `index`, to which the path goes.
     #[inline]
     pub(crate) fn held(&self, index: u64) -> Option<(u64, u64)> {
         let (from, to) = overlap(self, index);
-        let leaf = self.node(self.bottom());
-        (from < to).then(|| (leaf.slot(from).word, leaf.last(from)))
+        let leaf = self.leaf();
+        (from < to).then(|| (leaf.first(from), leaf.last(from)))
     }
 
     /// The entry that a store over `first..=last` would cut in two.
     pub(crate) fn cut_in_two(&self, first: u64, last: u64) -> Option<NonNull<()>> {
-        let (leaf, i) = (self.node(self.bottom()), self.at(self.bottom()).slot);
-        if i < leaf.len() && leaf.slot(i).word < first && leaf.last(i) > last {
-            NonNull::new(leaf.slot(i).ptr)
+        let (leaf, i) = (self.leaf(), self.at(self.bottom()).slot);
+        if i < leaf.len() && leaf.first(i) < first && leaf.last(i) > last {
+            NonNull::new(leaf.pointer(i))
         } else {
             None
         }
@@ -100,7 +99,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     }
 
     /// Takes note of an entry that is taken out.
-    fn displace(&mut self, leaf: &Node<E::Stamp>, i: usize) {
+    fn displace(&mut self, leaf: Leaf<'_, E::Stamp>, i: usize) {
         let Item { last, slot, stamp } = leaf.item(i);
         if let Some(raw) = NonNull::new(slot.ptr) {
             let first = slot.word;
@@ -115,15 +114,10 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
 
     /// Takes out all that is below a node, and the node.
     fn displace_tree(&mut self, version: Version<E::Stamp>) {
-        // SAFETY: the edit's version is there.
-        let node = unsafe { &*version.node };
-        for i in 0..node.len() {
-            if version.height > 1 {
-                let (node, height) = (node.child(i), version.height - 1);
-                self.displace_tree(Version { node, height });
-            } else {
-                self.displace(node, i);
-            }
+        // SAFETY: not empty, and the edit's version is there.
+        match unsafe { version.typed() }.kind() {
+            Kind::Inner(inner) => (0..inner.len()).for_each(|i| self.displace_tree(inner.version(i))),
+            Kind::Leaf(leaf) => (0..leaf.len()).for_each(|i| self.displace(leaf, i)),
         }
         self.discard(version.node);
     }
@@ -148,7 +142,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         let (from, to) = overlap(path, last);
         let bottom = path.bottom();
         self.own_path(path, bottom + 1);
-        let leaf = path.node(bottom);
+        let leaf = path.leaf();
         let mut items = [Item::blank(E::Stamp::default()); 3];
         let mut n = 0;
         let mut push = |item| {
@@ -156,7 +150,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             n += 1;
         };
         // What is below and above the range stays.
-        let below = (from < to && leaf.slot(from).word < first).then(|| leaf.item(from));
+        let below = (from < to && leaf.first(from) < first).then(|| leaf.item(from));
         let above = (from < to && leaf.last(to - 1) > last).then(|| leaf.item(to - 1));
         if let Some(below) = below {
             push(Item {
@@ -190,7 +184,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         let (from, to) = overlap(path, last);
         let bottom = path.bottom();
         self.own_path(path, bottom + 1);
-        let leaf = path.node(bottom);
+        let leaf = path.leaf();
         let end = leaf.last(to.max(1) - 1);
         for i in from..to {
             self.displace(leaf, i);
@@ -210,8 +204,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     pub(crate) fn reaches_out(&self, path: &Path<E::Stamp>, first: u64, last: u64) -> bool {
         if path.is_within_leaf(last) {
             let (from, to) = overlap(path, last);
-            let leaf = path.node(path.bottom());
-            return from < to && (leaf.slot(from).word < first || leaf.last(to - 1) > last);
+            let leaf = path.leaf();
+            return from < to && (leaf.first(from) < first || leaf.last(to - 1) > last);
         }
         let below = self.view.find(first).is_some_and(|(range, _)| *range.start() < first);
         below
@@ -243,11 +237,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         let mut path = Path::unset();
         while self.seek(&mut path, first) {
             if let Some((level, from, to)) = covered(&path, first, last) {
-                let height = path.bottom() - level;
-                for i in from..to {
-                    let node = path.node(level).child(i);
-                    self.displace_tree(Version { node, height });
-                }
+                let inner = path.inner(level);
+                (from..to).for_each(|i| self.displace_tree(inner.version(i)));
                 self.own_path(&mut path, level + 1);
                 self.splice(&path, level, from, to, &[]);
             } else if path.is_occupied(last) {

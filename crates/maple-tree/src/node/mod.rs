@@ -17,6 +17,14 @@
 //! A published node is never written again, but for `link` and `made_by`, which readers do not look at. What was not
 //! published yet is its writer's alone.
 
+mod inner;
+mod leaf;
+mod version;
+
+pub(crate) use inner::Inner;
+pub(crate) use leaf::Leaf;
+pub(crate) use version::{Kind, NodeRef, Version};
+
 use core::ptr;
 // Not of `primitive`: they order nothing, and are valid if zeroed.
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -119,16 +127,6 @@ impl<S> Node<S> {
         }
     }
 
-    /// Asks for the first lines of what the entries of a leaf point to, which is `bytes` long.
-    pub(crate) fn prefetch_entries(&self, bytes: usize) {
-        for slot in &self.slots[..(self.keys[MOST] & 0xff) as usize] {
-            prefetch(slot.ptr.cast());
-            if bytes > 64 {
-                prefetch(slot.ptr.cast::<u8>().wrapping_add(64));
-            }
-        }
-    }
-
     /// The child in slot `i` of an inner node.
     ///
     /// # Safety
@@ -143,6 +141,7 @@ impl<S> Node<S> {
 }
 
 impl<S: Stamp> Node<S> {
+    #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         (self.keys[MOST] & 0xff) as usize
     }
@@ -190,14 +189,16 @@ impl<S: Stamp> Node<S> {
         unsafe { Portable::position(&self.keys, index) }
     }
 
+    /// The pointer in the `i`th slot: an entry in a leaf, a child in an inner node.
     #[inline]
-    pub(crate) fn slot(&self, i: usize) -> Slot {
-        self.slots[i]
+    pub(crate) fn pointer(&self, i: usize) -> *mut () {
+        self.slots[i].ptr
     }
 
+    /// The child in the `i`th slot of an inner node.
     #[inline]
-    pub(crate) fn child(&self, i: usize) -> *mut Node<S> {
-        self.slots[i].ptr.cast()
+    pub(crate) fn child_pointer(&self, i: usize) -> *mut Node<S> {
+        self.pointer(i).cast()
     }
 
     pub(crate) fn set_child(&mut self, i: usize, child: *mut Node<S>) {
@@ -257,44 +258,6 @@ impl<S: Stamp> Node<S> {
         // INVARIANT: padded.
         self.keys[items.len()..MOST].fill(u64::MAX);
         self.set_len(items.len());
-    }
-
-    /// As a leaf that answers for `lower..=upper`: the largest of the gaps before the slots `from..=to`, the one behind the
-    /// last slot among them if it answers for `u64::MAX`.
-    #[inline]
-    pub(crate) fn gaps(&self, from: usize, to: usize, lower: u64, upper: u64) -> u64 {
-        let len = self.len();
-        let mut largest = 0;
-        let mut next = if from > 0 {
-            self.keys[from - 1].wrapping_add(1)
-        } else {
-            lower
-        };
-        let range = from..len.min(to + 1);
-        for (slot, last) in self.slots[range.clone()].iter().zip(&self.keys[range]) {
-            largest = largest.max(slot.word.wrapping_sub(next));
-            next = last.wrapping_add(1);
-        }
-        if to == len && upper == u64::MAX && len > 0 {
-            largest = largest.max(u64::MAX - self.end());
-        }
-        largest
-    }
-
-    /// As a leaf that answers for `lower..=upper`: its largest gap.
-    pub(crate) fn leaf_gap(&self, lower: u64, upper: u64) -> u64 {
-        self.gaps(0, self.len(), lower, upper)
-    }
-
-    /// As an inner node: the largest gap below.
-    pub(crate) fn inner_gap(&self) -> u64 {
-        // Two at a time: each comparison waits for the one before.
-        let slots = &self.slots[..self.len()];
-        let pairs = slots.chunks_exact(2);
-        let odd = pairs.remainder().first().map_or(0, |slot| slot.word);
-        let larger = |(a, b): (u64, u64), pair: &[Slot]| (pair[0].word.max(a), pair[1].word.max(b));
-        let (a, b) = pairs.fold((odd, 0), larger);
-        a.max(b)
     }
 
     pub(crate) fn made_by(&self) -> u64 {

@@ -3,7 +3,8 @@
 use core::fmt;
 
 use crate::entry::Entry;
-use crate::root::Version;
+use crate::node::{Kind, NodeRef};
+use crate::stamp::Stamp;
 use crate::view::View;
 
 /// A version as indented text, from [`View::dump`]: a line for each slot.
@@ -36,62 +37,64 @@ impl<E: Entry> View<E> {
 
 impl<E: Entry> fmt::Display for Dump<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("empty\n");
+        match self.0.root() {
+            None => f.write_str("empty\n"),
+            Some(root) => text(f, root, 0),
         }
-        text::<E>(f, self.0.version, 0)
     }
 }
 
-fn text<E: Entry>(f: &mut fmt::Formatter<'_>, version: Version<E::Stamp>, indent: usize) -> fmt::Result {
-    // SAFETY: the view that is shown keeps its nodes.
-    let node = unsafe { &*version.node };
-    let (len, inner) = (node.len(), indent + 2);
-    if version.height == 1 {
-        let noun = if len == 1 { "entry" } else { "entries" };
-        writeln!(f, "{:indent$}leaf, {len} {noun}", "")?;
-        return (0..len).try_for_each(|i| writeln!(f, "{:inner$}{:#x}..={:#x}", "", node.slot(i).word, node.last(i)));
+fn text<S: Stamp>(f: &mut fmt::Formatter<'_>, node: NodeRef<'_, S>, indent: usize) -> fmt::Result {
+    let inner = indent + 2;
+    match node.kind() {
+        Kind::Leaf(leaf) => {
+            let len = leaf.len();
+            let noun = if len == 1 { "entry" } else { "entries" };
+            writeln!(f, "{:indent$}leaf, {len} {noun}", "")?;
+            (0..len).try_for_each(|i| writeln!(f, "{:inner$}{:#x}..={:#x}", "", leaf.first(i), leaf.last(i)))
+        }
+        Kind::Inner(node) => {
+            writeln!(f, "{:indent$}node, {} children", "", node.len())?;
+            (0..node.len()).try_for_each(|i| {
+                writeln!(f, "{:inner$}up to {:#x}, gap {:#x}", "", node.last(i), node.gap(i))?;
+                text(f, node.child(i), inner + 2)
+            })
+        }
     }
-    writeln!(f, "{:indent$}node, {len} children", "")?;
-    (0..len).try_for_each(|i| {
-        let (node, height, last, gap) = (node.child(i), version.height - 1, node.last(i), node.slot(i).word);
-        writeln!(f, "{:inner$}up to {last:#x}, gap {gap:#x}", "")?;
-        text::<E>(f, Version { node, height }, inner + 2)
-    })
 }
 
 impl<E: Entry> fmt::Display for DumpDot<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("digraph maple_tree {\n  node [shape=record, fontname=monospace];\n")?;
-        if !self.0.is_empty() {
-            dot::<E>(f, self.0.version, &mut 0)?;
+        if let Some(root) = self.0.root() {
+            dot(f, root, &mut 0)?;
         }
         f.write_str("}\n")
     }
 }
 
 /// Draws a node and what is below it; `count` numbers the nodes.
-fn dot<E: Entry>(f: &mut fmt::Formatter<'_>, version: Version<E::Stamp>, count: &mut usize) -> fmt::Result {
-    // SAFETY: the view that is shown keeps its nodes.
-    let node = unsafe { &*version.node };
+fn dot<S: Stamp>(f: &mut fmt::Formatter<'_>, node: NodeRef<'_, S>, count: &mut usize) -> fmt::Result {
     let me = *count;
     *count += 1;
     write!(f, "  n{me} [label=\"")?;
-    for i in 0..node.len() {
-        let (bar, word, last) = (if i > 0 { "|" } else { "" }, node.slot(i).word, node.last(i));
-        if version.height == 1 {
-            write!(f, "{bar}{word:#x}\\n{last:#x}")?;
-        } else {
-            write!(f, "{bar}<s{i}>{last:#x}\\ngap {word:#x}")?;
+    let bar = |i| if i > 0 { "|" } else { "" };
+    match node.kind() {
+        Kind::Leaf(leaf) => {
+            for i in 0..leaf.len() {
+                write!(f, "{}{:#x}\\n{:#x}", bar(i), leaf.first(i), leaf.last(i))?;
+            }
+            f.write_str("\"];\n")
+        }
+        Kind::Inner(inner) => {
+            for i in 0..inner.len() {
+                write!(f, "{}<s{i}>{:#x}\\ngap {:#x}", bar(i), inner.last(i), inner.gap(i))?;
+            }
+            f.write_str("\"];\n")?;
+            (0..inner.len()).try_for_each(|i| {
+                writeln!(f, "  n{me}:s{i} -> n{count};")?;
+                dot(f, inner.child(i), count)
+            })
         }
     }
-    f.write_str("\"];\n")?;
-    if version.height > 1 {
-        for i in 0..node.len() {
-            writeln!(f, "  n{me}:s{i} -> n{count};")?;
-            let (node, height) = (node.child(i), version.height - 1);
-            dot::<E>(f, Version { node, height }, count)?;
-        }
-    }
-    Ok(())
 }

@@ -1,8 +1,7 @@
 //! The search for gaps: wait-free on any version, as the largest gap below every slot is part of the version.
 
 use crate::entry::Entry;
-use crate::node::{MOST, Node};
-use crate::root::Version;
+use crate::node::{Kind, Leaf, Node, NodeRef};
 use crate::stamp::Stamp;
 use crate::view::View;
 use core::ops::RangeBounds;
@@ -33,32 +32,10 @@ impl Wanted {
     }
 }
 
-/// Of a leaf that answers for `lower..=upper`: which of its gaps, told by the slots that they lie before, hold `size` indexes.
-/// Without branches: where a gap is wanted nobody can guess.
-#[inline]
-fn large_gaps<S: Stamp>(leaf: &Node<S>, lower: u64, upper: u64, size: u64) -> u32 {
-    let (mut large, mut next) = (0, lower);
-    for i in 0..MOST {
-        // Of no meaning beyond the last slot, where it is masked.
-        large |= u32::from(leaf.slot(i).word.wrapping_sub(next) >= size) << i;
-        next = leaf.keys[i].wrapping_add(1);
-    }
-    let len = leaf.len();
-    let tail = upper.checked_sub(leaf.end()).is_some_and(|tail| tail >= size);
-    large & ((1 << len) - 1) | u32::from(tail) << len
-}
-
-/// Of an inner node: which of its slots have so large a gap below.
-#[inline]
-fn large_slots<S: Stamp>(node: &Node<S>, size: u64) -> u32 {
-    let large = (0..MOST).fold(0, |large, i| large | u32::from(node.slot(i).word >= size) << i);
-    large & ((1 << node.len()) - 1)
-}
-
 /// The gap before the `i`th slot of a leaf, which has one.
-fn gap_before<S: Stamp>(leaf: &Node<S>, i: usize, lower: u64, upper: u64) -> (u64, u64) {
-    let last = if i < leaf.len() { leaf.slot(i).word - 1 } else { upper };
-    (lower_of(leaf, i, lower), last)
+fn gap_before<S: Stamp>(leaf: Leaf<'_, S>, i: usize, lower: u64, upper: u64) -> (u64, u64) {
+    let last = if i < leaf.len() { leaf.first(i) - 1 } else { upper };
+    (lower_of(&leaf, i, lower), last)
 }
 
 /// The last index of the slot before the `i`th, plus one.
@@ -66,44 +43,34 @@ fn lower_of<S: Stamp>(node: &Node<S>, i: usize, lower: u64) -> u64 {
     if i == 0 { lower } else { node.last(i - 1) + 1 }
 }
 
-fn lowest<S: Stamp>(version: Version<S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
-    // SAFETY: the view that searches keeps its nodes.
-    let node = unsafe { &*version.node };
+fn lowest<S: Stamp>(node: NodeRef<'_, S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
     // All that lies below the limits is in the slots before, or at the beginning of the first gap.
     let from = u32::MAX << node.position(wanted.min);
-    if version.height == 1 {
-        return ones(large_gaps(node, lower, upper, wanted.size) & from)
-            .map(|i| gap_before(node, i, lower, upper))
+    match node.kind() {
+        Kind::Leaf(leaf) => ones(leaf.large_gaps(lower, upper, wanted.size) & from)
+            .map(|i| gap_before(leaf, i, lower, upper))
             .take_while(|gap| gap.0 <= wanted.max)
-            .find_map(|(first, last)| wanted.lowest(first, last));
+            .find_map(|(first, last)| wanted.lowest(first, last)),
+        Kind::Inner(inner) => ones(inner.large_gaps(wanted.size) & from)
+            .map(|i| (i, lower_of(&inner, i, lower)))
+            .take_while(|&(_, lower)| lower <= wanted.max)
+            .find_map(|(i, lower)| lowest(inner.child(i), lower, inner.last(i), wanted)),
     }
-    ones(large_slots(node, wanted.size) & from)
-        .map(|i| (i, lower_of(node, i, lower)))
-        .take_while(|&(_, lower)| lower <= wanted.max)
-        .find_map(|(i, lower)| {
-            let (node, height, upper) = (node.child(i), version.height - 1, node.last(i));
-            lowest(Version { node, height }, lower, upper, wanted)
-        })
 }
 
-fn highest<S: Stamp>(version: Version<S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
-    // SAFETY: the view that searches keeps its nodes.
-    let node = unsafe { &*version.node };
+fn highest<S: Stamp>(node: NodeRef<'_, S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
     // All that lies above the limits is in the slots behind, or at the end of the last gap.
     let to = (2 << node.position(wanted.max)) - 1;
-    if version.height == 1 {
-        return ones_down(large_gaps(node, lower, upper, wanted.size) & to)
-            .map(|i| gap_before(node, i, lower, upper))
+    match node.kind() {
+        Kind::Leaf(leaf) => ones_down(leaf.large_gaps(lower, upper, wanted.size) & to)
+            .map(|i| gap_before(leaf, i, lower, upper))
             .take_while(|gap| gap.1 >= wanted.min)
-            .find_map(|(first, last)| wanted.highest(first, last));
+            .find_map(|(first, last)| wanted.highest(first, last)),
+        Kind::Inner(inner) => ones_down(inner.large_gaps(wanted.size) & to)
+            .map(|i| (i, inner.last(i)))
+            .take_while(|&(_, upper)| upper >= wanted.min)
+            .find_map(|(i, upper)| highest(inner.child(i), lower_of(&inner, i, lower), upper, wanted)),
     }
-    ones_down(large_slots(node, wanted.size) & to)
-        .map(|i| (i, node.last(i)))
-        .take_while(|&(_, upper)| upper >= wanted.min)
-        .find_map(|(i, upper)| {
-            let (lower, node, height) = (lower_of(node, i, lower), node.child(i), version.height - 1);
-            highest(Version { node, height }, lower, upper, wanted)
-        })
 }
 
 /// The places of the ones in `mask`, ascending.
@@ -162,16 +129,16 @@ impl<E: Entry> View<E> {
         limits: &impl RangeBounds<u64>,
         align: u64,
         in_gap: impl Fn(&Wanted, u64, u64) -> Option<u64>,
-        in_tree: impl Fn(Version<E::Stamp>, u64, u64, &Wanted) -> Option<u64>,
+        in_tree: impl Fn(NodeRef<'_, E::Stamp>, u64, u64, &Wanted) -> Option<u64>,
     ) -> Option<u64> {
         let (min, max) = first_last(limits)?;
         if size == 0 || !align.is_power_of_two() {
             return None;
         }
         let wanted = Wanted { size, align, min, max };
-        if self.is_empty() {
-            return in_gap(&wanted, 0, u64::MAX);
+        match self.root() {
+            None => in_gap(&wanted, 0, u64::MAX),
+            Some(root) => in_tree(root, 0, u64::MAX, &wanted),
         }
-        in_tree(self.version, 0, u64::MAX, &wanted)
     }
 }

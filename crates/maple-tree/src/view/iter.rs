@@ -4,53 +4,45 @@ use core::iter::FusedIterator;
 use core::ops::RangeBounds;
 
 use crate::entry::Entry;
-use crate::node::Node;
+use crate::node::Leaf;
 use crate::range::first_last;
 use crate::view::path::Path;
 use crate::view::{RangeEntry, View};
 
 /// One end of an iteration.
-struct End<E: Entry> {
+struct End<'v, E: Entry> {
     /// Unset until the first step.
     path: Path<E::Stamp>,
-    /// The leaf, out of the path.
-    leaf: *const Node<E::Stamp>,
-    /// Front: the next slot. Back: the slot behind the next.
+    /// The leaf, out of the path; `None` until the first step.
+    leaf: Option<Leaf<'v, E::Stamp>>,
+    /// Front: the next slot. Back: the slot after the next.
     slot: usize,
-    /// The leaf's slots.
+    /// The leaf's slots; zero until the first step.
     len: usize,
 }
 
-impl<E: Entry> Clone for End<E> {
+impl<E: Entry> Clone for End<'_, E> {
     fn clone(&self) -> Self {
         let path = self.path.clone();
         Self { path, ..*self }
     }
 }
 
-impl<E: Entry> End<E> {
+impl<'v, E: Entry> End<'v, E> {
     fn unset() -> Self {
         Self {
             path: Path::unset(),
-            leaf: core::ptr::null(),
+            leaf: None,
             slot: 0,
             len: 0,
         }
     }
 
     /// Takes the leaf and the slot out of the path.
-    fn arrive(&mut self) {
-        let bottom = self.path.bottom();
-        let leaf = self.path.node(bottom);
-        (self.leaf, self.slot, self.len) = (leaf, self.path.at(bottom).slot, leaf.len());
-    }
-
-    /// Asks for what the leaf's entries point to.
-    fn prefetch_entries(&self) {
-        if E::OWNS && E::BYTES > 0 {
-            // SAFETY: the view is borrowed.
-            unsafe { &*self.leaf }.prefetch_entries(E::BYTES);
-        }
+    fn arrive(&mut self) -> Leaf<'v, E::Stamp> {
+        let leaf = self.path.leaf();
+        (self.leaf, self.slot, self.len) = (Some(leaf), self.path.at(self.path.bottom()).slot, leaf.len());
+        leaf
     }
 }
 
@@ -65,8 +57,8 @@ pub struct Iter<'v, E: Entry> {
     last: u64,
     /// False if nothing is left.
     left: bool,
-    front: End<E>,
-    back: End<E>,
+    front: End<'v, E>,
+    back: End<'v, E>,
 }
 
 impl<E: Entry> Clone for Iter<'_, E> {
@@ -100,60 +92,60 @@ impl<'v, E: Entry> Iter<'v, E> {
         iter
     }
 
-    /// Makes the front's slot one of its leaf; says whether there is one.
+    /// Moves the front to the next leaf's first wanted slot, and returns the leaf. If there is none, nothing is left.
     #[cold]
-    fn next_leaf(&mut self) -> bool {
-        if self.front.leaf.is_null() {
-            // SAFETY: there is something left, so the version is not empty; the view is borrowed.
+    fn next_leaf(&mut self) -> Option<Leaf<'v, E::Stamp>> {
+        if self.front.leaf.is_none() {
+            // SAFETY: something is left, so the version is not empty; the view is borrowed.
             unsafe { self.front.path.seek(self.view.version, self.first) };
-            self.front.arrive();
-            // Else behind all entries.
-            return self.front.slot < self.front.len;
+            let leaf = self.front.arrive();
+            // Else after all entries.
+            self.left = self.front.slot < leaf.len();
+            return self.left.then_some(leaf);
         }
-        let found = self.front.path.next_leaf();
-        self.front.arrive();
-        // Who goes from leaf to leaf comes to all entries: their waits become one.
-        self.front.prefetch_entries();
-        found
+        self.left = self.front.path.next_leaf();
+        let leaf = self.front.arrive();
+        // A reader that goes from leaf to leaf comes to all entries: their waits become one.
+        if E::OWNS && E::BYTES > 0 {
+            leaf.prefetch_entries(E::BYTES);
+        }
+        self.left.then_some(leaf)
     }
 
-    /// Makes the back's slot one behind a slot of its leaf; says whether there is one.
+    /// Moves the back to after the last wanted slot of the leaf before, and returns the leaf. If there is none, nothing is left.
     #[cold]
-    fn prev_leaf(&mut self) -> bool {
-        if self.back.leaf.is_null() {
+    fn prev_leaf(&mut self) -> Option<Leaf<'v, E::Stamp>> {
+        if self.back.leaf.is_none() {
             // SAFETY: as in `next_leaf`.
             unsafe { self.back.path.seek(self.view.version, self.last) };
-            self.back.arrive();
-            let (slot, len) = (self.back.slot, self.back.len);
-            // SAFETY: the view is borrowed.
-            if slot < len && unsafe { &*self.back.leaf }.slot(slot).word <= self.last {
+            let leaf = self.back.arrive();
+            let slot = self.back.slot;
+            if slot < leaf.len() && leaf.first(slot) <= self.last {
                 self.back.slot += 1;
             }
             if self.back.slot > 0 {
-                return true;
+                return Some(leaf);
             }
         }
-        let found = self.back.path.prev_leaf();
-        self.back.arrive();
-        found
+        self.left = self.back.path.prev_leaf();
+        let leaf = self.back.arrive();
+        self.left.then_some(leaf)
     }
 
-    /// Wants nothing from the entry on that the back came to last.
+    /// Stops the front before the entry to which the back came last.
     #[cold]
-    fn stop_at_back(&mut self) {
+    fn stop_at_back(&mut self, leaf: Leaf<'v, E::Stamp>) {
         if self.left {
-            // SAFETY: the view is borrowed.
-            let start = unsafe { &*self.back.leaf }.slot(self.back.slot).word;
+            let start = leaf.first(self.back.slot);
             (self.left, self.last) = (start > 0, start.wrapping_sub(1));
         }
     }
 
-    /// Wants nothing up to the entry that the front came to last.
+    /// Stops the back after the entry to which the front came last.
     #[cold]
-    fn stop_at_front(&mut self) {
+    fn stop_at_front(&mut self, leaf: Leaf<'v, E::Stamp>) {
         if self.left {
-            // SAFETY: the view is borrowed.
-            let end = unsafe { &*self.front.leaf }.last(self.front.slot - 1);
+            let end = leaf.last(self.front.slot - 1);
             (self.left, self.first) = (end < u64::MAX, end.wrapping_add(1));
         }
     }
@@ -164,18 +156,18 @@ impl<'v, E: Entry> Iterator for Iter<'v, E> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if !self.back.leaf.is_null() {
-            self.stop_at_back();
+        if let Some(leaf) = self.back.leaf {
+            self.stop_at_back(leaf);
         }
         if !self.left {
             return None;
         }
-        if self.front.slot == self.front.len && !self.next_leaf() {
-            self.left = false;
-            return None;
+        if self.front.slot == self.front.len {
+            self.next_leaf()?;
         }
-        // SAFETY: the view is borrowed.
-        let (range, entry) = self.view.entry(unsafe { &*self.front.leaf }, self.front.slot);
+        // SAFETY: there is a slot, so there was a step.
+        let leaf = unsafe { self.front.leaf.unwrap_unchecked() };
+        let (range, entry) = self.view.entry(leaf, self.front.slot);
         if *range.start() > self.last {
             self.left = false;
             return None;
@@ -186,15 +178,13 @@ impl<'v, E: Entry> Iterator for Iter<'v, E> {
 
     /// Leaf by leaf.
     fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, mut sum: B, mut add: F) -> B {
-        if !self.back.leaf.is_null() {
-            self.stop_at_back();
+        if let Some(leaf) = self.back.leaf {
+            self.stop_at_back(leaf);
         }
-        while self.left && (self.front.slot < self.front.len || self.next_leaf()) {
+        while self.left && (self.front.slot < self.front.len || self.next_leaf().is_some()) {
             // With its neighbours below the same node: no path is needed to go from one to the other.
             let mut slot = self.front.slot;
             for leaf in self.front.path.leaves() {
-                // SAFETY: the view is borrowed.
-                let leaf = unsafe { &*leaf };
                 for slot in slot..leaf.len() {
                     let item = self.view.entry(leaf, slot);
                     if *item.0.start() > self.last {
@@ -214,18 +204,18 @@ impl<'v, E: Entry> Iterator for Iter<'v, E> {
 impl<E: Entry> DoubleEndedIterator for Iter<'_, E> {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        if !self.front.leaf.is_null() {
-            self.stop_at_front();
+        if let Some(leaf) = self.front.leaf {
+            self.stop_at_front(leaf);
         }
         if !self.left {
             return None;
         }
-        if self.back.slot == 0 && !self.prev_leaf() {
-            self.left = false;
-            return None;
+        if self.back.slot == 0 {
+            self.prev_leaf()?;
         }
-        // SAFETY: the view is borrowed.
-        let (range, entry) = self.view.entry(unsafe { &*self.back.leaf }, self.back.slot - 1);
+        // SAFETY: there is a slot, so there was a step.
+        let leaf = unsafe { self.back.leaf.unwrap_unchecked() };
+        let (range, entry) = self.view.entry(leaf, self.back.slot - 1);
         if *range.end() < self.first {
             self.left = false;
             return None;

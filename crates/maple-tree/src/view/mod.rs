@@ -18,9 +18,9 @@ use core::ops::RangeInclusive;
 use core::ptr::NonNull;
 
 use crate::entry::Entry;
-use crate::node::Node;
-use crate::root::Version;
+use crate::node::{Leaf, Node, NodeRef, Version};
 use crate::search::{Search, search};
+use crate::stamp::Stamp;
 use crate::view::path::Path;
 
 /// A range and the entry that holds it.
@@ -49,7 +49,7 @@ unsafe impl<E: Entry> Sync for View<E> {}
 /// # Safety
 /// The version is not empty, and its nodes stay meanwhile; the processor has what `K` needs.
 #[inline(always)]
-unsafe fn walk<K: Search, S>(version: Version<S>, index: u64) -> (*const Node<S>, usize) {
+unsafe fn walk<'v, K: Search, S: Stamp>(version: Version<S>, index: u64) -> (Leaf<'v, S>, usize) {
     let mut node = version.node.cast_const();
     for _ in 1..version.height {
         // SAFETY: by this function's contract.
@@ -59,7 +59,9 @@ unsafe fn walk<K: Search, S>(version: Version<S>, index: u64) -> (*const Node<S>
         node = unsafe { Node::child_of(node, position) };
     }
     // SAFETY: by this function's contract.
-    (node, unsafe { search_in::<K, S>(node, index) })
+    let position = unsafe { search_in::<K, S>(node, index) };
+    // SAFETY: by this function's contract; the lowest level's nodes are leaves.
+    (unsafe { Leaf::new(node) }, position)
 }
 
 /// # Safety
@@ -77,17 +79,15 @@ unsafe fn search_in<K: Search, S>(node: *const Node<S>, index: u64) -> usize {
 fn load<K: Search, E: Entry>(version: Version<E::Stamp>, index: u64) -> Option<NonNull<()>> {
     // SAFETY: `View::load` has looked that the version is not empty; a view keeps its nodes.
     let (leaf, position) = unsafe { walk::<K, _>(version, index) };
-    // SAFETY: a view keeps its nodes.
-    let leaf = unsafe { &*leaf };
     if position >= leaf.len() {
         return None;
     }
-    let slot = leaf.slot(position);
-    NonNull::new(slot.ptr).filter(|_| slot.word <= index)
+    let (first, entry) = leaf.entry(position);
+    NonNull::new(entry).filter(|_| first <= index)
 }
 
 #[inline(always)]
-fn leaf<K: Search, E: Entry>(version: Version<E::Stamp>, index: u64) -> (*const Node<E::Stamp>, usize) {
+fn leaf<'v, K: Search, E: Entry>(version: Version<E::Stamp>, index: u64) -> (Leaf<'v, E::Stamp>, usize) {
     // SAFETY: as in `load`.
     unsafe { walk::<K, _>(version, index) }
 }
@@ -100,6 +100,13 @@ impl<E: Entry> View<E> {
             version,
             lends: PhantomData,
         }
+    }
+
+    /// Returns the root node; `None` if there are no entries.
+    #[inline]
+    pub(crate) fn root(&self) -> Option<NodeRef<'_, E::Stamp>> {
+        // SAFETY: not empty; by the type's invariant its nodes stay while `self` is borrowed.
+        (!self.is_empty()).then(|| unsafe { self.version.typed() })
     }
 
     /// Whether there are no entries.
@@ -162,7 +169,7 @@ impl<E: Entry> View<E> {
     #[must_use]
     pub fn find_rev(&self, index: u64) -> Option<RangeEntry<'_, E>> {
         let (leaf, position) = self.leaf(index)?;
-        if position < leaf.len() && leaf.slot(position).word <= index {
+        if position < leaf.len() && leaf.first(position) <= index {
             Some(self.entry(leaf, position))
         } else if position > 0 {
             Some(self.entry(leaf, position - 1))
@@ -172,7 +179,7 @@ impl<E: Entry> View<E> {
             unsafe { path.seek(self.version, index) };
             // The leaf holds nothing at or below the index: what is below it ends the leaf before.
             path.prev_leaf().then(|| {
-                let leaf = path.node(path.bottom());
+                let leaf = path.leaf();
                 self.entry(leaf, leaf.len() - 1)
             })
         }
@@ -180,22 +187,20 @@ impl<E: Entry> View<E> {
 
     /// The leaf that answers for `index`, and the first position there that ends at `index` or above.
     #[inline]
-    pub(crate) fn leaf(&self, index: u64) -> Option<(&Node<E::Stamp>, usize)> {
+    fn leaf(&self, index: u64) -> Option<(Leaf<'_, E::Stamp>, usize)> {
         if self.is_empty() {
             return None;
         }
-        let (leaf, position) = search!(leaf::<E>(self.version, index));
-        // SAFETY: by the type's invariant the node stays while `self` is borrowed.
-        Some((unsafe { &*leaf }, position))
+        Some(search!(leaf::<E>(self.version, index)))
     }
 
     /// An entry of a leaf of this version, and its range.
     #[inline]
-    pub(crate) fn entry<'v>(&'v self, leaf: &'v Node<E::Stamp>, position: usize) -> RangeEntry<'v, E> {
-        let slot = leaf.slot(position);
+    fn entry<'v>(&'v self, leaf: Leaf<'v, E::Stamp>, position: usize) -> RangeEntry<'v, E> {
+        let (first, raw) = leaf.entry(position);
         // SAFETY: slots of a leaf are not null.
-        let raw = unsafe { NonNull::new_unchecked(slot.ptr) };
+        let raw = unsafe { NonNull::new_unchecked(raw) };
         // SAFETY: by the type's invariant the entry stays while `self` is borrowed.
-        (slot.word..=leaf.last(position), unsafe { E::borrow(raw) })
+        (first..=leaf.last(position), unsafe { E::borrow(raw) })
     }
 }

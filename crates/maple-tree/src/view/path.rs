@@ -2,8 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use crate::node::{HEIGHT, Node};
-use crate::root::Version;
+use crate::node::{HEIGHT, Inner, Leaf, Node, Version};
 use crate::search::{Search, search};
 use crate::stamp::Stamp;
 
@@ -104,7 +103,7 @@ impl<S: Stamp> Path<S> {
             });
             if level + 1 < self.height {
                 lower = if slot > 0 { this.last(slot - 1) + 1 } else { lower };
-                node = this.child(slot);
+                node = this.child_pointer(slot);
             }
         }
     }
@@ -150,7 +149,7 @@ impl<S: Stamp> Path<S> {
         let Level { slot, lower, .. } = *self.at(level);
         let node = self.node(level);
         let below = Level {
-            node: node.child(slot),
+            node: node.child_pointer(slot),
             slot: 0,
             lower: if slot > 0 { node.last(slot - 1) + 1 } else { lower },
         };
@@ -176,6 +175,24 @@ impl<S: Stamp> Path<S> {
     pub(crate) fn node<'a>(&self, level: usize) -> &'a Node<S> {
         // SAFETY: by the type's invariant.
         unsafe { &*self.at(level).node }
+    }
+
+    /// Returns the leaf.
+    #[inline]
+    pub(crate) fn leaf<'a>(&self) -> Leaf<'a, S> {
+        // SAFETY: by the type's invariant; the last level is the leaf's.
+        unsafe { Leaf::new(self.at(self.bottom()).node) }
+    }
+
+    /// Returns the node on a level above the leaf's.
+    ///
+    /// # Panics
+    /// If it is the leaf's.
+    #[inline]
+    pub(crate) fn inner<'a>(&self, level: usize) -> Inner<'a, S> {
+        assert!(level < self.bottom());
+        // SAFETY: by the type's invariant; all levels but the last are of inner nodes.
+        unsafe { Inner::new(self.at(level).node, self.bottom() - level) }
     }
 
     /// The level of the leaf.
@@ -214,26 +231,28 @@ impl<S: Stamp> Path<S> {
         let (node, slot) = (self.node(above), self.at(above).slot);
         let from = if slot == 0 { 1 } else { slot + Self::AHEAD };
         for i in from..node.len().min(slot + Self::AHEAD + 1) {
-            Node::prefetch_whole(node.child(i));
+            Node::prefetch_whole(node.child_pointer(i));
         }
     }
 
     /// The leaf, and those behind it below the same node.
     #[inline]
-    pub(crate) fn leaves(&self) -> impl Iterator<Item = *const Node<S>> {
-        let leaf = self.at(self.bottom()).node.cast_const();
+    pub(crate) fn leaves<'a>(&self) -> impl Iterator<Item = Leaf<'a, S>> + use<'a, S> {
+        let leaf = self.leaf();
         let above = self.bottom().checked_sub(1);
         let (node, slot) = above.map_or((self.node(0), usize::MAX), |above| {
             (self.node(above), self.at(above).slot)
         });
         let behind = slot.saturating_add(1)..above.map_or(0, |_| node.len());
         let len = behind.end;
-        core::iter::once(leaf).chain(behind.map(move |i| {
+        core::iter::once(&raw const *leaf).chain(behind.map(move |i| {
             if i + Self::AHEAD < len {
-                Node::prefetch_whole(node.child(i + Self::AHEAD));
+                Node::prefetch_whole(node.child_pointer(i + Self::AHEAD));
             }
-            node.child(i).cast_const()
+            node.child_pointer(i).cast_const()
         }))
+        // SAFETY: by the type's invariant; what is below the node above a leaf are leaves.
+        .map(|leaf| unsafe { Leaf::new(leaf) })
     }
 
     /// Goes to the last of [`leaves`](Self::leaves), without a slot.

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use crate::entry::Entry;
-use crate::node::{MOST, fewest};
-use crate::root::Version;
+use crate::node::{Kind, MOST, NodeRef, fewest};
+use crate::stamp::Stamp;
 use crate::view::View;
 
 /// What a valid tree consists of.
@@ -49,12 +49,7 @@ struct Place {
 }
 
 /// Counts what is below a node and returns its largest gap.
-fn check<E: Entry>(
-    version: Version<E::Stamp>,
-    place: &Place,
-    fanout: usize,
-    census: &mut Census,
-) -> Result<u64, Invalid> {
+fn check<S: Stamp>(node: NodeRef<'_, S>, place: &Place, fanout: usize, census: &mut Census) -> Result<u64, Invalid> {
     let invalid = |rule| {
         Err(Invalid {
             rule,
@@ -62,9 +57,7 @@ fn check<E: Entry>(
             depth: place.depth,
         })
     };
-    // SAFETY: the view that is checked keeps its nodes.
-    let node = unsafe { &*version.node };
-    let (len, is_leaf) = (node.len(), version.height == 1);
+    let (len, is_leaf) = (node.len(), node.is_leaf());
     let least = match (place.depth, place.is_edge, is_leaf) {
         (0, _, true) | (1.., true, _) => 1,
         (0, _, false) => 2,
@@ -89,34 +82,34 @@ fn check<E: Entry>(
     }
     let (mut gap, mut next) = (0, Some(place.lower));
     for i in 0..len {
-        let (slot, last) = (node.slot(i), node.last(i));
+        let last = node.last(i);
         let Some(lower) = next.filter(|&next| next <= last) else {
             return invalid("slots do not ascend");
         };
-        if slot.ptr.is_null() {
+        if node.pointer(i).is_null() {
             return invalid("a slot is empty");
         }
-        if is_leaf {
-            if slot.word < lower || slot.word > last {
-                return invalid("an entry does not begin behind the one before it, or ends before it begins");
+        match node.kind() {
+            Kind::Leaf(leaf) => {
+                let first = leaf.first(i);
+                if first < lower || first > last {
+                    return invalid("an entry does not begin behind the one before it, or ends before it begins");
+                }
+                census.entries += 1;
+                gap = gap.max(first - lower);
             }
-            census.entries += 1;
-            gap = gap.max(slot.word - lower);
-        } else {
-            let child = Version {
-                node: node.child(i),
-                height: version.height - 1,
-            };
-            let place = Place {
-                lower,
-                upper: last,
-                is_edge: place.is_edge && i + 1 == len,
-                depth: place.depth + 1,
-            };
-            if check::<E>(child, &place, fanout, census)? != slot.word {
-                return invalid("a slot's gap is not the largest below it");
+            Kind::Inner(inner) => {
+                let place = Place {
+                    lower,
+                    upper: last,
+                    is_edge: place.is_edge && i + 1 == len,
+                    depth: place.depth + 1,
+                };
+                if check(inner.child(i), &place, fanout, census)? != inner.gap(i) {
+                    return invalid("a slot's gap is not the largest below it");
+                }
+                gap = gap.max(inner.gap(i));
             }
-            gap = gap.max(slot.word);
         }
         next = last.checked_add(1);
     }
@@ -140,14 +133,14 @@ impl<E: Entry> View<E> {
     #[doc(alias = "mt_validate")]
     pub fn validate(&self, fanout: usize) -> Result<Census, Invalid> {
         let mut census = Census::default();
-        if !self.is_empty() {
+        if let Some(root) = self.root() {
             let place = Place {
                 lower: 0,
                 upper: u64::MAX,
                 is_edge: true,
                 depth: 0,
             };
-            check::<E>(self.version, &place, fanout, &mut census)?;
+            check(root, &place, fanout, &mut census)?;
         }
         Ok(census)
     }

@@ -5,8 +5,9 @@ use vmaple_rcu::{Reclaim, Update};
 
 use crate::edit::Edit;
 use crate::entry::Entry;
+use crate::node::Version;
 use crate::primitive::Ordering;
-use crate::root::{Version, retire_tree};
+use crate::root::retire_tree;
 use crate::tree::State;
 use crate::write::{Displaced, LOW, Write};
 

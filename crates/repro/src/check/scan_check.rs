@@ -85,7 +85,7 @@ impl<'a> ScanCheck<'a> {
     /// Whether what is read of `file` is looked at.
     pub(crate) fn is_for(file: ProcFile) -> bool {
         matches!(
-            file.content(),
+            file,
             ProcFile::Maps | ProcFile::Smaps | ProcFile::SmapsRollup | ProcFile::Pagemap
         )
     }
@@ -94,7 +94,7 @@ impl<'a> ScanCheck<'a> {
     pub(crate) fn new(states: PageStates<'a>, start: u64, file: ProcFile) -> Option<Self> {
         let page_bytes = rustix::param::page_size() as u64;
         Self::is_for(file).then_some(Self {
-            file: file.content(),
+            file,
             states,
             page_bytes,
             region: start..start + states.pages() * page_bytes,

@@ -7,4 +7,4 @@ mod process;
 mod scan;
 
 pub(crate) use counted_lock::wait_once;
-pub(crate) use process::{Model, run};
+pub(crate) use process::ModelTask;

@@ -16,8 +16,8 @@ use super::counted_lock::{COUNTS, wait_once};
 use crate::check::ScanCheck;
 use crate::error::{Error, Result};
 use crate::machine::now_ns;
-use crate::plan::{ProcFile, Target};
-use crate::role::{Ledger, Phase, busy, get_ready, scanner, take_place};
+use crate::plan::{Reading, Target};
+use crate::role::{BusyTask, Ledger, MapperTask, Phase, get_ready, scanner, take_place};
 use crate::sample::Inside;
 
 use super::address_space::{ModelMemory, ModelRegion, kept, new_mm};
@@ -35,56 +35,58 @@ const LOOK_OPERATIONS: u64 = 1024;
 /// How long the mapper waits at a time for its threads to be up.
 const LOOK_NS: u64 = 100_000_000;
 
-/// What a model is to do.
+/// What the process of a model is to do.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Model {
+pub(crate) struct ModelTask {
     pub(crate) target: Target,
     /// The file that is scanned, if one is.
-    pub(crate) file: Option<ProcFile>,
-    /// The mapper's CPU.
-    pub(crate) cpu: usize,
-    pub(crate) region_bytes: u64,
-    pub(crate) fragment: u64,
-    pub(crate) seed: u64,
-    pub(crate) duration_ns: u64,
-    pub(crate) faults: bool,
+    pub(crate) file: Option<Reading>,
+    pub(crate) mapper: MapperTask,
     /// The CPUs of the scanners, one each, and of as many busy tasks.
     pub(crate) busy: Vec<usize>,
     /// The nice value of the scanners.
     pub(crate) nice: i32,
     pub(crate) spin_ns: Option<u64>,
+    /// Whether the scanners stop in their first read.
     pub(crate) freeze: bool,
 }
 
-pub(crate) fn run(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
-    match model.target {
-        Target::V54 => run_design::<V54>(model, ledger),
-        Target::V617 => run_design::<V617>(model, ledger),
-        Target::Maple => run_design::<Maple>(model, ledger),
-        Target::Kernel => Err(Error::failed("starting a model", "the kernel is none")),
+impl ModelTask {
+    /// Makes the address space and does the work of all roles around it.
+    pub(crate) fn run(&self, ledger: &Arc<Ledger>) -> Result<()> {
+        match self.target {
+            Target::V54 => run_design::<V54>(self, ledger),
+            Target::V617 => run_design::<V617>(self, ledger),
+            Target::Maple => run_design::<Maple>(self, ledger),
+            Target::Kernel => Err(Error::failed("starting a model", "the kernel is none")),
+        }
     }
 }
 
-fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
+fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> {
     end_with_a_panic();
     let pages = ledger.page_states().pages();
-    let mapped_pages = mapped_pages(model.duration_ns);
+    let mapped_pages = mapped_pages(model.mapper.duration_ns);
     let mm = new_mm::<S>(pages + mapped_pages + FRESH)?;
     let region = ModelRegion::map(&mm, pages)?;
-    let memory = model.faults.then(|| ModelMemory::map(&mm, mapped_pages)).transpose()?;
+    let memory = model
+        .mapper
+        .faults
+        .then(|| ModelMemory::map(&mm, mapped_pages))
+        .transpose()?;
     region.warm_up(pages)?;
     wait_once();
     let mm = mm.grab();
     let threads = start_threads(model, ledger, &mm, region.start())?;
     while !ledger.wait_until(&ledger.header().ready, threads, LOOK_NS) {}
-    take_place(c"vmaple-mapper", model.cpu, 0)?;
+    take_place(c"vmaple-mapper", model.mapper.cpu, 0)?;
     let thread_b = memory
-        .map(|memory| ThreadB::start(memory, ledger, model.duration_ns))
+        .map(|memory| ThreadB::start(memory, ledger, model.mapper.duration_ns))
         .transpose()?;
     // With all stacks and buffers.
     let memory_locked = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).is_ok();
-    let mut mapper = Mapper::new(region, ledger, model.seed);
-    mapper.fragment(model.fragment)?;
+    let mut mapper = Mapper::new(region, ledger, model.mapper.seed);
+    mapper.fragment(model.mapper.fragment)?;
     get_ready(ledger, Phase::Map);
 
     COUNTS.clear();
@@ -94,7 +96,7 @@ fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
         deferred_bytes = bytes.max(deferred_bytes);
         oldest_section_eras = eras.max(oldest_section_eras);
     };
-    mapper.work(model.duration_ns, || {
+    mapper.work(model.mapper.duration_ns, || {
         operations += 1;
         if operations.is_multiple_of(LOOK_OPERATIONS) {
             look();
@@ -119,11 +121,11 @@ fn run_design<S: Design>(model: &Model, ledger: &Arc<Ledger>) -> Result<()> {
 }
 
 /// Starts all scanners of the region at `start`, and busy tasks; returns how many. They are ready when they have counted themselves.
-fn start_threads<S: Design>(model: &Model, ledger: &Arc<Ledger>, mm: &MmRef<S>, start: u64) -> Result<u32> {
-    let Some(file) = model.file else {
+fn start_threads<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>, mm: &MmRef<S>, start: u64) -> Result<u32> {
+    let Some(file) = model.file.and_then(Reading::content) else {
         return Ok(0);
     };
-    let region = start..start + model.region_bytes;
+    let region = start..start + model.mapper.region_bytes;
     let scanners = model.busy.len();
     for (slot, &cpu) in model.busy.iter().enumerate() {
         let (mm, region, nice, frozen) = (mm.clone(), region.clone(), model.nice, model.freeze);
@@ -140,7 +142,8 @@ fn start_threads<S: Design>(model: &Model, ledger: &Arc<Ledger>, mm: &MmRef<S>, 
             }
         })?;
         let spin_ns = model.spin_ns;
-        start_thread(ledger, move |ledger| busy::work(ledger, scanners + slot, cpu, spin_ns))?;
+        let slot = scanners + slot;
+        start_thread(ledger, move |ledger| BusyTask { slot, cpu, spin_ns }.run(ledger))?;
     }
     Ok(2 * scanners as u32)
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::plan::{Placement, ProcFile, Scanner, Slice, Target};
+
+use super::{Placement, Reading, Scanner, Slice, Target};
 
 /// Time between the start of the scanners and that of the busy tasks, as in the talk's script.
 pub const SETTLE_NS: u64 = 1_000_000_000;
@@ -17,7 +18,7 @@ pub struct Cell {
     /// Whose address space.
     pub target: Target,
     /// The file that is scanned; `None` at level 0, where nothing scans.
-    pub file: Option<ProcFile>,
+    pub file: Option<Reading>,
     /// Scanners, and also busy tasks, on each busy CPU.
     pub busy: u32,
 }
@@ -40,7 +41,7 @@ pub struct Plan {
     #[serde(default = "kernel_alone")]
     pub targets: Vec<Target>,
     /// Files to scan; each that a target has is a series of rows.
-    pub files: Vec<ProcFile>,
+    pub files: Vec<Reading>,
     /// Levels: scanners, and also busy tasks, on each busy CPU; ascending, each once.
     pub busy: Vec<u32>,
     /// Runs of each level and file.
@@ -93,7 +94,7 @@ impl Plan {
         };
         Self {
             targets: Target::ALL.to_vec(),
-            files: vec![ProcFile::Maps, ProcFile::None],
+            files: vec![Reading::MAPS, Reading::Control],
             busy,
             samples,
             duration_ns,
@@ -120,10 +121,10 @@ impl Plan {
             ));
         }
         let of_models = || {
-            let names = ProcFile::ALL.into_iter().filter(|file| file.is_of_models());
-            names.map(ProcFile::name).collect::<Vec<_>>().join(", ")
+            let names = Reading::ALL.into_iter().filter(|file| file.is_of_models());
+            names.map(Reading::name).collect::<Vec<_>>().join(", ")
         };
-        let unknown = |file: &&ProcFile| !file.is_of_models() && **file != ProcFile::None;
+        let unknown = |file: &&Reading| !file.is_of_models() && **file != Reading::Control;
         if let Some(file) = self.files.iter().find(unknown) {
             return Some(format!(
                 "--target {target}: the models have no {file}; take some of {}, or --target kernel",
@@ -212,10 +213,10 @@ impl Plan {
     /// What is a series of rows: each target with each file. The control is the kernel's alone: it shows the noise of the
     /// machine under the same load, which is the same for all.
     #[must_use]
-    pub fn series(&self) -> Vec<(Target, ProcFile)> {
+    pub fn series(&self) -> Vec<(Target, Reading)> {
         let with_files = |&target: &Target| self.files.iter().map(move |&file| (target, file));
         let mut series: Vec<_> = self.targets.iter().flat_map(with_files).collect();
-        series.retain(|&(target, file)| !(target.is_model() && file == ProcFile::None));
+        series.retain(|&(target, file)| !(target.is_model() && file == Reading::Control));
         series
     }
 
@@ -223,7 +224,7 @@ impl Plan {
     /// target once at level 0.
     #[must_use]
     pub fn cells(&self) -> Vec<Cell> {
-        let at = |busy: u32, target: Target, file: Option<ProcFile>| Cell { target, file, busy };
+        let at = |busy: u32, target: Target, file: Option<Reading>| Cell { target, file, busy };
         self.busy
             .iter()
             .flat_map(|&busy| match busy {
@@ -276,6 +277,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Listing, ProcFile};
     use super::*;
     use crate::plan::PlacementRequest;
 
@@ -285,7 +287,7 @@ mod tests {
 
     fn cells_of(plan: Plan) -> Vec<(u32, &'static str, Option<&'static str>)> {
         let cells = plan.checked().unwrap().cells();
-        let parts = |c: &Cell| (c.busy, c.target.name(), c.file.map(ProcFile::name));
+        let parts = |c: &Cell| (c.busy, c.target.name(), c.file.map(Reading::name));
         cells.iter().map(parts).collect()
     }
 
@@ -293,7 +295,7 @@ mod tests {
     fn files_of_one_level_are_run_next_to_each_other_and_level_0_once() {
         let plan = Plan {
             targets: vec![Target::Kernel],
-            files: vec![ProcFile::Smaps, ProcFile::None, ProcFile::Smaps],
+            files: vec![Reading::SMAPS, Reading::Control, Reading::SMAPS],
             busy: vec![10, 0, 1, 10],
             ..plan()
         };
@@ -332,18 +334,21 @@ mod tests {
     fn a_plan_is_possible_on_the_targets_that_have_all_of_it() {
         let of = |plan: Plan| plan.with_possible_targets().targets;
         assert_eq!(of(plan()), Target::ALL);
-        let with = |files: &[ProcFile]| {
+        let with = |files: &[Reading]| {
             of(Plan {
                 files: files.to_vec(),
                 ..plan()
             })
         };
-        let (smaps, rollup, pagemap) = (ProcFile::Smaps, ProcFile::SmapsRollup, ProcFile::Pagemap);
-        assert_eq!(with(&[ProcFile::Maps, smaps, rollup, pagemap]), Target::ALL);
-        assert_eq!(with(&[pagemap, ProcFile::None]), Target::ALL);
-        assert_eq!(with(&[ProcFile::None]), [Target::Kernel]);
-        assert_eq!(with(&[ProcFile::Maps, ProcFile::NumaMaps]), [Target::Kernel]);
-        assert_eq!(with(&[ProcFile::Smaps, ProcFile::SmapsByBpf]), [Target::Kernel]);
+        let (smaps, rollup, pagemap) = (Reading::SMAPS, Reading::SMAPS_ROLLUP, Reading::PAGEMAP);
+        assert_eq!(with(&[Reading::MAPS, smaps, rollup, pagemap]), Target::ALL);
+        assert_eq!(with(&[pagemap, Reading::Control]), Target::ALL);
+        assert_eq!(with(&[Reading::Control]), [Target::Kernel]);
+        assert_eq!(
+            with(&[Reading::MAPS, Reading::Proc(ProcFile::NumaMaps)]),
+            [Target::Kernel]
+        );
+        assert_eq!(with(&[Reading::SMAPS, Reading::Bpf(Listing::Smaps)]), [Target::Kernel]);
         assert_eq!(
             of(Plan {
                 slice: Slice::Cpuset,
@@ -407,7 +412,10 @@ mod tests {
             "--target",
         );
         refused(Plan { freeze: true, ..plan() }, "--target kernel --freeze");
-        for files in [vec![ProcFile::SmapsByBpf], vec![ProcFile::Maps, ProcFile::MapsBoosted]] {
+        for files in [
+            vec![Reading::Bpf(Listing::Smaps)],
+            vec![Reading::MAPS, Reading::Boosted(Listing::Maps)],
+        ] {
             let of_models = Plan {
                 targets: vec![Target::Maple],
                 files,
@@ -422,7 +430,7 @@ mod tests {
                 "--freeze",
             );
         }
-        let files = vec![ProcFile::NumaMaps];
+        let files = vec![Reading::Proc(ProcFile::NumaMaps)];
         refused(Plan { files, ..plan() }, "--target v5.4: the models have no numa_maps");
         refused(
             Plan {

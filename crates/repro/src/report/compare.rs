@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{ProcFile, Target};
+use crate::plan::{ProcFile, Reading, Target};
 
 use super::cells::{hangs_cell, spread_cells};
 use super::series::{Series, levels};
@@ -112,7 +112,7 @@ pub fn cures(series: &[Series]) -> Vec<String> {
             .iter()
             .all(|&target| models.iter().any(|(_, s)| s.target == target))
     };
-    let tables = ProcFile::ALL.into_iter().map(of).filter(has_both);
+    let tables = Reading::ALL.into_iter().map(of).filter(has_both);
     tables.map(|models| side_by_side(&models)).collect()
 }
 
@@ -121,15 +121,14 @@ pub fn cures(series: &[Series]) -> Vec<String> {
 pub fn scanners(series: &[Series]) -> Vec<String> {
     let of = |file: ProcFile| -> Vec<_> {
         let kernels = series.iter().filter(|s| s.target == Target::Kernel);
-        let same = kernels.filter(|s| s.file.content() == file || s.file == ProcFile::None);
+        let same = kernels.filter(|s| s.file.content() == Some(file) || s.file == Reading::Control);
         same.map(|s| (s.label(), s.clone())).collect()
     };
     let has_several = |file: &ProcFile| {
-        let read = of(*file).into_iter().filter(|(_, s)| s.file != ProcFile::None);
+        let read = of(*file).into_iter().filter(|(_, s)| s.file != Reading::Control);
         read.count() > 1
     };
-    let contents = ProcFile::ALL.into_iter().filter(|file| file.content() == *file);
-    let tables = contents.filter(has_several);
+    let tables = ProcFile::ALL.into_iter().filter(has_several);
     tables.map(|file| side_by_side(&of(file))).collect()
 }
 
@@ -137,12 +136,13 @@ pub fn scanners(series: &[Series]) -> Vec<String> {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
+    use crate::plan::Listing;
     use crate::report::series;
 
     #[test]
     fn the_cure_is_shown_of_each_file_if_both_models_are_there() {
         let run = |target, file| model(target, sample(Some(file), 1, &[2.0], 40));
-        let (maps, smaps) = (ProcFile::Maps, ProcFile::Smaps);
+        let (maps, smaps) = (Reading::MAPS, Reading::SMAPS);
         let of = |target| [run(target, maps), run(target, smaps)];
         let mut report = report([Target::Kernel, Target::V54, Target::Maple].map(of).concat());
         report.plan.files = vec![smaps, maps];
@@ -161,16 +161,18 @@ mod tests {
 
     #[test]
     fn scanners_of_a_file_stand_side_by_side_with_the_control_behind() {
-        let of = |files: &[ProcFile]| {
+        let of = |files: &[Reading]| {
             let runs = files.iter().map(|&file| sample(Some(file), 1, &[2.0], 40));
             let mut report = report(runs.collect());
             report.plan.files = files.to_vec();
             scanners(&series(&report))
         };
-        use ProcFile::{Maps, MapsByBpf, None, Smaps, SmapsBoosted, SmapsByBpf};
-        assert!(of(&[Maps, Smaps, None]).is_empty());
-        assert!(of(&[MapsByBpf, Smaps, None]).is_empty());
-        let tables = of(&[Smaps, SmapsByBpf, SmapsBoosted, Maps, None]);
+        let (maps, smaps, control) = (Reading::MAPS, Reading::SMAPS, Reading::Control);
+        let maps_by_bpf = Reading::Bpf(Listing::Maps);
+        let (smaps_by_bpf, smaps_boosted) = (Reading::Bpf(Listing::Smaps), Reading::Boosted(Listing::Smaps));
+        assert!(of(&[maps, smaps, control]).is_empty());
+        assert!(of(&[maps_by_bpf, smaps, control]).is_empty());
+        let tables = of(&[smaps, smaps_by_bpf, smaps_boosted, maps, control]);
         assert_eq!(tables.len(), 1);
         let heading = tables[0].lines().nth(1).unwrap();
         let labels: Vec<_> = heading.split('|').map(str::trim).collect();
@@ -184,13 +186,14 @@ mod tests {
                 "kernel none"
             ]
         );
-        assert_eq!(of(&[Maps, Smaps, SmapsByBpf, MapsByBpf]).len(), 2);
+        assert_eq!(of(&[maps, smaps, smaps_by_bpf, maps_by_bpf]).len(), 2);
     }
 
     #[test]
     fn series_of_one_file_stand_together_in_tables_of_three_and_headings_are_whole() {
-        use ProcFile::{Maps, None, Smaps, SmapsBoosted};
-        let labels = |releases: &[&str], files: &[ProcFile]| -> Vec<Vec<String>> {
+        let (maps, smaps, control) = (Reading::MAPS, Reading::SMAPS, Reading::Control);
+        let smaps_boosted = Reading::Boosted(Listing::Smaps);
+        let labels = |releases: &[&str], files: &[Reading]| -> Vec<Vec<String>> {
             let of_report = |release: &&str| {
                 let runs = files.iter().map(|&file| sample(Some(file), 1, &[2.0], 40));
                 let mut report = report(runs.collect());
@@ -208,16 +211,16 @@ mod tests {
         };
         let long = "6.18.44-fc-v595-and-more-of-it";
         assert_eq!(
-            labels(&[long, "6.18.44-fc-v657"], &[Smaps, SmapsBoosted, None]),
+            labels(&[long, "6.18.44-fc-v657"], &[smaps, smaps_boosted, control]),
             ["smaps", "smaps-boosted", "none"]
                 .map(|file| [format!("{file} {long}"), format!("{file} 6.18.44-fc-v657")])
         );
-        let [first, second] = &labels(&["a"], &[Smaps, SmapsBoosted, Maps, None])[..] else {
+        let [first, second] = &labels(&["a"], &[smaps, smaps_boosted, maps, control])[..] else {
             panic!("two tables");
         };
         assert_eq!(first[..], ["smaps a", "smaps-boosted a", "maps a"]);
         assert_eq!(second[..], ["none a"]);
-        let four = labels(&["a", "b", "c", "d"], &[Maps]);
+        let four = labels(&["a", "b", "c", "d"], &[maps]);
         assert_eq!(four, [vec!["maps a", "maps b", "maps c"], vec!["maps d"]]);
         let cut = heading(&format!("kernel smaps {}-v595", "x".repeat(100)));
         assert!(cut.len() < 61 && cut.starts_with("kernel smaps x") && cut.ends_with("x-v595") && cut.contains("..."));
@@ -225,7 +228,7 @@ mod tests {
 
     #[test]
     fn lines_of_a_table_are_of_one_width_whatever_its_headings_are() {
-        let report = report(vec![sample(Some(ProcFile::Maps), 1, &[2.0], 40)]);
+        let report = report(vec![sample(Some(Reading::MAPS), 1, &[2.0], 40)]);
         let one = series(&report).remove(0);
         let two = [
             "short".to_owned(),
@@ -249,7 +252,7 @@ mod tests {
     #[test]
     fn levels_that_one_series_lacks_stay_empty() {
         let of = |busy| {
-            let report = report(vec![sample(Some(ProcFile::Maps), busy, &[2.0], 40)]);
+            let report = report(vec![sample(Some(Reading::MAPS), busy, &[2.0], 40)]);
             ("maps 5.4.0".to_owned(), series(&report).remove(0))
         };
         let text = compare(&[of(1), of(10)]);

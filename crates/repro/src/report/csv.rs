@@ -87,14 +87,14 @@ impl Exporter for Csv {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::plan::{ProcFile, Target};
+    use crate::plan::{Reading, Target};
 
     #[test]
     fn every_line_has_as_many_fields_as_the_header() {
         let report = report(vec![
             sample(None, 0, &[], 0),
-            sample(Some(ProcFile::Smaps), 10, &[1.0, 2.0], 3),
-            model(Target::V54, sample(Some(ProcFile::Maps), 10, &[1.0, 2.0], 3)),
+            sample(Some(Reading::SMAPS), 10, &[1.0, 2.0], 3),
+            model(Target::V54, sample(Some(Reading::MAPS), 10, &[1.0, 2.0], 3)),
         ]);
         let text = Csv.export(&report).unwrap();
         let fields: Vec<_> = text.lines().map(|line| line.split(',').count()).collect();

@@ -115,12 +115,12 @@ fn inside(series: &Series) -> String {
 mod tests {
     use super::super::fixture::{model, report, sample};
     use super::*;
-    use crate::plan::{ProcFile, Target};
+    use crate::plan::{Reading, Target};
     use crate::report::series;
 
     #[test]
     fn what_only_models_tell_is_shown_of_models() {
-        let maps = |busy| sample(Some(ProcFile::Maps), busy, &[2.0], 40);
+        let maps = |busy| sample(Some(Reading::MAPS), busy, &[2.0], 40);
         let mut report = report(vec![maps(1), model(Target::V54, maps(1)), model(Target::V54, maps(1))]);
         report.plan.targets.push(Target::V54);
         let series = series(&report);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Noise, Report, SCHEMA};
 use crate::machine::Machine;
 use crate::machine::noise::Gap;
-use crate::plan::{Placement, Plan, Preset, ProcFile, Target};
+use crate::plan::{Placement, Plan, Preset, Reading, Target};
 use crate::sample::{Faults, Inside, Latencies, Recorder, Sample, Seen, Timeline};
 
 pub(crate) fn latencies(ms: &[f64]) -> Latencies {
@@ -15,7 +15,7 @@ pub(crate) fn latencies(ms: &[f64]) -> Latencies {
 }
 
 /// A run whose calls took `ms`, with `scans` scans.
-pub(crate) fn sample(file: Option<ProcFile>, busy: u32, ms: &[f64], scans: u64) -> Sample {
+pub(crate) fn sample(file: Option<Reading>, busy: u32, ms: &[f64], scans: u64) -> Sample {
     let calls = latencies(ms);
     Sample {
         target: Target::Kernel,
@@ -85,7 +85,7 @@ pub(crate) fn report(samples: Vec<Sample>) -> Report {
     let plan = Plan {
         samples: 5,
         targets: vec![Target::Kernel],
-        files: vec![ProcFile::Maps, ProcFile::None],
+        files: vec![Reading::MAPS, Reading::Control],
         ..Plan::preset(Preset::Talk, placement)
     };
     let gap = |longest_ns| Gap { cpu: 0, longest_ns };

@@ -60,12 +60,12 @@ impl Json {
 mod tests {
     use super::super::fixture::{hung, model, report, sample};
     use super::*;
-    use crate::plan::{ProcFile, Target};
+    use crate::plan::{Reading, Target};
 
     fn small() -> Report {
         report(vec![
             sample(None, 0, &[0.05, 0.141], 0),
-            hung(sample(Some(ProcFile::Maps), 1000, &[10_013.9], 40)),
+            hung(sample(Some(Reading::MAPS), 1000, &[10_013.9], 40)),
         ])
     }
 

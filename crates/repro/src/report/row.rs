@@ -1,6 +1,6 @@
 //! One row of a table: all runs of one kind, what they add up to, and the verdict on them.
 
-use crate::plan::ProcFile;
+use crate::plan::Reading;
 use crate::sample::{Faults, Inside, Latencies, Sample, Seen};
 
 use super::spread::{Spread, Worst};
@@ -127,7 +127,7 @@ impl Row {
             // Few scans can hide a stall; they cannot make one.
             _ if hangs > 0 => Verdict::Hangs,
             (None, _) => Verdict::Alone,
-            (Some(ProcFile::None), _) => Verdict::Control,
+            (Some(Reading::Control), _) => Verdict::Control,
             (_, Some(w)) if w.median.ns > STALL_FACTOR * reference_ns => Verdict::Stalls,
             _ if scans < enough_scans => Verdict::FewScans,
             _ => Verdict::WithinNoise,

@@ -1,6 +1,6 @@
 //! What the runs of a report add up to: for each file of each target a row a level.
 
-use crate::plan::{ProcFile, Target};
+use crate::plan::{Reading, Target};
 use crate::sample::Sample;
 
 use super::Report;
@@ -12,7 +12,7 @@ pub struct Series {
     /// Whose address space.
     pub target: Target,
     /// The file that is scanned.
-    pub file: ProcFile,
+    pub file: Reading,
     /// The rows; level 0 is the same runs in every series of a target.
     pub rows: Vec<Row>,
 }
@@ -44,7 +44,7 @@ pub(super) fn levels(series: &[(String, Series)]) -> Vec<u32> {
 /// is the machine's, whatever the target.
 #[must_use]
 pub fn series(report: &Report) -> Vec<Series> {
-    let of = |target: Target, file: Option<ProcFile>, busy: u32| -> Vec<&Sample> {
+    let of = |target: Target, file: Option<Reading>, busy: u32| -> Vec<&Sample> {
         let all = report.samples.iter();
         all.filter(|s| s.target == target && s.busy == busy && s.file == file)
             .collect()
@@ -52,11 +52,11 @@ pub fn series(report: &Report) -> Vec<Series> {
     let longest = |samples: &[&Sample]| samples.iter().filter_map(|s| s.worst_ns).max().unwrap_or(0);
     // Where scanners are frozen in their first scan, there are none to be counted.
     let enough_scans = if report.plan.freeze { 0 } else { ENOUGH_SCANS };
-    let rows = |target: Target, file: ProcFile| {
+    let rows = |target: Target, file: Reading| {
         let alone = longest(&of(target, None, 0));
         let floor = report.noise.longest_gap_ns().max(alone);
         let row = |&level: &u32| {
-            let control = longest(&of(Target::Kernel, Some(ProcFile::None), level));
+            let control = longest(&of(Target::Kernel, Some(Reading::Control), level));
             let file = (level > 0).then_some(file);
             Row::of(&of(target, file, level), floor.max(control) as f64, enough_scans)
         };
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_row_is_judged_against_every_reference() {
-        let (maps, none) = (Some(ProcFile::Maps), Some(ProcFile::None));
+        let (maps, none) = (Some(Reading::MAPS), Some(Reading::Control));
         assert_eq!(verdict(vec![sample(maps, 10, &[5.0], 30)]), Verdict::Stalls);
         assert_eq!(verdict(vec![sample(maps, 10, &[0.5], 30)]), Verdict::WithinNoise);
         // The same 5 ms next to an undisturbed run of 2 ms, or a control of 2 ms under the same load.
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_starved_scanner_gives_no_verdict_but_a_stall_and_a_hang_are_one() {
-        let maps = Some(ProcFile::Maps);
+        let maps = Some(Reading::MAPS);
         assert_eq!(verdict(vec![sample(maps, 10, &[500.0], 29)]), Verdict::Stalls);
         assert_eq!(verdict(vec![sample(maps, 10, &[0.1], 29)]), Verdict::FewScans);
         assert_eq!(verdict(vec![hung(sample(maps, 10, &[500.0], 0))]), Verdict::Hangs);
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_row_adds_up_its_runs() {
-        let maps = Some(ProcFile::Maps);
+        let maps = Some(Reading::MAPS);
         let runs = vec![sample(maps, 10, &[25.0, 5.0, 0.01], 20), sample(maps, 10, &[30.0], 40)];
         let row = series(&report(runs))[0].rows[0].clone();
         assert_eq!((row.runs, row.hangs, row.without_calls, row.scans), (2, 0, 0, 60));

@@ -162,7 +162,7 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
 mod tests {
     use super::super::fixture::{hung, report, sample};
     use super::*;
-    use crate::plan::ProcFile;
+    use crate::plan::Reading;
 
     fn labelled(report: &Report) -> Vec<(String, Series)> {
         series(report).into_iter().map(|s| (s.label(), s)).collect()
@@ -172,7 +172,7 @@ mod tests {
     fn the_plot_names_series_levels_and_hangs_and_follows_the_pages_colours() {
         let report = report(vec![
             sample(None, 0, &[0.1], 0),
-            hung(sample(Some(ProcFile::Maps), 100, &[10_000.0], 40)),
+            hung(sample(Some(Reading::MAPS), 100, &[10_000.0], 40)),
         ]);
         let text = svg("A <title>", &labelled(&report)).unwrap();
         for part in [

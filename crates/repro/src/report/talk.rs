@@ -3,29 +3,29 @@
 use std::fmt::Write;
 
 use crate::machine::NS_PER_MS;
-use crate::plan::{ProcFile, Scanner, Target};
+use crate::plan::{ProcFile, Reading, Scanner, Target};
 
 use super::cells::{hangs_cell, spread_cells};
 use super::{Report, Series};
 
 /// One line that says what the table below it is of: kernel, machine, target, file, placement.
 #[must_use]
-pub fn heading(report: &Report, target: Target, file: ProcFile) -> String {
+pub fn heading(report: &Report, target: Target, file: Reading) -> String {
     let place = &report.plan.placement;
     let list = |cpus: &[usize]| cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let read = match (target, file) {
-        (Target::Kernel, ProcFile::None) => "/proc/PID/statm (takes no lock: the control)".to_owned(),
-        (Target::Kernel, ProcFile::ProcmapQuery) => "PROCMAP_QUERY".to_owned(),
+        (Target::Kernel, Reading::Control) => "/proc/PID/statm (takes no lock: the control)".to_owned(),
+        (Target::Kernel, Reading::Proc(ProcFile::ProcmapQuery)) => "PROCMAP_QUERY".to_owned(),
         (Target::Kernel, file) => {
             let how = match file.scanner() {
                 Scanner::Proc => "",
                 Scanner::Bpf => " by the BPF scan (takes no lock)",
                 Scanner::Boosted => ", one mapping a read at real-time priority",
             };
-            format!("/proc/PID/{}{how}", file.content())
+            format!("/proc/PID/{}{how}", file.proc_name())
         }
         // The kernels look at every page, and the cure need not.
-        (model, ProcFile::Smaps | ProcFile::SmapsRollup) => {
+        (model, Reading::SMAPS | Reading::SMAPS_ROLLUP) => {
             let how = if model == Target::Maple {
                 "page tables by their counters"
             } else {
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_table_is_laid_out_as_the_talks() {
-        let maps = Some(ProcFile::Maps);
+        let maps = Some(Reading::MAPS);
         let report = report(vec![
             sample(None, 0, &[0.097], 0),
             sample(None, 0, &[0.036], 0),
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_row_without_a_single_call_says_none_and_never_zero() {
-        let report = report(vec![hung(sample(Some(ProcFile::Maps), 1000, &[], 0))]);
+        let report = report(vec![hung(sample(Some(Reading::MAPS), 1000, &[], 0))]);
         let table = talk_table(&series(&report)[0]);
         assert!(
             table.ends_with(" 1000      none      none      none     *1\n"),
@@ -134,28 +134,28 @@ mod tests {
         let mut frozen = report(vec![]);
         frozen.plan.freeze = true;
         assert_eq!(
-            heading(&frozen, Target::V54, ProcFile::Maps),
+            heading(&frozen, Target::V54, Reading::MAPS),
             "Linux 5.4.0 x86_64, A CPU, 4 CPUs | maps of the model v5.4 | \
              mapper CPU 0, scanners (nice=15, frozen in a read) and busy tasks CPU 1, controller CPU 2 (real-time)"
         );
         for (target, file, expected) in [
             (
                 Target::V617,
-                ProcFile::Smaps,
+                Reading::SMAPS,
                 "smaps of the model v6.17 (page by page) |",
             ),
             (
                 Target::Maple,
-                ProcFile::SmapsRollup,
+                Reading::SMAPS_ROLLUP,
                 "smaps_rollup of the model maple (page tables by their counters) |",
             ),
-            (Target::Maple, ProcFile::Pagemap, "pagemap of the model maple |"),
+            (Target::Maple, Reading::PAGEMAP, "pagemap of the model maple |"),
         ] {
             let heading = heading(&report(vec![]), target, file);
             assert!(heading.contains(expected), "{heading}");
         }
         assert_eq!(
-            heading(&report(vec![]), Target::Kernel, ProcFile::Smaps),
+            heading(&report(vec![]), Target::Kernel, Reading::SMAPS),
             "Linux 5.4.0 x86_64, A CPU, 4 CPUs | /proc/PID/smaps | mapper CPU 0, scanners (nice=15) and busy tasks CPU 1, \
              controller CPU 2 (real-time)"
         );

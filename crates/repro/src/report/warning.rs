@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::machine::NS_PER_MS;
-use crate::plan::{ProcFile, Slice, Target};
+use crate::plan::{Reading, Slice, Target};
 use crate::sample::Sample;
 
 use super::{ENOUGH_SCANS, LONG_CALL_NS, Report, series};
@@ -27,7 +27,7 @@ pub enum Warning {
         /// Whose file.
         target: Target,
         /// The file.
-        file: ProcFile,
+        file: Reading,
         /// The level.
         busy: u32,
         /// The row's median, in milliseconds.
@@ -53,7 +53,7 @@ pub enum Warning {
         /// Whose file.
         target: Target,
         /// The file.
-        file: ProcFile,
+        file: Reading,
         /// The level.
         busy: u32,
         /// The scans.
@@ -66,7 +66,7 @@ pub enum Warning {
         /// Whose file.
         target: Target,
         /// The file.
-        file: ProcFile,
+        file: Reading,
         /// The level.
         busy: u32,
         /// The runs.
@@ -151,7 +151,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
     if !report
         .samples
         .iter()
-        .any(|s| matches!(s.file, None | Some(ProcFile::None)))
+        .any(|s| matches!(s.file, None | Some(Reading::Control)))
     {
         found.push(Warning::NoReference);
     }
@@ -194,7 +194,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
                     runs,
                 });
             }
-            if file == ProcFile::None {
+            if file == Reading::Control {
                 continue;
             }
             if row.scans < ENOUGH_SCANS && row.hangs == 0 && !report.plan.freeze {
@@ -228,7 +228,7 @@ mod tests {
     use crate::report::fixture::{hung, report, sample};
     use crate::sample::Inside;
 
-    const MAPS: Option<ProcFile> = Some(ProcFile::Maps);
+    const MAPS: Option<Reading> = Some(Reading::MAPS);
 
     /// Five of this run, each beside one that nobody disturbs.
     fn quiet(run: Sample) -> Report {
@@ -248,7 +248,7 @@ mod tests {
         few.machine.autogroup = Some(true);
         few.machine.autogroup_nice = Some(5);
         few.samples[0].steal_ns.insert(1, 300_000_000);
-        let (target, file, busy) = (Target::Kernel, ProcFile::Maps, 10);
+        let (target, file, busy) = (Target::Kernel, Reading::MAPS, 10);
         let scans = 29;
         assert_eq!(
             warnings(&few),
@@ -295,7 +295,7 @@ mod tests {
         let runs = vec![sample(MAPS, 10, &[], 40), sample(MAPS, 10, &[50.0], 40)];
         let expected = Warning::NoCalls {
             target: Target::Kernel,
-            file: ProcFile::Maps,
+            file: Reading::MAPS,
             busy: 10,
             runs: 1,
         };
@@ -310,7 +310,7 @@ mod tests {
                 memory_locked: true,
                 ..Inside::default()
             }),
-            ..sample((busy > 0).then_some(ProcFile::Maps), busy, &[ms], 0)
+            ..sample((busy > 0).then_some(Reading::MAPS), busy, &[ms], 0)
         };
         let runs: Vec<_> = [maple(0, 0.1), maple(10, 0.1)].into_iter().cycle().take(10).collect();
         let mut report = report(runs);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 /// Waits for the end of standard input, whose other end only the controller holds, then removes the empty cgroup.
-pub(super) fn run(cgroup: &Path) -> Result<()> {
+pub(crate) fn run(cgroup: &Path) -> Result<()> {
     // Whatever a read error means, the controller cannot be waited for any longer.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     // The roles die with the controller, but not at once where the CPU is full of them.

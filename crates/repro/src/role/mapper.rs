@@ -13,21 +13,33 @@ use serde::{Deserialize, Serialize};
 use crate::check::PageStates;
 use crate::error::{Error, Result};
 use crate::machine::{now_ns, timespec};
-use crate::role::{Ledger, Phase};
 use crate::sample::{Faults, Inside, Latencies, Recorder};
 
 use super::fault_memory::FaultMemory;
 use super::region::Region;
 use super::thread_b::{ThreadB, mapped_pages};
-use super::{Task, get_ready, take_place};
+use super::{Ledger, Phase, get_ready, take_place};
 
 const SLEEP_NS: u64 = 10_000;
+
+/// What a mapper is to do, in whichever address space.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MapperTask {
+    pub(crate) cpu: usize,
+    pub(crate) region_bytes: u64,
+    /// Operations before the scanners start.
+    pub(crate) fragment: u64,
+    pub(crate) seed: u64,
+    pub(crate) duration_ns: u64,
+    /// Whether there is a thread B.
+    pub(crate) faults: bool,
+}
 
 /// What a mapper prints when its last call has ended; its result follows when the run is over.
 pub(crate) const DONE: &[u8] = b"\n";
 
 /// What a mapper has to tell.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MapperResult {
     /// How long it took, sleeps included.
     pub(crate) elapsed_ns: u64,
@@ -69,35 +81,28 @@ impl<C: Calls> Calls for &C {
     }
 }
 
-pub(crate) fn run(task: &Task, ledger: &Arc<Ledger>) -> Result<()> {
-    let &Task::Mapper {
-        cpu,
-        region_bytes,
-        fragment,
-        seed,
-        duration_ns,
-        faults,
-    } = task
-    else {
-        unreachable!("dispatched by task");
-    };
-    let mut mapper = Mapper::new(Region::map(region_bytes)?, ledger, seed);
-    take_place(c"vmaple-mapper", cpu, 0)?;
-    // A new thread maps its stacks, for which it needs the lock that the scanners hold, and which the kernel could put into
-    // the holes of a fragmented region: so it is up before either is there.
-    let memory = faults
-        .then(|| FaultMemory::map(mapped_pages(duration_ns)))
-        .transpose()?;
-    let thread_b = memory
-        .map(|memory| ThreadB::start(memory, ledger, duration_ns))
-        .transpose()?;
-    mapper.fragment(fragment)?;
-    get_ready(ledger, Phase::Map);
-    mapper.work(duration_ns, || {})?;
-    // From here on the process needs the lock for reasons of its own; that is no part of the run.
-    tell(DONE)?;
-    ledger.wait_for(Phase::Over);
-    mapper.report(thread_b.map(ThreadB::finish).transpose()?, None)
+impl MapperTask {
+    /// Maps and unmaps in a region of this process.
+    pub(crate) fn run(&self, ledger: &Arc<Ledger>) -> Result<()> {
+        let mut mapper = Mapper::new(Region::map(self.region_bytes)?, ledger, self.seed);
+        take_place(c"vmaple-mapper", self.cpu, 0)?;
+        // A new thread maps its stacks, for which it needs the lock that the scanners hold, and which the kernel could put into
+        // the holes of a fragmented region: so it is up before either is there.
+        let memory = self
+            .faults
+            .then(|| FaultMemory::map(mapped_pages(self.duration_ns)))
+            .transpose()?;
+        let thread_b = memory
+            .map(|memory| ThreadB::start(memory, ledger, self.duration_ns))
+            .transpose()?;
+        mapper.fragment(self.fragment)?;
+        get_ready(ledger, Phase::Map);
+        mapper.work(self.duration_ns, || {})?;
+        // From here on the process needs the lock for reasons of its own; that is no part of the run.
+        tell(DONE)?;
+        ledger.wait_for(Phase::Over);
+        mapper.report(thread_b.map(ThreadB::finish).transpose()?, None)
+    }
 }
 
 /// Writes to the controller.

@@ -12,7 +12,7 @@ use rustix::ioctl::{Updater, opcode};
 use vmaple_scan::{FieldSet, Method, Options, Scanner, Want, append};
 
 use crate::error::{Error, Result};
-use crate::plan::{self, ProcFile};
+use crate::plan::{Listing, ProcFile, Reading};
 
 use super::scanner::{BUFFER_BYTES, Scan};
 
@@ -21,7 +21,7 @@ use super::scanner::{BUFFER_BYTES, Scan};
 pub(crate) struct ProcScan {
     pid: i32,
     path: String,
-    file: ProcFile,
+    file: Reading,
     region: (u64, u64),
     buffer: Vec<u8>,
     /// Where it is not read(2) alone.
@@ -33,7 +33,7 @@ impl ProcScan {
     ///
     /// # Errors
     /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow the scanner.
-    pub(crate) fn new(pid: i32, file: ProcFile, region: (u64, u64)) -> Result<Self> {
+    pub(crate) fn new(pid: i32, file: Reading, region: (u64, u64)) -> Result<Self> {
         let scanner = scanner(file)?.map(Box::new);
         Ok(Self {
             pid,
@@ -51,16 +51,15 @@ impl ProcScan {
 ///
 /// # Errors
 /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow it.
-pub(crate) fn scanner(file: ProcFile) -> Result<Option<Scanner>> {
-    let method = match file.scanner() {
-        plan::Scanner::Proc => return Ok(None),
-        plan::Scanner::Bpf => Method::Bpf,
-        plan::Scanner::Boosted => Method::Boosted,
+pub(crate) fn scanner(file: Reading) -> Result<Option<Scanner>> {
+    let (method, listing) = match file {
+        Reading::Proc(_) | Reading::Control => return Ok(None),
+        Reading::Bpf(listing) => (Method::Bpf, listing),
+        Reading::Boosted(listing) => (Method::Boosted, listing),
     };
-    let want = if file.content() == ProcFile::Maps {
-        Want::Ranges
-    } else {
-        Want::Pages
+    let want = match listing {
+        Listing::Maps => Want::Ranges,
+        Listing::Smaps => Want::Pages,
     };
     // A scanner that is starved for the whole run is what is to be seen.
     let options = Options::new().method(method).want(want).limit(std::time::Duration::MAX);
@@ -78,8 +77,8 @@ impl Scan for ProcScan {
         }
         let mut file = File::open(&self.path).map_err(|e| Error::failed(what(), e))?;
         let read = match self.file {
-            ProcFile::Pagemap => pagemap(&file, &mut self.buffer, self.region, text),
-            ProcFile::ProcmapQuery => procmap_query(&file),
+            Reading::PAGEMAP => pagemap(&file, &mut self.buffer, self.region, text),
+            Reading::Proc(ProcFile::ProcmapQuery) => procmap_query(&file),
             _ => to_the_end(&mut file, &mut self.buffer, text),
         };
         match read {
@@ -94,7 +93,7 @@ impl Scan for ProcScan {
 fn by_scanner(
     scanner: &mut Scanner,
     pid: u32,
-    file: ProcFile,
+    file: Reading,
     buffer: &mut Vec<u8>,
     mut text: impl FnMut(&[u8]),
 ) -> vmaple_scan::Result<u64> {
@@ -103,7 +102,7 @@ fn by_scanner(
     buffer.clear();
     for record in scan.records() {
         match file.content() {
-            ProcFile::Maps => append(buffer, 128, |to| record.mapping.vma.write_line(to)),
+            Some(ProcFile::Maps) => append(buffer, 128, |to| record.mapping.vma.write_line(to)),
             _ => append(buffer, 1024, |to| form.write_smaps(&record.mapping, FieldSet::ALL, to)),
         }
         if buffer.len() >= BUFFER_BYTES {
@@ -223,8 +222,8 @@ mod tests {
     fn every_file_of_this_process_can_be_scanned() {
         let area = vec![0_u8; 1 << 20];
         let region = (area.as_ptr().addr() as u64 & !4095, 1 << 20);
-        for file in ProcFile::ALL {
-            if file == ProcFile::ProcmapQuery && !procmap_query_supported() {
+        for file in Reading::ALL {
+            if file == Reading::Proc(ProcFile::ProcmapQuery) && !procmap_query_supported() {
                 continue;
             }
             if !std::path::Path::new("/proc/self").join(file.proc_name()).exists() {
@@ -247,7 +246,7 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id().cast_signed();
         child.wait().unwrap();
-        for file in [ProcFile::Maps, ProcFile::None, ProcFile::ProcmapQuery] {
+        for file in [Reading::MAPS, Reading::Control, Reading::Proc(ProcFile::ProcmapQuery)] {
             let mut scan = ProcScan::new(pid, file, (0, 4096)).unwrap();
             let error = scan.once(|_| {}).unwrap_err().to_string();
             assert!(error.contains(&format!("/proc/{pid}/")), "{error}");

@@ -2,14 +2,16 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use serde::{Deserialize, Serialize};
+
 use crate::check::ScanCheck;
 use crate::error::Result;
 use crate::machine::now_ns;
-use crate::role::{Ledger, Phase, Slot};
+use crate::plan::Reading;
 use crate::sample::Seen;
 
 use super::proc_scan::ProcScan;
-use super::{Task, get_ready, take_place};
+use super::{Cgroup, Ledger, Phase, Slot, get_ready, take_place};
 
 /// As large as the buffer of cat(1).
 pub(crate) const BUFFER_BYTES: usize = 128 << 10;
@@ -23,29 +25,34 @@ pub(crate) trait Scan {
     fn once(&mut self, read: impl FnMut(&[u8])) -> Result<u64>;
 }
 
-pub(crate) fn run(task: &Task, ledger: &Ledger) -> Result<()> {
-    let Task::Scanner {
-        slot,
-        cpu,
-        nice,
-        cgroup,
-        file,
-        mapper,
-        region_bytes,
-    } = task
-    else {
-        unreachable!("dispatched by task");
-    };
-    let start = ledger.header().mapper.region.load(Relaxed);
-    let mut scan = ProcScan::new(*mapper, *file, (start, *region_bytes))?;
-    let check = ScanCheck::new(ledger.page_states(), start, *file);
-    // The work is done: a cgroup may leave next to no time for it. Before the binding, since joining a cpuset undoes that.
-    if let Some(cgroup) = cgroup {
-        cgroup.join()?;
+/// What a scanner's process is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ScannerTask {
+    pub(crate) slot: usize,
+    pub(crate) cpu: usize,
+    pub(crate) nice: i32,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) file: Reading,
+    /// The process that is scanned.
+    pub(crate) mapper: i32,
+    pub(crate) region_bytes: u64,
+}
+
+impl ScannerTask {
+    /// Scans until the process is killed.
+    pub(crate) fn run(&self, ledger: &Ledger) -> Result<()> {
+        let start = ledger.header().mapper.region.load(Relaxed);
+        let mut scan = ProcScan::new(self.mapper, self.file, (start, self.region_bytes))?;
+        let states = ledger.page_states();
+        let check = self.file.content().and_then(|file| ScanCheck::new(states, start, file));
+        // The work is done: a cgroup may leave next to no time for it. Before the binding, since joining a cpuset undoes that.
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.join()?;
+        }
+        take_place(c"vmaple-scanner", self.cpu, self.nice)?;
+        get_ready_to_scan(ledger, self.slot);
+        work(&mut scan, check, ledger, self.slot)
     }
-    take_place(c"vmaple-scanner", *cpu, *nice)?;
-    get_ready_to_scan(ledger, *slot);
-    work(&mut scan, check, ledger, *slot)
 }
 
 /// Reports that a scanner is set up, then waits until it may scan.

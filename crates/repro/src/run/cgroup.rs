@@ -6,30 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{Access, access};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::plan::Slice;
-use crate::role::{COMMAND, RoleSpec, Task};
+use crate::role::Cgroup;
 
-/// A cgroup that a role can join.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Cgroup {
-    dir: PathBuf,
-}
-
-impl Cgroup {
-    /// Moves the calling process into the cgroup.
-    pub(crate) fn join(&self) -> Result<()> {
-        // 0 stands for the writer itself.
-        write(&self.dir, "cgroup.procs", "0")
-    }
-}
-
-fn write(dir: &Path, file: &str, value: &str) -> Result<()> {
-    let path = dir.join(file);
-    fs::write(&path, value).map_err(|e| Error::failed(format!("writing '{value}' to {}", path.display()), e))
-}
+use super::task::{COMMAND, RoleSpec, Task};
 
 /// The scanners' cgroup, and the process that removes it even if this one is killed.
 pub(crate) struct ScannerCgroup {
@@ -45,11 +27,7 @@ impl ScannerCgroup {
         };
         let dir = parent.dir.join(format!("vmaple-{}", std::process::id()));
         // The janitor comes first: from here on nothing can leave the cgroup behind.
-        let spec = RoleSpec {
-            controller: std::process::id().cast_signed(),
-            task: Task::Janitor { cgroup: dir.clone() },
-        };
-        let spec = serde_json::to_string(&spec).map_err(|e| Error::failed("describing a role", e))?;
+        let spec = RoleSpec::of(Task::Janitor(dir.clone()))?;
         let janitor = Command::new(exe)
             .args([COMMAND, &spec])
             .stdin(Stdio::piped())
@@ -64,12 +42,12 @@ impl ScannerCgroup {
         let dir = &new.cgroup.dir;
         fs::create_dir(dir).map_err(|e| Error::failed(format!("making cgroup {}", dir.display()), e))?;
         for (file, value) in settings(slice, parent.v2, busy_cpus) {
-            write(dir, file, &value)?;
+            new.cgroup.write(file, &value)?;
         }
         if slice == Slice::Cpuset && !parent.v2 {
             // A v1 cpuset takes no process before it has memory nodes.
             let mems = read(parent.dir.join("cpuset.mems"))?;
-            write(dir, "cpuset.mems", mems.trim())?;
+            new.cgroup.write("cpuset.mems", mems.trim())?;
         }
         Ok(Some(new))
     }

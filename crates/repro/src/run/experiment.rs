@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use super::cgroup::{self, ScannerCgroup};
 use super::limits;
-use super::runner::Runner;
+use super::setup::Setup;
 use crate::error::{Error, Result};
 use crate::machine::{Machine, noise, sched};
-use crate::plan::{Cell, Plan, ProcFile, Target};
+use crate::plan::{Cell, Plan, ProcFile, Reading, Target};
 use crate::report::{Noise, Report, SCHEMA};
 use crate::role::{procmap_query_supported, scanner};
 use crate::sample::Sample;
@@ -48,7 +48,7 @@ pub fn check(plan: &Plan) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::NotPossible`] if not.
-pub fn check_file(file: ProcFile) -> Result<()> {
+pub fn check_file(file: Reading) -> Result<()> {
     // Else another process would be read, under its locks.
     vmaple_scan::check_proc().map_err(|e| Error::NotPossible(e.to_string()))?;
     if !Path::new("/proc/self").join(file.proc_name()).exists() {
@@ -57,7 +57,7 @@ pub fn check_file(file: ProcFile) -> Result<()> {
             file.proc_name()
         )));
     }
-    if file == ProcFile::ProcmapQuery && !procmap_query_supported() {
+    if file == Reading::Proc(ProcFile::ProcmapQuery) && !procmap_query_supported() {
         return Err(Error::NotPossible(
             "this kernel has no PROCMAP_QUERY (Linux 6.11 and later have): choose another --file".into(),
         ));
@@ -67,7 +67,7 @@ pub fn check_file(file: ProcFile) -> Result<()> {
 
 /// Runs `plan` with the roles in processes of the program `exe` (those of a model in one), until it is done or `stop` becomes readable.
 ///
-/// `exe` must hand its second argument to [`crate::role::run`] when its first is [`crate::role::COMMAND`]. Roles are
+/// `exe` must hand its second argument to [`super::task::perform`] when its first is [`super::task::COMMAND`]. Roles are
 /// killed when the calling thread ends. The thread is bound to the controller's CPU, and may be left there.
 ///
 /// A run that fails ends the experiment; the report has its error and all runs before it.
@@ -90,7 +90,7 @@ pub fn run(
     let before = noise::measure(&cpus)?;
     sched::pin(plan.placement.controller)?;
     let slice = ScannerCgroup::new(plan.slice, &plan.placement.busy, exe)?;
-    let runner = Runner {
+    let setup = Setup {
         plan,
         exe,
         cgroup: slice.as_ref(),
@@ -98,7 +98,7 @@ pub fn run(
     };
     let real_time_controller = sched::go_real_time();
     let mut samples = Vec::new();
-    let ended = all_runs(&runner, &mut samples, &mut progress);
+    let ended = all_runs(&setup, &mut samples, &mut progress);
     sched::go_normal();
     let error = match ended {
         // Without a single run there is nothing to report but the error.
@@ -127,11 +127,11 @@ pub fn run(
 }
 
 /// Adds one sample of each kind after the other, until all are there, the user stops it, or a run fails.
-fn all_runs(runner: &Runner<'_>, samples: &mut Vec<Sample>, progress: &mut impl FnMut(Progress<'_>)) -> Result<()> {
-    for sample in 0..runner.plan.samples {
-        for cell in runner.plan.cells() {
+fn all_runs(setup: &Setup<'_>, samples: &mut Vec<Sample>, progress: &mut impl FnMut(Progress<'_>)) -> Result<()> {
+    for sample in 0..setup.plan.samples {
+        for cell in setup.plan.cells() {
             progress(Progress::Starts(cell, sample));
-            let Some(done) = runner.run(cell, sample, || progress(Progress::Up))? else {
+            let Some(done) = setup.run(cell, sample, || progress(Progress::Up))? else {
                 return Ok(());
             };
             progress(Progress::Done(&done));

@@ -16,10 +16,10 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::experiment;
-use super::runner::Runner;
+use super::setup::Setup;
 use crate::error::{Error, Result};
 use crate::machine::sched::allowed_cpus;
-use crate::plan::{Placement, Plan, Preset, ProcFile, Scanner};
+use crate::plan::{Placement, Plan, Preset, Reading, Scanner};
 use crate::role::{ProcScan, Scan};
 
 const EVENT: &str = "events/mmap_lock/mmap_lock_acquire_returned/id";
@@ -28,7 +28,7 @@ const EVENT: &str = "events/mmap_lock/mmap_lock_acquire_returned/id";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockUse {
     /// The file.
-    pub file: ProcFile,
+    pub file: Reading,
     /// Calls (read, pread or ioctl) of one scan.
     pub calls: u64,
     /// Acquisitions of `mmap_lock` in that scan, by the reader.
@@ -37,7 +37,7 @@ pub struct LockUse {
 
 /// Counts for every file that this kernel has, on a child process of about two hundred mappings.
 ///
-/// `exe` is as for [`crate::experiment::run`].
+/// `exe` is as for [`super::experiment::run`].
 ///
 /// # Errors
 /// [`Error::NotPossible`] if the tracepoint is unavailable: no tracefs (before Linux 5.11 there is no such tracepoint),
@@ -58,14 +58,14 @@ pub fn measure(exe: &Path) -> Result<Vec<LockUse>> {
         ..Plan::preset(Preset::Check, placement)
     };
     let (stop, _never) = std::io::pipe().map_err(|e| Error::failed("making a pipe", e))?;
-    let runner = Runner {
+    let setup = Setup {
         plan: &plan,
         exe,
         cgroup: None,
         stop: stop.as_fd(),
     };
-    runner.with_waiting_mapper(|pid, region| {
-        ProcFile::ALL
+    setup.with_waiting_mapper(|pid, region| {
+        Reading::ALL
             .into_iter()
             // Boosted, a file takes what it takes.
             .filter(|&file| file.scanner() != Scanner::Boosted && experiment::check_file(file).is_ok())

@@ -2,7 +2,11 @@
 
 pub mod cgroup;
 pub mod experiment;
+mod figures;
 pub mod limits;
 pub mod mmap_lock;
+mod one_run;
 mod processes;
-mod runner;
+mod roles;
+mod setup;
+pub mod task;

@@ -10,7 +10,8 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use rustix::fs::MemfdFlags;
 
 use crate::error::{Error, Result};
-use crate::role::{COMMAND, RoleSpec, Task};
+
+use super::task::{COMMAND, RoleSpec, Task};
 
 /// A child process that is killed and reaped when the value goes.
 struct Process {
@@ -31,7 +32,7 @@ fn end(processes: &mut Vec<Process>) {
 
 /// The mapper's process, and those of its interferers, if these are not threads of it.
 pub(crate) struct Processes<'a> {
-    /// The program that lets [`crate::role::run`] take over.
+    /// The program that lets [`super::task::perform`] take over.
     exe: &'a Path,
     /// Standard error of all roles.
     errors: File,
@@ -76,16 +77,12 @@ impl<'a> Processes<'a> {
 
     fn spawn(&self, task: Task, ledger: impl AsFd, stdout: Stdio) -> Result<Process> {
         let name = match task {
-            Task::Mapper { .. } => "the mapper",
+            Task::Mapper(_) => "the mapper",
             Task::Model(_) => "the model",
             _ => "a scanner or busy task",
         };
-        let spec = RoleSpec {
-            controller: std::process::id().cast_signed(),
-            task,
-        };
+        let spec = RoleSpec::of(task)?;
         let failed = |e: &dyn std::fmt::Display| Error::failed("starting a role", e);
-        let spec = serde_json::to_string(&spec).map_err(|e| failed(&e))?;
         let ledger = rustix::io::dup(ledger).map_err(|e| failed(&e))?;
         let errors = self.errors.try_clone().map_err(|e| failed(&e))?;
         let child = Command::new(self.exe)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{ProcFile, Target};
+use crate::plan::{Reading, Target};
 use crate::sample::Latencies;
 
 /// Page faults of the mapper's second thread.
@@ -104,7 +104,7 @@ pub struct Sample {
     /// Whose address space.
     pub target: Target,
     /// The file that was scanned; `None` at level 0.
-    pub file: Option<ProcFile>,
+    pub file: Option<Reading>,
     /// Scanners, and also busy tasks, on each busy CPU.
     pub busy: u32,
     /// Which sample of its kind, from 0.

@@ -6,7 +6,7 @@ use std::fs::OpenOptions;
 use vmaple_repro::machine::noise;
 use vmaple_repro::machine::sched::{allowed_cpus, check_nice, real_time_allowed};
 use vmaple_repro::machine::{Machine, NS_PER_MS};
-use vmaple_repro::plan::{Placement, PlacementRequest, Plan, Preset, ProcFile, Scanner, Slice};
+use vmaple_repro::plan::{Placement, PlacementRequest, Plan, Preset, Reading, Scanner, Slice};
 use vmaple_repro::run::cgroup;
 use vmaple_repro::run::experiment::check_file;
 use vmaple_repro::run::limits;
@@ -51,7 +51,7 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
              acquisitions,
          }| {
             let name = match file {
-                ProcFile::None => "none (statm)",
+                Reading::Control => "none (statm)",
                 file => file.name(),
             };
             format!("  {name:<16} {acquisitions:>4} in {calls:>3} calls")
@@ -59,7 +59,7 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
     ));
     lines.push(String::new());
     let names = |is: &dyn Fn(&&LockUse) -> bool| {
-        let names = uses.iter().filter(|u| u.file != ProcFile::None).filter(is);
+        let names = uses.iter().filter(|u| u.file != Reading::Control).filter(is);
         names.map(|u| u.file.name()).collect::<Vec<_>>().join(", ")
     };
     let by_bpf = |u: &LockUse| u.file.scanner() == Scanner::Bpf;
@@ -88,7 +88,7 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
 
 /// What an experiment may do here.
 fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) -> Vec<String> {
-    let files = ProcFile::ALL.into_iter().filter(|file| file.scanner() == Scanner::Proc);
+    let files = Reading::ALL.into_iter().filter(|file| file.scanner() == Scanner::Proc);
     let files: Vec<_> = files
         .map(|file| match check_file(file) {
             Ok(()) => file.name().to_owned(),

@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use vmaple_repro::Error;
 use vmaple_repro::machine::Machine;
 use vmaple_repro::machine::sched::allowed_cpus;
-use vmaple_repro::plan::{Cell, PlacementRequest, Plan, ProcFile, Scanner};
+use vmaple_repro::plan::{Cell, PlacementRequest, Plan, Reading, Scanner};
 use vmaple_repro::report::{self, Csv, Exporter, Json, Markdown, Report, Svg, series, warnings};
 use vmaple_repro::run::experiment::{self, Progress};
 
@@ -113,11 +113,11 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
 }
 
 /// Each file by each scanner that can read it.
-fn files(files: &[ProcFile], scanners: &[Scanner]) -> anyhow::Result<Vec<ProcFile>> {
+fn files(files: &[Reading], scanners: &[Scanner]) -> anyhow::Result<Vec<Reading>> {
     let mut all = vec![];
     for &file in files {
         // The control, and files that were named with their scanner.
-        if file == ProcFile::None || file.scanner() != Scanner::Proc {
+        if file == Reading::Control || file.scanner() != Scanner::Proc {
             all.push(file);
             continue;
         }

@@ -1,4 +1,4 @@
-//! What a scan has not of the kernel's file, and why.
+//! What a scan lacks of the kernel's file, and why.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use vmaple_smaps::{Field, FieldSet, Form, MemSizeStats, PSS_SHIFT, Scope};
 use crate::method::Method;
 use crate::record::{Line, Mappings};
 
-/// A line of the kernel's file that a scan lacks, or has not of every mapping.
+/// A line of the kernel's file that a scan lacks, of some mappings or of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftOut {
-    /// What the line is called in smaps, such as `Swap`; `memory.stat` for the cgroup's of [`Counters`](crate::Counters).
+    /// The label of the line in smaps, such as `Swap`; `memory.stat` for the cgroup of [`Counters`](crate::Counters).
     pub line: String,
-    /// The same as a field; nothing for a line that this version does not know.
+    /// The same as a field; `None` for a line that this version does not know.
     pub field: Option<Field>,
-    /// Of how many mappings it is left out. If it is one at least, the sum lacks it too.
+    /// The number of mappings that lack it. If it is one at least, the sum lacks it too.
     pub mappings: usize,
     /// Whether the sum lacks it.
     pub of_sum: bool,
@@ -23,11 +23,11 @@ pub struct LeftOut {
     pub why: Why,
 }
 
-/// Why a line is left out.
+/// The reason why a line is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// `Swap`: pages were swapped out of a file in shared memory that is mapped in part, or privately. The file says how many, not which.
+    /// `Swap`: pages were swapped out of shared memory that is mapped in part, or privately. Its file says how many, not which.
     PartOfSharedMemory,
     /// `SwapPss`: swapped pages may be other processes' too, and this kernel does not show how many have them.
     SwapCount,
@@ -44,7 +44,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// A word for it, for programs.
+    /// Returns a word for it, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl fmt::Display for Why {
 }
 
 impl LeftOut {
-    /// Whether two are told in one: of as many mappings, for the same reason.
+    /// Returns whether two are reported in one: of as many mappings, for the same reason.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         (self.mappings, self.of_sum, self.why) == (other.mappings, other.of_sum, other.why)
     }
@@ -149,13 +149,13 @@ pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: 
     left_out
 }
 
-/// Sums of values each of which the kernel has rounded down to 1 kB: proportional sizes of pages that processes share.
+/// The effect of rounding on sums: the kernel rounds each mapping's proportional sizes down to 1 kB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rounded {
-    /// How many mappings have such a value.
+    /// The number of mappings with a value that was rounded.
     pub mappings: usize,
-    /// By how much a sum may be too low at most.
+    /// The most by which a sum may be too low.
     pub at_most_bytes: u64,
 }
 
@@ -273,7 +273,7 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("; THPeligible of 1 mapping (this kernel"), "{said}");
-        // Who asks for page tables alone does not expect the others, and of ranges there is nothing to be left out.
+        // A caller that asks for page tables alone does not expect the others, and of ranges nothing is left out.
         assert_eq!(told(&found(Method::Bpf, Want::Tables, lines())), swap);
         assert_eq!(told(&found(Method::Bpf, Want::Ranges, lines())), []);
         let whole = found(Method::Bpf, Want::Tables, vec![line(|_| {})]);

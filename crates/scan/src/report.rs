@@ -6,28 +6,32 @@ use std::time::Duration;
 use crate::left_out::{LeftOut, Rounded};
 use crate::method::Method;
 
-/// What a scan held, and what its lines are worth: whatever is left out, rounded, cut or not validated stands here.
+/// What a scan held, and what its lines are worth.
+///
+/// Whatever is left out, rounded, cut or not validated stands here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How the process was read.
+    /// The method by which the process was read.
     pub method: Method,
     /// The thread that was read, where the process's first thread has ended and others run.
     pub thread: Option<u32>,
-    /// Mappings found; `None` where sums alone were read.
+    /// Number of mappings found; `None` where sums alone were read.
     pub mappings: Option<usize>,
-    /// Runs of the program, or reads.
+    /// Number of runs of the program, or of reads.
     pub runs: u64,
-    /// The time after which a run of the program stops by itself. It looks at the clock after every leaf, table of pages and name, and
-    /// what interrupts it counts: a run may take longer, as [`longest_run`](Self::longest_run) then says.
+    /// The time after which a run of the program stops by itself; `None` for the other methods.
+    ///
+    /// The program looks at the clock after every leaf, table of pages and name, and what interrupts it counts. A run may take
+    /// longer, as [`longest_run`](Self::longest_run) then says.
     pub budget: Option<Duration>,
-    /// The longest of the runs. Where the kernel is not preemptible nothing else ran on this CPU meanwhile.
+    /// The longest of the runs. Where the kernel is not preemptible nothing else ran on this CPU during it.
     pub longest_run: Duration,
-    /// All of them together.
+    /// All runs together.
     pub in_runs: Duration,
-    /// From the beginning to the end.
+    /// The time from the beginning to the end of the scan.
     pub elapsed: Duration,
-    /// Attempts to read a leaf of the tree that were in vain, as a writer was inside; `None` where the method reads no tree.
+    /// Attempts to read a leaf of the tree that failed because a writer was inside; `None` where the method reads no tree.
     pub rejected: Option<u64>,
     /// Acquisitions of the process's `mmap_lock`, by design.
     pub mmap_lock: Acquisitions,
@@ -39,9 +43,9 @@ pub struct Report {
     pub counted_later: Option<usize>,
     /// Mappings whose name is not whole, and begins with `(cut)`; `None` where sums alone were read.
     pub cut_names: Option<usize>,
-    /// Lines of the kernel's file that the scan lacks, or has not of every mapping.
+    /// Lines of the kernel's file that the scan lacks, of some mappings or of all.
     pub left_out: Vec<LeftOut>,
-    /// By how much sums may be too low, where they are sums of values that the kernel has rounded down.
+    /// The effect of rounding, where sums are of values that the kernel has rounded down.
     pub rounded: Option<Rounded>,
     /// The number of the address space's state, if all lines are of one.
     pub snapshot: Option<u32>,
@@ -49,17 +53,17 @@ pub struct Report {
     pub partial: Option<Partial>,
 }
 
-/// How often a method takes `mmap_lock`.
+/// The number of times that a method takes `mmap_lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acquisitions {
     /// Never: there is no such call in it.
     None,
-    /// As the kernel's file does, which differs by version; `vmaple doctor` counts them.
+    /// As often as the kernel's file does, which differs by version; `vmaple doctor` counts them.
     AsTheFile,
 }
 
-/// How this kernel lets lines be validated.
+/// The way in which this kernel lets lines be validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Validation {
@@ -73,11 +77,11 @@ pub enum Validation {
     Kernel,
 }
 
-/// Why a scan ended before the end of the address space.
+/// The reason why a scan ended before the end of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Partial {
-    /// The time that it may take was over; the lines are those below the address.
+    /// The time limit was reached; the lines are those below this address.
     OutOfTime(u64),
 }
 
@@ -111,7 +115,7 @@ impl Report {
 }
 
 impl Acquisitions {
-    /// How many; nothing where the kernel's file decides.
+    /// Returns how many; `None` where the kernel's file decides.
     #[must_use]
     pub fn count(self) -> Option<u64> {
         match self {
@@ -122,7 +126,7 @@ impl Acquisitions {
 }
 
 impl Validation {
-    /// A word for it, for programs.
+    /// Returns a word for it, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -135,7 +139,7 @@ impl Validation {
 }
 
 impl Partial {
-    /// A word for it, for programs.
+    /// Returns a word for it, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -143,7 +147,7 @@ impl Partial {
         }
     }
 
-    /// The address below which the scan is whole.
+    /// Returns the address below which the scan is whole.
     #[must_use]
     pub fn below(self) -> u64 {
         match self {
@@ -200,7 +204,7 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// What the result is not, each with a heading in capitals.
+    /// Writes in which ways the result is not whole, each with a heading in capitals.
     fn write_limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(thread) = self.thread {
             write!(f, " | BY THREAD {thread}: the first thread has ended")?;
@@ -257,7 +261,7 @@ impl fmt::Display for Partial {
     }
 }
 
-/// As text that keeps its length: micro- or milliseconds.
+/// Formats a time in micro- or milliseconds, with one or two decimals.
 fn micros(time: Duration) -> String {
     let ns = time.as_nanos();
     if ns < 1_000_000 {

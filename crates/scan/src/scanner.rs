@@ -20,6 +20,24 @@ use crate::source::{Content, Found, Source};
 use crate::want::Want;
 
 /// Scans processes, any number of them, one after the other.
+///
+/// ```
+/// let mut scanner = vmaple_scan::Scanner::new()?;
+/// for (method, why) in scanner.passed_over() {
+///     eprintln!("not by {method}: {why}");
+/// }
+/// for pid in [std::process::id()] {
+///     let scan = scanner.scan(pid)?;
+///     for record in scan.records() {
+///         let (vma, stats) = (record.mapping.vma, record.mapping.stats);
+///         println!("{:x}-{:x} {} {}", vma.start, vma.end, vma.name, stats.rss);
+///     }
+///     eprintln!("{}", scan.report()); // what was held, for how long, what the lines are worth
+///     assert!(scan.rollup().stats.rss > 0);
+///     scanner.reuse(scan); // its memory, for the next one
+/// }
+/// # Ok::<(), vmaple_scan::Error>(())
+/// ```
 pub struct Scanner {
     options: Options,
     source: Box<dyn Source>,

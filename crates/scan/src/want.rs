@@ -17,7 +17,7 @@ pub enum Want {
 }
 
 impl Want {
-    /// Returns how much has to be wanted for a scan to have a field.
+    /// Returns the least that has to be wanted for a scan to have a field.
     #[must_use]
     pub const fn of(field: Field) -> Self {
         match field {

@@ -27,10 +27,10 @@ fn a_process_with_a_name_of_any_bytes_is_scanned_by_every_method() {
     let mut bpf = scanner();
     for name in NAMES {
         let target = Target::new(|| {
-            // SAFETY: a name that lives on.
+            // SAFETY: the name outlives the call.
             unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
             write(map(50, RW, ANON), 50, 1);
-            // Whether huge pages are eligible is asked of status.
+            // A scan of huge pages reads status.
             let huge = map(1024, RW, ANON);
             advise(huge, 1024, libc::MADV_HUGEPAGE);
         });
@@ -56,7 +56,7 @@ const AGAIN: &str = "VMAPLE_TEST_AGAIN";
 #[test]
 fn a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse() {
     if std::env::var_os(AGAIN).is_some() {
-        // The main thread's, which is the process's.
+        // The name of the main thread is the process's.
         fs::write("/proc/self/comm", b"\xff\xd0").unwrap();
         let Some(mut scanner) = scanner() else { return };
         let scan = assert_equal(&mut scanner, Target::new(|| {}).pid());

@@ -1,7 +1,7 @@
-//! What a scan says of a process that changes its mappings at full speed.
+//! A scan of a process that changes its mappings at full speed keeps the contract of a walk.
 //!
-//! Each page of a region has a rule that its process keeps to, so that what a scan may say is known without a log:
-//! `vmaple repro --scanner bpf` holds scans against the mapper's log besides.
+//! Each page of a region has a rule that its process keeps to, so that what a scan may say is known without a log.
+//! `vmaple repro --scanner bpf` also compares scans with the mapper's log.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -11,8 +11,9 @@ mod targets;
 use std::time::Duration;
 
 use libc::{MAP_FIXED, MAP_NORESERVE, PROT_NONE, PROT_READ};
-use targets::{ANON, Alone, PAGE, RW, Target, add, is_numbered, map, map_at, protect, scanner_with, unmap, write};
+use targets::{ANON, Alone, PAGE, RW, Target, add, is_numbered, map, map_at, protect, scanner_with, unmap, write, assert_walks};
 use vmaple_scan::{Options, Partial, Scan, Want};
+use vmaple_smaps::walk::Page;
 
 const PAGES: usize = 4096;
 const NEVER: libc::c_int = libc::PROT_WRITE | libc::PROT_EXEC;
@@ -39,7 +40,7 @@ fn rule(page: usize) -> Rule {
     }
 }
 
-/// A process that maps, unmaps and protects pages of a region, and where that is.
+/// A process that maps, unmaps and protects pages of a region, and the region.
 fn mapper() -> (Target, u64) {
     let region = map(PAGES, PROT_NONE, ANON | MAP_NORESERVE);
     let target = Target::with_word(|ready| {
@@ -73,46 +74,42 @@ fn mapper() -> (Target, u64) {
     (target, region.addr() as u64)
 }
 
-/// The next of a mapper's random numbers, of which the upper bits are good.
+/// Returns the next of a mapper's random numbers, of which the upper bits are good.
 fn next(seed: u64) -> u64 {
     seed.wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407)
 }
 
-/// Holds a scan against the rules; how many lines it has in the region.
+/// Checks a scan by the rules; returns how many lines it has in the region.
 fn check(scan: &Scan, region: u64) -> usize {
-    let mut seen = vec![None; PAGES];
-    let (mut below, mut lines) = (0, 0);
+    let rule_at = |at: u64| {
+        let page = at.wrapping_sub(region) as usize / PAGE;
+        (page < PAGES).then(|| rule(page))
+    };
+    assert_walks(scan, region..region + (PAGES * PAGE) as u64, |at| match rule_at(at)? {
+        Rule::Mapped | Rule::Changes => Some(Page::Mapped),
+        Rule::ComesAndGoes => None,
+        Rule::Empty => Some(Page::Unmapped),
+    });
+    let mut lines = 0;
     for record in scan.records() {
         let vma = &record.mapping.vma;
-        assert!(below <= vma.new_from && vma.new_from < vma.end, "{record:?} overlaps");
-        below = vma.end;
         for at in (vma.new_from..vma.end).step_by(PAGE) {
-            let page = at.wrapping_sub(region) / PAGE as u64;
-            if let Some(seen) = seen.get_mut(page as usize) {
-                *seen = Some((vma.perms.to_string(), record.is_validated));
-                lines += usize::from(at == vma.new_from);
-            }
+            let Some(rule) = rule_at(at) else { continue };
+            let allowed: &[_] = match rule {
+                Rule::Mapped | Rule::ComesAndGoes => &["rw-p"],
+                Rule::Changes => &["r--p", "rw-p"],
+                Rule::Empty => &[],
+            };
+            let perms = vma.perms.to_string();
+            assert!(allowed.contains(&perms.as_str()), "{rule:?} at {at:x}: {record:?}");
+            lines += usize::from(at == vma.new_from);
         }
         let size = vma.end - vma.new_from;
         assert!(
             record.mapping.stats.rss <= size && record.mapping.stats.pss >> 12 <= size,
             "{record:?}"
         );
-    }
-    let below = scan.report().partial.map_or(u64::MAX, Partial::below);
-    for (page, seen) in seen.iter().enumerate() {
-        if region + (page * PAGE) as u64 >= below {
-            break;
-        }
-        let perms = seen.as_ref().map(|(perms, _)| perms.as_str());
-        let allowed: &[_] = match rule(page) {
-            Rule::Mapped => &[Some("rw-p")],
-            Rule::ComesAndGoes => &[Some("rw-p"), None],
-            Rule::Changes => &[Some("r--p"), Some("rw-p")],
-            Rule::Empty => &[None],
-        };
-        assert!(allowed.contains(&perms), "page {page} ({:?}) is {seen:?}", rule(page));
     }
     lines
 }
@@ -132,7 +129,7 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
         let options = Options::new()
             .want(want)
             .budget(Duration::from_micros(budget_us))
-            // A tenth of it is the longest that a scan waits for a mapper that leaves no time between its calls.
+            // A scan waits at most a tenth of its limit for a mapper that leaves no time between its calls.
             .limit(Duration::from_secs(2));
         let Some(mut scanner) = scanner_with(options) else {
             return;
@@ -192,7 +189,7 @@ fn each_line_is_of_some_instant() {
             let pages = (vma.end - vma.start) / PAGE as u64;
             let is_of_an_instant = match (page % 4, pages, vma.perms.to_string().as_str()) {
                 (0, 3, "rw-p") | (0 | 2, 1, "rw-p") | (1, 1, "r--p") => true,
-                // Cut off where the scan was when it was replaced, or shown from there on.
+                // The mapping was cut off where the scan was when it was replaced, or shown from there on.
                 _ => vma.new_from > vma.start,
             };
             assert!(is_of_an_instant || !record.is_validated, "{record:?}");
@@ -210,18 +207,10 @@ fn each_line_is_of_some_instant() {
 
 /// Checks that pages that are mapped all the time are covered once, and others not at all.
 fn check_covers(scan: &Scan, is_mapped: impl Fn(usize) -> bool, begin: u64, pages: usize) {
-    let mut covered = vec![0; pages];
-    for record in scan.records() {
-        for at in (record.mapping.vma.new_from..record.mapping.vma.end).step_by(PAGE) {
-            let page = at.wrapping_sub(begin) as usize / PAGE;
-            if let Some(covered) = covered.get_mut(page) {
-                *covered += 1;
-            }
-        }
-    }
-    for (page, &covered) in covered.iter().enumerate() {
-        assert_eq!(covered, usize::from(is_mapped(page)), "page {page}");
-    }
+    assert_walks(scan, begin..begin + (pages * PAGE) as u64, |at| {
+        let page = (at - begin) as usize / PAGE;
+        Some(if is_mapped(page) { Page::Mapped } else { Page::Unmapped })
+    });
 }
 
 #[test]
@@ -235,7 +224,7 @@ fn a_snapshot_is_of_one_instant() {
     }
 }
 
-/// Scans a process of one mapping that moves between two places, among others: at each instant it is at one of them.
+/// Scans a process one of whose mappings moves between two places: at each instant it is at one of them.
 fn assert_snapshots(mut scanner: Alone, pages: usize, pause_us: u32) {
     let places = map(pages, PROT_NONE, ANON | MAP_NORESERVE);
     let (low, high) = (add(places, 10), add(places, pages - 10));

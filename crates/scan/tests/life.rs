@@ -8,21 +8,8 @@ mod targets;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use targets::{ANON, RW, Target, assert_equal, map, scanner, scanner_for, write};
+use targets::{ANON, RW, Target, assert_equal, map, scanner, scanner_for, write, assert_ascends};
 use vmaple_scan::{Counter, Counters, Error, Method, Options, Process, Scan, Scanner, Want};
-
-/// Checks what is so in every scan, whatever the process did.
-fn assert_ascends(scan: &Scan) {
-    let mut below = 0;
-    for record in scan.records() {
-        assert!(record.mapping.vma.start <= record.mapping.vma.new_from, "{record:?}");
-        assert!(
-            below <= record.mapping.vma.new_from && record.mapping.vma.new_from < record.mapping.vma.end,
-            "{record:?}"
-        );
-        below = record.mapping.vma.end;
-    }
-}
 
 #[test]
 fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {
@@ -119,7 +106,7 @@ fn a_scan_is_of_one_program_though_the_process_executes_others() {
             Err(e) => panic!("{e}"),
         }
     }
-    eprintln!("{scans} scans, {executed} of a process that executed another program meanwhile");
+    eprintln!("{scans} scans, {executed} of a process that executed another program during them");
     assert!(scans > 0);
 }
 
@@ -261,11 +248,11 @@ fn a_copy_of_the_process_is_told_to_make_a_scanner_of_its_own() {
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         let is_told = matches!(scanner.scan(scanned.pid()), Err(Error::Failed { why, .. }) if why.contains("fork"));
-        // SAFETY: ends at once.
+        // SAFETY: ends this process at once.
         unsafe { libc::_exit(if is_told { 0 } else { 1 }) };
     }
     let mut status = 0;
-    // SAFETY: a child of ours, and a place for its status.
+    // SAFETY: the child is this process's, and the status has a place.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     assert_eq!(status, 0);
     assert_equal(&mut scanner, scanned.pid());
@@ -299,7 +286,7 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
     });
 }
 
-/// A process that is executing or ending may be there still while its memory is gone, and the kernel's text ends where it was.
+/// A process that is executing or ending may still exist while its memory is gone: the kernel's text then ends where it was.
 #[test]
 fn a_text_of_memory_that_is_gone_is_not_whole() {
     // Another test counts this process's descriptors.

@@ -1,4 +1,4 @@
-//! Sums of the kernel's files: exact where the kernel adds up, and said to be rounded where each mapping was.
+//! Sums of the kernel's files: exact where the kernel adds up, and reported as rounded where each mapping was.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -11,14 +11,14 @@ use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ};
 use targets::{ANON, RW, SHARED, Target, advise, fork_and, map, map_file, read, scanner, truncate, write};
 use vmaple_scan::{Field, Method, Options, Scan, Scanner, Want, Why, append};
 
-/// A process many of whose pages three others have too.
+/// Starts a process that shares many of its pages with three others.
 fn sharing() -> Target {
     Target::new(|| {
         for pages in 1..40 {
             write(map(pages, RW, ANON), pages, 1);
             write(map(pages, RW, SHARED), pages, 1);
         }
-        // SAFETY: a name that lives on.
+        // SAFETY: the name outlives the call.
         let file = unsafe { libc::memfd_create(c"shared".as_ptr(), 0) };
         truncate(file, 20);
         write(map_file(20, RW, MAP_SHARED, file, 0), 20, 1);
@@ -32,7 +32,7 @@ fn sharing() -> Target {
     })
 }
 
-/// A scan, and the kernel's text of the sum as it was before and after it.
+/// Returns a scan, and the kernel's text of the sum, which was the same before and after it.
 fn between(scanner: &mut Scanner, pid: u32) -> (Scan, String) {
     let kernels = || fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     loop {

@@ -1,8 +1,8 @@
-//! What the program and the loader say to each other, as in bpf/abi.h; what each field means stands there.
+//! What the program and the loader exchange, as in bpf/abi.h, which says what each field means.
 
-/// Records of one run.
+/// The most records of one run.
 pub(crate) const MAX_RECORDS: usize = 4096;
-/// Bytes of names of one run.
+/// The most bytes of names of one run.
 pub(crate) const NAME_BYTES: usize = 1 << 20;
 
 pub(crate) const WANT_NAMES: u32 = 1;
@@ -27,10 +27,10 @@ pub(crate) const NAME_UNLINKED: u32 = 2;
 pub(crate) const NAME_DNAME: u32 = 3;
 pub(crate) const NAME_SPECIAL: u32 = 4;
 
-/// Why a run stopped.
+/// The reason why a run stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// At the end of the address space.
+    /// The end of the address space was reached.
     End,
     /// Time, entries, records or names were used up.
     Budget,
@@ -61,7 +61,7 @@ impl Stop {
     }
 }
 
-/// What is asked of a run, and what became of it.
+/// What is asked of a run, and what the run leaves.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Control {
@@ -154,7 +154,7 @@ pub(crate) struct Record {
 mod tests {
     use super::*;
 
-    /// `(field, bytes)` of a structure of a C header whose fields are u32 and u64.
+    /// Returns `(field, bytes)` of a structure of a C header whose fields are u32 and u64.
     fn fields_of(header: &str, structure: &str, types: [&str; 2]) -> Vec<(String, usize)> {
         let begin = header.find(&format!("struct {structure} {{")).unwrap();
         let body = &header[begin..];

@@ -1,9 +1,9 @@
-//! What the program says of the self-test's process beside what the kernel says of it, before and after.
+//! Compares a scan of the self-test's process with the kernel's text of it, before and after the scan.
 //!
-//! The machine goes on meanwhile: other processes map and unmap the same pages of files (Pss, Shared, Private), DAMON, reclaim and
-//! whoever reads a file change Referenced, khugepaged, KSM, swapping and migration change nearly all. So a value is right if the kernel
-//! gave it before or after, or if it lies in between. What changes forth and back within one comparison differs by chance, and
-//! never in every one.
+//! The machine does not stand still during a comparison. Other processes map and unmap the same pages of files (Pss, Shared, Private).
+//! DAMON, reclaim and readers of a file change Referenced. khugepaged, KSM, swapping and migration change nearly all. So a value is
+//! right if the kernel had it before or after, or if it lies between the two. What changes forth and back within one comparison differs
+//! by chance, and never in every one.
 
 use vmaple_smaps::{Field, FieldSet, Form, Line, Mapping, append};
 
@@ -13,16 +13,16 @@ use crate::record::Mappings;
 /// A line that is not what the kernel says.
 pub(crate) struct Difference {
     pub(crate) text: String,
-    /// Nothing for the line of maps.
+    /// `None` for the line of maps.
     pub(crate) field: Option<Field>,
 }
 
-/// What one comparison has come to.
+/// The result of one comparison.
 pub(crate) struct Comparison {
-    /// Where the mappings begin about which all lines are right.
+    /// The first addresses of the mappings all of whose lines are right.
     pub(crate) right: Vec<u64>,
     pub(crate) differences: Vec<Difference>,
-    /// How many mappings the kernel has shown.
+    /// The number of mappings that the kernel has shown.
     pub(crate) mappings: usize,
 }
 
@@ -32,7 +32,7 @@ type Lines<'a> = Vec<&'a str>;
 /// The room for a record of smaps at first.
 const RECORD_BYTES: usize = 1024;
 
-/// Compares a scan of the child with texts that the kernel gave before and after it.
+/// Compares a scan of the child with the kernel's texts from before and after it.
 pub(crate) fn compare(scan: &Mappings, form: &Form, child: &Child, before: &str, after: &str) -> Comparison {
     let (before, after) = (records(before), records(after));
     let mut comparison = Comparison {
@@ -63,7 +63,7 @@ pub(crate) fn compare(scan: &Mappings, form: &Form, child: &Child, before: &str,
         let text = String::from_utf8_lossy(&text);
         let ours: Vec<_> = text.lines().collect();
         let (before, after) = (kernels(&before, &mapping), kernels(&after, &mapping));
-        // Pages of what is a copy of our memory are shared with us, and come and go while threads of ours run.
+        // Pages of what is a copy of this process are shared with it, and come and go while its threads run.
         let compared = if child.has_made(mapping.vma.start) {
             usize::MAX
         } else {
@@ -80,7 +80,7 @@ pub(crate) fn compare(scan: &Mappings, form: &Form, child: &Child, before: &str,
     comparison
 }
 
-/// The first of the lines that count that is none of the kernel's.
+/// Returns the first of the compared lines that the kernel did not write, and its field.
 fn first_difference(
     ours: &[&str],
     before: &[String],
@@ -104,7 +104,7 @@ fn first_difference(
     })
 }
 
-/// Whether a line is what the kernel said before or after, or its number lies in between.
+/// Returns whether a line is what the kernel wrote before or after, or its number lies between the two.
 fn is_between(ours: &str, before: &str, after: &str) -> bool {
     if ours == before || ours == after {
         return true;
@@ -141,7 +141,7 @@ fn field_of(line: &str) -> Option<Field> {
     }
 }
 
-/// Whether a line of smaps is one that a scan does not write.
+/// Returns whether a line of smaps is one that a scan leaves out.
 fn is_left_out(line: &str, mapping: &Mapping<'_>) -> bool {
     match Line::parse(line.as_bytes()) {
         Ok(Line::Unknown(_)) => true,

@@ -1,4 +1,4 @@
-//! The program, loaded, and what it has to be told of this kernel.
+//! The loaded program, with what it has to be told of this kernel.
 
 use std::os::fd::BorrowedFd;
 
@@ -12,13 +12,13 @@ use crate::bpf::vsyscall::Vsyscall;
 use crate::error::Result;
 use crate::report::Validation;
 
-/// The program, loaded, and what it has to be told of this kernel.
+/// The loaded program, with what it has to be told of this kernel.
 pub(crate) struct Engine {
     pub(crate) program: Program,
     pub(crate) layout: Layout,
     /// Which mappings are called `[heap]`.
     pub(crate) heap: HeapRule,
-    /// What is known of this kernel's rule for THPeligible.
+    /// Whether this kernel's rule for THPeligible is known.
     pub(crate) thp: ThpRule,
     pub(crate) thp_sizes: ThpSizes,
     pub(crate) vsyscall: Option<Vsyscall>,
@@ -28,7 +28,7 @@ pub(crate) struct Engine {
     pub(crate) known: Known,
 }
 
-/// What is known of a kernel's rule for THPeligible.
+/// The knowledge of a kernel's rule for THPeligible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ThpRule {
     /// It is the one that is known.

@@ -1,5 +1,7 @@
-//! Attacks on who is scanned: another program under the number of the one that the caller was allowed to read, and a process whose rights
-//! change during the scan.
+//! Attacks on the identity of the scanned process.
+//!
+//! Another program comes under the number of the one that the caller was allowed to read, or the rights of a process change during the
+//! scan.
 
 #![allow(unsafe_code)] // the attacker's system calls
 #![allow(clippy::unwrap_used, clippy::multiple_unsafe_ops_per_block)] // tests
@@ -26,7 +28,7 @@ use crate::source::{Content, Found};
 
 const NOBODY: u32 = 65534;
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
-/// What an attacker is told to do; it answers with the number of its program.
+/// An order to an attacker, which answers with the number of its program.
 #[derive(Clone, Copy)]
 enum Do {
     /// Start a program of its own.
@@ -35,11 +37,11 @@ enum Do {
     End = b'k' as isize,
     /// Start a program that has the rights of root.
     StartWithRights = b'2' as isize,
-    /// The same, but take numbers before it until the one of the program that was ended is next.
+    /// The same, but first take numbers until the one of the program that was ended is next.
     TakeNumbersAndStartWithRights = b'3' as isize,
 }
 
-/// An ordinary user's process, which ends with this.
+/// An ordinary user's process, which ends when this is dropped.
 struct Attacker {
     pid: libc::pid_t,
     tell: std::io::PipeWriter,
@@ -47,7 +49,7 @@ struct Attacker {
 }
 
 impl Attacker {
-    /// `with_rights` is a program with a set-user-ID bit.
+    /// Starts it. `with_rights` is a program with a set-user-ID bit.
     fn start(with_rights: &Path) -> Self {
         let (orders, tell) = std::io::pipe().unwrap();
         let (answer, reply) = std::io::pipe().unwrap();
@@ -74,20 +76,21 @@ impl Drop for Attacker {
     fn drop(&mut self) {
         // SAFETY: a child that was not waited for keeps its number.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        // SAFETY: its status is of no interest.
+        // SAFETY: a null pointer, as the status is not wanted.
         unsafe { libc::waitpid(self.pid, null_mut(), 0) };
     }
 }
 
-/// What the attacker does until it is killed. Its programs are started as by vfork(2), so that exec alone takes a `mm_struct`: on one CPU
-/// that is the one which was freed last.
+/// Obeys orders until the process is killed.
+///
+/// Its programs are started as by vfork(2), so that exec alone takes a `mm_struct`: on one CPU that is the one which was freed last.
 fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
     let own = SLEEP.iter().find(|path| {
-        // SAFETY: a path that lives on.
+        // SAFETY: the path outlives the call.
         unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 }
     });
     let own = own.copied().unwrap_or(SLEEP[0]);
-    // SAFETY: plain data.
+    // SAFETY: of this type zeros are a value.
     let mut cpu: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: changes the attacker alone.
     unsafe {
@@ -101,9 +104,9 @@ fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
     let mut program = 0;
     loop {
         let mut order = 0_u8;
-        // SAFETY: a byte that lives on.
+        // SAFETY: the byte outlives the call.
         if unsafe { libc::read(orders, (&raw mut order).cast(), 1) } != 1 {
-            // SAFETY: ends at once.
+            // SAFETY: ends this process at once.
             unsafe { libc::_exit(0) };
         }
         match order {
@@ -112,7 +115,7 @@ fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
             b'2' => program = spawn(with_rights),
             _ => {
                 let wanted = program - 1;
-                // Starting what is not there takes a number. A number that others take is missed, and comes again.
+                // Starting a program that does not exist takes a number. A number that others take is missed, and comes again.
                 let mut tries = 0;
                 while last_pid() != wanted && tries < 100_000 {
                     spawn(c"/nonexistent");
@@ -121,7 +124,7 @@ fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
                 program = spawn(with_rights);
             }
         }
-        // SAFETY: a number that lives on.
+        // SAFETY: the number outlives the call.
         unsafe { libc::write(reply, (&raw const program).cast(), 4) };
     }
 }
@@ -148,11 +151,11 @@ fn spawn(program: &CStr) -> libc::pid_t {
 fn end(program: libc::pid_t) {
     // SAFETY: a child that was not waited for keeps its number.
     unsafe { libc::kill(program, libc::SIGKILL) };
-    // SAFETY: its status is of no interest.
+    // SAFETY: a null pointer, as the status is not wanted.
     unsafe { libc::waitpid(program, null_mut(), 0) };
 }
 
-/// The number that was given last in this PID namespace, which every user may read: the last word of /proc/loadavg.
+/// Returns the number that was given last in this PID namespace: the last word of /proc/loadavg, which every user may read.
 fn last_pid() -> libc::pid_t {
     let mut text = [0_u8; 128];
     // SAFETY: opens, reads and closes a file, into bytes that live on.
@@ -174,7 +177,7 @@ fn last_pid() -> libc::pid_t {
         .unwrap_or(0)
 }
 
-/// A copy of sleep(1) that runs with root's rights, and the directory that it is in; nothing, and a message, where no program does.
+/// Makes a copy of sleep(1) that runs with root's rights, in a directory; `None`, with a message, where no program does.
 fn with_rights() -> Option<(tempfile::TempDir, PathBuf)> {
     let dir = tempfile::tempdir().unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -200,7 +203,7 @@ fn is_roots(pid: u32) -> bool {
     uid.split('\t').nth(2) == Some("0")
 }
 
-/// Waits for what comes by itself.
+/// Waits until something is so that becomes so by itself.
 fn wait_until(is_so: impl Fn() -> bool) {
     for _ in 0..100_000 {
         if is_so() {
@@ -211,7 +214,7 @@ fn wait_until(is_so: impl Fn() -> bool) {
     panic!("it does not come");
 }
 
-/// A program, or nothing and a message.
+/// Loads the program; `None`, with a message, where that is not possible.
 fn load() -> Option<Engine> {
     // SAFETY: asks for the user's number.
     if unsafe { libc::geteuid() } != 0 {
@@ -225,15 +228,16 @@ fn begin(engine: &mut Engine, process: &Process) -> Result<Begun> {
     Begun::new(engine, process, &Options::new())
 }
 
-/// The rest of a scan.
+/// Makes the rest of a scan.
 fn go_on(engine: &mut Engine, process: &Process, begun: &Begun) -> Result<Found> {
     let found = Session::new(engine, process, begun, &Options::new(), Mappings::default()).run()?;
     process.check_still()?;
     Ok(found)
 }
 
-/// Attacks so often, and checks that nothing of the second program is taken for the first's; returns how often both had one number, and how
-/// often one address of the `mm_struct` and one number of executed programs, too.
+/// Attacks `rounds` times, and checks that nothing of the second program is taken for the first's.
+///
+/// Returns how often both had one number, and how often one address of the `mm_struct` and one number of executed programs too.
 fn attacks(rounds: usize, second: &dyn Fn(&mut Attacker, u32) -> u32) -> Option<(usize, usize)> {
     let mut engine = load()?;
     let (_dir, path) = with_rights()?;
@@ -266,7 +270,7 @@ fn attacks(rounds: usize, second: &dyn Fn(&mut Attacker, u32) -> u32) -> Option<
         "of {rounds}: same number {same_number}, same mm_struct and exec id {same_identity}, taken for the first {taken}"
     );
     assert_eq!(taken, 0);
-    // Else nothing was tried.
+    // Otherwise nothing was tried.
     assert!(same_identity > 0);
     Some((same_number, same_identity))
 }
@@ -315,7 +319,7 @@ fn a_user_who_takes_numbers_until_one_comes_again_is_not_shown_another_program()
     eprint!("{text}");
 }
 
-/// What tells the two apart once all else is the same.
+/// The time of the beginning tells two processes apart if all else is the same.
 #[test]
 fn a_process_that_began_at_another_time_is_another() {
     let Some(mut engine) = load() else { return };
@@ -327,7 +331,7 @@ fn a_process_that_began_at_another_time_is_another() {
     assert!(matches!(go_on(&mut engine, &process, &begun), Err(Error::Executed(_))));
 }
 
-/// Does it in a thread that has the rights of an ordinary user.
+/// Calls `run` in a thread that has the rights of an ordinary user.
 fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -346,8 +350,8 @@ fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// As a program that executes another one of more rights, at a moment when it already has the new memory: with real-time locks
-/// the kernel does not say that it is doing so.
+/// It is like a process that executes a program of more rights, and already has the new memory: with real-time locks the kernel does
+/// not say that it is executing.
 #[test]
 fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
     let Some(mut engine) = load() else { return };
@@ -399,7 +403,7 @@ fn a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown() {
         .spawn()
         .unwrap();
     let pid = child.id();
-    // Until it waits for its order.
+    // It is ready once it waits for its order.
     wait_until(|| fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("0 0x0 ")));
     let result = as_nobody(|| {
         let process = Process::open(pid).unwrap();
@@ -408,7 +412,7 @@ fn a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown() {
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
         wait_until(|| is_roots(pid));
         let result = go_on(&mut engine, &process, &begun).map(drop);
-        // Nor from its beginning.
+        // A scan that begins now fails too.
         assert!(matches!(begin(&mut engine, &process), Err(Error::NotPermitted(_))));
         result
     });

@@ -1,9 +1,8 @@
-//! Runs become lines: the parts that each run looked at are put together, so that lines ascend, never overlap, and each is a
-//! mapping, or the part of it that is new.
+//! Joins the records of runs to lines: they ascend, never overlap, and each is a mapping, or the part of it that is new.
 //!
-//! A run is given the cursor where the last one stopped. What it finds there may begin below, as it grew or was merged
-//! meanwhile, or be something else than the mapping whose pages were half counted: then the line that is there already ends at the
-//! cursor, and another begins.
+//! A run gets the cursor where the last one stopped. The mapping that it finds there may begin below, because it grew or was merged
+//! between the runs. Or it is another than the mapping whose pages were half counted: then the line of that one ends at the cursor, and
+//! a new line begins.
 
 use vmaple_smaps::Field;
 
@@ -14,26 +13,27 @@ use crate::record::Line;
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     lines: Vec<Line>,
-    /// What the last line was made from.
+    /// The part of a mapping that the last line was made from.
     last: Option<Part>,
-    /// What lies below is done.
+    /// All below it is done.
     cursor: u64,
 }
 
-/// What tells mappings apart.
+/// A part of a mapping, with what tells mappings apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
     start: u64,
     vm_flags: u64,
     pgoff: u64,
     file: (u64, u64, u32),
-    /// Where the part ended, and whether the mapping went on there.
+    /// The end of the part.
     to: u64,
+    /// Whether the mapping went on there.
     is_cut: bool,
 }
 
 impl Lines {
-    /// With the memory of others.
+    /// Returns no lines, with the memory of others.
     pub(crate) fn with_room(mut lines: Vec<Line>) -> Self {
         lines.clear();
         Self {
@@ -42,9 +42,9 @@ impl Lines {
         }
     }
 
-    /// Adds what a run found; `line` is what the record says, of its part `from..to` alone.
+    /// Adds what a run found. `line` is the line of the record's part `from..to` alone.
     ///
-    /// Records of a run ascend; one that does not is left out, as no run makes it.
+    /// Records of a run ascend. One that does not is left out: no run makes it.
     pub(crate) fn add(&mut self, record: &Record, line: Line) {
         let from = record.from.max(self.cursor);
         if record.to <= from {
@@ -85,7 +85,7 @@ impl Lines {
 }
 
 impl Part {
-    /// Whether both are parts of one mapping.
+    /// Returns whether both are parts of one mapping.
     fn is_of(&self, other: &Self) -> bool {
         (self.start, self.vm_flags, self.pgoff, self.file) == (other.start, other.vm_flags, other.pgoff, other.file)
     }
@@ -93,6 +93,7 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
+    use vmaple_smaps::walk::Walk;
     use vmaple_smaps::{Mapping, VmaRecord};
 
     use super::*;
@@ -195,12 +196,12 @@ mod tests {
                 })
                 .collect();
             let lines = lines(&parts);
-            for (start, from, end, _) in &lines {
-                assert!(start <= from && from < end, "{lines:?}");
+            let mut walk = Walk::new(0..0, 1);
+            for &(start, from, end, _) in &lines {
+                assert!(start <= from, "{lines:?}");
+                walk.line(from..end, |_| None);
             }
-            for pair in lines.windows(2) {
-                assert!(pair[0].2 <= pair[1].1, "{lines:?}");
-            }
+            assert_eq!(walk.findings().first, None, "{lines:?}");
         }
     }
 }

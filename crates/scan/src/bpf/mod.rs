@@ -1,8 +1,12 @@
 //! The method [`Method::Bpf`]: a program in the kernel walks the maple tree and page tables under RCU.
 //!
-//! From the ground up: [`abi`] is what the program and the loader exchange; [`program`] loads and runs it; [`layout`] finds out where
-//! this kernel keeps things; [`engine`] has all that; a [`session`] scans a process by it, whose [`runs`] become [`lines`]; the
-//! [`self_test`] compares such a scan with the kernel's own text before the first.
+//! From the ground up:
+//! - [`abi`] is what the program and the loader exchange, through memory that is [`shared`].
+//! - [`program`] loads and runs it; a [`refusal`] says why it could not be loaded.
+//! - [`layout`] finds out where this kernel keeps physical memory and `struct page`.
+//! - [`engine`] is the program with all that it has to be told.
+//! - A [`session`] scans one process. Its [`runs`] become [`lines`], with [`counts`], [`name`]s and [`thp`].
+//! - The [`self_test`] compares such a scan with the kernel's own text, before the first one.
 
 mod abi;
 mod comparison;
@@ -15,10 +19,12 @@ mod layout;
 mod lines;
 mod name;
 mod program;
+mod refusal;
 mod runs;
 mod self_test;
 mod session;
 mod shapes;
+mod shared;
 mod thp;
 mod vsyscall;
 

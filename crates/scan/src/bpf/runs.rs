@@ -162,13 +162,15 @@ fn mapping(record: &Record, kind: NameKind) -> Mapping<'static> {
     }
 }
 
-/// Whether the name of a line is not whole. No path begins so, and no name that a file system gives.
+/// Returns whether the name of a line is not whole. No path begins so, and no name that a file system gives.
 fn is_cut(line: &Line, names: &[u8]) -> bool {
     line.mapping.vma.name.kind() == NameKind::Path && line.name(names).starts_with(CUT)
 }
 
 #[cfg(test)]
 mod tests {
+    use vmaple_smaps::walk::Walk;
+
     use super::*;
     use crate::bpf::abi::{NAME_PATH, RECORD_NAME_CUT, VALIDATION_SEQCOUNT};
     use crate::bpf::name::HeapRule;
@@ -258,15 +260,15 @@ mod tests {
                 runs.add(&records, &found, &places, |record| thp.eligible(record));
             }
             let (mappings, _) = end(runs);
-            let mut below = 0;
+            let mut walk = Walk::new(0..0, PAGE);
             for line in &mappings.lines {
                 let mapping = line.record(&mappings.names).mapping;
-                assert!(below <= mapping.vma.new_from && mapping.vma.new_from < mapping.vma.end);
-                below = mapping.vma.end;
+                walk.line(mapping.vma.new_from..mapping.vma.end, |_| None);
                 for field in Field::ALL {
                     let _ = mapping.value(field);
                 }
             }
+            assert_eq!(walk.findings().first, None);
         }
     }
 

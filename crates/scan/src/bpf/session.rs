@@ -1,4 +1,4 @@
-//! A scan by the program: run after run, from the cursor on, until the end.
+//! Scans a process by the program: run after run, from the cursor on, until the end.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -38,10 +38,10 @@ pub(crate) fn scan(engine: &mut Engine, process: &Process, options: &Options, ro
     Ok(found)
 }
 
-/// A scan of which it is known which address space it is of, and that the caller may read it.
+/// The beginning of a scan: its address space is known, and that the caller may read it.
 pub(crate) struct Begun {
     link: Link,
-    /// Which address space is the process's.
+    /// What tells the process's address space from others.
     pub(crate) identity: Control,
     began: Instant,
 }

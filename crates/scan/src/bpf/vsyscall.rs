@@ -1,4 +1,6 @@
-//! The page `[vsyscall]`, which is in no tree: the kernel shows it after the mappings of every process that may use it.
+//! The page `[vsyscall]`, which is in no tree.
+//!
+//! The kernel shows it after the mappings of every process that may use it.
 
 use vmaple_smaps::vm_flags::{VM_EXEC, VM_READ};
 use vmaple_smaps::{Mapping, Name, VmaRecord};
@@ -15,7 +17,7 @@ impl Vsyscall {
     /// The bit of `mm->context.flags` that says whether a process has it (`MM_CONTEXT_HAS_VSYSCALL`).
     pub(crate) const CONTEXT_FLAG: u64 = 1 << 1;
 
-    /// Returns it as in our own maps; `None` if it is not there.
+    /// Returns it as in this process's own maps; `None` if it is not there.
     pub(crate) fn of_this_kernel() -> Option<Self> {
         let text = std::fs::read("/proc/self/maps").ok()?;
         let line = text.split(|&byte| byte == b'\n').rfind(|line| line.ends_with(NAME))?;

@@ -1,4 +1,4 @@
-//! Whether /proc is the one that the caller's process numbers mean.
+//! Checks that /proc is of the caller's PID namespace.
 
 use crate::error::{Error, Result};
 use crate::status::Status;
@@ -23,7 +23,7 @@ pub fn check() -> Result<()> {
     ))
 }
 
-/// Whether the process that has this status in /proc has the number `pid` for itself.
+/// Returns whether the process with this status in /proc has the number `pid` for itself.
 fn is_of(status: &Status, pid: u32) -> bool {
     // Its numbers, from the namespace of /proc down to its own: one, if it is the same.
     let numbers = status.text("NSpid").unwrap_or_default();

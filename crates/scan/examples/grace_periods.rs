@@ -1,8 +1,11 @@
-//! Measures RCU's grace periods next to a scan that shares its CPU with busy tasks: `grace_periods SECONDS BUSY`.
+//! Measures RCU's grace periods next to a scan that shares its CPU with busy tasks.
 //!
-//! Where the kernel is preemptible (boot with `preempt=full`) a run that loses its CPU holds them back. The scanner runs at nice 15 on
-//! CPU 1 next to BUSY tasks; CPU 0 asks for grace periods by membarrier(2). It is measured once without a scan, once with one, and
-//! once with one that may not raise its priority (without CAP_SYS_NICE). It needs root and two CPUs.
+//! `grace_periods SECONDS BUSY`.
+//!
+//! Where the kernel is preemptible (boot with `preempt=full`) a run that loses its CPU holds them
+//! back. The scanner runs at nice 15 on CPU 1 next to BUSY tasks; CPU 0 asks for grace periods by
+//! membarrier(2). It is measured once without a scan, once with one, and once with one that may not
+//! raise its priority (without CAP_SYS_NICE). It needs root and two CPUs.
 
 #![allow(unsafe_code)] // system calls that have no safe form here
 

@@ -1,6 +1,7 @@
 //! Real-time priority around a read, so that usual tasks cannot preempt the reader.
 //!
-//! A reader that loses its CPU keeps its lock, or RCU's grace periods from ending, for as long as others run.
+//! A reader that loses its CPU keeps its lock, or RCU's grace periods from ending, for as long as
+//! others run.
 
 #![allow(unsafe_code)] // scheduling calls that rustix lacks
 
@@ -29,7 +30,8 @@ impl Boost {
 
     /// Returns whether it keeps runs of the BPF program from losing their CPU.
     ///
-    /// It does if the kernel may be preemptible, and the caller has the right. A kernel says how it was built, not how it was booted.
+    /// It does if the kernel may be preemptible, and the caller has the right. A kernel says how it
+    /// was built, not how it was booted.
     pub(crate) fn keeps_runs() -> bool {
         let uname = rustix::system::uname();
         uname.version().to_bytes().windows(7).any(|word| word == b"PREEMPT") && Self::check().is_ok()

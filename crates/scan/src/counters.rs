@@ -1,9 +1,11 @@
 //! What the kernel has counted for a whole process.
 
-/// Makes [`Counter`] and its table from one list of rows: the label in /proc/PID/status, and the name here.
+/// Makes [`Counter`] and its table from one list of rows: the label in /proc/PID/status, and the
+/// name here.
 macro_rules! counters {
     ($($counter:ident $label:literal $name:literal;)+) => {
-        /// A number that the kernel counts for a whole process, as a line of /proc/PID/status shows it.
+        /// A number that the kernel counts for a whole process, as a line of /proc/PID/status shows
+        /// it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Counter {
@@ -14,7 +16,8 @@ macro_rules! counters {
             /// All counters.
             pub const ALL: &[Self] = &[$(Self::$counter),+];
 
-            /// Returns the kernel's label, as a line of /proc/PID/status begins: `RssAnon` of [`Counter::RssAnon`].
+            /// Returns the kernel's label, as a line of /proc/PID/status begins: `RssAnon` of
+            /// [`Counter::RssAnon`].
             #[must_use]
             pub const fn label(self) -> &'static str {
                 match self {
@@ -33,8 +36,9 @@ macro_rules! counters {
     };
 }
 
-// No name is one of smaps but for the two whose values are the same. `VmSwap` and `VmLck` are not the sums of `Swap` and `Locked`:
-// those have shared memory too, and of locked mappings what is resident.
+// No name is one of smaps but for the two whose values are the same. `VmSwap` and `VmLck` are not
+// the sums of `Swap` and `Locked`: those have shared memory too, and of locked mappings what is
+// resident.
 counters! {
     Size       "VmSize"       "size";
     Rss        "VmRSS"        "rss";
@@ -65,8 +69,8 @@ impl Counter {
 
 /// What status and the cgroup's memory.stat say of a process, in bytes.
 ///
-/// The kernel keeps some of these numbers for each CPU and adds them up now and then: they may be off by a few hundred
-/// kilobytes.
+/// The kernel keeps some of these numbers for each CPU and adds them up now and then: they may be
+/// off by a few hundred kilobytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -77,7 +81,8 @@ pub struct Counters {
     pub cgroup: Option<Cgroup>,
 }
 
-/// What memory.stat and memory.current say of a cgroup of version 2, of all processes in it together.
+/// What memory.stat and memory.current say of a cgroup of version 2, of all processes in it
+/// together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cgroup {

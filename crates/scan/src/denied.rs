@@ -1,7 +1,8 @@
 //! Explains why the kernel does not let the caller read a process's memory map.
 //!
-//! Source: `__ptrace_may_access()` in Linux's kernel/ptrace.c and `cap_ptrace_access_check()` in security/commoncap.c, for
-//! `PTRACE_MODE_READ_FSCREDS`, with which /proc/PID/maps is opened. Yama looks at attaching alone.
+//! Source: `__ptrace_may_access()` in Linux's kernel/ptrace.c and `cap_ptrace_access_check()` in
+//! security/commoncap.c, for `PTRACE_MODE_READ_FSCREDS`, with which /proc/PID/maps is opened. Yama
+//! looks at attaching alone.
 
 use std::fmt;
 use std::fs;

@@ -9,9 +9,11 @@ use crate::denied::Denied;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A method is unavailable on this kernel or machine, or with the caller's rights; the text says what is missing.
+    /// A method is unavailable on this kernel or machine, or with the caller's rights; the text
+    /// says what is missing.
     NotPossible(String),
-    /// The caller may not read the process's memory map (`EACCES`); the text names the capability or rule.
+    /// The caller may not read the process's memory map (`EACCES`); the text names the capability
+    /// or rule.
     NotPermitted(Denied),
     /// There is no such process (`ESRCH`), or it ended during the scan: what was read is discarded.
     NoProcess(u32),
@@ -55,7 +57,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the process has ended or is ending: there is nothing to scan, and will not be.
+    /// Returns whether the process has ended or is ending: there is nothing to scan, and will not
+    /// be.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::NoProcess(_) | Self::Exiting(_) | Self::Zombie(_))

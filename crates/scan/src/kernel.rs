@@ -17,7 +17,8 @@ pub(crate) fn release() -> (u32, u32) {
 
 /// Learns the form of smaps on the running kernel from this process's own smaps.
 ///
-/// Lines that this version does not know are left out; [`Report::left_out`](crate::Report::left_out) names them.
+/// Lines that this version does not know are left out;
+/// [`Report::left_out`](crate::Report::left_out) names them.
 ///
 /// # Errors
 /// [`Error::Failed`] without /proc/self/smaps.

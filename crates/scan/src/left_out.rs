@@ -11,7 +11,8 @@ use crate::record::{Line, Mappings};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftOut {
-    /// The label of the line in smaps, such as `Swap`; `memory.stat` for the cgroup of [`Counters`](crate::Counters).
+    /// The label of the line in smaps, such as `Swap`; `memory.stat` for the cgroup of
+    /// [`Counters`](crate::Counters).
     pub line: String,
     /// The same as a field; `None` for a line that this version does not know.
     pub field: Option<Field>,
@@ -27,9 +28,11 @@ pub struct LeftOut {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// `Swap`: pages were swapped out of shared memory that is mapped in part, or privately. Its file says how many, not which.
+    /// `Swap`: pages were swapped out of shared memory that is mapped in part, or privately. Its
+    /// file says how many, not which.
     PartOfSharedMemory,
-    /// `SwapPss`: swapped pages may be other processes' too, and this kernel does not show how many have them.
+    /// `SwapPss`: swapped pages may be other processes' too, and this kernel does not show how many
+    /// have them.
     SwapCount,
     /// `THPeligible`: this kernel's rule is not the one that is known.
     ThpRule,
@@ -95,7 +98,8 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// Returns what the mappings of a scan lack of the kernel's file, by that method and with those fields.
+/// Returns what the mappings of a scan lack of the kernel's file, by that method and with those
+/// fields.
 pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: &Form) -> Vec<LeftOut> {
     let own = mappings.own();
     let mut left_out = vec![];
@@ -149,7 +153,8 @@ pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: 
     left_out
 }
 
-/// The effect of rounding on sums: the kernel rounds each mapping's proportional sizes down to 1 kB.
+/// The effect of rounding on sums: the kernel rounds each mapping's proportional sizes down to 1
+/// kB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rounded {
@@ -160,9 +165,11 @@ pub struct Rounded {
 }
 
 impl Rounded {
-    /// Returns by how much the sums of mappings that were read as text may be too low; `None` if by nothing.
+    /// Returns by how much the sums of mappings that were read as text may be too low; `None` if by
+    /// nothing.
     ///
-    /// A proportional size is whole kilobytes but for what is shared; then it is less than all of it.
+    /// A proportional size is whole kilobytes but for what is shared; then it is less than all of
+    /// it.
     pub(crate) fn of(own: &[Line]) -> Option<Self> {
         let count = |is: &dyn Fn(&MemSizeStats) -> bool| own.iter().filter(|line| is(&line.mapping.stats)).count();
         let pss = |stats: &MemSizeStats| stats.pss >> PSS_SHIFT != stats.rss;
@@ -273,7 +280,8 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("; THPeligible of 1 mapping (this kernel"), "{said}");
-        // A caller that asks for page tables alone does not expect the others, and of ranges nothing is left out.
+        // A caller that asks for page tables alone does not expect the others, and of ranges
+        // nothing is left out.
         assert_eq!(told(&found(Method::Bpf, Want::Tables, lines())), swap);
         assert_eq!(told(&found(Method::Bpf, Want::Ranges, lines())), []);
         let whole = found(Method::Bpf, Want::Tables, vec![line(|_| {})]);

@@ -13,10 +13,12 @@ pub enum Method {
     Bpf,
     /// Reads /proc/PID/smaps, one mapping a read, each at real-time priority.
     ///
-    /// A reader that is not preempted does not keep the kernel's lock while others run. A mapping of many gigabytes is one long read
-    /// nevertheless, during which usual tasks of this CPU wait.
+    /// A reader that is not preempted does not keep the kernel's lock while others run. A mapping
+    /// of many gigabytes is one long read nevertheless, during which usual tasks of this CPU
+    /// wait.
     Boosted,
-    /// Reads /proc/PID/smaps as it is, under the kernel's locks. It is never taken unless it is asked for.
+    /// Reads /proc/PID/smaps as it is, under the kernel's locks. It is never taken unless it is
+    /// asked for.
     Plain,
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::method::Method;
 use crate::want::Want;
 
-/// The options of a scanner. By default: all of smaps, by the best method that holds nothing of the process for long.
+/// The options of a scanner. By default: all of smaps, by the best method that holds nothing of the
+/// process for long.
 ///
 /// ```
 /// use vmaple_scan::{Options, Want};
@@ -24,8 +25,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The [budgets](Self::budget) that make sense. A shorter run reads no page; a longer one is felt where the kernel is not
-    /// preemptible.
+    /// The [budgets](Self::budget) that make sense. A shorter run reads no page; a longer one is
+    /// felt where the kernel is not preemptible.
     pub const BUDGETS: RangeInclusive<Duration> = Duration::from_micros(10)..=Duration::from_millis(10);
 
     /// Returns the default options.
@@ -40,7 +41,8 @@ impl Options {
         }
     }
 
-    /// Sets the method. `None` takes the best that kernel and rights allow, but never [`Method::Plain`]: ask for that by name.
+    /// Sets the method. `None` takes the best that kernel and rights allow, but never
+    /// [`Method::Plain`]: ask for that by name.
     #[must_use]
     pub fn method(mut self, method: impl Into<Option<Method>>) -> Self {
         self.method = method.into();
@@ -54,10 +56,12 @@ impl Options {
         self
     }
 
-    /// Sets the time after which a run of the program stops by itself, clamped to [`BUDGETS`](Self::BUDGETS).
+    /// Sets the time after which a run of the program stops by itself, clamped to
+    /// [`BUDGETS`](Self::BUDGETS).
     ///
-    /// Where the kernel is not preemptible nothing else runs on this CPU during a run. The program looks at the clock after each
-    /// leaf, table of pages and name. Interrupts count as its time, and a run that makes no progress in several attempts gets
+    /// Where the kernel is not preemptible nothing else runs on this CPU during a run. The program
+    /// looks at the clock after each leaf, table of pages and name. Interrupts count as its
+    /// time, and a run that makes no progress in several attempts gets
     /// more: [`Report::longest_run`](crate::Report::longest_run) reports how long it took.
     #[must_use]
     pub fn budget(mut self, budget: Duration) -> Self {
@@ -74,8 +78,8 @@ impl Options {
 
     /// Sets whether the sum over all mappings is all that is wanted.
     ///
-    /// [`Method::Plain`] then reads smaps_rollup, which adds up before it rounds; the scan has no records. The other methods look
-    /// at each mapping all the same.
+    /// [`Method::Plain`] then reads smaps_rollup, which adds up before it rounds; the scan has no
+    /// records. The other methods look at each mapping all the same.
     #[must_use]
     pub const fn sum_alone(mut self, alone: bool) -> Self {
         self.sum_alone = alone;

@@ -5,15 +5,18 @@ use vmaple_smaps::{Mapping, MemSizeStats};
 /// The size of a page, and of what an entry of the last page table maps.
 pub(crate) const PAGE: u64 = 4096;
 
-/// A mapping as a scan saw it, or the part of it that is new to the scan. It borrows from the [`Scan`](crate::Scan).
+/// A mapping as a scan saw it, or the part of it that is new to the scan. It borrows from the
+/// [`Scan`](crate::Scan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScanRecord<'a> {
     /// Its line of maps, its flags, and its pages from `vma.new_from` on.
     pub mapping: Mapping<'a>,
-    /// Whether the line is known to be of one instant. If not, it passed the tests of structure alone.
+    /// Whether the line is known to be of one instant. If not, it passed the tests of structure
+    /// alone.
     pub is_validated: bool,
-    /// Whether a writer was inside between the instant of the line and the end of counting its pages.
+    /// Whether a writer was inside between the instant of the line and the end of counting its
+    /// pages.
     ///
     /// If so, some of the pages may be those of a mapping that came after it.
     pub counts_later: bool,
@@ -107,7 +110,8 @@ pub struct Rollup {
     pub start: u64,
     /// The end of the last.
     pub end: u64,
-    /// How many mappings; 0 where the sum was read as such ([`Options::sum_alone`](crate::Options::sum_alone)).
+    /// How many mappings; 0 where the sum was read as such
+    /// ([`Options::sum_alone`](crate::Options::sum_alone)).
     pub mappings: u64,
     /// Their sizes, in bytes; 0 in the same case.
     pub size: u64,

@@ -22,16 +22,19 @@ pub struct Report {
     pub runs: u64,
     /// The time after which a run of the program stops by itself; `None` for the other methods.
     ///
-    /// The program looks at the clock after every leaf, table of pages and name, and what interrupts it counts. A run may take
-    /// longer, as [`longest_run`](Self::longest_run) then says.
+    /// The program looks at the clock after every leaf, table of pages and name, and what
+    /// interrupts it counts. A run may take longer, as [`longest_run`](Self::longest_run) then
+    /// says.
     pub budget: Option<Duration>,
-    /// The longest of the runs. Where the kernel is not preemptible nothing else ran on this CPU during it.
+    /// The longest of the runs. Where the kernel is not preemptible nothing else ran on this CPU
+    /// during it.
     pub longest_run: Duration,
     /// All runs together.
     pub in_runs: Duration,
     /// The time from the beginning to the end of the scan.
     pub elapsed: Duration,
-    /// Attempts to read a leaf of the tree that failed because a writer was inside; `None` where the method reads no tree.
+    /// Attempts to read a leaf of the tree that failed because a writer was inside; `None` where
+    /// the method reads no tree.
     pub rejected: Option<u64>,
     /// Acquisitions of the process's `mmap_lock`, by design.
     pub mmap_lock: Acquisitions,
@@ -39,9 +42,11 @@ pub struct Report {
     pub validation: Validation,
     /// Lines that are not known to be of one instant; `None` where sums alone were read.
     pub unvalidated: Option<usize>,
-    /// Mappings whose pages were counted while writers were inside; `None` where sums alone were read.
+    /// Mappings whose pages were counted while writers were inside; `None` where sums alone were
+    /// read.
     pub counted_later: Option<usize>,
-    /// Mappings whose name is not whole, and begins with `(cut)`; `None` where sums alone were read.
+    /// Mappings whose name is not whole, and begins with `(cut)`; `None` where sums alone were
+    /// read.
     pub cut_names: Option<usize>,
     /// Lines of the kernel's file that the scan lacks, of some mappings or of all.
     pub left_out: Vec<LeftOut>,

@@ -27,8 +27,8 @@ impl Scan {
 
     /// Returns its mappings, ascending.
     ///
-    /// There are none by the method [`Counters`](crate::Method::Counters), nor where the sum was read as such
-    /// ([`Options::sum_alone`](crate::Options::sum_alone)).
+    /// There are none by the method [`Counters`](crate::Method::Counters), nor where the sum was
+    /// read as such ([`Options::sum_alone`](crate::Options::sum_alone)).
     pub fn records(&self) -> impl Iterator<Item = ScanRecord<'_>> {
         let mappings = match &self.found.content {
             Content::Mappings(mappings) => Some(mappings),

@@ -60,12 +60,13 @@ impl Scanner {
 
     /// Returns a scanner with these options.
     ///
-    /// Without a method it takes the best that is possible, but never [`Method::Plain`], which does to a process what this crate
-    /// is there to avoid.
+    /// Without a method it takes the best that is possible, but never [`Method::Plain`], which does
+    /// to a process what this crate is there to avoid.
     ///
     /// # Errors
-    /// [`Error::NotPossible`] if the requested method is unavailable here, or if /proc is of another PID namespace. Without a method:
-    /// if none is possible but [`Method::Plain`]; the error says why, and how to ask for that.
+    /// [`Error::NotPossible`] if the requested method is unavailable here, or if /proc is of
+    /// another PID namespace. Without a method: if none is possible but [`Method::Plain`]; the
+    /// error says why, and how to ask for that.
     pub fn with(options: Options) -> Result<Self> {
         proc_mount::check()?;
         let form = kernel_form()?;
@@ -114,12 +115,13 @@ impl Scanner {
 
     /// Reads the memory map of the process `pid`, of the caller's PID namespace.
     ///
-    /// If the process's first thread has ended, another is read, which [`Report::thread`](crate::Report::thread) names: all threads
-    /// have the same memory.
+    /// If the process's first thread has ended, another is read, which
+    /// [`Report::thread`](crate::Report::thread) names: all threads have the same memory.
     ///
     /// # Errors
-    /// [`Error::NotPermitted`] if the caller may not read /proc/PID/maps, [`Error::NoProcess`] if there is no such process,
-    /// [`Error::KernelThread`], [`Error::Exiting`] and [`Error::Zombie`] if it has no memory map, [`Error::Executed`] if it executed
+    /// [`Error::NotPermitted`] if the caller may not read /proc/PID/maps, [`Error::NoProcess`] if
+    /// there is no such process, [`Error::KernelThread`], [`Error::Exiting`] and
+    /// [`Error::Zombie`] if it has no memory map, [`Error::Executed`] if it executed
     /// another program during the scan.
     pub fn scan(&mut self, pid: u32) -> Result<Scan> {
         match Process::open(pid) {
@@ -129,10 +131,12 @@ impl Scanner {
         }
     }
 
-    /// Reads the memory map of a process that is held open: never of another process that has its number after it.
+    /// Reads the memory map of a process that is held open: never of another process that has its
+    /// number after it.
     ///
     /// # Errors
-    /// As [`scan`](Self::scan). [`Error::NoProcess`] also if the process ended during the scan; what was read of it is discarded.
+    /// As [`scan`](Self::scan). [`Error::NoProcess`] also if the process ended during the scan;
+    /// what was read of it is discarded.
     pub fn scan_process(&mut self, process: &Process) -> Result<Scan> {
         let read = |process: &Process| {
             let room = std::mem::take(&mut self.room);

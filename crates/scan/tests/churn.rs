@@ -1,7 +1,7 @@
 //! A scan of a process that changes its mappings at full speed keeps the contract of a walk.
 //!
-//! Each page of a region has a rule that its process keeps to, so that what a scan may say is known without a log.
-//! `vmaple repro --scanner bpf` also compares scans with the mapper's log.
+//! Each page of a region has a rule that its process keeps to, so that what a scan may say is known
+//! without a log. `vmaple repro --scanner bpf` also compares scans with the mapper's log.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -11,7 +11,9 @@ mod targets;
 use std::time::Duration;
 
 use libc::{MAP_FIXED, MAP_NORESERVE, PROT_NONE, PROT_READ};
-use targets::{ANON, Alone, PAGE, RW, Target, add, is_numbered, map, map_at, protect, scanner_with, unmap, write, assert_walks};
+use targets::{
+    ANON, Alone, PAGE, RW, Target, add, assert_walks, is_numbered, map, map_at, protect, scanner_with, unmap, write,
+};
 use vmaple_scan::{Options, Partial, Scan, Want};
 use vmaple_smaps::walk::Page;
 
@@ -129,7 +131,8 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
         let options = Options::new()
             .want(want)
             .budget(Duration::from_micros(budget_us))
-            // A scan waits at most a tenth of its limit for a mapper that leaves no time between its calls.
+            // A scan waits at most a tenth of its limit for a mapper that leaves no time between
+            // its calls.
             .limit(Duration::from_secs(2));
         let Some(mut scanner) = scanner_with(options) else {
             return;
@@ -189,7 +192,8 @@ fn each_line_is_of_some_instant() {
             let pages = (vma.end - vma.start) / PAGE as u64;
             let is_of_an_instant = match (page % 4, pages, vma.perms.to_string().as_str()) {
                 (0, 3, "rw-p") | (0 | 2, 1, "rw-p") | (1, 1, "r--p") => true,
-                // The mapping was cut off where the scan was when it was replaced, or shown from there on.
+                // The mapping was cut off where the scan was when it was replaced, or shown from
+                // there on.
                 _ => vma.new_from > vma.start,
             };
             assert!(is_of_an_instant || !record.is_validated, "{record:?}");
@@ -224,7 +228,8 @@ fn a_snapshot_is_of_one_instant() {
     }
 }
 
-/// Scans a process one of whose mappings moves between two places: at each instant it is at one of them.
+/// Scans a process one of whose mappings moves between two places: at each instant it is at one of
+/// them.
 fn assert_snapshots(mut scanner: Alone, pages: usize, pause_us: u32) {
     let places = map(pages, PROT_NONE, ANON | MAP_NORESERVE);
     let (low, high) = (add(places, 10), add(places, pages - 10));

@@ -269,7 +269,8 @@ fn vast_and_sparse_mappings_and_the_ends_of_the_address_space() {
         write(map_at(low, 2, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), 2, 1);
         let high = std::ptr::with_exposed_provenance_mut((1 << 47) - 2 * PAGE);
         write(map_at(high, 1, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), 1, 1);
-        // Beyond 47 bits, where page tables have five levels; elsewhere the kernel takes another place.
+        // Beyond 47 bits, where page tables have five levels; elsewhere the kernel takes another
+        // place.
         let beyond = std::ptr::with_exposed_provenance_mut(1 << 52);
         write(map_at(beyond, 3, RW, ANON, -1, 0), 3, 1);
     });

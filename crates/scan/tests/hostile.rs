@@ -10,7 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use libc::{MAP_FIXED, MAP_NORESERVE, MAP_SHARED, PROT_NONE, PROT_READ};
-use targets::{ANON, PAGE, RW, Target, add, map, map_at, map_file, scanner_for, scanner_with, truncate, unmap, write, assert_ascends};
+use targets::{
+    ANON, PAGE, RW, Target, add, assert_ascends, map, map_at, map_file, scanner_for, scanner_with, truncate, unmap,
+    write,
+};
 use vmaple_scan::{Name, Options, Partial, Scan, Want};
 
 /// Directories in each other. The last has no path: it would be too long.
@@ -50,7 +53,8 @@ impl Deep {
 
 impl Drop for Deep {
     fn drop(&mut self) {
-        // From the top, as the last cannot be reached: each directory's only child is moved up next to it.
+        // From the top, as the last cannot be reached: each directory's only child is moved up next
+        // to it.
         let top = CString::new(self.dir.path().as_os_str().as_bytes()).unwrap();
         // SAFETY: the path outlives the call.
         let fd = unsafe { libc::open(top.as_ptr(), libc::O_RDONLY) };

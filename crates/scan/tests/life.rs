@@ -1,4 +1,5 @@
-//! Processes that end, execute other programs, or whose number becomes another's, while they are scanned.
+//! Processes that end, execute other programs, or whose number becomes another's, while they are
+//! scanned.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -8,7 +9,7 @@ mod targets;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use targets::{ANON, RW, Target, assert_equal, map, scanner, scanner_for, write, assert_ascends};
+use targets::{ANON, RW, Target, assert_ascends, assert_equal, map, scanner, scanner_for, write};
 use vmaple_scan::{Counter, Counters, Error, Method, Options, Process, Scan, Scanner, Want};
 
 #[test]
@@ -286,7 +287,8 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
     });
 }
 
-/// A process that is executing or ending may still exist while its memory is gone: the kernel's text then ends where it was.
+/// A process that is executing or ending may still exist while its memory is gone: the kernel's
+/// text then ends where it was.
 #[test]
 fn a_text_of_memory_that_is_gone_is_not_whole() {
     // Another test counts this process's descriptors.

@@ -1,4 +1,5 @@
-//! A scan takes no lock of the process: the kernel's tracepoint counts none, and the program calls no function that could.
+//! A scan takes no lock of the process: the kernel's tracepoint counts none, and the program calls
+//! no function that could.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -69,7 +70,8 @@ fn no_mmap_lock_is_acquired_not_even_our_own() {
             map_many(3_000);
             write(map(20_000, RW, ANON), 20_000, 1);
         });
-        // After some rounds the scanner's own memory is there. Before Linux 6.4 a page fault takes the mmap_lock of this process.
+        // After some rounds the scanner's own memory is there. Before Linux 6.4 a page fault takes
+        // the mmap_lock of this process.
         let mut rounds = (0..10).map(|_| {
             let before = counter.read().unwrap();
             for _ in 0..20 {
@@ -93,7 +95,8 @@ fn no_mmap_lock_is_acquired_not_even_our_own() {
     }
 }
 
-/// Returns the numbers of the helper functions that the object's programs call, and whether they call other functions of the kernel.
+/// Returns the numbers of the helper functions that the object's programs call, and whether they
+/// call other functions of the kernel.
 fn calls(object: &[u8]) -> (Vec<u32>, bool) {
     const PROGBITS: u32 = 1;
     const EXECINSTR: u64 = 4;

@@ -19,7 +19,8 @@ const SYS_PTRACE: u64 = 1 << 19;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
-/// Runs a test again in a process of its own, as it gives up rights for good. Returns a process of root's there, and `None` here.
+/// Runs a test again in a process of its own, as it gives up rights for good. Returns a process of
+/// root's there, and `None` here.
 fn apart(test: &str) -> Option<u32> {
     if let Ok(other) = std::env::var(AGAIN) {
         return Some(other.parse().unwrap());
@@ -177,7 +178,8 @@ fn without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_
     assert_eq!(scanner.method(), Method::Bpf, "{:?}", scanner.passed_over());
     let own = sleeping();
     assert_scans(&mut scanner, own.0.id(), true);
-    // There are kernels where CAP_PERFMON may read every process's maps; it is given to run the program, not for that.
+    // There are kernels where CAP_PERFMON may read every process's maps; it is given to run the
+    // program, not for that.
     eprintln!("/proc/{other}/maps is readable: {}", may_read(other));
     assert_scans(&mut scanner, other, false);
     for want in [Want::Ranges, Want::Pages] {
@@ -235,7 +237,8 @@ fn a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_h
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = dir.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
-    // `struct vfs_cap_data`: revision 2 with "effective"; permitted and inheritable, lower and upper half.
+    // `struct vfs_cap_data`: revision 2 with "effective"; permitted and inheritable, lower and
+    // upper half.
     let data = [0x0200_0001, 0, 0, ((BPF | PERFMON) >> 32) as u32, 0];
     let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
     let attribute = c"security.capability";

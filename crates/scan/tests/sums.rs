@@ -1,4 +1,5 @@
-//! Sums of the kernel's files: exact where the kernel adds up, and reported as rounded where each mapping was.
+//! Sums of the kernel's files: exact where the kernel adds up, and reported as rounded where each
+//! mapping was.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -103,7 +104,8 @@ fn a_sum_of_rounded_values_is_said_to_be_one_and_is_off_by_no_more_than_is_said(
             Some((field, value - ours))
         };
         let off: Vec<_> = kernels.lines().filter_map(is_off).filter(|&(_, kb)| kb > 0).collect();
-        // Of four processes' pages there are 39 mappings and more whose share is no whole number of kilobytes.
+        // Of four processes' pages there are 39 mappings and more whose share is no whole number of
+        // kilobytes.
         assert!(off.iter().any(|&(field, _)| field == Field::Pss), "{off:?}: {report}");
         assert!(
             off.iter()

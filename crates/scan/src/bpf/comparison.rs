@@ -1,9 +1,11 @@
-//! Compares a scan of the self-test's process with the kernel's text of it, before and after the scan.
+//! Compares a scan of the self-test's process with the kernel's text of it, before and after the
+//! scan.
 //!
-//! The machine does not stand still during a comparison. Other processes map and unmap the same pages of files (Pss, Shared, Private).
-//! DAMON, reclaim and readers of a file change Referenced. khugepaged, KSM, swapping and migration change nearly all. So a value is
-//! right if the kernel had it before or after, or if it lies between the two. What changes forth and back within one comparison differs
-//! by chance, and never in every one.
+//! The machine does not stand still during a comparison. Other processes map and unmap the same
+//! pages of files (Pss, Shared, Private). DAMON, reclaim and readers of a file change Referenced.
+//! khugepaged, KSM, swapping and migration change nearly all. So a value is right if the kernel had
+//! it before or after, or if it lies between the two. What changes forth and back within one
+//! comparison differs by chance, and never in every one.
 
 use vmaple_smaps::{Field, FieldSet, Form, Line, Mapping, append};
 
@@ -63,7 +65,8 @@ pub(crate) fn compare(scan: &Mappings, form: &Form, child: &Child, before: &str,
         let text = String::from_utf8_lossy(&text);
         let ours: Vec<_> = text.lines().collect();
         let (before, after) = (kernels(&before, &mapping), kernels(&after, &mapping));
-        // Pages of what is a copy of this process are shared with it, and come and go while its threads run.
+        // Pages of what is a copy of this process are shared with it, and come and go while its
+        // threads run.
         let compared = if child.has_made(mapping.vma.start) {
             usize::MAX
         } else {
@@ -104,7 +107,8 @@ fn first_difference(
     })
 }
 
-/// Returns whether a line is what the kernel wrote before or after, or its number lies between the two.
+/// Returns whether a line is what the kernel wrote before or after, or its number lies between the
+/// two.
 fn is_between(ours: &str, before: &str, after: &str) -> bool {
     if ours == before || ours == after {
         return true;
@@ -132,7 +136,8 @@ fn records(text: &str) -> Vec<Lines<'_>> {
     records
 }
 
-/// Returns the field that a line is of; `None` for a line of maps, and for a field that this version does not know.
+/// Returns the field that a line is of; `None` for a line of maps, and for a field that this
+/// version does not know.
 fn field_of(line: &str) -> Option<Field> {
     match Line::parse(line.as_bytes()) {
         Ok(Line::Value(field, _)) => Some(field),

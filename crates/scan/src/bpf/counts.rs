@@ -8,9 +8,9 @@ use crate::record::PAGE;
 
 /// Returns the counts of a record.
 ///
-/// [`Field::Swap`] is unknown if pages were swapped out of a file in shared memory that is mapped in part, or privately: the file
-/// says how many, not which. [`Field::SwapPss`] is if other processes may have swapped pages too, and this kernel does not show how
-/// many.
+/// [`Field::Swap`] is unknown if pages were swapped out of a file in shared memory that is mapped
+/// in part, or privately: the file says how many, not which. [`Field::SwapPss`] is if other
+/// processes may have swapped pages too, and this kernel does not show how many.
 pub(crate) fn stats_of(record: &Record) -> MemSizeStats {
     let bytes = |pages: u64| pages.saturating_mul(PAGE);
     let mut stats = MemSizeStats::default();
@@ -44,7 +44,8 @@ pub(crate) fn stats_of(record: &Record) -> MemSizeStats {
     if record.flags & RECORD_SWAP_SHARED != 0 {
         stats.unknown.insert(Field::SwapPss);
     }
-    // What of shared memory is swapped out stands in the file, not in page tables. The first part of the mapping has it.
+    // What of shared memory is swapped out stands in the file, not in page tables. The first part
+    // of the mapping has it.
     if record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0 && record.from == record.start {
         let is_whole = record.pgoff == 0 && record.end.saturating_sub(record.start) >= record.i_size;
         let is_of_file = record.vm_flags & VM_SHARED != 0 || record.vm_flags & VM_WRITE == 0;

@@ -22,7 +22,8 @@ pub(crate) struct Engine {
     pub(crate) thp: ThpRule,
     pub(crate) thp_sizes: ThpSizes,
     pub(crate) vsyscall: Option<Vsyscall>,
-    /// Whether runs are made at real-time priority: the kernel may be preemptible, and the caller has the right.
+    /// Whether runs are made at real-time priority: the kernel may be preemptible, and the caller
+    /// has the right.
     pub(crate) may_boost: bool,
     /// Memory that is used again.
     pub(crate) known: Known,
@@ -41,8 +42,8 @@ impl Engine {
     /// Loads the program.
     ///
     /// # Errors
-    /// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel that the program does not
-    /// understand.
+    /// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel
+    /// that the program does not understand.
     pub(crate) fn load() -> Result<Self> {
         Self::with(Program::load()?)
     }

@@ -1,7 +1,7 @@
 //! Attacks on the identity of the scanned process.
 //!
-//! Another program comes under the number of the one that the caller was allowed to read, or the rights of a process change during the
-//! scan.
+//! Another program comes under the number of the one that the caller was allowed to read, or the
+//! rights of a process change during the scan.
 
 #![allow(unsafe_code)] // the attacker's system calls
 #![allow(clippy::unwrap_used, clippy::multiple_unsafe_ops_per_block)] // tests
@@ -83,7 +83,8 @@ impl Drop for Attacker {
 
 /// Obeys orders until the process is killed.
 ///
-/// Its programs are started as by vfork(2), so that exec alone takes a `mm_struct`: on one CPU that is the one which was freed last.
+/// Its programs are started as by vfork(2), so that exec alone takes a `mm_struct`: on one CPU that
+/// is the one which was freed last.
 fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
     let own = SLEEP.iter().find(|path| {
         // SAFETY: the path outlives the call.
@@ -115,7 +116,8 @@ fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
             b'2' => program = spawn(with_rights),
             _ => {
                 let wanted = program - 1;
-                // Starting a program that does not exist takes a number. A number that others take is missed, and comes again.
+                // Starting a program that does not exist takes a number. A number that others take
+                // is missed, and comes again.
                 let mut tries = 0;
                 while last_pid() != wanted && tries < 100_000 {
                     spawn(c"/nonexistent");
@@ -155,7 +157,8 @@ fn end(program: libc::pid_t) {
     unsafe { libc::waitpid(program, null_mut(), 0) };
 }
 
-/// Returns the number that was given last in this PID namespace: the last word of /proc/loadavg, which every user may read.
+/// Returns the number that was given last in this PID namespace: the last word of /proc/loadavg,
+/// which every user may read.
 fn last_pid() -> libc::pid_t {
     let mut text = [0_u8; 128];
     // SAFETY: opens, reads and closes a file, into bytes that live on.
@@ -177,7 +180,8 @@ fn last_pid() -> libc::pid_t {
         .unwrap_or(0)
 }
 
-/// Makes a copy of sleep(1) that runs with root's rights, in a directory; `None`, with a message, where no program does.
+/// Makes a copy of sleep(1) that runs with root's rights, in a directory; `None`, with a message,
+/// where no program does.
 fn with_rights() -> Option<(tempfile::TempDir, PathBuf)> {
     let dir = tempfile::tempdir().unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -237,7 +241,8 @@ fn go_on(engine: &mut Engine, process: &Process, begun: &Begun) -> Result<Found>
 
 /// Attacks `rounds` times, and checks that nothing of the second program is taken for the first's.
 ///
-/// Returns how often both had one number, and how often one address of the `mm_struct` and one number of executed programs too.
+/// Returns how often both had one number, and how often one address of the `mm_struct` and one
+/// number of executed programs too.
 fn attacks(rounds: usize, second: &dyn Fn(&mut Attacker, u32) -> u32) -> Option<(usize, usize)> {
     let mut engine = load()?;
     let (_dir, path) = with_rights()?;
@@ -335,7 +340,8 @@ fn a_process_that_began_at_another_time_is_another() {
 fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            // SAFETY: the system calls themselves, unlike libc's functions, change this thread alone.
+            // SAFETY: the system calls themselves, unlike libc's functions, change this thread
+            // alone.
             let changed = unsafe {
                 [
                     libc::syscall(libc::SYS_setgroups, 0, null::<libc::gid_t>()),
@@ -350,8 +356,8 @@ fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// It is like a process that executes a program of more rights, and already has the new memory: with real-time locks the kernel does
-/// not say that it is executing.
+/// It is like a process that executes a program of more rights, and already has the new memory:
+/// with real-time locks the kernel does not say that it is executing.
 #[test]
 fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
     let Some(mut engine) = load() else { return };

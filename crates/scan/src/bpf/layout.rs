@@ -1,8 +1,10 @@
-//! Finds out where the running kernel keeps physical memory and `struct page`, with a marked page and without symbols.
+//! Finds out where the running kernel keeps physical memory and `struct page`, with a marked page
+//! and without symbols.
 //!
-//! The two addresses are random on many kernels, and a caller that may load BPF programs may not be allowed to read /proc/kallsyms. A
-//! page of a file in shared memory that this process has mapped tells both. The file leads to the page's `struct page`. The page's
-//! number stands in the page tables, through which the page is found only with the right address of physical memory.
+//! The two addresses are random on many kernels, and a caller that may load BPF programs may not be
+//! allowed to read /proc/kallsyms. A page of a file in shared memory that this process has mapped
+//! tells both. The file leads to the page's `struct page`. The page's number stands in the page
+//! tables, through which the page is found only with the right address of physical memory.
 
 #![allow(unsafe_code)] // one mapped page, and a look at the auxiliary vector
 
@@ -67,7 +69,8 @@ impl Layout {
             let mut control = Control {
                 start: page.address(),
                 magic: MAGIC,
-                // Other threads of this process may map and unmap all the time; the page itself says whether it is the right one.
+                // Other threads of this process may map and unmap all the time; the page itself
+                // says whether it is the right one.
                 take_unvalidated: u32::from(tries > 0),
                 ..layout.asked()
             };
@@ -75,7 +78,8 @@ impl Layout {
             if stop == Stop::End && control.a_ops != 0 {
                 break control;
             }
-            // The kernel moves pages, and swaps them out; one that it has begun to move may be on its way for a while.
+            // The kernel moves pages, and swaps them out; one that it has begun to move may be on
+            // its way for a while.
             tries += 1;
             if tries == TRIES {
                 return Err(Error::NotPossible(
@@ -98,7 +102,8 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Looks for the array of swap areas once there is a swap area: looking for a symbol takes longer than all else.
+    /// Looks for the array of swap areas once there is a swap area: looking for a symbol takes
+    /// longer than all else.
     pub(crate) fn find_swap(&mut self) {
         let is_there = || {
             fs::read("/proc/swaps").is_ok_and(|swaps| {
@@ -193,8 +198,8 @@ impl MarkedPage {
             .ok_or_else(|| Error::failed("mapping a page", "at address 0"))?;
         // INVARIANT: mapped above, one page.
         let page = Self { memory };
-        // With shmem_enabled at "always" some kernels would take a huge page, which is found in the file in another way. A kernel
-        // without huge pages refuses this advice.
+        // With shmem_enabled at "always" some kernels would take a huge page, which is found in the
+        // file in another way. A kernel without huge pages refuses this advice.
         // SAFETY: advice on the page that was mapped above.
         let _ = unsafe { libc::madvise(page.memory.as_ptr().cast(), page_size(), libc::MADV_NOHUGEPAGE) };
         Ok(page)
@@ -202,7 +207,8 @@ impl MarkedPage {
 
     /// Writes the mark, so that the page is there.
     fn mark(&self) {
-        // SAFETY: mapped by the invariant, aligned and long enough. Volatile: the page must be there afterwards.
+        // SAFETY: mapped by the invariant, aligned and long enough. Volatile: the page must be
+        // there afterwards.
         unsafe { self.memory.write_volatile(MAGIC) };
     }
 
@@ -225,7 +231,8 @@ fn vdso() -> Option<u64> {
     (address != 0).then_some(address)
 }
 
-/// Returns the address of a variable of the kernel, if /proc/kallsyms has variables and shows addresses.
+/// Returns the address of a variable of the kernel, if /proc/kallsyms has variables and shows
+/// addresses.
 fn symbol(name: &str) -> Option<u64> {
     let text = fs::read("/proc/kallsyms").ok()?;
     let text = String::from_utf8_lossy(&text);

@@ -1,8 +1,9 @@
-//! Joins the records of runs to lines: they ascend, never overlap, and each is a mapping, or the part of it that is new.
+//! Joins the records of runs to lines: they ascend, never overlap, and each is a mapping, or the
+//! part of it that is new.
 //!
-//! A run gets the cursor where the last one stopped. The mapping that it finds there may begin below, because it grew or was merged
-//! between the runs. Or it is another than the mapping whose pages were half counted: then the line of that one ends at the cursor, and
-//! a new line begins.
+//! A run gets the cursor where the last one stopped. The mapping that it finds there may begin
+//! below, because it grew or was merged between the runs. Or it is another than the mapping whose
+//! pages were half counted: then the line of that one ends at the cursor, and a new line begins.
 
 use vmaple_smaps::Field;
 
@@ -68,7 +69,8 @@ impl Lines {
             _ => {
                 let mut line = line;
                 (line.mapping.vma.new_from, line.mapping.vma.end) = (from, record.to);
-                // What of a file in shared memory is swapped out is known of its mapping from its beginning alone.
+                // What of a file in shared memory is swapped out is known of its mapping from its
+                // beginning alone.
                 if from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0 {
                     line.mapping.stats.unknown.insert(Field::Swap);
                 }

@@ -1,11 +1,13 @@
-//! The method [`Method::Bpf`]: a program in the kernel walks the maple tree and page tables under RCU.
+//! The method [`Method::Bpf`]: a program in the kernel walks the maple tree and page tables under
+//! RCU.
 //!
 //! From the ground up:
 //! - [`abi`] is what the program and the loader exchange, through memory that is [`shared`].
 //! - [`program`] loads and runs it; a [`refusal`] says why it could not be loaded.
 //! - [`layout`] finds out where this kernel keeps physical memory and `struct page`.
 //! - [`engine`] is the program with all that it has to be told.
-//! - A [`session`] scans one process. Its [`runs`] become [`lines`], with [`counts`], [`name`]s and [`thp`].
+//! - A [`session`] scans one process. Its [`runs`] become [`lines`], with [`counts`], [`name`]s and
+//!   [`thp`].
 //! - The [`self_test`] compares such a scan with the kernel's own text, before the first one.
 
 mod abi;
@@ -41,7 +43,8 @@ use crate::source::{Found, Source};
 /// Loads the program, and compares what it says of a child process with what the kernel says.
 ///
 /// # Errors
-/// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel that the program does not understand.
+/// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel that
+/// the program does not understand.
 pub(crate) fn start(form: &Form) -> Result<impl Source + use<>> {
     let mut engine = Engine::load()?;
     self_test::run(&mut engine, form)?;

@@ -1,6 +1,7 @@
 //! Makes the names of mappings from what the program found.
 //!
-//! Source: `get_vma_name()` in Linux's fs/proc/task_mmu.c, `d_path()`, and the `d_dname` of files without a path.
+//! Source: `get_vma_name()` in Linux's fs/proc/task_mmu.c, `d_path()`, and the `d_dname` of files
+//! without a path.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -44,8 +45,8 @@ pub(crate) type Placed = (NameKind, NamePlace);
 /// The beginning of a name that is not whole.
 pub(crate) const CUT: &[u8] = b"(cut)";
 
-/// The most that all names may be together, so that a process that maps files by tens of thousands of long paths does not fill the
-/// scanner's memory.
+/// The most that all names may be together, so that a process that maps files by tens of thousands
+/// of long paths does not fill the scanner's memory.
 const MAX_TEXT: usize = 64 << 20;
 
 /// The places of the names that are in the text already, by their hashes.
@@ -154,7 +155,8 @@ impl NameText {
         self.once(kind, at)
     }
 
-    /// Returns the place of the name that was put at the end, from `at` on. If it is there already, it is taken away again.
+    /// Returns the place of the name that was put at the end, from `at` on. If it is there already,
+    /// it is taken away again.
     fn once(&mut self, kind: NameKind, at: usize) -> Placed {
         let bytes = self.text.len() - at;
         let name = &self.text[at..];

@@ -1,4 +1,5 @@
-//! The BPF program: aya loads it, reads of an iterator over one task run it, and its results are in shared memory.
+//! The BPF program: aya loads it, reads of an iterator over one task run it, and its results are in
+//! shared memory.
 
 #![allow(unsafe_code)] // the bpf(2) commands that aya lacks
 
@@ -35,8 +36,8 @@ impl Entry {
 
 /// The programs in the kernel, and the memory that they share with this process.
 ///
-/// There is one run at a time: `run` takes it mutably. A copy of this process has neither the memory nor the right to run it, as both
-/// would write to the same.
+/// There is one run at a time: `run` takes it mutably. A copy of this process has neither the
+/// memory nor the right to run it, as both would write to the same.
 pub(crate) struct Program {
     ebpf: Ebpf,
     control: Shared<Control>,
@@ -152,7 +153,8 @@ impl Program {
 
     /// Runs a program once, and returns why it stopped.
     ///
-    /// `control` says what is asked, and becomes what the run has left. Records and names are there until the next run.
+    /// `control` says what is asked, and becomes what the run has left. Records and names are there
+    /// until the next run.
     ///
     /// # Errors
     /// [`Error::Failed`] if the iterator is refused.
@@ -230,8 +232,8 @@ fn iter(ebpf: &mut Ebpf, entry: Entry) -> Result<&mut Iter> {
 /// Calls a command of bpf(2) that returns a file descriptor.
 fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
     let bytes = size_of::<T>() as libc::c_uint;
-    // SAFETY: `attr` is a prefix of `union bpf_attr`, of the length that is passed, and what it points to lives on; these
-    // commands write nothing to it.
+    // SAFETY: `attr` is a prefix of `union bpf_attr`, of the length that is passed, and what it
+    // points to lives on; these commands write nothing to it.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), bytes) };
     let fd = libc::c_int::try_from(fd).unwrap_or(-1);
     if fd < 0 {

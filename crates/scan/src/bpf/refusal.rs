@@ -14,7 +14,8 @@ pub(crate) fn not_loaded(error: &(dyn std::error::Error + 'static)) -> Error {
         Some(libc::EPERM) => {
             "; it needs root, or CAP_BPF and CAP_PERFMON, and a kernel that is not locked down for confidentiality"
         }
-        // The kernel then has no function for this program that reads its memory, and calls the program invalid.
+        // The kernel then has no function for this program that reads its memory, and calls the
+        // program invalid.
         Some(libc::EINVAL) if is_locked_down() => "; this kernel is locked down for confidentiality",
         _ => "",
     };

@@ -162,7 +162,8 @@ fn mapping(record: &Record, kind: NameKind) -> Mapping<'static> {
     }
 }
 
-/// Returns whether the name of a line is not whole. No path begins so, and no name that a file system gives.
+/// Returns whether the name of a line is not whole. No path begins so, and no name that a file
+/// system gives.
 fn is_cut(line: &Line, names: &[u8]) -> bool {
     line.mapping.vma.name.kind() == NameKind::Path && line.name(names).starts_with(CUT)
 }

@@ -1,8 +1,9 @@
 //! Compares a scan of a child process with the kernel's own text, before the first scan of another.
 //!
-//! A field that was renamed, moved or has another meaning on this kernel shows here, and the method is refused rather than wrong. Such
-//! a field is wrong each time. What only happens to differ, as the machine changes the child's pages between two looks, is not: each
-//! mapping has to be right once, and only one that is wrong in all of [`TRIES`] comparisons refuses the method.
+//! A field that was renamed, moved or has another meaning on this kernel shows here, and the method
+//! is refused rather than wrong. Such a field is wrong each time. What only happens to differ, as
+//! the machine changes the child's pages between two looks, is not: each mapping has to be right
+//! once, and only one that is wrong in all of [`TRIES`] comparisons refuses the method.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -25,7 +26,8 @@ use crate::source::Content;
 const TRIES: u32 = 16;
 /// The first and the longest pause between comparisons: together a quarter of a second.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(32));
-/// The most children. One may be killed from outside: for want of memory, or with all processes of a group.
+/// The most children. One may be killed from outside: for want of memory, or with all processes of
+/// a group.
 const CHILDREN: u32 = 3;
 
 /// The longest time of a scan of the child: it is late, not wrong, where it hardly gets a CPU.
@@ -86,7 +88,8 @@ fn compares(engine: &mut Engine, form: &Form, child: &Child) -> Result<()> {
             other_rule += 1;
         }
         if other_rule == 3 {
-            // This kernel has another rule; nothing else depends on it. Reports say that the line is left out.
+            // This kernel has another rule; nothing else depends on it. Reports say that the line
+            // is left out.
             engine.thp = ThpRule::Another;
         }
         std::thread::sleep(pause);
@@ -109,9 +112,11 @@ fn once(engine: &mut Engine, form: &Form, child: &Child) -> Result<Comparison> {
     Ok(compare(&mappings, form, child, &before, &after))
 }
 
-/// Checks that the number of the child's address space, if there is one, goes up by two with each write.
+/// Checks that the number of the child's address space, if there is one, goes up by two with each
+/// write.
 fn numbers_writes(engine: &mut Engine, child: &mut Child) -> Result<()> {
-    // The child changes its mappings only when it is asked, but the kernel may do so by itself (khugepaged, KSM).
+    // The child changes its mappings only when it is asked, but the kernel may do so by itself
+    // (khugepaged, KSM).
     for _ in 0..TRIES {
         let (validation, before) = engine.lock_seq(child.pid())?;
         if validation == Validation::Structure {
@@ -195,7 +200,8 @@ mod tests {
             text.split(|&byte| byte == 0).next().unwrap()
         }
 
-        /// Returns the place of a member's offset, also of a member of a structure without a name inside.
+        /// Returns the place of a member's offset, also of a member of a structure without a name
+        /// inside.
         fn member(&self, structure: usize, name: &str) -> Option<usize> {
             let members = (self.word(structure + 4) & 0xffff) as usize;
             (0..members).map(|i| structure + 12 + 12 * i).find_map(|member| {
@@ -226,7 +232,8 @@ mod tests {
         run(&mut engine, &kernel_form()?)
     }
 
-    /// Runs `starts` self-tests next to threads of this process; returns the errors of those that refused.
+    /// Runs `starts` self-tests next to threads of this process; returns the errors of those that
+    /// refused.
     fn refused(starts: usize, others: &[&(dyn Fn() + Sync)]) -> Vec<Error> {
         let mut engine = match Engine::load() {
             Ok(engine) => engine,

@@ -19,10 +19,11 @@ use crate::report::Partial;
 use crate::source::Found;
 use crate::want::Want;
 
-/// The longest that a scan waits for writers, all together, before it takes lines without validation. It is never more than a tenth
-/// of the time that the scan may take.
+/// The longest that a scan waits for writers, all together, before it takes lines without
+/// validation. It is never more than a tenth of the time that the scan may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The shortest and the longest wait at once: looking more often does not make a writer faster that has lost its CPU inside.
+/// The shortest and the longest wait at once: looking more often does not make a writer faster that
+/// has lost its CPU inside.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
 /// Runs without progress before the budget is doubled: what interrupts a run counts as its time.
 const NO_PROGRESS: u32 = 8;
@@ -163,7 +164,8 @@ impl<'a> Session<'a> {
         Ok(self.runs.end(self.want, elapsed, partial, validation(identity)))
     }
 
-    /// Makes a run and adds what it found. Breaks at the end of the address space, or with the reason why the scan is not whole.
+    /// Makes a run and adds what it found. Breaks at the end of the address space, or with the
+    /// reason why the scan is not whole.
     fn step(&mut self) -> Result<ControlFlow<Option<Partial>>> {
         let mut control = self.asked;
         let stop = self.make_run(&mut control)?;
@@ -224,7 +226,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits for a writer that was inside; after too long a time the next run takes what fits together without validation.
+    /// Waits for a writer that was inside; after too long a time the next run takes what fits
+    /// together without validation.
     fn wait_for_writer(&mut self) {
         if self.waited >= self.patience {
             (self.asked.take_unvalidated, self.asked.attempts) = (1, 16);

@@ -63,8 +63,10 @@ impl Child {
         let start = window.addr().next_multiple_of(HUGE);
         let parent = std::process::id();
         let anon_file = anon_file.map_or(-1, |file| file.as_raw_fd());
-        // No signal is sent when it ends: the program that uses this crate may count its own children.
-        // SAFETY: without CLONE_VM this is fork(2). The child calls nothing that another thread could have locked.
+        // No signal is sent when it ends: the program that uses this crate may count its own
+        // children.
+        // SAFETY: without CLONE_VM this is fork(2). The child calls nothing that another thread
+        // could have locked.
         let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) } as libc::pid_t;
         if pid == 0 {
             // SAFETY: the range is the child's own copy of what was just mapped.
@@ -132,13 +134,15 @@ impl Drop for Child {
         for pid in [self.pid, self.sharer].into_iter().filter(|&pid| pid > 0) {
             // SAFETY: a child that has not been waited for keeps its number.
             unsafe { libc::kill(pid, libc::SIGKILL) };
-            // SAFETY: a null pointer, as the status is not wanted. `__WALL`, since its end is not signalled.
+            // SAFETY: a null pointer, as the status is not wanted. `__WALL`, since its end is not
+            // signalled.
             unsafe { libc::waitpid(pid, null_mut(), libc::__WALL) };
         }
     }
 }
 
-/// Makes the mappings at `start` and a process that shares their pages, tells its number, and sleeps until it is asked or killed.
+/// Makes the mappings at `start` and a process that shares their pages, tells its number, and
+/// sleeps until it is asked or killed.
 ///
 /// # Safety
 /// The process has one thread, and its memory at `start..start + WINDOW` is not in use.
@@ -162,11 +166,12 @@ unsafe fn sleep_with_shapes(
         };
         end_with_parent();
         let written = map_shapes(start, anon_file);
-        // The copies of a program with rights of its own (setcap) are hidden even from the program, and a process that has such rights
-        // is hidden from one that has not.
+        // The copies of a program with rights of its own (setcap) are hidden even from the program,
+        // and a process that has such rights is hidden from one that has not.
         libc::syscall(libc::SYS_capset, [0x2008_0522_u32, 0].as_ptr(), [0_u32; 6].as_ptr());
         libc::prctl(libc::PR_SET_DUMPABLE, 1);
-        // A process that waits for the end of one of this process's pipes must not wait for the child.
+        // A process that waits for the end of one of this process's pipes must not wait for the
+        // child.
         let (low, high) = (asked.min(tell), asked.max(tell));
         for (first, last) in [(0, low - 1), (low + 1, high - 1), (high + 1, libc::c_int::MAX)] {
             if first <= last {
@@ -308,7 +313,8 @@ fn last_page_of_program() -> (libc::c_int, usize) {
     (exe, usize::try_from(bytes).unwrap_or(0).saturating_sub(1) / PAGE)
 }
 
-/// Maps that page, reads it, and unmaps it after as long as a look at a process may take; returns after as long again.
+/// Maps that page, reads it, and unmaps it after as long as a look at a process may take; returns
+/// after as long again.
 #[cfg(test)]
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "system calls, one after the other")]
 pub(crate) fn map_last_page_of_program() {

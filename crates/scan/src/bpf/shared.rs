@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 /// The array of a BPF map, in memory.
 ///
 /// # Invariants
-/// `memory` is `length` values of `T`, mapped until this is dropped, in the process `owner` alone. `T` is plain old data.
+/// `memory` is `length` values of `T`, mapped until this is dropped, in the process `owner` alone.
+/// `T` is plain old data.
 pub(crate) struct Shared<T> {
     memory: NonNull<T>,
     length: usize,
@@ -74,15 +75,16 @@ impl<T: Plain> Shared<T> {
 
     /// Returns the first `count` values, or as many as there are.
     pub(crate) fn first(&self, count: usize) -> &[T] {
-        // SAFETY: mapped and aligned by the invariant, and any bytes are a `T`. The kernel writes there only during
-        // `Program::run`, which takes the program mutably; a copy of this process does not run it.
+        // SAFETY: mapped and aligned by the invariant, and any bytes are a `T`. The kernel writes
+        // there only during `Program::run`, which takes the program mutably; a copy of this process
+        // does not run it.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), count.min(self.length)) }
     }
 
     /// Returns the first value.
     pub(crate) fn load(&self) -> T {
-        // SAFETY: mapped and aligned by the invariant, and any bytes are a `T`. Volatile: the kernel has written there since the last
-        // access.
+        // SAFETY: mapped and aligned by the invariant, and any bytes are a `T`. Volatile: the
+        // kernel has written there since the last access.
         unsafe { self.memory.read_volatile() }
     }
 
@@ -107,7 +109,8 @@ impl<T> Shared<T> {
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         if self.is_here() {
-            // SAFETY: mapped with that length by `map`, and not used after this. Should it fail, it stays mapped.
+            // SAFETY: mapped with that length by `map`, and not used after this. Should it fail, it
+            // stays mapped.
             let _ = unsafe { munmap(self.memory.as_ptr().cast(), self.bytes()) };
         }
     }

@@ -1,7 +1,8 @@
 //! Decides whether huge pages may be used in a mapping: the line THPeligible of smaps.
 //!
-//! That is no property of the mapping but an answer of the kernel's policy at the moment, so it is worked out from the same settings.
-//! Where the rule needs what is not seen from outside, the line is left out.
+//! That is no property of the mapping but an answer of the kernel's policy at the moment, so it is
+//! worked out from the same settings. Where the rule needs what is not seen from outside, the line
+//! is left out.
 //!
 //! Source: `__thp_vma_allowable_orders()` in Linux's mm/huge_memory.c.
 
@@ -40,7 +41,8 @@ pub(crate) struct ThpSettings {
 /// The sizes of huge pages of this kernel, which never change.
 #[derive(Clone, Debug)]
 pub(crate) struct ThpSizes {
-    /// Sizes in bytes, each with the file of its setting; empty before Linux 6.8, which has one size.
+    /// Sizes in bytes, each with the file of its setting; empty before Linux 6.8, which has one
+    /// size.
     sizes: Vec<(u64, PathBuf)>,
     pmd_bytes: u64,
     no_files: bool,
@@ -87,7 +89,8 @@ impl ThpSizes {
 }
 
 impl ThpSettings {
-    /// Returns whether huge pages may be used in the mapping of a record, of a process that has not turned them off for itself.
+    /// Returns whether huge pages may be used in the mapping of a record, of a process that has not
+    /// turned them off for itself.
     pub(crate) fn eligible(&self, record: &Record) -> Option<bool> {
         let Some(global) = self.global else {
             return Some(false);
@@ -117,7 +120,8 @@ impl ThpSettings {
         if record.flags & RECORD_HUGE_FAULT != 0 {
             return Some(true);
         }
-        // For other files the kernel asks how it was built, and whether a process has the file open for writing.
+        // For other files the kernel asks how it was built, and whether a process has the file open
+        // for writing.
         let is_file = record.file != 0 && record.vm_flags & VM_HUGETLB == 0;
         (!is_file || self.no_files).then_some(false)
     }
@@ -130,7 +134,8 @@ pub(crate) struct Eligibility<'a> {
     process: &'a Process,
     /// Whether the process has not turned huge pages off for itself.
     ///
-    /// Reading it keeps the process's memory from being freed for as long, so it is read only if it matters.
+    /// Reading it keeps the process's memory from being freed for as long, so it is read only if it
+    /// matters.
     is_on: OnceCell<bool>,
 }
 
@@ -144,7 +149,8 @@ impl<'a> Eligibility<'a> {
         }
     }
 
-    /// Returns whether huge pages may be used in the mapping of a record; `None` if the rule needs what is not seen from outside.
+    /// Returns whether huge pages may be used in the mapping of a record; `None` if the rule needs
+    /// what is not seen from outside.
     pub(crate) fn of(&self, record: &Record) -> Option<bool> {
         match self.settings.eligible(record) {
             Some(false) => Some(false),
@@ -156,7 +162,8 @@ impl<'a> Eligibility<'a> {
 
 /// Returns whether the last aligned huge page before the end lies in the mapping.
 ///
-/// It is the kernel's arithmetic, which says so of a mapping that ends below the size of a huge page too.
+/// It is the kernel's arithmetic, which says so of a mapping that ends below the size of a huge
+/// page too.
 fn fits(record: &Record, size: u64) -> bool {
     let aligned = record.end.wrapping_sub(size) & !(size - 1);
     let is_anonymous = record.flags & RECORD_ANONYMOUS != 0;

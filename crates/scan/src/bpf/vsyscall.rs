@@ -14,7 +14,8 @@ const NAME: &[u8] = b"[vsyscall]";
 pub(crate) struct Vsyscall(Mapping<'static>);
 
 impl Vsyscall {
-    /// The bit of `mm->context.flags` that says whether a process has it (`MM_CONTEXT_HAS_VSYSCALL`).
+    /// The bit of `mm->context.flags` that says whether a process has it
+    /// (`MM_CONTEXT_HAS_VSYSCALL`).
     pub(crate) const CONTEXT_FLAG: u64 = 1 << 1;
 
     /// Returns it as in this process's own maps; `None` if it is not there.

@@ -1,4 +1,5 @@
-//! Reads what the kernel has counted already: it takes no lock of the address space for that, and looks at no mapping.
+//! Reads what the kernel has counted already: it takes no lock of the address space for that, and
+//! looks at no mapping.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -73,8 +74,8 @@ impl Counters {
     /// Reads the counters of the process `pid`.
     ///
     /// # Errors
-    /// [`Error::NoProcess`], [`Error::KernelThread`], [`Error::Exiting`], [`Error::Zombie`]; [`Error::NotPossible`] if /proc is
-    /// of another PID namespace.
+    /// [`Error::NoProcess`], [`Error::KernelThread`], [`Error::Exiting`], [`Error::Zombie`];
+    /// [`Error::NotPossible`] if /proc is of another PID namespace.
     pub fn of(pid: u32) -> Result<Self> {
         proc_mount::check()?;
         match Process::open(pid) {
@@ -109,7 +110,8 @@ impl Counters {
     }
 }
 
-/// Reads the counters of the process's cgroup; `None` if it is in none of version 2 that accounts memory.
+/// Reads the counters of the process's cgroup; `None` if it is in none of version 2 that accounts
+/// memory.
 fn cgroup(process: &Process) -> Option<Cgroup> {
     let text = process.read_file("cgroup").ok()?;
     // Paths are any bytes.

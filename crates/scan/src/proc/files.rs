@@ -16,7 +16,8 @@ use crate::report::{Partial, Report};
 use crate::source::{Content, Found, Source};
 use crate::want::Want;
 
-/// The bytes of a boosted read. They are less than a record of smaps, so the kernel shows no second one under the same lock.
+/// The bytes of a boosted read. They are less than a record of smaps, so the kernel shows no second
+/// one under the same lock.
 const ONE_RECORD: usize = 512;
 /// The bytes of a plain read: as large as the buffer of cat(1).
 const MANY: usize = 128 << 10;
@@ -42,7 +43,8 @@ enum Manner {
 }
 
 impl Files {
-    /// Returns the source that reads at real-time priority, of a kernel whose flags have these letters.
+    /// Returns the source that reads at real-time priority, of a kernel whose flags have these
+    /// letters.
     ///
     /// # Errors
     /// [`Error::NotPossible`] without CAP_SYS_NICE.
@@ -72,7 +74,8 @@ impl Source for Files {
     }
 
     fn scan(&mut self, process: &Process, options: &Options, room: Mappings) -> Result<Found> {
-        // Not boosted: smaps_rollup is one lock for the whole process, which is what boosting is there to avoid.
+        // Not boosted: smaps_rollup is one lock for the whole process, which is what boosting is
+        // there to avoid.
         if self.manner == Manner::Plain && options.sum_alone && options.want > Want::Ranges {
             self.sum(process)
         } else {
@@ -114,7 +117,8 @@ impl Files {
             parser
                 .take(text, |mapping| room.add(mapping))
                 .map_err(|e| reader.not_smaps(e))?;
-            // The values of the record that comes now may not all have come: it is left out, and there is one before it.
+            // The values of the record that comes now may not all have come: it is left out, and
+            // there is one before it.
             if let Some(last) = room.lines.last()
                 && began.elapsed() > options.limit
             {
@@ -222,7 +226,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks that the address space is still there: the text of one that is gone ends early, as if that were its end.
+    /// Checks that the address space is still there: the text of one that is gone ends early, as if
+    /// that were its end.
     fn check_whole(&mut self) -> Result<()> {
         // This too is a read under the kernel's lock.
         let boost = self.boost()?;
@@ -237,7 +242,8 @@ impl<'a> Reader<'a> {
         match read {
             Ok(0) => {
                 self.process.check_alive()?;
-                // Its memory is gone, and it is there: it has executed another program, or is about to end.
+                // Its memory is gone, and it is there: it has executed another program, or is about
+                // to end.
                 Err(Error::Executed(self.process.pid()))
             }
             Ok(_) => Ok(()),

@@ -18,8 +18,9 @@ use crate::process::rights::as_caller;
 
 /// A process that is held open, to be scanned once or again and again.
 ///
-/// The kernel may give the number of a process that has ended to the next one. A `Process` is never that other one: once the process
-/// has ended every access fails with [`Error::NoProcess`]. A process that executes another program stays the same process.
+/// The kernel may give the number of a process that has ended to the next one. A `Process` is never
+/// that other one: once the process has ended every access fails with [`Error::NoProcess`]. A
+/// process that executes another program stays the same process.
 ///
 /// It holds a pidfd and the process's directory in /proc, and keeps nothing of the process alive.
 ///
@@ -39,9 +40,11 @@ pub struct Process {
     pid: u32,
     /// A pidfd, which becomes readable when the process ends.
     ///
-    /// `None` where the kernel has none for it: before Linux 6.9, for a thread that is not its process's first.
+    /// `None` where the kernel has none for it: before Linux 6.9, for a thread that is not its
+    /// process's first.
     pidfd: Option<OwnedFd>,
-    /// Its directory in /proc. The kernel binds it to the process, not to the number: if the process is gone it is empty.
+    /// Its directory in /proc. The kernel binds it to the process, not to the number: if the
+    /// process is gone it is empty.
     dir: OwnedFd,
 }
 
@@ -49,7 +52,8 @@ impl Process {
     /// Opens the process `pid` of the caller's PID namespace; /proc may be of another.
     ///
     /// # Errors
-    /// [`Error::NoProcess`] if there is none, or it has ended; [`Error::NotPossible`] if /proc does not show it.
+    /// [`Error::NoProcess`] if there is none, or it has ended; [`Error::NotPossible`] if /proc does
+    /// not show it.
     pub fn open(pid: u32) -> Result<Self> {
         let number = i32::try_from(pid).ok().filter(|&pid| pid > 0).and_then(Pid::from_raw);
         let pidfd = open_pidfd(pid, number.ok_or(Error::NoProcess(pid))?)?;
@@ -73,7 +77,8 @@ impl Process {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         match &self.pidfd {
-            // A process keeps its number until its parent has waited for it, and the pidfd is readable before that.
+            // A process keeps its number until its parent has waited for it, and the pidfd is
+            // readable before that.
             Some(pidfd) => {
                 let now = Timespec { tv_sec: 0, tv_nsec: 0 };
                 !matches!(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)), Ok(0))
@@ -91,7 +96,8 @@ impl Process {
         Ok(File::from(file))
     }
 
-    /// Reads a file of its directory in /proc. It may hold bytes that are not UTF-8: names of programs and paths are any bytes.
+    /// Reads a file of its directory in /proc. It may hold bytes that are not UTF-8: names of
+    /// programs and paths are any bytes.
     ///
     /// # Errors
     /// As [`open_file`](Self::open_file), and what read(2) says.
@@ -114,9 +120,10 @@ impl Process {
 
     /// Asks the kernel whether the caller may read the process's memory map.
     ///
-    /// For a BPF program the kernel makes no such check. So a link is read first that needs the same right
-    /// (`PTRACE_MODE_READ_FSCREDS`), which takes no lock that the process could wait for. If that fails, maps is opened, which takes
-    /// the lock that only execve(2) waits for: a process may always read its own, and there are kernels without namespaces.
+    /// For a BPF program the kernel makes no such check. So a link is read first that needs the
+    /// same right (`PTRACE_MODE_READ_FSCREDS`), which takes no lock that the process could wait
+    /// for. If that fails, maps is opened, which takes the lock that only execve(2) waits for:
+    /// a process may always read its own, and there are kernels without namespaces.
     ///
     /// # Errors
     /// [`Error::NotPermitted`], [`Error::NoProcess`].
@@ -131,10 +138,12 @@ impl Process {
         })?
     }
 
-    /// Checks after the last run that all of them were of this process, and that the caller may still read it.
+    /// Checks after the last run that all of them were of this process, and that the caller may
+    /// still read it.
     ///
-    /// A run looks the process up by its number, which may be another's once the process has ended. While the process executes a
-    /// program, it may have had the new one's memory and still its old rights when the caller's were asked for.
+    /// A run looks the process up by its number, which may be another's once the process has ended.
+    /// While the process executes a program, it may have had the new one's memory and still its
+    /// old rights when the caller's were asked for.
     ///
     /// # Errors
     /// [`Error::NoProcess`], [`Error::NotPermitted`].

@@ -6,7 +6,8 @@ use crate::status::Status;
 /// Checks that the numbers of processes in /proc are those of the caller.
 ///
 /// # Errors
-/// [`Error::NotPossible`] if /proc is of another PID namespace, or is not there: a number would be another process's in it.
+/// [`Error::NotPossible`] if /proc is of another PID namespace, or is not there: a number would be
+/// another process's in it.
 pub fn check() -> Result<()> {
     let status = Status::read("/proc/self/status").map_err(|e| {
         Error::NotPossible(format!(

@@ -7,16 +7,18 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 use crate::error::{Error, Result};
 
-/// The capabilities that loading and running the BPF program needs. From Linux 6.15 on CAP_PERFMON opens every process's maps, too.
+/// The capabilities that loading and running the BPF program needs. From Linux 6.15 on CAP_PERFMON
+/// opens every process's maps, too.
 const OF_THE_PROGRAM: CapabilitySet = CapabilitySet::PERFMON
     .union(CapabilitySet::BPF)
     .union(CapabilitySet::SYS_ADMIN);
 
 /// Asks the kernel something with the rights of the caller.
 ///
-/// In this thread, and for as long, the capabilities by which the BPF program is loaded are not effective. They may come from the
-/// program's file, which a user without any can execute. Root's are root's own. CAP_SYS_PTRACE stays: it is the right to look at
-/// other processes, and nothing else here needs it.
+/// In this thread, and for as long, the capabilities by which the BPF program is loaded are not
+/// effective. They may come from the program's file, which a user without any can execute. Root's
+/// are root's own. CAP_SYS_PTRACE stays: it is the right to look at other processes, and nothing
+/// else here needs it.
 ///
 /// # Errors
 /// [`Error::Failed`] if the kernel does not let them be given up, or taken back.
@@ -40,7 +42,8 @@ pub(crate) fn as_caller<T>(ask: impl FnOnce() -> T) -> Result<T> {
     Ok(answer)
 }
 
-/// Lowered capabilities, which the thread gets back when this is dropped: also if what was asked panics.
+/// Lowered capabilities, which the thread gets back when this is dropped: also if what was asked
+/// panics.
 struct Lowered(CapabilitySets);
 
 impl Lowered {

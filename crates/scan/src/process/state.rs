@@ -56,7 +56,8 @@ pub(crate) fn by_some_thread<T>(
     Err(Error::NoProcess(pid))
 }
 
-/// Returns the error of a process that could not even be opened: it is a zombie, hidden, or not there.
+/// Returns the error of a process that could not even be opened: it is a zombie, hidden, or not
+/// there.
 pub(crate) fn why_gone(pid: u32) -> Error {
     let status = Status::read(&format!("/proc/{pid}/status"));
     if status.is_ok_and(|status| status.has_ended()) {
@@ -101,7 +102,8 @@ impl State {
     }
 }
 
-/// Returns whether a task is a kernel thread: by the line of status (from Linux 6.8 on), else by its flags.
+/// Returns whether a task is a kernel thread: by the line of status (from Linux 6.8 on), else by
+/// its flags.
 fn is_kernel_thread(status: &Status, stat: &[u8]) -> bool {
     const PF_KTHREAD: u64 = 0x0020_0000;
     if let Some(value) = status.line("Kthread") {

@@ -19,7 +19,8 @@ pub(crate) const RW: libc::c_int = libc::PROT_READ | libc::PROT_WRITE;
 pub(crate) const ANON: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 pub(crate) const SHARED: libc::c_int = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
 
-/// A scanner, for one test at a time: targets of another test are copies of this process too, and would share its pages.
+/// A scanner, for one test at a time: targets of another test are copies of this process too, and
+/// would share its pages.
 pub(crate) struct Alone {
     scanner: Scanner,
     _alone: MutexGuard<'static, ()>,
@@ -144,7 +145,8 @@ pub(crate) fn map_at(
     fd: libc::c_int,
     page: usize,
 ) -> *mut u8 {
-    // SAFETY: at an address of the kernel's choice, or at one that the test's target has for itself.
+    // SAFETY: at an address of the kernel's choice, or at one that the test's target has for
+    // itself.
     let at = unsafe { libc::mmap(at.cast(), pages * PAGE, prot, flags, fd, (page * PAGE) as libc::off_t) };
     if at == libc::MAP_FAILED {
         // SAFETY: ends this process at once.
@@ -207,7 +209,8 @@ pub(crate) fn truncate(fd: libc::c_int, pages: usize) {
     unsafe { libc::ftruncate(fd, (pages * PAGE) as libc::off_t) };
 }
 
-/// Starts a child of the target, which has one thread, that calls `act` and sleeps; returns after a moment in which it has.
+/// Starts a child of the target, which has one thread, that calls `act` and sleeps; returns after a
+/// moment in which it has.
 pub(crate) fn fork_and(run: impl FnOnce()) {
     // SAFETY: the target has one thread.
     if unsafe { libc::fork() } == 0 {
@@ -268,8 +271,8 @@ impl Texts {
 
 /// Returns the first line that differs from the kernel's before and after, and its mapping.
 ///
-/// Lines that begin with one of `unknown` are not compared. If the kernel's two numbers differ, because another process has changed what
-/// both have, ours may lie between.
+/// Lines that begin with one of `unknown` are not compared. If the kernel's two numbers differ,
+/// because another process has changed what both have, ours may lie between.
 fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[String]) -> Option<String> {
     if ours == before || ours == after {
         return None;
@@ -305,7 +308,8 @@ fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[String]) -> O
     }
 }
 
-/// Checks that a scan is a walk: lines ascend, and pages of `region` of which a state is known all the time are shown so.
+/// Checks that a scan is a walk: lines ascend, and pages of `region` of which a state is known all
+/// the time are shown so.
 pub(crate) fn assert_walks(scan: &Scan, region: Range<u64>, mut known: impl FnMut(u64) -> Option<Page>) {
     let mut walk = Walk::new(region, PAGE as u64);
     for record in scan.records() {
@@ -323,15 +327,17 @@ pub(crate) fn assert_ascends(scan: &Scan) {
     assert_walks(scan, 0..0, |_| None);
 }
 
-/// Returns whether this kernel numbers the states of an address space, so that lines can be validated (Linux 6.4 and later).
+/// Returns whether this kernel numbers the states of an address space, so that lines can be
+/// validated (Linux 6.4 and later).
 pub(crate) fn is_numbered(scan: &Scan) -> bool {
     scan.report().validation != Validation::Structure
 }
 
-/// Checks that a scan of a sleeping process is the text of its files, byte for byte; returns the scan.
+/// Checks that a scan of a sleeping process is the text of its files, byte for byte; returns the
+/// scan.
 ///
-/// Other processes come and go and map the same libraries, and the kernel collapses and moves pages: what differs once is
-/// looked at again.
+/// Other processes come and go and map the same libraries, and the kernel collapses and moves
+/// pages: what differs once is looked at again.
 pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
     let mut differs = String::new();
     let [mut before, mut ours, mut after] = [(); 3].map(|()| Texts::default());
@@ -340,7 +346,8 @@ pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
         let scan = scanner.scan(pid).unwrap();
         after.read(pid);
         ours.write(scanner, &scan);
-        // The report names what is left out: the kernel's rule may be unknown, or what of a file was swapped out, or who shares it.
+        // The report names what is left out: the kernel's rule may be unknown, or what of a file
+        // was swapped out, or who shares it.
         let report = scan.report();
         let unknown: Vec<_> = report
             .left_out

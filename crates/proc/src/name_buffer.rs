@@ -1,16 +1,17 @@
-//! The text of a record's name, kept beside a record that is given away without a section.
+//! The text of a record's name, kept for a record that is returned without a section.
 
 use alloc::vec::Vec;
 
 use vmaple_mm::Error;
+use vmaple_smaps::VmaRecord;
 
-use crate::record::VmaRecord;
 use crate::seq_file::NO_MEMORY;
 
 /// The text in the name of the record that was found last.
+#[derive(Debug)]
 pub(crate) struct NameBuffer(Vec<u8>);
 
-/// There is no room for a name of so many bytes.
+/// There is no room for a name of that many bytes.
 pub(crate) struct TooLong(usize);
 
 impl NameBuffer {
@@ -18,7 +19,7 @@ impl NameBuffer {
         Self(Vec::new())
     }
 
-    /// Takes the name of a record over; the rest of it is given back.
+    /// Copies the name of a record, and returns the record without it.
     #[inline]
     pub(crate) fn take(&mut self, record: &VmaRecord<'_>) -> Result<VmaRecord<'static>, TooLong> {
         let text = record.name.text();
@@ -27,7 +28,7 @@ impl NameBuffer {
         }
         self.0.clear();
         self.0.extend_from_slice(text);
-        Ok(record.over(&[]))
+        Ok(record.with_name_text(&[]))
     }
 
     /// Makes room for a name: outside of any section.
@@ -37,9 +38,9 @@ impl NameBuffer {
         self.0.try_reserve_exact(needed).map_err(|_| NO_MEMORY)
     }
 
-    /// The record that [`take`](Self::take) gave last, with its name.
+    /// Returns the record that [`take`](Self::take) returned last, with its name.
     #[inline]
     pub(crate) fn give<'a>(&'a self, record: &VmaRecord<'_>) -> VmaRecord<'a> {
-        record.over(&self.0)
+        record.with_name_text(&self.0)
     }
 }

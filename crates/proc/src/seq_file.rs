@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use vmaple_mm::{Errno, Error};
+use vmaple_smaps::TooShort;
 
-use crate::text::TooShort;
+use crate::open_file::END;
 
 /// seq_file's page. A record fits if it leaves a byte, which is how seq_file tells a full buffer from one that was too small.
 const PAGE: usize = 4096;
@@ -24,7 +25,8 @@ pub(crate) const NO_MEMORY: Error = Error {
 ///
 /// # Invariants
 /// `unread` lies within `buffer`.
-pub(crate) struct SeqFile {
+#[derive(Debug)]
+pub struct SeqFile {
     /// As long as it may become full.
     buffer: Vec<u8>,
     /// What of it has not been read.
@@ -96,6 +98,23 @@ impl SeqFile {
         true
     }
 
+    /// Adds the one record of a file, which `show` makes and `write` writes; the cursor is then at the end.
+    #[doc(alias = "single_open")]
+    pub(crate) fn show_once<T>(
+        &mut self,
+        cursor: &mut u64,
+        show: impl FnOnce() -> Result<T, Error>,
+        write: impl FnOnce(&T, &mut [u8]) -> Result<usize, TooShort>,
+    ) -> Result<(), Error> {
+        if *cursor != END {
+            let record = show()?;
+            if self.add(|to| write(&record, to)) {
+                *cursor = END;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a record of so many bytes has room, or is the first.
     pub(crate) fn may_add(&self, length: usize) -> bool {
         self.unread.is_empty() || length < self.buffer.len() - self.unread.end
@@ -119,41 +138,5 @@ impl SeqFile {
         self.buffer.try_reserve_exact(more).map_err(|_| NO_MEMORY)?;
         self.buffer.resize(size, 0);
         Ok(())
-    }
-}
-
-/// A file of one record, which is rendered when it is first read.
-#[doc(alias = "single_open")]
-pub(crate) struct SingleFile {
-    seq: SeqFile,
-    is_shown: bool,
-}
-
-impl SingleFile {
-    pub(crate) fn new() -> Result<Self, Error> {
-        let seq = SeqFile::new()?;
-        Ok(Self { seq, is_shown: false })
-    }
-
-    /// As [`SeqFile::read`], of the record that `show` makes and `write` writes.
-    pub(crate) fn read<T>(
-        &mut self,
-        to: &mut [u8],
-        show: impl Fn() -> Result<T, Error>,
-        write: impl Fn(&T, &mut [u8]) -> Result<usize, TooShort>,
-    ) -> Result<usize, Error> {
-        let is_shown = &mut self.is_shown;
-        self.seq.read(to, |seq| {
-            if !*is_shown {
-                let record = show()?;
-                *is_shown = seq.add(|to| write(&record, to));
-            }
-            Ok(())
-        })
-    }
-
-    pub(crate) fn rewind(&mut self) {
-        self.seq.clear();
-        self.is_shown = false;
     }
 }

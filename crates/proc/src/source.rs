@@ -7,12 +7,7 @@ use vmaple_mm::{
     Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, Soft, Vma, VmaRead, VmaState, VmaStore,
 };
 
-/// Behind the last VMA: no VMA ends above it, so nothing is found any more.
-pub(crate) const END: u64 = u64::MAX;
-
-mod sealed {
-    pub trait Sealed {}
-}
+use crate::open_file::sealed;
 
 impl<S: VmaStore, M: Machine> sealed::Sealed for MmReader<S, M> {}
 impl<S: SnapshotStore, M: Machine> sealed::Sealed for MmSnapshot<S, M> {}

@@ -32,8 +32,7 @@ pub enum Scope {
 /// A row of the table.
 struct Row {
     label: &'static str,
-    /// The label as it stands at the beginning of its line.
-    prefix: Prefix,
+    form: Form,
     unit: Unit,
     scope: Scope,
     since: (u32, u32),
@@ -42,25 +41,33 @@ struct Row {
 /// Where numbers begin, after label and colon.
 pub(crate) const NUMBER_COLUMN: usize = 16;
 
-/// A label, its colon, and spaces up to the number's column. One label fills the column, and has a space nevertheless.
-struct Prefix {
-    bytes: [u8; NUMBER_COLUMN + 1],
-    length: usize,
+/// The columns of a number, if it is not longer.
+pub(crate) const NUMBER_WIDTH: usize = 8;
+
+/// A line of zero kilobytes.
+pub(crate) type ZeroLine = [u8; NUMBER_COLUMN + NUMBER_WIDTH + " kB\n".len()];
+
+/// How a field's line begins, and the whole line of zero kilobytes.
+struct Form {
+    zero: ZeroLine,
+    /// The length of label and colon, and of spaces up to the number's column. One label fills the column, and has a space
+    /// nevertheless.
+    prefix: usize,
 }
 
-impl Prefix {
+impl Form {
     const fn new(label: &str) -> Self {
-        let (label, mut bytes) = (label.as_bytes(), [b' '; NUMBER_COLUMN + 1]);
+        let (label, mut zero) = (label.as_bytes(), *b"                       0 kB\n");
         let mut i = 0;
         while i < label.len() {
-            bytes[i] = label[i];
+            zero[i] = label[i];
             i += 1;
         }
-        bytes[i] = b':';
+        zero[i] = b':';
         let is_long = label.len() + 1 == NUMBER_COLUMN;
         Self {
-            bytes,
-            length: NUMBER_COLUMN + is_long as usize,
+            zero,
+            prefix: NUMBER_COLUMN + is_long as usize,
         }
     }
 }
@@ -80,7 +87,7 @@ macro_rules! fields {
         const FIELDS: usize = [$(Field::$field),+].len();
 
         const TABLE: [Row; FIELDS] = [
-            $(Row { label: $label, prefix: Prefix::new($label), unit: Unit::$unit, scope: Scope::$scope, since: $since },)+
+            $(Row { label: $label, form: Form::new($label), unit: Unit::$unit, scope: Scope::$scope, since: $since },)+
         ];
 
         impl Field {
@@ -199,8 +206,14 @@ impl Field {
     /// Returns what its line begins with: label, colon, and spaces up to the number's column.
     #[inline]
     pub(crate) const fn prefix(self) -> &'static [u8] {
-        let Prefix { bytes, length } = &self.row().prefix;
-        bytes.split_at(*length).0
+        let Form { zero, prefix } = &self.row().form;
+        zero.split_at(*prefix).0
+    }
+
+    /// Returns its line of zero kilobytes, which has the units at the same place for all other numbers that fit.
+    #[inline]
+    pub(crate) const fn zero_line(self) -> &'static ZeroLine {
+        &self.row().form.zero
     }
 
     /// Returns the field of a name as in smaps, in letters of any case.

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::field::{Field, MemSizeStats, NUMBER_COLUMN, Scope, Unit};
+use crate::field::{Field, MemSizeStats, NUMBER_COLUMN, NUMBER_WIDTH, Scope, Unit};
 use crate::field_set::FieldSet;
 use crate::mapping::Mapping;
 use crate::maps_line::VmaRecord;
@@ -12,9 +12,6 @@ use crate::name::Name;
 use crate::parse::split_label;
 use crate::text::{Text, TooShort};
 use crate::vm_flags::FlagLetters;
-
-/// The columns of a number in kernels of today.
-const WIDTH: usize = 8;
 
 /// The lines that a kernel's smaps and smaps_rollup have.
 ///
@@ -75,7 +72,10 @@ impl Form {
             let field = Field::ALL[i];
             let since = field.since();
             let has = since.0 < release.0 || since.0 == release.0 && since.1 <= release.1;
-            let line = FormLine { field, width: WIDTH };
+            let line = FormLine {
+                field,
+                width: NUMBER_WIDTH,
+            };
             if has && !matches!(field, Field::ProtectionKey) {
                 if !matches!(field.scope(), Scope::SumAlone) {
                     smaps.push(line);
@@ -208,7 +208,7 @@ impl FormLines {
     const NONE: Self = Self {
         lines: [FormLine {
             field: Field::Size,
-            width: WIDTH,
+            width: NUMBER_WIDTH,
         }; Field::ALL.len()],
         count: 0,
     };
@@ -259,17 +259,14 @@ impl FormLine {
         Self { field, width }
     }
 
-    /// Without the formatting of the standard library: there are two dozen of these lines for each mapping.
     #[inline]
     fn write(self, value: u64, text: &mut Text<'_>) {
-        let prefix = self.field.prefix();
-        text.put(prefix);
-        let width = (NUMBER_COLUMN + self.width).saturating_sub(prefix.len());
         if self.field.unit() == Unit::Kilobytes {
-            text.decimal(value >> 10, width);
-            text.put(b" kB\n");
+            text.field_in_kilobytes(self.field, value >> 10, self.width);
         } else {
-            text.decimal(value, width);
+            let prefix = self.field.prefix();
+            text.put(prefix);
+            text.decimal(value, (NUMBER_COLUMN + self.width).saturating_sub(prefix.len()));
             text.put(b"\n");
         }
     }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::field::{Field, NUMBER_COLUMN, NUMBER_WIDTH};
 use crate::number::{decimal_len, write_decimal};
 
 /// There is no room for a line, or for a record of several lines.
@@ -19,9 +20,6 @@ impl fmt::Display for TooShort {
 }
 
 impl core::error::Error for TooShort {}
-
-/// The columns of a number of kilobytes, if it is not longer.
-const KILOBYTES_WIDTH: usize = 8;
 
 /// A writer of text to the beginning of some bytes; without room it only measures.
 ///
@@ -83,8 +81,33 @@ impl<'a> Text<'a> {
     #[inline]
     #[doc(alias = "SEQ_PUT_DEC")]
     pub fn kilobytes(&mut self, bytes: u64) {
-        self.decimal(bytes >> 10, KILOBYTES_WIDTH);
+        self.decimal(bytes >> 10, NUMBER_WIDTH);
         self.put(b" kB\n");
+    }
+
+    /// Writes the line of a field of smaps in kilobytes, whose numbers have `width` columns.
+    ///
+    /// There are two dozen of these lines for each mapping: the usual one is copied, and its digits put in.
+    #[inline]
+    pub(crate) fn field_in_kilobytes(&mut self, field: Field, kilobytes: u64, width: usize) {
+        const END: usize = NUMBER_COLUMN + NUMBER_WIDTH;
+        let zero = field.zero_line();
+        let digits = decimal_len(kilobytes);
+        let prefix = field.prefix();
+        if width != NUMBER_WIDTH || prefix.len() + digits > END {
+            self.put(prefix);
+            self.decimal(kilobytes, (NUMBER_COLUMN + width).saturating_sub(prefix.len()));
+            self.put(b" kB\n");
+            return;
+        }
+        let end = self.length + zero.len();
+        if let Some(here) = self.to.get_mut(self.length..end) {
+            here.copy_from_slice(zero);
+            if kilobytes > 0 {
+                write_decimal(kilobytes, &mut here[END - digits..END]);
+            }
+        }
+        self.length = end;
     }
 
     /// Returns the length of the text.

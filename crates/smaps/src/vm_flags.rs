@@ -66,7 +66,9 @@ impl FlagLetters {
         letters[41] = Some(*b"ui");
         letters[42] = Some(*b"sl");
         letters[43] = Some(*b"ur"); // from 7.3 on
-        letters[63] = Some(*b"sl"); // from 6.10 to 6.15
+        if is_before(release, (6, 16)) {
+            letters[63] = Some(*b"sl"); // from 6.10 on
+        }
         Self { letters }
     }
 
@@ -159,6 +161,7 @@ mod tests {
             ((6, 18), 40, Some(b"dp")),
             ((6, 18), 42, Some(b"sl")),
             ((6, 12), 63, Some(b"sl")),
+            ((6, 16), 63, Some(b"??")),
             ((7, 3), 43, Some(b"ur")),
             ((7, 3), 44, Some(b"??")),
         ] {

@@ -1,28 +1,28 @@
-//! An open /proc/PID/maps.
-
-use core::fmt;
+//! /proc/PID/maps.
 
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, VmaRead, VmaStore};
+use vmaple_smaps::VmaRecord;
 
 use crate::files::query::QueryFlags;
 use crate::name_buffer::NameBuffer;
-use crate::record::VmaRecord;
+use crate::open_file::{END, OpenFile, ProcFile, sealed};
+use crate::record::vma_record;
 use crate::seq_file::{GONE, SeqFile};
-use crate::source::{END, Source};
+use crate::source::Source;
 
 /// An open /proc/PID/maps, with its place in it.
 ///
-/// Two ways through it, with one cursor: as text ([`read`](Self::read)), or record by record
+/// There are two ways through it, with one cursor: as text ([`read`](OpenFile::read)), or record by record
 /// ([`next_record`](Self::next_record)). Both show next what ends above the cursor, and set the cursor to its end. Questions
 /// about one address ([`query`](Self::query)) leave the cursor where it is.
 ///
 /// What a concurrent reader may see: [the contract](crate#what-a-reader-may-see).
-pub struct Maps<R = MmReader<MapleStore>> {
+pub type Maps<R = MmReader<MapleStore>> = OpenFile<MapsFile<R>>;
+
+/// The file behind [`Maps`].
+#[derive(Debug)]
+pub struct MapsFile<R> {
     source: R,
-    /// What is below has been shown.
-    cursor: u64,
-    /// Lines of one instant.
-    seq: SeqFile,
     pub(crate) name: NameBuffer,
 }
 
@@ -45,7 +45,7 @@ impl<S: VmaStore, M: Machine> Maps<MmReader<S, M>> {
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
     pub fn open(mm: &MmRef<S, M>) -> Result<Self, Error> {
-        Self::of(mm.reader()?)
+        MapsFile::open(mm.reader()?)
     }
 }
 
@@ -72,54 +72,11 @@ impl<S: SnapshotStore, M: Machine> Maps<MmSnapshot<S, M>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(mm: &MmRef<S, M>) -> Result<Self, Error> {
-        Self::of(mm.snapshot()?)
+        MapsFile::open(mm.snapshot()?)
     }
 }
 
 impl<R: Source> Maps<R> {
-    fn of(source: R) -> Result<Self, Error> {
-        Ok(Self {
-            source,
-            cursor: 0,
-            seq: SeqFile::new()?,
-            name: NameBuffer::new(),
-        })
-    }
-
-    /// Copies text into `to` and returns how many bytes: what was left of the last buffer, or else from a new one, which is
-    /// 4 KiB of whole lines rendered at one instant. 0 at the end, and if `to` is empty.
-    ///
-    /// No section is open when it returns, nor while it copies; nothing is allocated, but for a line that is longer than the
-    /// buffer.
-    ///
-    /// # Errors
-    /// `ESRCH` if the address space is gone and the end was not reached, `ENOMEM` if a line is longer than the buffer and there
-    /// is no memory for it; the next read tries again.
-    ///
-    /// ```
-    /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
-    /// use vmaple_proc::Maps;
-    ///
-    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
-    /// let private = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
-    /// mm.mmap(VirtAddr(0x10000), 0x3000, Prot::READ, private, None, 0)?;
-    ///
-    /// let mut maps = Maps::open(&mm)?;
-    /// let mut buffer = [0; 4096];
-    /// let length = maps.read(&mut buffer)?;
-    /// assert_eq!(&buffer[..length], b"00010000-00013000 r--p 00000000 00:00 0 \n");
-    /// assert_eq!(maps.read(&mut buffer)?, 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// Source: `seq_read_iter()`, `m_start()` and `m_next()` of Linux.
-    pub fn read(&mut self, to: &mut [u8]) -> Result<usize, Error> {
-        let Self {
-            source, cursor, seq, ..
-        } = self;
-        seq.read(to, |seq| render(source, cursor, seq))
-    }
-
     /// The next VMA, whole, with the address from which it is new to this scan; nothing at the end. Text that was rendered and
     /// not read yet comes before it.
     ///
@@ -150,30 +107,16 @@ impl<R: Source> Maps<R> {
         if from == END {
             return Ok(None);
         }
-        let record = self.find(from, QueryFlags::COVERING_OR_NEXT_VMA, from)?;
+        let record = self.file.find(from, QueryFlags::COVERING_OR_NEXT_VMA, from)?;
         self.cursor = record.map_or(END, |record| record.end);
-        Ok(record.map(|record| self.name.give(&record)))
+        Ok(record.map(|record| self.file.name.give(&record)))
     }
+}
 
-    /// Begins a new scan at the lowest address, as lseek(2) to 0 does; what [the contract](crate#what-a-reader-may-see) says
-    /// holds of each scan for itself.
-    ///
-    /// ```
-    /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
-    /// use vmaple_proc::Maps;
-    ///
-    /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
-    /// let mut maps = Maps::open(&mm)?;
-    /// assert!(maps.next_record()?.is_none());
-    /// mm.mmap(VirtAddr(0), 0x1000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
-    /// assert!(maps.next_record()?.is_none()); // the end stays the end
-    /// maps.rewind();
-    /// assert!(maps.next_record()?.is_some());
-    /// # Ok::<(), vmaple_mm::Error>(())
-    /// ```
-    pub fn rewind(&mut self) {
-        self.cursor = 0;
-        self.seq.clear();
+impl<R: Source> MapsFile<R> {
+    fn open(source: R) -> Result<Maps<R>, Error> {
+        let name = NameBuffer::new();
+        OpenFile::new(Self { source, name })
     }
 
     /// The first record that answers the question, found in one section, for a scan that has come to `cursor`. The text of its
@@ -189,7 +132,7 @@ impl<R: Source> Maps<R> {
             let Some(vma) = flags.find(&section, addr) else {
                 return Ok(None);
             };
-            match self.name.take(&VmaRecord::new(vma, cursor)) {
+            match self.name.take(&vma_record(vma, cursor)) {
                 Ok(record) => return Ok(Some(record)),
                 Err(too_long) => {
                     // As for lines: outside of the section, and then looked for again.
@@ -201,37 +144,28 @@ impl<R: Source> Maps<R> {
     }
 }
 
-/// Renders lines of one section until the buffer is full or none is left.
-fn render<R: Source>(source: &R, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
-    if *cursor == END {
-        return Ok(());
-    }
-    let section = source.section().ok_or(GONE)?;
-    for vma in section.iter_from(*cursor) {
-        let record = VmaRecord::new(vma, *cursor);
-        if !seq.add(|to| record.write_line(to)) {
+impl<R: Source> sealed::Sealed for MapsFile<R> {}
+
+impl<R: Source> ProcFile for MapsFile<R> {
+    const NAME: &'static str = "maps";
+
+    /// Renders lines of one section until the buffer is full or none is left.
+    ///
+    /// Source: `m_start()` and `m_next()` of Linux.
+    #[inline]
+    fn show(&self, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
+        if *cursor == END {
             return Ok(());
         }
-        *cursor = record.end;
-    }
-    *cursor = END;
-    Ok(())
-}
-
-impl<R> fmt::Debug for Maps<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Maps")
-            .field("cursor", &self.cursor)
-            .field("unread", &self.seq.unread())
-            .finish_non_exhaustive()
-    }
-}
-
-/// As [`Maps::read`], with the error of the system's number.
-#[cfg(feature = "std")]
-impl<R: Source> std::io::Read for Maps<R> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        self.read(to)
-            .map_err(|error| std::io::Error::from_raw_os_error(error.errno.code()))
+        let section = self.source.section().ok_or(GONE)?;
+        for vma in section.iter_from(*cursor) {
+            let record = vma_record(vma, *cursor);
+            if !seq.add(|to| record.write_line(to)) {
+                return Ok(());
+            }
+            *cursor = record.end;
+        }
+        *cursor = END;
+        Ok(())
     }
 }

@@ -2,9 +2,9 @@
 
 use bitflags::bitflags;
 use vmaple_mm::{Errno, Error, VmFlags, Vma, VmaRead};
+use vmaple_smaps::VmaRecord;
 
 use crate::files::maps::Maps;
-use crate::record::VmaRecord;
 use crate::source::Source;
 
 bitflags! {
@@ -82,10 +82,10 @@ impl<R: Source> Maps<R> {
                 why: "the query has flags that have no meaning",
             });
         }
-        let record = self.find(addr, flags, 0)?.ok_or(Error {
+        let record = self.file.find(addr, flags, 0)?.ok_or(Error {
             errno: Errno::ENOENT,
             why: "no mapping is as the query asks",
         })?;
-        Ok(self.name.give(&record))
+        Ok(self.file.name.give(&record))
     }
 }

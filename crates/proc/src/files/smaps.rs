@@ -1,15 +1,14 @@
-//! An open /proc/PID/smaps.
-
-use core::fmt;
+//! /proc/PID/smaps.
 
 use vmaple_mm::pgtable::CountBy;
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, SnapshotStore, VmaRead, VmaStore};
 
 use crate::files::smaps_record::SmapsRecord;
 use crate::name_buffer::NameBuffer;
-use crate::record::VmaRecord;
+use crate::open_file::{END, OpenFile, ProcFile, sealed};
+use crate::record::vma_record;
 use crate::seq_file::{GONE, SeqFile};
-use crate::source::{END, PageSource, SnapshotWithPages};
+use crate::source::{PageSource, SnapshotWithPages};
 
 /// An open /proc/PID/smaps, with its place in it: mappings as [`Maps`](crate::Maps) shows them, and what is resident of each.
 ///
@@ -53,12 +52,13 @@ use crate::source::{END, PageSource, SnapshotWithPages};
 /// assert!(text.ends_with("VmFlags: rd wr mr mw me ac \n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Smaps<R = MmReader<MapleStore>> {
+pub type Smaps<R = MmReader<MapleStore>> = OpenFile<SmapsFile<R>>;
+
+/// The file behind [`Smaps`].
+#[derive(Debug)]
+pub struct SmapsFile<R> {
     source: R,
     by: CountBy,
-    /// What is below has been shown.
-    cursor: u64,
-    seq: SeqFile,
     name: NameBuffer,
 }
 
@@ -88,7 +88,7 @@ impl<S: VmaStore, M: Machine> Smaps<MmReader<S, M>> {
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn open_by(mm: &MmRef<S, M>, by: CountBy) -> Result<Self, Error> {
-        Self::of(mm.reader()?, by)
+        SmapsFile::open(mm.reader()?, by)
     }
 }
 
@@ -122,43 +122,11 @@ impl<S: SnapshotStore, M: Machine> Smaps<SnapshotWithPages<S, M>> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(mm: &MmRef<S, M>) -> Result<Self, Error> {
-        Self::of(SnapshotWithPages::new(mm)?, CountBy::Counters)
+        SmapsFile::open(SnapshotWithPages::new(mm)?, CountBy::Counters)
     }
 }
 
 impl<R: PageSource> Smaps<R> {
-    fn of(source: R, by: CountBy) -> Result<Self, Error> {
-        Ok(Self {
-            source,
-            by,
-            cursor: 0,
-            seq: SeqFile::new()?,
-            name: NameBuffer::new(),
-        })
-    }
-
-    /// Copies text into `to` and returns how many bytes: what was left of the last buffer, or else from a new one, which is
-    /// 4 KiB of whole records. 0 at the end, and if `to` is empty.
-    ///
-    /// No section is open when it returns, nor while it copies; nothing is allocated, but for a record that is longer than the
-    /// buffer.
-    ///
-    /// # Errors
-    /// `ESRCH` if the address space is gone and the end was not reached, `ENOMEM` if a record is longer than the buffer and
-    /// there is no memory for it; the next read tries again.
-    ///
-    /// Source: `seq_read_iter()`, `m_start()`, `m_next()` and `show_smap()` of Linux.
-    pub fn read(&mut self, to: &mut [u8]) -> Result<usize, Error> {
-        let Self {
-            source,
-            by,
-            cursor,
-            seq,
-            ..
-        } = self;
-        seq.read(to, |seq| render(source, *by, cursor, seq))
-    }
-
     /// The next VMA with its pages; nothing at the end. Text that was rendered and not read yet comes before it.
     ///
     /// No section is open when it returns.
@@ -188,28 +156,29 @@ impl<R: PageSource> Smaps<R> {
         if self.cursor == END {
             return Ok(None);
         }
-        let record = self.find()?;
+        let record = self.file.find(self.cursor)?;
         self.cursor = record.map_or(END, |record| record.vma.end);
         Ok(record.map(|record| SmapsRecord {
-            vma: self.name.give(&record.vma),
+            vma: self.file.name.give(&record.vma),
             ..record
         }))
     }
+}
 
-    /// Begins a new scan at the lowest address, as lseek(2) to 0 does.
-    pub fn rewind(&mut self) {
-        self.cursor = 0;
-        self.seq.clear();
+impl<R: PageSource> SmapsFile<R> {
+    fn open(source: R, by: CountBy) -> Result<Smaps<R>, Error> {
+        let name = NameBuffer::new();
+        OpenFile::new(Self { source, by, name })
     }
 
     /// The first record at or above the cursor, of one section. The text of its name is in `self.name`.
-    fn find(&mut self) -> Result<Option<SmapsRecord<'static>>, Error> {
+    fn find(&mut self, cursor: u64) -> Result<Option<SmapsRecord<'static>>, Error> {
         loop {
             let section = self.source.section().ok_or(GONE)?;
-            let Some(vma) = section.find(self.cursor) else {
+            let Some(vma) = section.find(cursor) else {
                 return Ok(None);
             };
-            let record = VmaRecord::new(vma, self.cursor);
+            let record = vma_record(vma, cursor);
             match self.name.take(&record) {
                 Ok(record) => return Ok(Some(SmapsRecord::new(&self.source, self.by, vma, record))),
                 Err(too_long) => {
@@ -221,49 +190,40 @@ impl<R: PageSource> Smaps<R> {
     }
 }
 
-/// Renders records until the buffer is full or none is left, each in a section of its own where that lets somebody go on.
-fn render<R: PageSource>(source: &R, by: CountBy, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
-    if *cursor == END {
-        return Ok(());
-    }
-    let mut section = source.section().ok_or(GONE)?;
-    loop {
-        let Some(vma) = section.find(*cursor) else {
-            *cursor = END;
-            return Ok(());
-        };
-        let record = VmaRecord::new(vma, *cursor);
-        // Before its pages are counted in vain.
-        if !seq.may_add(SmapsRecord::min_length(vma, &record)) {
+impl<R: PageSource> sealed::Sealed for SmapsFile<R> {}
+
+impl<R: PageSource> ProcFile for SmapsFile<R> {
+    const NAME: &'static str = "smaps";
+
+    /// Renders records until the buffer is full or none is left, each in a section of its own where that lets a waiting thread
+    /// go on.
+    ///
+    /// Source: `m_start()`, `m_next()` and `show_smap()` of Linux.
+    fn show(&self, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
+        if *cursor == END {
             return Ok(());
         }
-        let record = SmapsRecord::new(source, by, vma, record);
-        if !seq.add(|to| record.write_text(to)) {
-            return Ok(());
+        let mut section = self.source.section().ok_or(GONE)?;
+        loop {
+            let Some(vma) = section.find(*cursor) else {
+                *cursor = END;
+                return Ok(());
+            };
+            let record = vma_record(vma, *cursor);
+            // Before its pages are counted in vain.
+            if !seq.may_add(SmapsRecord::min_length(vma, &record)) {
+                return Ok(());
+            }
+            let record = SmapsRecord::new(&self.source, self.by, vma, record);
+            if !seq.add(|to| record.write_text(to)) {
+                return Ok(());
+            }
+            *cursor = record.vma.end;
+            section = match self.source.renew(section) {
+                Some(section) => section,
+                // The next read says that it is gone.
+                None => return Ok(()),
+            };
         }
-        *cursor = record.vma.end;
-        section = match source.renew(section) {
-            Some(section) => section,
-            // The next read says that it is gone.
-            None => return Ok(()),
-        };
-    }
-}
-
-impl<R> fmt::Debug for Smaps<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Smaps")
-            .field("cursor", &self.cursor)
-            .field("unread", &self.seq.unread())
-            .finish_non_exhaustive()
-    }
-}
-
-/// As [`Smaps::read`], with the error of the system's number.
-#[cfg(feature = "std")]
-impl<R: PageSource> std::io::Read for Smaps<R> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        self.read(to)
-            .map_err(|error| std::io::Error::from_raw_os_error(error.errno.code()))
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! Source: `show_smap()`, `__show_smap()` and `show_smap_vma_flags()` in Linux's fs/proc/task_mmu.c.
 
-use vmaple_mm::pgtable::{CountBy, PSS_SHIFT, PageCounts};
+use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{PAGE_SIZE, VmFlags, Vma};
+use vmaple_smaps::{FieldSet, Mapping, TooShort, VmaRecord};
 
-use crate::record::VmaRecord;
+use crate::record::{FORM, stats};
 use crate::source::PageSource;
-use crate::text::{Text, TooShort};
-use crate::vm_flags::put_letters;
 
 /// A VMA with its pages, as a reader of smaps sees it.
 ///
@@ -20,69 +19,16 @@ pub struct SmapsRecord<'a> {
     /// The VMA.
     pub vma: VmaRecord<'a>,
     /// Its flags.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::vm_flags::serialize"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize_flags"))]
     pub flags: VmFlags,
     /// The pages from the VMA's `new_from` to its end.
-    #[cfg_attr(feature = "serde", serde(with = "PageCountsFields"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::record::PageCountsFields"))]
     pub counts: PageCounts,
     /// Whether all of them are this VMA's own: what had been mapped there before was gone, and the VMA was live until all were
     /// counted. If not, some may be of the mapping before it or after it. In a [snapshot](crate::Smaps::snapshot) none is counted
     /// then.
     pub was_live: bool,
 }
-
-/// How counts are serialized.
-#[cfg(feature = "serde")]
-#[derive(serde::Serialize)]
-#[serde(remote = "PageCounts")]
-pub(crate) struct PageCountsFields {
-    rss: u64,
-    pss: u64,
-    pss_dirty: u64,
-    pss_anon: u64,
-    shared_clean: u64,
-    shared_dirty: u64,
-    private_clean: u64,
-    private_dirty: u64,
-    referenced: u64,
-    anonymous: u64,
-    leaves_by_counters: u64,
-    leaves_walked: u64,
-}
-
-/// Writes the lines that smaps and its roll-up share, and those that only the roll-up has.
-pub(crate) fn put_counts(text: &mut Text<'_>, counts: &PageCounts, is_rollup: bool) {
-    text.kilobytes(b"Rss:            ", counts.rss);
-    text.kilobytes(b"Pss:            ", counts.pss >> PSS_SHIFT);
-    text.kilobytes(b"Pss_Dirty:      ", counts.pss_dirty >> PSS_SHIFT);
-    if is_rollup {
-        let pss_file = counts.pss.saturating_sub(counts.pss_anon);
-        text.kilobytes(b"Pss_Anon:       ", counts.pss_anon >> PSS_SHIFT);
-        text.kilobytes(b"Pss_File:       ", pss_file >> PSS_SHIFT);
-        text.kilobytes(b"Pss_Shmem:      ", 0);
-    }
-    text.kilobytes(b"Shared_Clean:   ", counts.shared_clean);
-    text.kilobytes(b"Shared_Dirty:   ", counts.shared_dirty);
-    text.kilobytes(b"Private_Clean:  ", counts.private_clean);
-    text.kilobytes(b"Private_Dirty:  ", counts.private_dirty);
-    text.kilobytes(b"Referenced:     ", counts.referenced);
-    text.kilobytes(b"Anonymous:      ", counts.anonymous);
-    // No memory is merged, freed lazily, in huge pages, swapped out or locked.
-    text.put(NOTHING_ELSE.as_bytes());
-}
-
-const NOTHING_ELSE: &str = "\
-KSM:                   0 kB
-LazyFree:              0 kB
-AnonHugePages:         0 kB
-ShmemPmdMapped:        0 kB
-FilePmdMapped:         0 kB
-Shared_Hugetlb:        0 kB
-Private_Hugetlb:       0 kB
-Swap:                  0 kB
-SwapPss:               0 kB
-Locked:                0 kB
-";
 
 /// The length of all lines but the first, without flags, and unless a number has more than eight digits.
 const COUNTS_LENGTH: usize = 22 * 28 + 25 + 10;
@@ -152,15 +98,17 @@ impl<'a> SmapsRecord<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_text(&self, to: &mut [u8]) -> Result<usize, TooShort> {
-        let mut text = Text::new(to);
-        text.put_with(|to| self.vma.write_line(to));
-        text.kilobytes(b"Size:           ", self.vma.end - self.vma.new_from);
-        text.kilobytes(b"KernelPageSize: ", PAGE_SIZE);
-        text.kilobytes(b"MMUPageSize:    ", PAGE_SIZE);
-        put_counts(&mut text, &self.counts, false);
-        text.put(b"THPeligible:           0\nVmFlags: ");
-        put_letters(&mut text, self.flags);
-        text.put(b"\n");
-        text.finish()
+        let mut mapping = Mapping::new(self.vma);
+        mapping.vm_flags = self.flags.bits();
+        mapping.stats = stats(&self.counts);
+        mapping.page_bytes = PAGE_SIZE;
+        mapping.thp_eligible = Some(false);
+        FORM.write_smaps(&mapping, FieldSet::ALL, to)
     }
+}
+
+/// Serializes flags as text: `rd mr`.
+#[cfg(feature = "serde")]
+fn serialize_flags<S: serde::Serializer>(flags: &VmFlags, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&FORM.letters().text(flags.bits()))
 }

@@ -1,15 +1,14 @@
 //! An open /proc/PID/smaps_rollup.
 
-use core::fmt;
 use core::ops::Range;
 
 use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, Soft, Vma, VmaRead, VmaStore};
+use vmaple_smaps::{FieldSet, TooShort};
 
-use crate::files::smaps_record::put_counts;
-use crate::record::{Name, Perms, VmaRecord};
-use crate::seq_file::{GONE, SingleFile};
-use crate::text::{Text, TooShort};
+use crate::open_file::{OpenFile, ProcFile, sealed};
+use crate::record::{FORM, stats};
+use crate::seq_file::{GONE, SeqFile};
 
 /// The sum over an address space, as a reader of smaps_rollup sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct RollupRecord {
     /// The end of the last VMA; 0 if there is none.
     pub end: u64,
     /// All pages, and how many leaf tables were counted in which way.
-    #[cfg_attr(feature = "serde", serde(with = "crate::files::smaps_record::PageCountsFields"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::record::PageCountsFields"))]
     pub counts: PageCounts,
 }
 
@@ -48,20 +47,7 @@ impl RollupRecord {
     ///
     /// Source: `show_smaps_rollup()` of Linux.
     pub fn write_text(&self, to: &mut [u8]) -> Result<usize, TooShort> {
-        let header = VmaRecord {
-            start: self.start,
-            end: self.end,
-            perms: Perms::default(),
-            offset: 0,
-            dev: (0, 0),
-            inode: 0,
-            name: Name::Path(b"[rollup]"),
-            new_from: self.start,
-        };
-        let mut text = Text::new(to);
-        text.put_with(|to| header.write_line(to));
-        put_counts(&mut text, &self.counts, true);
-        text.finish()
+        FORM.write_rollup(self.start..self.end, &stats(&self.counts), FieldSet::ALL, to)
     }
 }
 
@@ -96,52 +82,47 @@ impl RollupRecord {
 /// assert_eq!((added.start, added.end), (0x200000, 0x800000));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct SmapsRollup<S: VmaStore = MapleStore, M: Machine = Soft> {
+pub type SmapsRollup<S = MapleStore, M = Soft> = OpenFile<SmapsRollupFile<S, M>>;
+
+/// The file behind [`SmapsRollup`].
+#[derive(Debug)]
+pub struct SmapsRollupFile<S: VmaStore, M: Machine> {
     reader: MmReader<S, M>,
     by: CountBy,
-    file: SingleFile,
 }
 
 impl<S: VmaStore, M: Machine> SmapsRollup<S, M> {
-    /// Opens the roll-up of an address space, which is made anew at the beginning of each scan.
+    /// Opens the roll-up of an address space, which is made again at the beginning of each scan.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM`.
     pub fn open(mm: &MmRef<S, M>, by: CountBy) -> Result<Self, Error> {
-        Ok(Self {
-            reader: mm.reader()?,
-            by,
-            file: SingleFile::new()?,
-        })
+        let reader = mm.reader()?;
+        Self::new(SmapsRollupFile { reader, by })
     }
 
-    /// How it counts, as was said when it was opened.
+    /// Returns how it counts, as it was opened.
     #[must_use]
     pub fn counted_by(&self) -> CountBy {
-        self.by
+        self.file.by
     }
 
-    /// Copies text into `to` and returns how many bytes; 0 at the end, and if `to` is empty. No section is open when it returns,
-    /// nor while it copies.
-    ///
-    /// # Errors
-    /// `ESRCH` if the address space is gone and nothing was read yet.
-    pub fn read(&mut self, to: &mut [u8]) -> Result<usize, Error> {
-        let (reader, by) = (&self.reader, self.by);
-        self.file.read(to, || roll_up(reader, by), RollupRecord::write_text)
-    }
-
-    /// The sum of now. The place of reads stays where it is.
+    /// Returns the sum of now. The place of reads stays where it is.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone.
     pub fn record(&self) -> Result<RollupRecord, Error> {
-        roll_up(&self.reader, self.by)
+        roll_up(&self.file.reader, self.file.by)
     }
+}
 
-    /// Begins a new scan, as lseek(2) to 0 does.
-    pub fn rewind(&mut self) {
-        self.file.rewind();
+impl<S: VmaStore, M: Machine> sealed::Sealed for SmapsRollupFile<S, M> {}
+
+impl<S: VmaStore, M: Machine> ProcFile for SmapsRollupFile<S, M> {
+    const NAME: &'static str = "smaps_rollup";
+
+    fn show(&self, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
+        seq.show_once(cursor, || roll_up(&self.reader, self.by), RollupRecord::write_text)
     }
 }
 
@@ -182,22 +163,5 @@ impl RollupRecord {
             }
             self.end = range.end;
         }
-    }
-}
-
-impl<S: VmaStore, M: Machine> fmt::Debug for SmapsRollup<S, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SmapsRollup")
-            .field("by", &self.by)
-            .finish_non_exhaustive()
-    }
-}
-
-/// As [`SmapsRollup::read`], with the error of the system's number.
-#[cfg(feature = "std")]
-impl<S: VmaStore, M: Machine> std::io::Read for SmapsRollup<S, M> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        self.read(to)
-            .map_err(|error| std::io::Error::from_raw_os_error(error.errno.code()))
     }
 }

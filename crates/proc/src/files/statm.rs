@@ -1,12 +1,11 @@
 //! An open /proc/PID/statm.
 
-use core::fmt;
-
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, PAGE_SHIFT, Soft, VmaStore};
+use vmaple_smaps::{Text, TooShort};
 
 use crate::files::smaps_rollup::count_all;
-use crate::seq_file::{GONE, SingleFile};
-use crate::text::{Text, TooShort};
+use crate::open_file::{OpenFile, ProcFile, sealed};
+use crate::seq_file::{GONE, SeqFile};
 
 /// How large an address space is, in pages, as a reader of statm sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,43 +74,40 @@ impl StatmRecord {
 /// assert_eq!(text, "5 1 0 0 0 2 0\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Statm<S: VmaStore = MapleStore, M: Machine = Soft> {
+pub type Statm<S = MapleStore, M = Soft> = OpenFile<StatmFile<S, M>>;
+
+/// The file behind [`Statm`].
+#[derive(Debug)]
+pub struct StatmFile<S: VmaStore, M: Machine> {
     reader: MmReader<S, M>,
-    file: SingleFile,
 }
 
 impl<S: VmaStore, M: Machine> Statm<S, M> {
-    /// Opens the statm of an address space, which is made anew at the beginning of each scan.
+    /// Opens the statm of an address space, which is made again at the beginning of each scan.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM`.
     pub fn open(mm: &MmRef<S, M>) -> Result<Self, Error> {
-        Ok(Self {
-            reader: mm.reader()?,
-            file: SingleFile::new()?,
-        })
+        let reader = mm.reader()?;
+        Self::new(StatmFile { reader })
     }
 
-    /// Copies text into `to` and returns how many bytes; 0 at the end, and if `to` is empty.
-    ///
-    /// # Errors
-    /// `ESRCH` if the address space is gone and nothing was read yet.
-    pub fn read(&mut self, to: &mut [u8]) -> Result<usize, Error> {
-        let reader = &self.reader;
-        self.file.read(to, || record(reader), StatmRecord::write_text)
-    }
-
-    /// The numbers of now. The place of reads stays where it is.
+    /// Returns the numbers of now. The place of reads stays where it is.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone.
     pub fn record(&self) -> Result<StatmRecord, Error> {
-        record(&self.reader)
+        record(&self.file.reader)
     }
+}
 
-    /// Begins a new scan, as lseek(2) to 0 does.
-    pub fn rewind(&mut self) {
-        self.file.rewind();
+impl<S: VmaStore, M: Machine> sealed::Sealed for StatmFile<S, M> {}
+
+impl<S: VmaStore, M: Machine> ProcFile for StatmFile<S, M> {
+    const NAME: &'static str = "statm";
+
+    fn show(&self, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
+        seq.show_once(cursor, || record(&self.reader), StatmRecord::write_text)
     }
 }
 
@@ -128,19 +124,4 @@ fn record<S: VmaStore, M: Machine>(reader: &MmReader<S, M>) -> Result<StatmRecor
         text: 0,
         data: vm.data + vm.stack,
     })
-}
-
-impl<S: VmaStore, M: Machine> fmt::Debug for Statm<S, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Statm").finish_non_exhaustive()
-    }
-}
-
-/// As [`Statm::read`], with the error of the system's number.
-#[cfg(feature = "std")]
-impl<S: VmaStore, M: Machine> std::io::Read for Statm<S, M> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        self.read(to)
-            .map_err(|error| std::io::Error::from_raw_os_error(error.errno.code()))
-    }
 }

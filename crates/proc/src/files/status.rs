@@ -1,12 +1,11 @@
 //! The lines of memory in an open /proc/PID/status.
 
-use core::fmt;
-
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, PAGE_SHIFT, Soft, VmaStore};
+use vmaple_smaps::{Text, TooShort};
 
 use crate::files::smaps_rollup::count_all;
-use crate::seq_file::{GONE, SingleFile};
-use crate::text::{Text, TooShort};
+use crate::open_file::{OpenFile, ProcFile, sealed};
+use crate::seq_file::{GONE, SeqFile};
 
 /// How large an address space is, in bytes, as a reader of status sees it.
 ///
@@ -67,20 +66,26 @@ impl StatusRecord {
     /// Source: `task_mem()` of Linux.
     pub fn write_text(&self, to: &mut [u8]) -> Result<usize, TooShort> {
         let mut text = Text::new(to);
-        text.kilobytes(b"VmPeak:\t", self.vm_peak);
-        text.kilobytes(b"VmSize:\t", self.vm_size);
-        text.kilobytes(b"VmLck:\t", self.vm_lck);
-        text.kilobytes(b"VmPin:\t", self.vm_pin);
-        text.kilobytes(b"VmRSS:\t", self.vm_rss);
-        text.kilobytes(b"RssAnon:\t", self.rss_anon);
-        text.kilobytes(b"RssFile:\t", self.rss_file);
-        text.kilobytes(b"RssShmem:\t", self.rss_shmem);
-        text.kilobytes(b"VmData:\t", self.vm_data);
-        text.kilobytes(b"VmStk:\t", self.vm_stk);
-        text.kilobytes(b"VmExe:\t", self.vm_exe);
-        text.kilobytes(b"VmLib:\t", self.vm_lib);
-        text.kilobytes(b"VmPTE:\t", self.vm_pte);
-        text.kilobytes(b"VmSwap:\t", self.vm_swap);
+        let lines: [(&[u8], u64); 14] = [
+            (b"VmPeak:\t", self.vm_peak),
+            (b"VmSize:\t", self.vm_size),
+            (b"VmLck:\t", self.vm_lck),
+            (b"VmPin:\t", self.vm_pin),
+            (b"VmRSS:\t", self.vm_rss),
+            (b"RssAnon:\t", self.rss_anon),
+            (b"RssFile:\t", self.rss_file),
+            (b"RssShmem:\t", self.rss_shmem),
+            (b"VmData:\t", self.vm_data),
+            (b"VmStk:\t", self.vm_stk),
+            (b"VmExe:\t", self.vm_exe),
+            (b"VmLib:\t", self.vm_lib),
+            (b"VmPTE:\t", self.vm_pte),
+            (b"VmSwap:\t", self.vm_swap),
+        ];
+        for (label, bytes) in lines {
+            text.put(label);
+            text.kilobytes(bytes);
+        }
         text.finish()
     }
 }
@@ -108,43 +113,40 @@ impl StatusRecord {
 /// assert!(text.contains("\nVmRSS:\t       4 kB\nRssAnon:\t       4 kB\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Status<S: VmaStore = MapleStore, M: Machine = Soft> {
+pub type Status<S = MapleStore, M = Soft> = OpenFile<StatusFile<S, M>>;
+
+/// The file behind [`Status`].
+#[derive(Debug)]
+pub struct StatusFile<S: VmaStore, M: Machine> {
     reader: MmReader<S, M>,
-    file: SingleFile,
 }
 
 impl<S: VmaStore, M: Machine> Status<S, M> {
-    /// Opens the status of an address space, which is made anew at the beginning of each scan.
+    /// Opens the status of an address space, which is made again at the beginning of each scan.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM`.
     pub fn open(mm: &MmRef<S, M>) -> Result<Self, Error> {
-        Ok(Self {
-            reader: mm.reader()?,
-            file: SingleFile::new()?,
-        })
+        let reader = mm.reader()?;
+        Self::new(StatusFile { reader })
     }
 
-    /// Copies text into `to` and returns how many bytes; 0 at the end, and if `to` is empty.
-    ///
-    /// # Errors
-    /// `ESRCH` if the address space is gone and nothing was read yet.
-    pub fn read(&mut self, to: &mut [u8]) -> Result<usize, Error> {
-        let reader = &self.reader;
-        self.file.read(to, || record(reader), StatusRecord::write_text)
-    }
-
-    /// The numbers of now. The place of reads stays where it is.
+    /// Returns the numbers of now. The place of reads stays where it is.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone.
     pub fn record(&self) -> Result<StatusRecord, Error> {
-        record(&self.reader)
+        record(&self.file.reader)
     }
+}
 
-    /// Begins a new scan, as lseek(2) to 0 does.
-    pub fn rewind(&mut self) {
-        self.file.rewind();
+impl<S: VmaStore, M: Machine> sealed::Sealed for StatusFile<S, M> {}
+
+impl<S: VmaStore, M: Machine> ProcFile for StatusFile<S, M> {
+    const NAME: &'static str = "status";
+
+    fn show(&self, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
+        seq.show_once(cursor, || record(&self.reader), StatusRecord::write_text)
     }
 }
 
@@ -166,19 +168,4 @@ fn record<S: VmaStore, M: Machine>(reader: &MmReader<S, M>) -> Result<StatusReco
         vm_pte: reader.mm().pgtables_bytes(),
         ..StatusRecord::default()
     })
-}
-
-impl<S: VmaStore, M: Machine> fmt::Debug for Status<S, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Status").finish_non_exhaustive()
-    }
-}
-
-/// As [`Status::read`], with the error of the system's number.
-#[cfg(feature = "std")]
-impl<S: VmaStore, M: Machine> std::io::Read for Status<S, M> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        self.read(to)
-            .map_err(|error| std::io::Error::from_raw_os_error(error.errno.code()))
-    }
 }

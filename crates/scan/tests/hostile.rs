@@ -14,7 +14,7 @@ use targets::{
     ANON, PAGE, RW, Target, add, assert_ascends, map, map_at, map_file, scanner_for, scanner_with, truncate, unmap,
     write,
 };
-use vmaple_scan::{Name, Options, Partial, Scan, Want};
+use vmaple_scan::{Name, Options, Partial, Want};
 
 /// Directories in each other. The last has no path: it would be too long.
 struct Deep {

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use targets::{ANON, RW, Target, assert_ascends, assert_equal, map, scanner, scanner_for, write};
-use vmaple_scan::{Counter, Counters, Error, Method, Options, Process, Scan, Scanner, Want};
+use vmaple_scan::{Counter, Counters, Error, Method, Options, Process, Scanner, Want};
 
 #[test]
 fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {

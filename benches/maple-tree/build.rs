@@ -1,4 +1,4 @@
-//! Compiles Linux's maple tree where linux/fetch.sh has put its source (ci/bench-maple-tree.sh does).
+//! Compiles Linux's maple tree where linux/fetch.sh has put its source (ci/bench/run.sh maple-tree does).
 
 use std::path::Path;
 use std::process::Command;

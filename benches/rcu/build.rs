@@ -1,4 +1,4 @@
-//! Compiles the loops over liburcu where its headers are installed (ci/bench-rcu.sh installs them).
+//! Compiles the loops over liburcu where its headers are installed (ci/bench/run.sh rcu installs them).
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(liburcu)");

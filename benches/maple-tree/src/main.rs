@@ -1,6 +1,6 @@
 //! maple-tree beside its peers and Linux's: the same work, in turns, in one run. Prints median (minimum, maximum) of the rounds.
 //!
-//!     ci/bench-maple-tree.sh [ROUNDS] [N...]
+//!     ci/bench/run.sh maple-tree [ROUNDS] [N...]
 
 mod map;
 mod ours;

@@ -1,7 +1,7 @@
 //! vmaple-mm and vmaple-proc beside the running kernel and the v5.4 model: the same work, in turns, in one run. Prints median
 //! (minimum, maximum) of the rounds.
 //!
-//!     ci/bench-mm.sh [ROUNDS]
+//!     ci/bench/run.sh mm [ROUNDS]
 //!
 //! N mappings of two pages, each with two free pages behind it; nobody touches them, so there are no page tables.
 //! - apart: munmap of one of them, and mmap of it, at random: a mapping goes and comes.

@@ -1,6 +1,6 @@
 //! vmaple-rcu beside its peers: the same work, in turns, in one run. Prints median (minimum, maximum) of the rounds.
 //!
-//!     ci/bench-rcu.sh [ROUNDS]
+//!     ci/bench/run.sh rcu [ROUNDS]
 //!
 //! - read: enter a section, load a pointer, read a word behind it, leave. nested: the same inside of another section.
 //! - replace: allocate 256 bytes, swap them in, retire the old ones, whatever freeing comes due included.

@@ -1,7 +1,7 @@
 //! The contract under change: what readers see beside writers is checked against the log of what there was. And the checker
 //! against scans that break a rule each.
 //!
-//! `VMAPLE_CONTRACT_SECONDS` says how long (`ci/contract.sh`), `VMAPLE_SEED` repeats a run.
+//! `VMAPLE_CONTRACT_SECONDS` says how long (`ci/deep/long.sh contract`), `VMAPLE_SEED` repeats a run.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

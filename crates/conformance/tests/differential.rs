@@ -1,6 +1,6 @@
 //! Random calls and accesses to the running kernel and to the model: the same results, and the same mappings and pages after each.
 //!
-//! `VMAPLE_CALLS` says how many (20,000), `VMAPLE_SEED` repeats a run; `ci/differential.sh` does a million.
+//! `VMAPLE_CALLS` says how many (20,000), `VMAPLE_SEED` repeats a run; `ci/deep/long.sh differential` does a million.
 
 #![cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

@@ -1,7 +1,7 @@
 //! The contract of smaps, smaps_rollup, pagemap and statm under change: what they count beside threads that map, touch and drop memory
 //! is checked against the log of which pages there were. And the checker against counts that break a rule each.
 //!
-//! `VMAPLE_CONTRACT_SECONDS` says how long (`ci/contract.sh`), `VMAPLE_SEED` repeats a run.
+//! `VMAPLE_CONTRACT_SECONDS` says how long (`ci/deep/long.sh contract`), `VMAPLE_SEED` repeats a run.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

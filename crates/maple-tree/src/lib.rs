@@ -73,7 +73,7 @@
 //!   implementation looks which sections are open, it passes a SeqCst fence. A section that begins is announced first, passes
 //!   a SeqCst fence then, and loads after that. So a section that the look misses finds the new root. Without both fences the root may still
 //!   be in a store buffer while the look finds that nobody reads: then a section begins, finds the old root, and uses what is freed.
-//!   SeqCst accesses of the announcement alone are not enough (`ci/litmus/own-rcu-broken.litmus` in the sources).
+//!   SeqCst accesses of the announcement alone are not enough (`ci/deep/litmus/own-rcu-broken.litmus` in the sources).
 //! - **A section ends with Release, and the look is an Acquire**: all loads of the section come before the free.
 //! - **Sections of one reader nest, and end in any order.** Safe code may call [`Reader::read_lock`] again while a guard of that reader
 //!   lives, and drop either first. What the first has found stays until the first ends.

@@ -1,5 +1,5 @@
 //! The example that embedders copy, as it is: an RCU of one's own must not free what a section has found. Miri, which lets stores
-//! be seen late, runs this with many seeds (`ci/miri.sh`).
+//! be seen late, runs this with many seeds (`ci/deep/miri.sh`).
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

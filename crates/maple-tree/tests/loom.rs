@@ -1,5 +1,5 @@
 //! Publishing and reading, and the use of nodes anew, under the interleavings and reorderings that loom tries: those of at most
-//! three preemptions, and of them not all, as loom 0.7 knows one last access of each atomic. Run by `ci/loom.sh`.
+//! three preemptions, and of them not all, as loom 0.7 knows one last access of each atomic. Run by `ci/gate/loom.sh`.
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

@@ -1,5 +1,5 @@
 //! `read` of one tree inside of `read` of another. Threads keep a reader of each tree that they have read, and look now and then for
-//! trees that are gone: that must pass over those that they are inside of. Miri runs this with many seeds (`ci/miri.sh`).
+//! trees that are gone: that must pass over those that they are inside of. Miri runs this with many seeds (`ci/deep/miri.sh`).
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

@@ -11,13 +11,14 @@ use crate::primitive::{AtomicPtr, Ordering, Watch};
 /// An object that readers may still hold, and how to free it.
 #[derive(Clone, Copy)]
 pub struct Retired {
-    /// The object; what `free` is called with.
+    /// The object: the argument of `free`.
     pub object: *mut (),
-    /// Frees the object; called once, by whichever thread reaps. It must not wait for a section to end.
+    /// Frees the object. Called once, by the thread that reaps; it must not wait for a section to
+    /// end.
     pub free: unsafe fn(*mut ()),
-    /// The era of its publication, from [`Updater::birth`](crate::Updater::birth).
+    /// The era of the object's publication, from [`Updater::birth`](crate::Updater::birth).
     pub birth: u64,
-    /// Its size in bytes, for the counters and the bound.
+    /// The object's size in bytes, for the counters and the bound.
     pub bytes: usize,
 }
 
@@ -29,20 +30,20 @@ impl fmt::Debug for Retired {
     }
 }
 
-/// A [`Retired`] with the era in which it was unlinked at the latest.
+/// A [`Retired`] with its retirement era: the object was unlinked in that era or before.
 #[derive(Clone, Copy)]
 pub(crate) struct Record {
     pub(crate) retired: Retired,
     pub(crate) retire: u64,
 }
 
-/// Records of a block; with the two words before them the block fills 40 cache lines.
+/// The records of a block. With the two words before them the block fills 40 cache lines.
 #[cfg(not(loom))]
 pub(crate) const BLOCK: usize = 63;
 #[cfg(loom)]
 pub(crate) const BLOCK: usize = 1;
 
-/// Some records.
+/// A block of records.
 ///
 /// # Invariants
 /// The first `len` records are initialised.
@@ -95,7 +96,7 @@ impl Block {
         unsafe { self.records[i].assume_init() }
     }
 
-    /// Takes the `i`th record out; the last takes its place.
+    /// Takes out the `i`th record; the last one takes its place.
     pub(crate) fn swap_remove(&mut self, i: usize) -> Record {
         let record = self.get(i);
         self.watch.write();
@@ -107,10 +108,10 @@ impl Block {
     }
 }
 
-/// A list of blocks that it owns.
+/// An owning list of blocks.
 ///
 /// # Invariants
-/// Blocks are from [`Block::new`] and in no other list; `tail` is the last one if there is one.
+/// Blocks are from [`Block::new`] and in no other list. `tail` is the last one, if there is one.
 pub(crate) struct BlockList {
     head: *mut Block,
     tail: *mut Block,
@@ -128,7 +129,7 @@ impl BlockList {
         self.head.is_null()
     }
 
-    /// The first block, which stays the list's.
+    /// Returns the first block, which stays in the list.
     pub(crate) fn front(&self) -> Option<NonNull<Block>> {
         NonNull::new(self.head)
     }
@@ -138,7 +139,7 @@ impl BlockList {
         unsafe { self.head.as_mut() }
     }
 
-    /// Puts a block, owned by the caller, in front.
+    /// Puts a block that the caller owns in front.
     pub(crate) fn push(&mut self, block: NonNull<Block>) {
         // SAFETY: the caller owns the block.
         unsafe { (*block.as_ptr()).set_next(self.head) };
@@ -148,7 +149,7 @@ impl BlockList {
         }
     }
 
-    /// Takes the first block out; it is the caller's.
+    /// Takes out the first block, which is then the caller's.
     pub(crate) fn pop(&mut self) -> Option<NonNull<Block>> {
         let block = NonNull::new(self.head)?;
         // SAFETY: by the type's invariant.
@@ -159,7 +160,7 @@ impl BlockList {
         Some(block)
     }
 
-    /// Moves all of `other` to the front, in constant time.
+    /// Moves all blocks of `other` to the front, in constant time.
     pub(crate) fn take(&mut self, other: &mut Self) {
         if other.is_empty() {
             return;
@@ -170,13 +171,13 @@ impl BlockList {
             self.tail = other.tail;
         }
         self.head = other.head;
-        // Emptied field by field: an assignment would drop the old value and, with it, the blocks.
+        // Emptied field by field: an assignment would drop the old value, and the blocks with it.
         (other.head, other.tail) = (ptr::null_mut(), ptr::null_mut());
     }
 }
 
 impl Drop for BlockList {
-    /// Frees the blocks; their records have been dealt with.
+    /// Frees the blocks; their records were dealt with before.
     fn drop(&mut self) {
         while let Some(block) = self.pop() {
             // SAFETY: by the type's invariant the block is from `Block::new`, and now the caller's.
@@ -185,10 +186,10 @@ impl Drop for BlockList {
     }
 }
 
-/// A list of blocks that it owns, without a tail: to be taken apart from the front.
+/// An owning list of blocks without a tail: it is taken apart from the front.
 ///
 /// # Invariants
-/// Blocks are from [`Block::new`] and in no other list; `len` of them.
+/// `len` blocks, from [`Block::new`] and in no other list.
 pub(crate) struct Chain {
     head: *mut Block,
     len: usize,
@@ -202,7 +203,7 @@ impl Chain {
         }
     }
 
-    /// A chain of the block `head` and those behind it.
+    /// Returns a chain of the block `head` and those after it.
     ///
     /// # Safety
     /// They are from [`Block::new`] and in no other list.
@@ -223,7 +224,7 @@ impl Chain {
         self.len += 1;
     }
 
-    /// Takes the first block out; it is the caller's.
+    /// Takes out the first block, which is then the caller's.
     pub(crate) fn pop(&mut self) -> Option<NonNull<Block>> {
         let block = NonNull::new(self.head)?;
         // SAFETY: by the type's invariant.
@@ -236,7 +237,8 @@ impl Chain {
         self.len
     }
 
-    /// Puts the blocks of `other` in place of none, or this list's few in front of them.
+    /// Puts this chain's blocks in front of those of `other`, and keeps all: cheap if this chain
+    /// has few or none.
     pub(crate) fn append(&mut self, mut other: Self) {
         while let Some(block) = self.pop() {
             other.push(block);
@@ -246,7 +248,7 @@ impl Chain {
 }
 
 impl Drop for Chain {
-    /// Frees the blocks; their records have been dealt with.
+    /// Frees the blocks; their records were dealt with before.
     fn drop(&mut self) {
         while let Some(block) = self.pop() {
             // SAFETY: by the type's invariant the block is from `Block::new`, and now the caller's.
@@ -255,8 +257,10 @@ impl Drop for Chain {
     }
 }
 
-/// Blocks on their way from one thread to another. Whoever takes, takes all, so that no block can come back between a look
-/// at the head and its exchange.
+/// A stack of blocks on their way from one thread to another.
+///
+/// A thread that takes takes all. So no block can come back between a look at the head and its
+/// exchange.
 pub(crate) struct BlockStack {
     head: AtomicPtr<Block>,
 }
@@ -275,10 +279,11 @@ impl BlockStack {
     pub(crate) fn push(&self, block: NonNull<Block>) {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            // SAFETY: the caller gives the block away; until the exchange it is this thread's alone.
+            // SAFETY: the caller gives the block away; until the exchange it is this thread's
+            // alone.
             unsafe { (*block.as_ptr()).set_next(head) };
-            // Release pairs with the Acquire in `take_all`: the block's records, and for sealed blocks the unlinking
-            // stores before them, come with it.
+            // Release pairs with the Acquire in `take_all`: the block's records come with it, and
+            // for sealed blocks the unlinking stores before them.
             match self
                 .head
                 .compare_exchange_weak(head, block.as_ptr(), Ordering::Release, Ordering::Relaxed)
@@ -290,11 +295,11 @@ impl BlockStack {
     }
 
     pub(crate) fn take_all(&self) -> Chain {
-        // Acquire pairs with the Release in `push`. What is taken was pushed in a chain of exchanges, each of which
-        // continues the release sequence of those before, so all of it is visible.
+        // Acquire pairs with the Release in `push`. What is taken was pushed in a chain of
+        // exchanges. Each continues the release sequence of those before, so all of it is visible.
         // INVARIANT: the blocks were in this stack only.
         let head = self.head.swap(ptr::null_mut(), Ordering::Acquire);
-        // SAFETY: as said.
+        // SAFETY: as the invariant says.
         unsafe { Chain::of(head) }
     }
 }

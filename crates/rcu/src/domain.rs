@@ -13,19 +13,19 @@ use crate::update::Updater;
 
 /// One structure's readers and its deferred freeing.
 ///
-/// A clone is another handle of the same domain. What is still deferred is freed when the [`Updater`] is dropped, as far
-/// as no reader holds it, and the rest when the last handle, [`Reader`]s included, is gone: never under a reader. If a
-/// value's drop unwinds there, what is left is leaked.
+/// A clone is another handle of the same domain. Dropping the [`Updater`] frees what is deferred
+/// and held by no reader. The last handle, [`Reader`]s included, frees the rest: never under a
+/// reader. If a value's drop unwinds there, what is left is leaked.
 ///
-/// The readers that [`read`](Self::read) keeps for each thread do not count:
-/// they keep some kilobytes, until the thread ends or reads another domain for the first time.
+/// The readers that [`read`](Self::read) keeps for each thread do not count. They keep some
+/// kilobytes, until the thread ends or reads another domain for the first time.
 #[derive(Clone)]
 pub struct RcuDomain {
     pub(crate) handle: Handle,
 }
 
 impl RcuDomain {
-    /// A domain and its only writer's handle, with [`Fences::cheapest_for_readers`].
+    /// Returns a domain and its only writer's handle, with [`Fences::cheapest_for_readers`].
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -33,7 +33,9 @@ impl RcuDomain {
         Self::with_fences(Fences::cheapest_for_readers())
     }
 
-    /// The same with a choice of fences.
+    /// Returns a domain with a choice of fences, and its only writer's handle.
+    ///
+    /// [`Fences::Asymmetric`] falls back to [`Fences::Symmetric`] where it is unavailable.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -46,25 +48,27 @@ impl RcuDomain {
     /// Registers a reader: one for each thread or open file that reads.
     ///
     /// # Errors
-    /// [`AllocError`] if there is no memory for one more; the writer never notices.
+    /// [`AllocError`] if there is no memory for one more. The writer never notices.
     pub fn reader(&self) -> Result<Reader, AllocError> {
         Reader::new(self.handle.clone())
     }
 
-    /// Frees a bounded number of retired objects that no reader holds any more; says whether there is more to do.
+    /// Frees a bounded number of retired objects that no reader holds any more; returns whether
+    /// there is more to do.
     ///
-    /// To be called by the writer after it has left its structure's lock, when [`Updater::reap_due`] says so, or by an
-    /// idle thread until it answers `false`, which also means that another thread is at it, or that nothing can be done for
-    /// want of memory. Objects' `free` functions run in the calling thread, which may be inside of a section of its own; they
-    /// must not wait for a section to end, nor for somebody who does.
+    /// The writer calls it after it has left its structure's lock, when [`Updater::reap_due`] says
+    /// so; or an idle thread calls it until it returns `false`. `false` also means that another
+    /// thread is reaping, or that there is no memory to go on. The objects' `free` functions run
+    /// in the calling thread, which may be inside of a section of its own. They must not wait for
+    /// a section to end, nor for a thread that does.
     ///
-    /// While a thread is stopped in here nobody else frees: the bound is one on stopped *readers*. Let the writer reap, not a
-    /// monitor that may be preempted for seconds.
+    /// While a thread is stopped in here no other thread frees: the bound is one on stopped
+    /// *readers*. Let the writer reap, not a monitor that may be preempted for seconds.
     pub fn reap(&self) -> bool {
         self.handle.reap()
     }
 
-    /// What the domain holds, and who keeps it.
+    /// Returns what the domain holds, and how old its oldest section is.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = &*self.handle;
@@ -81,7 +85,7 @@ impl RcuDomain {
         stats
     }
 
-    /// The registered readers, and what waits for each.
+    /// Returns the registered readers, and what waits for each.
     pub fn reader_stats(&self) -> impl Iterator<Item = ReaderStats> {
         self.handle.registry.claimed().map(|slot| ReaderStats {
             id: slot.reader.load(Ordering::Relaxed),

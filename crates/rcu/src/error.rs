@@ -1,8 +1,8 @@
-//! The one thing that can go wrong.
+//! The only error: no memory.
 
 use core::fmt;
 
-/// Memory for bookkeeping could not be had; nothing has changed.
+/// No memory for bookkeeping; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocError;
 

@@ -1,4 +1,4 @@
-//! Handles of a domain: counted, so that the last user's end frees all objects, and the last handle's the domain.
+//! Counted handles of a domain: the last user's frees all objects, the last of all the domain.
 
 use core::ptr::NonNull;
 
@@ -9,40 +9,43 @@ use crate::primitive::{AtomicU64, Ordering, Watch, fence};
 use crate::reap::Reaper;
 use crate::shared::Shared;
 
-/// A domain and the counts of its handles.
+/// A domain with the counts of its handles.
 struct Counted {
     shared: Shared,
     reaper: Reaper,
-    /// Handles of users. The last one frees all objects; from then on this is zero, as they come from one another only.
+    /// Handles of users. The last one frees all objects. From then on this is zero, as a user's
+    /// handle comes from another one only.
     ///
     /// 64 bits on every machine, so that forgotten handles do not wrap it.
     users: AtomicU64,
-    /// One for all users together, and one for each thread's own reader. The last one frees this.
+    /// One for all users together, and one for each thread's own reader. The last one frees the
+    /// domain.
     memory: AtomicU64,
     watch: Watch,
 }
 
-/// For whom a [`Handle`] is counted.
+/// What a [`Handle`] is counted as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Who reads, changes or reaps.
+    /// A reader, the updater, or a handle that reaps.
     User,
-    /// A reader that stays with its thread, perhaps for longer than the domain has users: it keeps the memory only, and reads
-    /// while a user's handle is borrowed.
+    /// A reader that stays with its thread, perhaps for longer than the domain has users. It keeps
+    /// the memory only, and reads while a user's handle is borrowed.
     #[cfg(feature = "std")]
     Thread,
 }
 
-/// A counted handle of a domain, like an `Arc` whose making can fail, or like its `Weak`.
+/// A counted handle of a domain: like an `Arc` whose making can fail, or like its `Weak`.
 ///
 /// # Invariants
-/// `counted` is from [`memory::try_box`] and lives as long as any handle. This one is counted as its kind says.
+/// `counted` is from [`memory::try_box`] and lives as long as any handle. This handle is counted
+/// as its kind says.
 pub(crate) struct Handle {
     counted: NonNull<Counted>,
     kind: Kind,
 }
 
-// SAFETY: a domain is made to be used by all threads at once; the counts are atomic.
+// SAFETY: a domain is made for use by all threads at once; the counts are atomic.
 unsafe impl Send for Handle {}
 // SAFETY: as for Send.
 unsafe impl Sync for Handle {}
@@ -74,7 +77,7 @@ impl Handle {
         self.counted().reaper.reap(self)
     }
 
-    /// A handle for a thread's own reader.
+    /// Returns a handle for a thread's own reader.
     #[cfg(feature = "std")]
     pub(crate) fn of_a_thread(&self) -> Self {
         // A handle at hand keeps the count above zero: nothing to order.
@@ -86,11 +89,12 @@ impl Handle {
         }
     }
 
-    /// Whether only threads' own readers are left.
+    /// Returns whether only threads' own readers are left.
     ///
-    /// That is for ever. And while such a reader is inside of a section it is not so, whatever other threads do: the section
-    /// borrows a user's handle (see [`RcuDomain::read`]), whose end is ordered after it, and no load reads a store that is
-    /// ordered after the load. So Relaxed is enough.
+    /// Once true, it stays so. And while such a reader is inside of a section it is false,
+    /// whatever other threads do. The section borrows a user's handle (see
+    /// [`RcuDomain::read`](crate::RcuDomain::read)), whose end is ordered after it, and no load
+    /// reads a store that is ordered after the load. So Relaxed is enough.
     #[cfg(feature = "std")]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.counted().users.load(Ordering::Relaxed) == 0
@@ -123,7 +127,7 @@ impl core::ops::Deref for Handle {
     }
 }
 
-/// One of those that are counted in `memory`.
+/// One of the counts in `memory`.
 struct Memory(NonNull<Counted>);
 
 impl Drop for Memory {
@@ -131,7 +135,7 @@ impl Drop for Memory {
         // SAFETY: it is counted, so the memory is there.
         let counted = unsafe { self.0.as_ref() };
         counted.watch.read();
-        // Release pairs with the Acquire below, in whichever is the last: all is done that this one did.
+        // Release pairs with the Acquire below, in the last one: all that this one did is done.
         if counted.memory.fetch_sub(1, Ordering::Release) > 1 {
             return;
         }
@@ -145,14 +149,16 @@ impl Drop for Memory {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.kind == Kind::User {
-            // Release pairs with the Acquire below, in whichever is the last: all is done that this one did.
+            // Release pairs with the Acquire below, in the last one: all that this one did is
+            // done.
             if self.counted().users.fetch_sub(1, Ordering::Release) > 1 {
                 return;
             }
             fence(Ordering::Acquire);
-            // That of all users, also if an object's drop unwinds.
+            // The count of all users, also if an object's drop unwinds.
             let _memory = Memory(self.counted);
-            // No section is open: readers are users, and so is who lends its handle to a thread's own reader.
+            // No section is open: readers are users, and so is the handle that a thread's own
+            // reader borrows.
             self.counted().reaper.free_everything(self);
         } else {
             drop(Memory(self.counted));

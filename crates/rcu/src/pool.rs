@@ -1,19 +1,21 @@
-//! A pool: where objects come from whose memory goes round, and where they go when no reader can hold them any more.
+//! An object pool: recycles memory between the writer that allocates and the reaper that frees.
 //!
-//! Memory comes in chunks from the global allocator and goes back when the pool and everything that it gave is gone, or
-//! when somebody asks ([`Pool::trim`]). In between an object goes round: the writer takes the one that came back last, which
-//! is most likely in the cache; whoever reaps gives it back. So neither writer nor reaper calls the allocator, whose locks a
-//! preempted reader of low priority might hold.
+//! Memory comes in chunks from the global allocator. It goes back when the pool and all objects
+//! that were taken are gone, or when a caller asks ([`Pool::trim`]). In between the writer takes
+//! the object that came back last, which is most likely in the cache, and the thread that reaps
+//! gives it back. So neither writer nor reaper calls the allocator, whose locks a preempted reader
+//! of low priority might hold.
 //!
-//! The writer's list is its own. The list of what came back is a stack onto which any thread pushes, and which the writer
-//! takes whole, to go through it as it needs objects. Once the pool is dropped the word of that stack becomes a count of the objects that are still out; who brings
-//! the last one home frees the chunks.
+//! The writer's list is its own. Returned objects form a stack: any thread pushes, and the writer
+//! takes it whole and goes through it as it needs objects. Dropping the pool turns the word of
+//! that stack into a count of the objects that are still out. The thread that gives back the last
+//! one frees the chunks.
 //!
 //! | word | written by | ordering | partner |
 //! |---|---|---|---|
-//! | `returned` | who gives back | Release | Acquire of the writer who takes it: the object's last readers are done |
-//! | the same as a count | who gives back | AcqRel | each other: all use of the pool comes before its end |
-//! | the same when the pool is dropped | the writer | Release | AcqRel of who gives back |
+//! | `returned` | a returning thread | Release | Acquire in `collect`: its last readers are done |
+//! | as a count | a returning thread | AcqRel | each other: all use of the pool precedes its end |
+//! | when the pool is dropped | the writer | Release | AcqRel of a returning thread |
 
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
@@ -28,27 +30,30 @@ mod chunks;
 
 pub use chunks::Chunks;
 
-/// What goes round in a [`Pool`].
+/// An object that a [`Pool`] recycles.
 ///
 /// # Safety
 /// - Memory of zeros is a value of the type, and so is what an object holds when it is given back.
-/// - [`link`](Self::link) gives what [`set_link`](Self::set_link) was last called with, of the same thread or of one that
-///   came before it, whatever else was done with the object since if that did not touch the link. Neither panics.
+/// - [`link`](Self::link) returns the argument of the last [`set_link`](Self::set_link), of the
+///   same thread or of one that came before it, whatever else was done with the object since, if
+///   that did not touch the link. Neither panics.
 pub unsafe trait Pooled: Sized {
-    /// Size and alignment of a chunk in bytes, so that an object's address tells its chunk's: a power of two.
+    /// Size and alignment of a chunk in bytes, a power of two: an object's address tells its
+    /// chunk's.
     const CHUNK: usize = 16 << 10;
 
-    /// Bytes beside each object, in the chunk's head, for what cannot be inside: [`Pool::beside`]. A multiple of 8.
+    /// Bytes for each object in the chunk's head, for what cannot be inside of it
+    /// ([`Pool::beside`]). A multiple of 8.
     const BESIDE: usize = 0;
 
-    /// The next object of the list that this one is in.
+    /// Returns the next object of the list that this one is in.
     fn link(&self) -> *mut Self;
 
-    /// Sets it.
+    /// Sets the next object.
     fn set_link(&self, next: *mut Self);
 }
 
-/// What a chunk begins with; objects fill the rest up to the end.
+/// The begin of a chunk; objects fill the rest up to the end.
 struct Header<T> {
     pool: NonNull<Shared<T>>,
     next: *mut Header<T>,
@@ -56,7 +61,8 @@ struct Header<T> {
     free: usize,
 }
 
-/// Bytes before what is beside the objects: whole cache lines, as that is written by whoever has an object.
+/// Bytes before those that belong to the objects: whole cache lines, as holders of objects write
+/// there.
 const fn head<T: Pooled>() -> usize {
     let header = size_of::<Header<T>>();
     if T::BESIDE > 0 {
@@ -74,7 +80,7 @@ const fn objects<T: Pooled>() -> usize {
 /// A fresh chunk on its way into a pool: made without the writers' lock, added under it.
 pub struct Chunk<T: Pooled>(NonNull<Header<T>>);
 
-// SAFETY: it is memory that nobody else knows of.
+// SAFETY: it is memory that no other code knows of.
 unsafe impl<T: Pooled> Send for Chunk<T> {}
 
 impl<T: Pooled> Chunk<T> {
@@ -83,7 +89,7 @@ impl<T: Pooled> Chunk<T> {
         Err(_) => panic!("a power of two"),
     };
 
-    /// Takes memory for one.
+    /// Takes memory for a chunk.
     ///
     /// # Errors
     /// [`AllocError`] if there is none.
@@ -110,17 +116,18 @@ impl<T: Pooled> Drop for Chunk<T> {
     }
 }
 
-/// What outlives the structure while objects are out.
+/// The part of a pool that outlives its structure while objects are out.
 struct Shared<T> {
-    /// The top of the stack of objects that came back; or, with the lowest bit set, twice the number of objects that have still
-    /// to come back before this is freed.
+    /// The top of the stack of returned objects. Or, with the lowest bit set, twice the number of
+    /// objects that must come back before the pool is freed.
     returned: AtomicPtr<T>,
-    /// All chunks. For the writer, and for who frees this.
+    /// All chunks. For the writer, and for the thread that frees the pool.
     chunks: *mut Header<T>,
 }
 
-/// The writer's side of a pool: one structure's objects, for the holder of its writers' lock. What an object holds is not
-/// dropped: it is memory.
+/// The writer's side of a pool: one structure's objects, for the holder of its writers' lock.
+///
+/// Objects are memory: what one holds is not dropped.
 ///
 /// ```
 /// use core::ptr;
@@ -153,12 +160,12 @@ struct Shared<T> {
 /// ```
 ///
 /// # Invariants
-/// `shared` lives while this does. `free` links `len` objects, `adopted` others, that are in no other list and nobody's. All objects are from
-/// chunks in `shared`.
+/// `shared` lives while this does. `free` links `len` objects, `adopted` others. They are in no
+/// other list and in no use. All objects are from chunks in `shared`.
 pub struct Pool<T: Pooled> {
     shared: NonNull<Shared<T>>,
     free: *mut T,
-    /// Came back, and not looked at yet.
+    /// Returned objects that are not in `free` yet.
     adopted: *mut T,
     len: usize,
     /// Objects in all chunks.
@@ -171,12 +178,13 @@ unsafe impl<T: Pooled + Send> Send for Pool<T> {}
 unsafe impl<T: Pooled + Send> Sync for Pool<T> {}
 
 impl<T: Pooled> Pool<T> {
-    /// An empty pool.
+    /// Returns an empty pool.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
     pub fn new() -> Result<Self, AllocError> {
-        // The lowest bit of an address tells a count; objects from the chunk's end on are aligned as it is.
+        // The lowest bit of the word distinguishes a count from an address; objects from the
+        // chunk's end on are aligned as it is.
         const { assert!(align_of::<T>() > 1 && align_of::<T>() <= T::CHUNK && size_of::<T>() > 0 && objects::<T>() > 0) };
         const { assert!(T::BESIDE % 8 == 0) };
         let layout = Layout::new::<Shared<T>>();
@@ -198,16 +206,16 @@ impl<T: Pooled> Pool<T> {
         })
     }
 
-    /// Whether fewer than `count` objects can be taken at once, those included that came back.
+    /// Returns whether fewer than `count` objects can be taken at once, returned ones included.
     pub fn is_below(&mut self, count: usize) -> bool {
         self.collect(count);
         self.len < count
     }
 
-    /// Objects that one [`Chunk`] brings.
+    /// The number of objects that one [`Chunk`] brings.
     pub const OF_A_CHUNK: usize = objects::<T>();
 
-    /// Bytes of all chunks.
+    /// Returns the bytes of all chunks.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.total / objects::<T>() * T::CHUNK
@@ -229,18 +237,19 @@ impl<T: Pooled> Pool<T> {
         *chunks = memory.as_ptr();
         for i in (0..objects::<T>()).rev() {
             let offset = T::CHUNK - (i + 1) * size_of::<T>();
-            // SAFETY: inside of the chunk, behind its header.
+            // SAFETY: inside of the chunk, after its header.
             let object = unsafe { memory.as_ptr().byte_add(offset) }.cast::<T>();
-            // SAFETY: zeros are a value of the type, and nobody else knows of it.
+            // SAFETY: zeros are a value of the type, and no other code knows of it.
             unsafe { self.put(object) };
         }
         self.total += objects::<T>();
     }
 
-    /// Makes sure that `count` objects can be taken; asks the global allocator for chunks if need be.
+    /// Makes sure that `count` objects can be taken; asks the global allocator for chunks if need
+    /// be.
     ///
     /// # Errors
-    /// [`AllocError`] if there is no memory for all of them; the pool is what it was then.
+    /// [`AllocError`] if there is no memory for all of them; the pool is unchanged then.
     pub fn reserve(&mut self, count: usize) -> Result<(), AllocError> {
         if self.is_below(count) {
             self.chunks_for(count)?.for_each(|chunk| self.add(chunk));
@@ -248,7 +257,7 @@ impl<T: Pooled> Pool<T> {
         Ok(())
     }
 
-    /// The chunks that are to be added before `count` objects can be taken.
+    /// Returns the chunks that must be added before `count` objects can be taken.
     ///
     /// # Errors
     /// As for [`reserve`](Self::reserve).
@@ -257,28 +266,29 @@ impl<T: Pooled> Pool<T> {
         Chunks::new(count.saturating_sub(self.len).div_ceil(objects::<T>()))
     }
 
-    /// Takes what came back into the writer's list, until that has `count` objects: one by one, as a million may have come back
-    /// while the writers' lock is held.
+    /// Moves returned objects to the writer's list until that has `count`. One by one, as a
+    /// million may have come back while the writers' lock is held.
     fn collect(&mut self, count: usize) {
         while self.len < count {
             if self.adopted.is_null() {
                 // SAFETY: by the type's invariant.
                 let returned = unsafe { &(*self.shared.as_ptr()).returned };
-                // Acquire pairs with the Release in `give_back`: the objects' last readers are done, and their links are there.
+                // Acquire pairs with the Release in `give_back`: the objects' last readers are
+                // done, and their links are set.
                 self.adopted = returned.swap(ptr::null_mut(), Ordering::Acquire);
                 if self.adopted.is_null() {
                     return;
                 }
             }
             let object = self.adopted;
-            // SAFETY: objects in the list are this pool's, and nobody else's any more.
+            // SAFETY: objects in the list are this pool's, and in no use any more.
             self.adopted = unsafe { &*object }.link();
             // SAFETY: as above.
             unsafe { self.put(object) };
         }
     }
 
-    /// An object with whatever was in it; `None` if there is none left.
+    /// Takes an object, with whatever was in it; returns `None` if there is none left.
     #[inline]
     pub fn take(&mut self) -> Option<NonNull<T>> {
         if self.free.is_null() {
@@ -291,7 +301,7 @@ impl<T: Pooled> Pool<T> {
         Some(object)
     }
 
-    /// Puts an object back that no reader can hold.
+    /// Puts back an object that no reader can hold.
     ///
     /// # Safety
     /// It is this pool's, was taken, and is put or given back once.
@@ -304,19 +314,19 @@ impl<T: Pooled> Pool<T> {
         self.len += 1;
     }
 
-    /// Puts a list of objects back that nobody holds any more, from `first` to `last`.
+    /// Puts back a list of objects that no thread holds any more, from `first` to `last`.
     ///
     /// # Safety
     /// They are this pool's, linked, `len` of them, and in no other list.
     pub unsafe fn put_list(&mut self, first: *mut T, last: *mut T, len: usize) {
         // SAFETY: by this function's contract.
         unsafe { &*last }.set_link(self.free);
-        // INVARIANT: so many more in the list.
+        // INVARIANT: `len` more in the list.
         self.free = first;
         self.len += len;
     }
 
-    /// Gives chunks back all of whose objects are free; returns their bytes.
+    /// Frees the chunks all of whose objects are free; returns their bytes.
     pub fn trim(&mut self) -> usize {
         self.collect(usize::MAX);
         let mut kept = core::mem::replace(&mut self.free, ptr::null_mut());
@@ -344,7 +354,7 @@ impl<T: Pooled> Pool<T> {
         // SAFETY: links are in the pool or in chunks that stay.
         while let Some(chunk) = NonNull::new(unsafe { *link }) {
             let this = chunk.as_ptr();
-            // Field by field: whoever gives back reads another one.
+            // Field by field: a thread that gives back reads another one.
             // SAFETY: chunks in the list are whole, and this field of their headers the writer's.
             let free = unsafe { core::mem::take(&mut (*this).free) };
             // SAFETY: as above.
@@ -364,13 +374,16 @@ impl<T: Pooled> Pool<T> {
         freed * T::CHUNK
     }
 
-    /// The chunk that an object is in.
+    /// Returns the chunk that an object is in.
     fn chunk_of(object: *mut T) -> *mut Header<T> {
         let chunk = object.cast::<()>().map_addr(|address| address & !(T::CHUNK - 1));
         chunk.cast()
     }
 
-    /// The bytes beside an object, which are its holder's as the object is: zeros at first, then whatever was left there.
+    /// Returns the bytes that belong to an object in its chunk's head: zeros at first, then
+    /// whatever was left there.
+    ///
+    /// They are for the object's holder alone, as the object is.
     ///
     /// # Safety
     /// `object` is from a pool, and has not been given back.
@@ -385,21 +398,22 @@ impl<T: Pooled> Pool<T> {
         unsafe { chunk.add(offset) }
     }
 
-    /// The pool of an object that is out.
+    /// Returns the pool of an object that is out.
     ///
     /// # Safety
     /// `object` is from a pool, and has not been given back.
     unsafe fn of(object: *mut T) -> NonNull<Shared<T>> {
-        // SAFETY: a chunk is aligned to its size and begins with its header, of which this field is not written after `add`; it
-        // stays as long as one of its objects is out. The object's pointer was made from the chunk's.
+        // SAFETY: a chunk is aligned to its size and begins with its header, of which this field
+        // is not written after `add`. It stays as long as one of its objects is out. The object's
+        // pointer was made from the chunk's.
         unsafe { (*Self::chunk_of(object)).pool }
     }
 
-    /// Gives an object back that nobody holds any more, in any thread.
+    /// Gives back an object that no thread holds any more, from any thread.
     ///
     /// # Safety
-    /// `object` is from a pool, is in no structure or list, and is given back once; in another thread than it was taken in only
-    /// if `T` may go there.
+    /// `object` is from a pool, is in no structure or list, and is given back once. It is given
+    /// back in another thread than took it only if `T` may go there.
     pub unsafe fn give_back(object: *mut T) {
         // SAFETY: by this function's contract.
         let shared = unsafe { Self::of(object) };
@@ -415,8 +429,8 @@ impl<T: Pooled> Pool<T> {
                 unsafe { &*object }.set_link(top);
                 object
             };
-            // Release pairs with the Acquire in `collect`; closed, AcqRel makes all that was done with the pool's memory come
-            // before its end.
+            // Release pairs with the Acquire in `collect`. Closed, AcqRel makes all that was done
+            // with the pool's memory come before its end.
             match returned.compare_exchange_weak(top, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if closed && new.addr() == 1 => break,
                 Ok(_) => return,
@@ -430,9 +444,9 @@ impl<T: Pooled> Pool<T> {
     /// Frees the pool and its chunks.
     ///
     /// # Safety
-    /// Nobody uses the pool or one of its objects any more.
+    /// No other code uses the pool or one of its objects any more.
     unsafe fn free(shared: NonNull<Shared<T>>) {
-        // SAFETY: it is from `new`, by this function's contract nobody else's.
+        // SAFETY: it is from `new`, and by this function's contract in no other use.
         let shared = unsafe { Box::from_raw(shared.as_ptr()) };
         let mut chunk = shared.chunks;
         while let Some(this) = NonNull::new(chunk) {
@@ -452,7 +466,7 @@ impl<T: Pooled> fmt::Debug for Pool<T> {
 }
 
 impl<T: Pooled> Drop for Pool<T> {
-    /// Leaves the objects that are still out to come home by themselves.
+    /// Leaves the objects that are still out to be given back later.
     fn drop(&mut self) {
         loop {
             self.collect(usize::MAX);
@@ -464,7 +478,8 @@ impl<T: Pooled> Drop for Pool<T> {
             // SAFETY: by the type's invariant.
             let returned = unsafe { &(*self.shared.as_ptr()).returned };
             let closed = ptr::without_provenance_mut(out << 1 | 1);
-            // Release pairs with AcqRel in `give_back`: the writer is done with the pool before anybody frees it.
+            // Release pairs with the AcqRel in `give_back`: the writer is done with the pool
+            // before a thread frees it.
             if returned
                 .compare_exchange(ptr::null_mut(), closed, Ordering::Release, Ordering::Relaxed)
                 .is_ok()

@@ -1,4 +1,4 @@
-//! Atomics of `core`, or of loom under `cfg(loom)`: the only file that knows.
+//! Atomics of `core`, or of loom under `cfg(loom)`. No other file knows which.
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
@@ -8,7 +8,7 @@ pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsiz
 #[cfg(all(feature = "std", not(loom)))]
 pub(crate) use std::thread_local;
 
-/// loom's takes no `const` block.
+/// loom's macro takes no `const` block.
 #[cfg(all(feature = "std", loom))]
 macro_rules! loom_thread_local {
     (static $name:ident: $type:ty = const { $value:expr };) => {
@@ -18,16 +18,17 @@ macro_rules! loom_thread_local {
 #[cfg(all(feature = "std", loom))]
 pub(crate) use loom_thread_local as thread_local;
 
-/// Loads a word that is stored to by the calling thread alone, or under a lock that it holds.
+/// Loads a word that only the calling thread stores to, or a thread that holds a lock of the
+/// caller's.
 ///
-/// loom 0.7 keeps one last access of each atomic: a load before the thread's next store would hide from it that others have
-/// loaded the word, and it would not try that store earlier. So it is told of no access here, and checks instead that all
-/// stores come before.
+/// loom 0.7 keeps one last access of each atomic. A load before the thread's next store would hide
+/// that other threads have loaded the word, and loom would not try that store earlier. So loom is
+/// told of no access here, and checks instead that all stores come before.
 #[inline(always)]
 pub(crate) fn own_load(word: &AtomicU64) -> u64 {
     #[cfg(not(loom))]
     {
-        // Relaxed: what is loaded is the caller's own store, or comes before the caller by its lock.
+        // Relaxed: the value is the caller's own store, or comes before the caller by its lock.
         word.load(Ordering::Relaxed)
     }
     #[cfg(loom)]
@@ -37,7 +38,8 @@ pub(crate) fn own_load(word: &AtomicU64) -> u64 {
     }
 }
 
-/// Stands in memory that is not atomic, and tells loom of accesses to it, so that a model in which two of them race fails.
+/// Stands in memory that is not atomic and reports accesses to loom, so that a model in which two
+/// of them race fails.
 pub(crate) struct Watch(#[cfg(loom)] loom::cell::UnsafeCell<()>);
 
 impl Watch {
@@ -48,14 +50,14 @@ impl Watch {
         )
     }
 
-    /// The memory is read, by the calling thread and now.
+    /// Reports a read by the calling thread, now.
     #[inline(always)]
     pub(crate) fn read(&self) {
         #[cfg(loom)]
         self.0.with(|_| ());
     }
 
-    /// The memory is written, by the calling thread and now.
+    /// Reports a write by the calling thread, now.
     #[inline(always)]
     pub(crate) fn write(&self) {
         #[cfg(loom)]
@@ -63,13 +65,13 @@ impl Watch {
     }
 }
 
-/// Lets others run while this thread waits for them, for the `round`th time.
+/// Lets other threads run while this one waits for them, for the `round`th time.
 #[cfg(loom)]
 pub(crate) fn relax(_round: u32) {
     loom::thread::yield_now();
 }
 
-/// Lets others run while this thread waits for them, for the `round`th time.
+/// Lets other threads run while this one waits for them, for the `round`th time.
 #[cfg(not(loom))]
 pub(crate) fn relax(round: u32) {
     #[cfg(feature = "std")]
@@ -85,7 +87,8 @@ pub(crate) fn relax(round: u32) {
     }
 }
 
-/// A number that no other call gets. A plain counter, of no order with anything, so loom need not know of it.
+/// Returns a number that no other call returns. A plain counter that orders nothing, so loom need
+/// not know of it.
 pub(crate) fn unique_id() -> u64 {
     use core::sync::atomic::{AtomicU64 as Counter, Ordering as Order};
     static NEXT: Counter = Counter::new(0);

@@ -49,7 +49,8 @@ impl<T> RcuBox<T> {
         ManuallyDrop::new(this).memory
     }
 
-    /// The box as a word, for structures that hold words: to be taken back with [`from_raw`](Self::from_raw).
+    /// Turns the box into a word, for structures that hold words. [`from_raw`](Self::from_raw)
+    /// takes it back.
     ///
     /// An associated function, so that it hides no method of the value.
     #[must_use]
@@ -60,7 +61,8 @@ impl<T> RcuBox<T> {
     /// Takes the box back.
     ///
     /// # Safety
-    /// `raw` is from [`into_raw`](Self::into_raw), is taken back once, and nobody borrows it any more.
+    /// `raw` is from [`into_raw`](Self::into_raw), is taken back once, and is borrowed by no code
+    /// any more.
     #[must_use]
     pub unsafe fn from_raw(raw: NonNull<()>) -> Self {
         Self {
@@ -84,11 +86,11 @@ impl<T> RcuBox<T> {
     /// # Safety
     /// `raw` is from [`into_raw`](Self::into_raw), and not published yet.
     pub unsafe fn set_birth(raw: NonNull<()>, birth: u64) {
-        // SAFETY: by this function's contract nobody else uses it.
+        // SAFETY: by this function's contract no other code uses it.
         unsafe { (*raw.cast::<Stamped<T>>().as_ptr()).birth = birth };
     }
 
-    /// The era of birth.
+    /// Returns the era of birth.
     ///
     /// # Safety
     /// `raw` is from [`into_raw`](Self::into_raw), and has not been taken back.
@@ -121,10 +123,10 @@ impl<T> Drop for RcuBox<T> {
     }
 }
 
-/// Frees what [`RcuPtr::assign`] has retired.
+/// Frees an object that [`RcuPtr::assign`] has retired.
 ///
 /// # Safety
-/// `object` is a `Stamped<T>` from `try_box` that nobody else refers to.
+/// `object` is a `Stamped<T>` from `try_box` that no other code refers to.
 unsafe fn free<T>(object: *mut ()) {
     if let Some(memory) = NonNull::new(object.cast::<Stamped<T>>()) {
         // SAFETY: by this function's contract.
@@ -134,12 +136,13 @@ unsafe fn free<T>(object: *mut ()) {
 
 /// A pointer, perhaps null, that owns its object and belongs to a domain.
 ///
-/// The writer replaces the object with [`assign`](Self::assign), which retires the old one; readers find one or the other
-/// with [`dereference`](Self::dereference), never neither. Pointers may be inside of objects: these go with the object
-/// that holds them, which is what rule C wants.
+/// The writer replaces the object with [`assign`](Self::assign), which retires the old one.
+/// Readers find one or the other with [`dereference`](Self::dereference), never neither. Pointers
+/// may be inside of objects: these go with the object that holds them, as rule C wants.
 ///
 /// # Invariants
-/// `object` is null or a `Stamped<T>` from `try_box` that this pointer owns, stamped not later than it was stored.
+/// `object` is null or a `Stamped<T>` from `try_box` that this pointer owns, stamped before it was
+/// stored.
 pub struct RcuPtr<T> {
     object: AtomicPtr<Stamped<T>>,
     /// The id of the domain.
@@ -149,11 +152,11 @@ pub struct RcuPtr<T> {
 
 // SAFETY: it owns a T.
 unsafe impl<T: Send> Send for RcuPtr<T> {}
-// SAFETY: shared, it gives out `&T` to readers (Sync), and hands T to whoever reaps (Send).
+// SAFETY: shared, it lends `&T` to readers (Sync), and hands T to the thread that reaps (Send).
 unsafe impl<T: Send + Sync> Sync for RcuPtr<T> {}
 
 impl<T: Send + Sync + 'static> RcuPtr<T> {
-    /// A null pointer of `domain`.
+    /// Returns a null pointer of `domain`.
     #[must_use]
     pub fn null(domain: &RcuDomain) -> Self {
         Self {
@@ -163,7 +166,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
         }
     }
 
-    /// The object now, which stays while the guard lives.
+    /// Returns the current object, which stays while the guard lives.
     ///
     /// # Panics
     /// If the guard is of another domain, which protects nothing here.
@@ -173,16 +176,17 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
         assert!(guard.domain().id == self.domain, "a guard of another domain");
         // Acquire pairs with the Release in `assign`: the object and its stamp are initialised.
         let object = guard.protect(|| self.object.load(Ordering::Acquire));
-        // SAFETY: `protect` makes sure that the object stays while the guard lives, unless this pointer itself is dropped,
-        // which the borrow of `self` excludes.
+        // SAFETY: `protect` makes sure that the object stays while the guard lives, unless this
+        // pointer itself is dropped, which the borrow of `self` excludes.
         unsafe { object.as_ref() }.map(|o| &o.value)
     }
 
-    /// Puts `new` in the place of the object and retires that; it is dropped when no reader can hold it any more.
+    /// Replaces the object by `new` and retires the old one, which is dropped when no reader can
+    /// hold it any more.
     ///
     /// # Errors
-    /// [`AllocError`], with `new` given back, if there is no memory to note what to free; nothing has changed then. After
-    /// [`Updater::reserve`] that does not happen.
+    /// [`AllocError`], with `new` given back, if there is no memory to note what to free; nothing
+    /// has changed then. After [`Updater::reserve`] that does not happen.
     ///
     /// # Panics
     /// If the updater is of another domain.
@@ -199,8 +203,8 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
             unsafe { (*memory.as_ptr()).birth = birth };
             memory.as_ptr()
         });
-        // Release pairs with the Acquire in `dereference`. Relaxed is enough to load the old object: only holders of the
-        // one updater store here.
+        // Release pairs with the Acquire in `dereference`. Relaxed is enough to load the old
+        // object: only holders of the one updater store here.
         // INVARIANT: `new` is from a box, stamped above.
         let old = self.object.swap(new, Ordering::Release);
         if old.is_null() {
@@ -209,12 +213,14 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
         let retired = Retired {
             object: old.cast(),
             free: free::<T>,
-            // SAFETY: by the type's invariant the old object is initialised, and it was this pointer's own.
+            // SAFETY: by the type's invariant the old object is initialised, and it was this
+            // pointer's own.
             birth: unsafe { (*old).birth },
             bytes: size_of::<Stamped<T>>(),
         };
-        // SAFETY: the only word that held the object was this one, and it has been overwritten: readers that come later do
-        // not find it. `free` is right for it, T is Send, and it is retired once, as `old` was taken out by a swap.
+        // SAFETY: the only word that held the object was this one, and it has been overwritten:
+        // later readers do not find it. `free` is right for it, T is Send, and it is retired once,
+        // as a swap took `old` out.
         match unsafe { updater.retire(retired) } {
             Ok(()) => Ok(()),
             Err(_) => unreachable!("reserved above"),
@@ -223,7 +229,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
 }
 
 impl<T> fmt::Debug for RcuPtr<T> {
-    /// Whether there is an object: to show it takes a guard.
+    /// Prints whether there is an object; to print the object takes a guard.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut this = f.debug_struct("RcuPtr");
         this.field("is_null", &self.object.load(Ordering::Relaxed).is_null());

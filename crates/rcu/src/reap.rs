@@ -1,7 +1,9 @@
-//! The reaper: finds out which retired objects nobody holds, frees them, and parks the others on whom they wait for.
+//! The reaper: frees retired objects that no reader holds, and parks each other one on a reader
+//! that it waits for.
 //!
-//! One thread at a time, whichever comes; the others go on. A record is looked at when it comes, and again only when the
-//! reader on whom it is parked has moved, so a frozen reader's objects cost nothing while it sleeps.
+//! One thread at a time reaps, whichever comes; the others go on. The reaper looks at a record
+//! when it comes, and again only after the reader on which it is parked has moved. So a frozen
+//! reader's objects cost nothing while it sleeps.
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -15,50 +17,52 @@ use crate::shared::Shared;
 use crate::slot::{IDLE, Parked, Slot};
 use crate::stats::Counters;
 
-/// Blocks looked at in one call, besides those that came since the last: so that the backlog of a reader that woke up
-/// shrinks while the writer goes on, and no call takes long.
+/// Blocks that one call looks at, besides those that came since the last one. So the backlog of a
+/// reader that woke up shrinks while the writer goes on, and no call takes long.
 const BACKLOG_BLOCKS: usize = 8;
-/// Blocks looked at in one call at most.
+/// The most blocks that one call looks at.
 const MOST_BLOCKS: usize = 64;
 
 /// Empty blocks that the reaper keeps for itself.
 const SPARE_BLOCKS: usize = 4;
-/// Empty blocks that are kept for the updater; what a backlog leaves above that is freed.
+/// Empty blocks that are kept for the updater; the reaper frees what a backlog leaves above that.
 const MOST_EMPTIES: usize = 1024;
 
-/// What became of a block.
+/// The outcome for a block.
 #[derive(PartialEq)]
 enum Sifted {
     /// All its objects are freed.
     Freed,
     /// Some are parked.
     Parked,
-    /// There is no memory to park them; it is to be looked at again.
+    /// There is no memory to park them; the block must be looked at again.
     Stuck,
 }
 
 /// The lock of the reaper and what it protects.
 pub(crate) struct Reaper {
     locked: AtomicBool,
-    /// Whether anything waits in `state` or is parked: lets a call with nothing to do return without the lock.
+    /// Whether anything waits in `state` or is parked: a call with nothing to do returns without
+    /// the lock.
     backlog: AtomicBool,
     state: UnsafeCell<State>,
-    /// Beside `state`, and all that is parked.
+    /// Watches `state`, and all that is parked.
     watch: Watch,
 }
 
 struct State {
-    /// Blocks to be looked at.
+    /// Blocks to look at.
     ready: BlockList,
-    /// The sections that the current call has found open; kept for its memory.
+    /// The open sections that the current call has found; kept for its memory.
     sections: Vec<Section>,
-    /// Some empty blocks for parting records that wait for different readers.
+    /// Some empty blocks, for records of one block that wait for different readers.
     spare: Chain,
-    /// The first of the slots on which something is parked, whether they are claimed or not; each names the next one.
+    /// The first of the slots on which something is parked, claimed or not; each names the next
+    /// one.
     parked: Option<NonNull<Slot>>,
 }
 
-/// What a slot announced when it was looked at.
+/// A slot's announcement, as a look found it.
 #[derive(Clone, Copy)]
 struct Section {
     lo: u64,
@@ -66,8 +70,8 @@ struct Section {
     slot: NonNull<Slot>,
 }
 
-// SAFETY: `state` and the slots' `parked` are touched by the holder of `locked` only; retired objects may be freed by any
-// thread, by the contract of `Updater::retire`.
+// SAFETY: only the holder of `locked` touches `state` and the slots' `parked`. Any thread may free
+// retired objects, by the contract of `Updater::retire`.
 unsafe impl Send for Reaper {}
 // SAFETY: as for Send.
 unsafe impl Sync for Reaper {}
@@ -119,7 +123,7 @@ impl Reaper {
             .then(|| Held(self))
     }
 
-    /// Looks at a bounded number of blocks; says whether there is more to do now.
+    /// Looks at a bounded number of blocks; returns whether there is more to do now.
     pub(crate) fn reap(&self, shared: &Shared) -> bool {
         if shared.sealed.is_empty() && !self.backlog.load(Ordering::Relaxed) {
             return false;
@@ -137,9 +141,10 @@ impl Reaper {
             blocks += 1;
         }
         let mut parked = state.unpark();
-        // Before any `free` runs: were one to unwind, the rest is still to be found.
+        // Before any `free` runs: if one unwinds, a later call must still find the rest.
         self.backlog.store(true, Ordering::Relaxed);
-        // In records: what was parked on many readers comes back in many blocks that are nearly empty.
+        // In records: objects that were parked on many readers come back in many blocks that are
+        // nearly empty.
         let mut budget = blocks.min(MOST_BLOCKS) * BLOCK;
         let mut able = state.ready.is_empty() || state.look(shared);
         while able && budget > 0 {
@@ -154,14 +159,14 @@ impl Reaper {
         }
         let more = !state.ready.is_empty();
         self.backlog.store(more || parked, Ordering::Relaxed);
-        // A call that could not go on now cannot by trying again at once.
+        // A call that could not go on cannot by trying again at once.
         more && able
     }
 
-    /// Frees all that is left, when nobody who could read or reap has a handle of the domain any more.
+    /// Frees all that is left, when no reader and no user of the domain has a handle any more.
     pub(crate) fn free_everything(&self, shared: &Shared) {
         self.watch.write();
-        // SAFETY: nobody else is left to hold the lock.
+        // SAFETY: no other thread is left to hold the lock.
         let state = unsafe { &mut *self.state.get() };
         let mut sealed = shared.sealed.take_all();
         while let Some(block) = sealed.pop() {
@@ -183,7 +188,8 @@ impl Reaper {
 }
 
 impl State {
-    /// Moves what is parked on slots that have changed to `ready`; says whether anything stays parked.
+    /// Moves what is parked on slots that have changed to `ready`; returns whether anything stays
+    /// parked.
     fn unpark(&mut self) -> bool {
         let mut next = self.parked.take();
         while let Some(here) = next {
@@ -204,17 +210,18 @@ impl State {
         self.parked.is_some()
     }
 
-    /// Notes which sections are open; says whether that could be found out.
+    /// Notes which sections are open; returns whether it could.
     ///
-    /// Everything in `ready` was unlinked before, so the heavy fence parts all readers in two: whose announcement is seen
-    /// below, and who sees the unlinking.
+    /// Everything in `ready` was unlinked before. So the heavy fence divides all readers: those
+    /// whose announcement is seen below, and those that see the unlinking.
     fn look(&mut self, shared: &Shared) -> bool {
         if !shared.fences.heavy() {
             return false;
         }
         self.sections.clear();
         for slot in shared.registry.claimed() {
-            // Acquire pairs with the Releases of `Reader`: what a section that is over has done comes before the free.
+            // Acquire pairs with the Releases of `Reader`: what a section did that is over comes
+            // before the free.
             let lo = slot.lo.load(Ordering::Acquire);
             // Relaxed, as its store: the fences order it, and the load of `lo` comes first.
             let hi = slot.hi.load(Ordering::Relaxed);
@@ -230,17 +237,17 @@ impl State {
         true
     }
 
-    /// The section that may hold the object.
+    /// Returns a section that may hold the object.
     fn holder(&self, record: &Record) -> Option<Section> {
         let meets = |s: &&Section| record.retired.birth <= s.hi && record.retire >= s.lo;
         self.sections.iter().find(meets).copied()
     }
 
-    /// Frees the objects of `block`, the first one in `ready`, that nobody holds, and parks the others; says what became
-    /// of it.
+    /// Frees the objects of `block`, the first one in `ready`, that no section holds, and parks
+    /// the others; returns the outcome.
     fn sift(&mut self, shared: &Shared, mut block: NonNull<Block>) -> Sifted {
-        // SAFETY: the block is in this state's list, which the lock protects. It stays there meanwhile: were an object's
-        // `free` to unwind, the next call would go on with the next record.
+        // SAFETY: the block is in this state's list, which the lock protects. It stays there until
+        // all is freed: if an object's `free` unwinds, the next call goes on with the next record.
         let records = unsafe { block.as_mut() };
         let mut freed = Freed {
             counters: &shared.counters,
@@ -254,8 +261,9 @@ impl State {
                 records.swap_remove(i);
                 freed.objects += 1;
                 freed.bytes += record.retired.bytes as u64;
-                // SAFETY: the object was unlinked before it was retired; no open section's interval meets its life, and
-                // whoever enters later does not find it. The record is taken out, so this happens once.
+                // SAFETY: the object was unlinked before it was retired. No open section's
+                // interval meets its life, and a section that begins later does not find it. The
+                // record is taken out, so this happens once.
                 unsafe { (record.retired.free)(record.retired.object) };
             }
         }
@@ -269,7 +277,8 @@ impl State {
         self.park(shared, block)
     }
 
-    /// Parks the block's records, each on a section that may hold its object. The sections are those of the last look.
+    /// Parks the block's records, each on a section that may hold its object, of those of the last
+    /// look.
     fn park(&mut self, shared: &Shared, mut block: NonNull<Block>) -> Sifted {
         // SAFETY: the block is the caller's.
         let records = unsafe { block.as_mut() };
@@ -294,7 +303,7 @@ impl State {
         // SAFETY: slots live as long as the domain.
         let slot = unsafe { first.slot.as_ref() };
         (0..records.len()).for_each(|i| slot.count_parked(Some(records.get(i).retired.bytes)));
-        // Few records of many blocks would keep the blocks: fill up the one in front.
+        // A few records each in many blocks would keep the blocks: fill up the one in front.
         if let Some(front) = parked.blocks.first() {
             while !front.is_full() && records.len() > 0 {
                 front.push(records.swap_remove(records.len() - 1));
@@ -308,7 +317,7 @@ impl State {
         Sifted::Parked
     }
 
-    /// Parks one record; says whether there was room.
+    /// Parks one record; returns whether there was room.
     fn park_one(&mut self, shared: &Shared, section: Section, record: Record) -> bool {
         let parked = self.parked_on(section);
         if parked.blocks.first().is_none_or(|front| front.is_full()) {
@@ -329,8 +338,10 @@ impl State {
         true
     }
 
-    /// Where to park what waits for `section`. What waits there for an earlier section of the same reader, which has moved
-    /// since `unpark`, is to be looked at again: it may wait for nobody now.
+    /// Returns the place to park what waits for `section`.
+    ///
+    /// Objects that wait there for an earlier section of the same reader, which has moved since
+    /// `unpark`, go back to `ready`: perhaps no reader holds them now.
     fn parked_on<'a>(&mut self, section: Section) -> &'a mut Parked {
         // SAFETY: slots live as long as the domain.
         let slot = unsafe { section.slot.as_ref() };
@@ -348,7 +359,7 @@ impl State {
         parked
     }
 
-    /// Keeps an empty block for parting, gives it to the updater, or frees it when that has plenty.
+    /// Keeps an empty block, passes it to the updater, or frees it when that has plenty.
     fn give_back(&mut self, shared: &Shared, block: NonNull<Block>) {
         if self.spare.len() < SPARE_BLOCKS {
             self.spare.push(block);

@@ -12,10 +12,10 @@ const FIRST_ERA: u64 = 1;
 /// What every section reads, away from what writers write more often.
 #[repr(align(128))]
 pub(crate) struct ReadMostly {
-    /// The current era. Advanced by the [`Updater`] alone.
+    /// The current era, which the [`Updater`](crate::Updater) alone advances.
     pub(crate) era: AtomicU64,
     pub(crate) fences: Fences,
-    /// Of this domain alone in the life of the process: an address could be another domain's later.
+    /// This domain's alone in the life of the process: an address could become another domain's.
     pub(crate) id: u64,
 }
 
@@ -28,7 +28,8 @@ pub(crate) struct Shared {
     /// Empty blocks on their way back.
     pub(crate) empty: BlockStack,
     pub(crate) counters: Counters,
-    /// Empty blocks in `empty`, roughly: what is taken while another is put may be counted.
+    /// The number of blocks in `empty`, roughly: a block that is put while others are taken may be
+    /// counted.
     pub(crate) empties: AtomicUsize,
 }
 

@@ -1,26 +1,33 @@
-//! Where readers announce themselves: a slot each, in chunks that are added and never removed while the domain lives.
+//! Where readers announce themselves: a slot each, in chunks that are added and never removed
+//! while the domain lives.
 //!
-//! A look passes over slots that no reader owns, so it costs what there are readers now, and not what there once were: a bit
-//! for each slot says whether it is owned, and a count for each chunk whether any is.
+//! A look passes over slots that no reader owns, so it costs what there are readers now, and not
+//! what there once were. A bit for each slot says whether it is owned, and a count for each chunk
+//! whether any is.
 //!
 //! # What a look may pass over
-//! A reader claims its slot (sets the bit, adds to the count, both in read-modify-writes) before all its sections; each section
-//! stores `lo`, passes its light fence, and only then loads pointers. A look passes its heavy fence, and only then loads links
-//! of chunks, counts, bits and `lo`. Take a section that a look does not see.
+//! A reader claims its slot (sets the bit, adds to the count, both in read-modify-writes) before
+//! all its sections. Each section stores `lo`, passes its light fence, and only then loads
+//! pointers. A look passes its heavy fence, and only then loads links of chunks, counts, bits and
+//! `lo`. Take a section that a look does not see.
 //!
-//! - The look has loaded a null link, a count, a word of bits, or a `lo` that is older than the reader's own store. Then by the
-//!   contract of the fences ([`crate::fences`]) the section's loads find all that was unlinked before the look. It is of no
-//!   matter which of these words it was, nor whether the claim was made at that moment: all stores come before the light
-//!   fence, all loads after the heavy one.
-//! - It has loaded a count without the reader, its bit cleared, or [`IDLE`], that the reader stored after the section. Each of
-//!   these is stored with Release and loaded with Acquire, so what the section has done comes before what the look is for.
-//!   Counts and words are changed by read-modify-writes only, each of which continues the release sequences of those before:
-//!   a later claim of the slot, or another slot's, takes nothing from that.
+//! - The look has loaded a null link, a count, a word of bits, or a `lo` that is older than the
+//!   reader's own store. Then by the contract of the fences ([`crate::fences`]) the section's loads
+//!   find all that was unlinked before the look. It does not matter which of these words it was,
+//!   nor whether the claim was made at that moment: all stores come before the light fence, all
+//!   loads after the heavy one.
+//! - It has loaded a count without the reader, its bit cleared, or [`IDLE`], that the reader stored
+//!   after the section. Each of these is stored with Release and loaded with Acquire, so what the
+//!   section has done comes before the purpose of the look. Counts and words are changed by
+//!   read-modify-writes only, each of which continues the release sequences of those before: a
+//!   later claim of the slot, or another slot's, takes nothing from that.
 //!
-//! There is no third: between claim and release the count is above zero and the bit set in every value that the words take.
+//! There is no third case: between claim and release the count is above zero and the bit set in
+//! every value that the words take.
 //!
-//! Slots are claimed from the lowest on, so that the survivors of a burst move down as they register anew. What is parked on a
-//! slot that has been released is found by the reaper's own list, not by the bits.
+//! Slots are claimed from the lowest on, so that the survivors of a burst move down as they
+//! register again. The reaper finds what is parked on a released slot by its own list, not by the
+//! bits.
 
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
@@ -32,35 +39,37 @@ use crate::error::AllocError;
 use crate::memory;
 use crate::primitive::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, own_load, unique_id};
 
-/// The value of `lo` outside of a section: no era reaches it.
+/// The value of `lo` outside of sections: no era reaches it.
 pub(crate) const IDLE: u64 = u64::MAX;
 
 /// Slots of the first chunk. Each later one has twice as many as the one before.
 const FIRST: usize = if cfg!(loom) { 1 } else { 16 };
-/// Slots of a chunk at most: a look that finds one reader in it reads so many bits.
+/// The most slots of a chunk: a look that finds one reader in it reads that many bits.
 const LARGEST: usize = if cfg!(loom) { 2 } else { 4096 };
 /// Slots for each word of bits.
 const WORD: usize = u64::BITS as usize;
 
-/// One reader's announcement: it may hold pointers to objects that were reachable in the eras `lo..=hi`.
+/// One reader's announcement: it may hold pointers to objects that were reachable in the eras
+/// `lo..=hi`.
 ///
-/// A line of its own, so that readers do not slow each other.
+/// Cache lines of its own, so that readers do not slow each other.
 #[repr(align(128))]
 pub(crate) struct Slot {
     /// First era, or [`IDLE`].
     pub(crate) lo: AtomicU64,
     /// Last era; means nothing while `lo` is [`IDLE`].
     pub(crate) hi: AtomicU64,
-    /// Which registration owns it, or owned it last.
+    /// The number of the registration that owns it, or owned it last.
     pub(crate) reader: AtomicU64,
-    /// What is in `parked`, for who asks. Written by the holder of the reaper's lock.
+    /// What is in `parked`, for statistics. Written by the holder of the reaper's lock.
     pub(crate) pinned_objects: AtomicU64,
     pub(crate) pinned_bytes: AtomicU64,
-    /// Retired objects that this reader keeps from being freed. For the holder of the reaper's lock only.
+    /// Retired objects that this reader keeps from being freed. For the holder of the reaper's
+    /// lock only.
     pub(crate) parked: UnsafeCell<Parked>,
 }
 
-/// What waits for one slot to change.
+/// The objects that wait for one slot to change.
 pub(crate) struct Parked {
     pub(crate) blocks: BlockList,
     /// The `lo` with which the slot keeps them.
@@ -87,7 +96,8 @@ impl Slot {
         }
     }
 
-    /// Notes that one more object is parked here, or, for `None`, that nothing is. By the holder of the reaper's lock.
+    /// Counts one more parked object, or, for `None`, that nothing is parked. By the holder of the
+    /// reaper's lock.
     pub(crate) fn count_parked(&self, bytes: Option<usize>) {
         for (counter, more) in [
             (&self.pinned_objects, bytes.map(|_| 1)),
@@ -99,10 +109,11 @@ impl Slot {
     }
 }
 
-/// Some slots.
+/// A chunk of slots.
 ///
 /// # Invariants
-/// The vectors are as long as they were made: their memory stays where it is. `claimed` has a bit for each slot.
+/// The vectors keep their length: their memory stays where it is. `claimed` has a bit for each
+/// slot.
 struct Chunk {
     /// Claimed slots.
     count: AtomicUsize,
@@ -112,7 +123,7 @@ struct Chunk {
     next: AtomicPtr<Chunk>,
 }
 
-/// A vector of `len` values.
+/// Returns a vector of `len` values.
 fn try_vec<T>(len: usize, value: impl Fn() -> T) -> Result<Vec<T>, AllocError> {
     let mut vec = Vec::new();
     vec.try_reserve_exact(len).map_err(|_| AllocError)?;
@@ -130,14 +141,14 @@ impl Chunk {
         })
     }
 
-    /// Claims the lowest slot that is free, if there is one; says which.
+    /// Claims the lowest free slot, if there is one; returns its index.
     fn claim(&self) -> Option<usize> {
-        // Relaxed: a hint; who misses a slot takes a higher one.
+        // Relaxed: a hint; a thread that misses a slot takes a higher one.
         if self.count.load(Ordering::Relaxed) >= self.slots.len() {
             return None;
         }
         for (at, word) in self.claimed.iter().enumerate() {
-            // Relaxed: a hint, which the exchange tells right from wrong.
+            // Relaxed: a hint, which the read-modify-write below confirms.
             let mut bits = word.load(Ordering::Relaxed);
             loop {
                 let bit = bits.trailing_ones() as usize;
@@ -145,7 +156,8 @@ impl Chunk {
                 if bit == WORD || index >= self.slots.len() {
                     break;
                 }
-                // Acquire pairs with the Release in `Claim::release`: the last owner is done with the slot.
+                // Acquire pairs with the Release in `Claim::release`: the last owner is done with
+                // the slot.
                 bits = word.fetch_or(1 << bit, Ordering::Acquire);
                 if bits & 1 << bit == 0 {
                     // Relaxed: before the reader's fences, as its announcements are.
@@ -159,10 +171,11 @@ impl Chunk {
     }
 }
 
-/// A slot that is owned.
+/// An owned slot.
 ///
 /// # Invariants
-/// `slot` is the `index`th of `chunk`, and claimed for this value. Both live as long as the registry.
+/// `slot` is the `index`th of `chunk`, and claimed for this value. Both live as long as the
+/// registry.
 pub(crate) struct Claim {
     slot: NonNull<Slot>,
     chunk: NonNull<Chunk>,
@@ -176,12 +189,13 @@ impl Claim {
         unsafe { self.slot.as_ref() }
     }
 
-    /// Gives the slot back; its reader is outside of any section, and uses it no more.
+    /// Gives the slot back. Its reader is outside of any section, and uses it no more.
     pub(crate) fn release(&self) {
         // SAFETY: as for `slot`.
         let chunk = unsafe { self.chunk.as_ref() };
-        // Release pairs with the Acquire in `Chunk::claim`, for who owns the slot next, and with the one in `Claimed::next`:
-        // the accesses of sections come before what is done by a look that finds the slot free.
+        // Release pairs with the Acquire in `Chunk::claim`, for the slot's next owner, and with
+        // the one in `Claimed::next`: the accesses of sections come before what follows a look
+        // that finds the slot free.
         chunk.claimed[self.index / WORD].fetch_and(!(1 << (self.index % WORD)), Ordering::Release);
         // Release pairs with the Acquire in `Claimed::enter`, as above.
         chunk.count.fetch_sub(1, Ordering::Release);
@@ -191,12 +205,14 @@ impl Claim {
 /// All slots of a domain.
 ///
 /// # Invariants
-/// `first` heads a list of chunks from [`memory::try_box`]; a chunk stays where it is until the registry is dropped.
+/// `first` heads a list of chunks from [`memory::try_box`]; a chunk stays where it is until the
+/// registry is dropped.
 pub(crate) struct Registry {
     first: AtomicPtr<Chunk>,
 }
 
-// SAFETY: slots are shared by design: their atomics by all, `parked` by the holder of the reaper's lock.
+// SAFETY: slots are shared by design: their atomics by all, `parked` by the holder of the reaper's
+// lock.
 unsafe impl Send for Registry {}
 // SAFETY: as for Send.
 unsafe impl Sync for Registry {}
@@ -226,11 +242,12 @@ impl Registry {
         }
     }
 
-    /// Makes a chunk and puts it where `link` ends the list, unless another thread does; gives the one that is there then.
+    /// Makes a chunk and puts it where `link` ends the list, or returns the one that another
+    /// thread has put there.
     fn append(link: &AtomicPtr<Chunk>, len: usize) -> Result<NonNull<Chunk>, AllocError> {
         let chunk = Chunk::new(len)?;
-        // Release pairs with the Acquires in `claim` and `Claimed::enter`: who finds the chunk finds it initialised. Acquire
-        // for the other's chunk.
+        // Release pairs with the Acquires in `claim` and `Claimed::enter`: a thread that finds the
+        // chunk finds it initialised. Acquire for the other thread's chunk.
         // INVARIANT: the list has grown by a chunk from `try_box`.
         let put = link.compare_exchange(ptr::null_mut(), chunk.as_ptr(), Ordering::Release, Ordering::Acquire);
         match put.map_err(NonNull::new) {
@@ -243,7 +260,7 @@ impl Registry {
         }
     }
 
-    /// The slots that are claimed.
+    /// Returns the slots that are claimed.
     #[inline]
     pub(crate) fn claimed(&self) -> Claimed<'_> {
         let mut claimed = Claimed {
@@ -256,7 +273,7 @@ impl Registry {
     }
 }
 
-/// A look at all slots that are claimed, as they are found one after the other.
+/// An iterator over the claimed slots, as they are found one after the other.
 pub(crate) struct Claimed<'a> {
     chunk: Option<&'a Chunk>,
     /// The next word, and what is left of the one before.
@@ -271,7 +288,8 @@ impl<'a> Claimed<'a> {
         self.word = 0;
         loop {
             // Acquire pairs with the Release in `append`.
-            // SAFETY: by the registry's invariant a chunk in the list is initialised, and lives as long as the registry.
+            // SAFETY: by the registry's invariant a chunk in the list is initialised, and lives as
+            // long as the registry.
             self.chunk = unsafe { link.load(Ordering::Acquire).as_ref() };
             match self.chunk {
                 // Acquire pairs with the Release in `Claim::release`: see the head of this file.
@@ -309,7 +327,8 @@ impl Drop for Registry {
     fn drop(&mut self) {
         let mut chunk = self.first.load(Ordering::Relaxed);
         while let Some(this) = NonNull::new(chunk) {
-            // SAFETY: nobody else is left, and by the type's invariant the chunk came from `try_box`.
+            // SAFETY: no other user is left, and by the type's invariant the chunk came from
+            // `try_box`.
             let this = unsafe { memory::from_try_box(this) };
             chunk = this.next.load(Ordering::Relaxed);
         }
@@ -335,7 +354,7 @@ mod tests {
             registry.claimed().chunk.is_none(),
             "a look goes through chunks where nobody is"
         );
-        // One in the midst stays free for the next.
+        // One free slot among claimed ones stays free for the next.
         let again: Vec<Claim> = (0..100).map(|_| registry.claim().unwrap()).collect();
         assert_eq!(found(&registry), slots[..100]);
         again[40].release();

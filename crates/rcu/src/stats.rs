@@ -1,8 +1,8 @@
-//! What a domain holds, in numbers.
+//! Numbers that describe a domain.
 
 use crate::primitive::{AtomicU64, Ordering, own_load};
 
-/// A look at a domain; the numbers are read one by one while others change them.
+/// A look at a domain. The numbers are read one by one while other threads change them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -10,18 +10,18 @@ pub struct Stats {
     pub era: u64,
     /// Registered readers.
     pub readers: usize,
-    /// Those of them that are inside of a section.
+    /// Readers that are inside of a section.
     pub readers_inside: usize,
-    /// Age of the oldest section: eras since it began, each of which is about 64 objects or 64 KiB born or retired. 0 if
-    /// nobody reads.
+    /// Age of the oldest section in eras; 0 if no section is open. An era is about 64 objects or
+    /// 64 KiB born or retired.
     pub oldest_section_eras: u64,
     /// Objects retired and not yet freed.
     pub deferred_objects: u64,
     /// Their bytes.
     pub deferred_bytes: u64,
-    /// The most objects that have ever been deferred, as seen when blocks were sealed.
+    /// The most objects that were ever deferred, as seen when blocks were sealed.
     pub peak_deferred_objects: u64,
-    /// The most bytes that have ever been deferred, as seen when blocks were sealed.
+    /// The most bytes that were ever deferred, as seen when blocks were sealed.
     pub peak_deferred_bytes: u64,
     /// Objects freed.
     pub freed_objects: u64,
@@ -31,19 +31,22 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReaderStats {
-    /// Which: what [`Reader::id`](crate::Reader::id) says.
+    /// The reader's number: what [`Reader::id`](crate::Reader::id) returns.
     pub id: u64,
-    /// The era in which its section began, if it is inside of one. Who looks twice and finds the same knows how long, in
-    /// seconds, it has been there at least: a clock read at each entry would cost more than the entry.
+    /// The era in which its section began, if it is inside of one.
+    ///
+    /// Two looks that find the same era tell how long, in seconds, it has been there at least. A
+    /// clock read at each entry would cost more than the entry.
     pub since_era: Option<u64>,
-    /// Retired objects that wait for this reader. One that waits for several is counted for one of them.
+    /// Retired objects that wait for this reader. An object that waits for several readers counts
+    /// for one of them.
     pub pinned_objects: u64,
     /// Their bytes.
     pub pinned_bytes: u64,
 }
 
-/// The counters behind [`Stats`]. The updater alone writes the first four, the holder of the reaper's lock the others;
-/// all are Relaxed: they order nothing.
+/// The counters of [`Stats`]. The updater alone writes the first four, the holder of the reaper's
+/// lock the others. All are Relaxed: they order nothing.
 pub(crate) struct Counters {
     retired_objects: AtomicU64,
     retired_bytes: AtomicU64,
@@ -53,7 +56,7 @@ pub(crate) struct Counters {
     freed_bytes: AtomicU64,
 }
 
-/// Adds to a counter that the caller alone writes, without the cost of an atomic addition.
+/// Adds to a counter that only the caller writes, without the cost of an atomic addition.
 fn add(counter: &AtomicU64, n: u64) {
     counter.store(own_load(counter).wrapping_add(n), Ordering::Relaxed);
 }
@@ -71,7 +74,7 @@ impl Counters {
         }
     }
 
-    /// By the updater.
+    /// Counts a sealed block; called by the updater.
     pub(crate) fn retired(&self, objects: u64, bytes: u64) {
         add(&self.retired_objects, objects);
         add(&self.retired_bytes, bytes);
@@ -86,14 +89,15 @@ impl Counters {
         }
     }
 
-    /// By the holder of the reaper's lock.
+    /// Counts freed objects; called by the holder of the reaper's lock.
     pub(crate) fn freed(&self, objects: u64, bytes: u64) {
         add(&self.freed_objects, objects);
         add(&self.freed_bytes, bytes);
     }
 
     pub(crate) fn read(&self) -> Stats {
-        // Freed before retired: what is freed between the two looks then counts as deferred, not as less than nothing.
+        // Freed before retired: what is freed between the two loads then counts as deferred, not
+        // as less than nothing.
         let freed_objects = self.freed_objects.load(Ordering::Relaxed);
         let freed_bytes = self.freed_bytes.load(Ordering::Relaxed);
         Stats {

@@ -1,4 +1,5 @@
-//! The writer's side: stamps, retires, advances the era. All of it in constant time, nothing of it waits for a reader.
+//! The writer's side: stamps, retires, advances the era. In constant time, and without waiting for
+//! a reader.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -10,15 +11,16 @@ use crate::memory;
 use crate::primitive::{Ordering, own_load, relax};
 use crate::slot::{IDLE, Slot};
 
-/// Objects, born or retired, after which the era advances.
+/// The number of objects, born or retired, after which the era advances.
 const ERA_OBJECTS: usize = if cfg!(loom) { 1 } else { 64 };
-/// Bytes, born or retired, after which the era advances.
+/// The number of bytes, born or retired, after which the era advances.
 const ERA_BYTES: usize = 64 << 10;
 
-/// The right to change the domain's structures: there is one, so it belongs inside of the structure's lock.
+/// The right to change the domain's structures. There is one, so it belongs inside of the
+/// structure's lock.
 ///
-/// That only one thread at a time stamps, retires and advances is what makes the era's order the order of the unlinking
-/// stores; `&mut` says it to the compiler.
+/// Only one thread at a time stamps, retires and advances. That makes the order of eras the order
+/// of the unlinking stores; `&mut` says it to the compiler.
 ///
 /// # Invariants
 /// `open` has room; `spare` are empty blocks.
@@ -31,11 +33,12 @@ pub struct Updater {
     bytes: usize,
     /// Records and bytes in `open`.
     open_bytes: u64,
-    /// Blocks sealed since the last time that `reap_due` said yes.
+    /// Blocks sealed since `reap_due` last returned true.
     sealed: usize,
 }
 
-// SAFETY: it owns its blocks; the objects in them were retired as `Updater::retire` demands, so any thread may free them.
+// SAFETY: it owns its blocks. The objects in them were retired as `Updater::retire` demands, so
+// any thread may free them.
 unsafe impl Send for Updater {}
 
 impl Updater {
@@ -55,11 +58,14 @@ impl Updater {
         &self.domain
     }
 
-    /// Makes sure that the next `objects` calls of [`retire`](Self::retire) need no memory, if no [`flush`](Self::flush) or
-    /// [`rcu_barrier`](Self::rcu_barrier) comes between.
+    /// Makes sure that the next `objects` calls of [`retire`](Self::retire) need no memory.
+    ///
+    /// A [`flush`](Self::flush) or [`rcu_barrier`](Self::rcu_barrier) in between takes that
+    /// promise away.
     ///
     /// # Errors
-    /// [`AllocError`] if there is none; what has been retired stays so, and nothing is kept of what was taken.
+    /// [`AllocError`] if there is none. What has been retired stays so, and nothing is kept of
+    /// what was taken.
     pub fn reserve(&mut self, objects: usize) -> Result<(), AllocError> {
         // SAFETY: the open block is this value's own.
         let room = self.open.map_or(0, |open| BLOCK - unsafe { open.as_ref() }.len());
@@ -80,26 +86,31 @@ impl Updater {
         Ok(())
     }
 
-    /// The stamp of an object of `bytes` that is about to be published: to be called after all that the object points to
-    /// has been stamped, and before the store that publishes it.
+    /// Returns the stamp of an object of `bytes` bytes that is about to be published.
+    ///
+    /// Call it after all that the object points to has been stamped, and before the store that
+    /// publishes it.
     #[inline]
     pub fn birth(&mut self, bytes: usize) -> u64 {
         self.count(bytes);
-        // This value alone advances it.
+        // Only this value advances it.
         own_load(&self.domain.era)
     }
 
     /// Defers the freeing of an object until no reader can hold it.
     ///
     /// # Errors
-    /// Gives the record back if there is no memory to note it; nothing has changed then, and the caller may try again
-    /// later. After [`reserve`](Self::reserve) that does not happen.
+    /// Returns the record if there is no memory to note it. Nothing has changed then, and the
+    /// caller may try again later. After [`reserve`](Self::reserve) that does not happen.
     ///
     /// # Safety
-    /// - `retired.birth` is from [`birth`](Self::birth) of this domain, for this object, before its publication.
-    /// - No word that a reader may still load holds the object: it has been unlinked by a store of this thread, or ordered
-    ///   before this call, and so has it from every word of unlinked objects (rule C).
-    /// - `retired.free` frees the object, in any thread, without unwinding, and this is the only time that it is retired.
+    /// - `retired.birth` is from [`birth`](Self::birth) of this domain, for this object, before its
+    ///   publication.
+    /// - No word that a reader may still load holds the object. It has been unlinked by a store of
+    ///   this thread, or ordered before this call, and so has it from every word of unlinked
+    ///   objects (rule C).
+    /// - `retired.free` frees the object, in any thread, without unwinding, and this is the only
+    ///   time that it is retired.
     #[doc(alias = "call_rcu")]
     pub unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
         let mut open = match self.open {
@@ -117,8 +128,9 @@ impl Updater {
         };
         let record = Record {
             retired,
-            // This value alone advances it. The unlinking store came before, and the store of the next era will
-            // come after, with Release: who reads that era does not find the object any more.
+            // Only this value advances it. The unlinking store came before, and the store of the
+            // next era will come after, with Release: a reader of that era does not find the
+            // object any more.
             retire: own_load(&self.domain.era),
         };
         // SAFETY: the open block is this value's own; by the type's invariant it has room.
@@ -132,12 +144,15 @@ impl Updater {
         Ok(())
     }
 
-    /// The last era from which a section may hold anything that is open now and began before: what this thread has unlinked
-    /// before, and was born later, no reader can hold, and it may be freed at once instead of retired. 0 if no section is
-    /// open; `u64::MAX` if that cannot be told.
+    /// Returns the last era from which an open section that began before may hold anything.
     ///
-    /// A fence and a look at every reader that is registered: for who writes while usually nobody reads, or readers stand still. With
-    /// [`Fences::Asymmetric`](crate::Fences) it would be a system call, and the answer is `u64::MAX`.
+    /// What this thread has unlinked before, and was born later, no reader can hold: it may be
+    /// freed at once instead of retired. 0 if no section is open; `u64::MAX` if that cannot be
+    /// told.
+    ///
+    /// Costs a fence and a look at every registered reader: for a writer next to which there are
+    /// usually no readers, or readers that stand still. With [`Fences::Asymmetric`](crate::Fences)
+    /// it would be a system call, and the answer is `u64::MAX`.
     #[inline]
     pub fn held_until(&mut self) -> u64 {
         let fences = self.domain.fences;
@@ -145,7 +160,8 @@ impl Updater {
             return u64::MAX;
         }
         let held = |slot: &Slot| {
-            // As in the reaper's look. Acquire: what sections that are over have done comes before the free.
+            // As in the reaper's look. Acquire: what sections did that are over comes before the
+            // free.
             if slot.lo.load(Ordering::Acquire) == IDLE {
                 0
             } else {
@@ -156,8 +172,10 @@ impl Updater {
         self.domain.registry.claimed().map(held).max().unwrap_or(0)
     }
 
-    /// Whether so much has been retired since the last yes that [`RcuDomain::reap`] is worth its fence: to be asked, and
-    /// then done, by whoever has just left the structure's lock.
+    /// Returns whether enough has been retired since it last returned true that
+    /// [`RcuDomain::reap`](crate::RcuDomain::reap) is worth its fence.
+    ///
+    /// The writer asks under the structure's lock, and then reaps after it has left the lock.
     #[inline]
     pub fn reap_due(&mut self) -> bool {
         if self.sealed < self.domain.fences.blocks_for_a_fence() {
@@ -167,24 +185,28 @@ impl Updater {
         true
     }
 
-    /// [`RcuDomain::reap`], for a writer that has no lock to leave first.
+    /// Reaps as [`RcuDomain::reap`](crate::RcuDomain::reap), for a writer that has no lock to
+    /// leave first.
     pub fn reap(&self) -> bool {
         self.domain.reap()
     }
 
-    /// Hands over what has been retired so far, so that [`RcuDomain::reap`] finds it: for a writer that goes idle.
+    /// Hands over what has been retired so far, so that
+    /// [`RcuDomain::reap`](crate::RcuDomain::reap) finds it: for a writer that goes idle.
     pub fn flush(&mut self) {
         self.seal();
-        // Else sections that are yet to begin would announce the era in which the last objects were retired.
+        // Otherwise later sections would announce the era in which the last objects were retired.
         self.advance();
     }
 
-    /// Waits until every section that is open now has ended. Not from inside of one, nor from a `free` or drop that the
-    /// reaper runs: it would wait for itself. Nor does it end where the kernel has begun to refuse membarrier(2) to a process
+    /// Waits until every section that is open now has ended.
+    ///
+    /// Call it neither inside of a section, nor in a `free` or drop that the reaper runs: it would
+    /// wait for itself. It does not end either if the kernel refuses membarrier(2) to a process
     /// that it had allowed it.
     pub fn synchronize_rcu(&mut self) {
         self.advance();
-        // This value alone advances it.
+        // Only this value advances it.
         let era = own_load(&self.domain.era);
         let mut round = 0;
         while !self.domain.fences.heavy() {
@@ -193,8 +215,9 @@ impl Updater {
         }
         for slot in self.domain.registry.claimed() {
             let mut round = 0;
-            // Acquire pairs with the Releases of `Reader`: the accesses of the section come before. A section with a
-            // later `lo` began after the advance, or holds nothing from before it. IDLE is later than any era.
+            // Acquire pairs with the Releases of `Reader`: the accesses of the section come before.
+            // A section with a later `lo` began after the advance, or holds nothing from before it.
+            // IDLE is later than any era.
             while slot.lo.load(Ordering::Acquire) < era {
                 relax(round);
                 round += 1;
@@ -203,8 +226,9 @@ impl Updater {
         const { assert!(IDLE == u64::MAX) };
     }
 
-    /// Waits until everything that has been retired so far is freed. Not from where [`synchronize_rcu`](Self::synchronize_rcu)
-    /// must not be called.
+    /// Waits until everything that has been retired so far is freed.
+    ///
+    /// Call it only where [`synchronize_rcu`](Self::synchronize_rcu) may be called.
     pub fn rcu_barrier(&mut self) {
         self.seal();
         let retired_before = self.domain.counters.read();
@@ -231,8 +255,8 @@ impl Updater {
     fn advance(&mut self) {
         (self.objects, self.bytes) = (0, 0);
         let era = own_load(&self.domain.era);
-        // Release pairs with the Acquires in `Reader::enter` and `Reader::covered`: what was unlinked before is not seen
-        // by who reads this era. 2^64 eras do not pass.
+        // Release pairs with the Acquires in `Reader::enter` and `Reader::covered`: a reader of
+        // this era does not see what was unlinked before. 2^64 eras do not pass.
         self.domain.era.store(era + 1, Ordering::Release);
     }
 
@@ -250,7 +274,7 @@ impl Updater {
 }
 
 impl Drop for Updater {
-    /// Hands over what is left and frees what nobody holds.
+    /// Hands over what is left and frees what no reader holds.
     fn drop(&mut self) {
         self.flush();
         while self.reap() {}

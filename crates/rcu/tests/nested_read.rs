@@ -1,5 +1,5 @@
 //! `RcuDomain::read` inside of another domain's: threads' own readers, found, kept and let go. For Miri too, with many seeds
-//! (`ci/miri.sh`): each is another order of the threads, with other stores seen late.
+//! (`ci/deep/miri.sh`): each is another order of the threads, with other stores seen late.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

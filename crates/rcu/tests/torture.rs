@@ -1,5 +1,5 @@
 //! In the manner of rcutorture: readers, an updater, freezers and short-lived threads on one domain, over objects that are
-//! poisoned when they are freed. `VMAPLE_TORTURE_SECONDS` and `VMAPLE_SEED` make it longer and repeat it; `ci/torture.sh`.
+//! poisoned when they are freed. `VMAPLE_TORTURE_SECONDS` and `VMAPLE_SEED` make it longer and repeat it; `ci/deep/long.sh torture`.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking

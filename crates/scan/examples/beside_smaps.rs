@@ -1,6 +1,6 @@
 //! Measures the CPU time of a scan next to that of the kernel's files, in turns.
 //!
-//! `beside_smaps [ROUNDS]`, or `ci/bench-scan.sh`.
+//! `beside_smaps [ROUNDS]`, or `ci/bench/run.sh scan`.
 
 #![allow(unsafe_code)] // targets are made by fork(2)
 

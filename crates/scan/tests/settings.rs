@@ -1,6 +1,6 @@
 //! As equality.rs, of memory that exists only with a setting of the machine.
 //!
-//! These tests change no setting: `ci/scan-settings.sh` does, and puts them back.
+//! These tests change no setting: `ci/deep/scan-settings.sh` does, and puts them back.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -26,7 +26,7 @@ fn is_at_least(path: &str, least: u64) -> bool {
         .and_then(|text| text.trim().parse::<u64>().ok());
     let is = value.is_some_and(|value| value >= least);
     if !is {
-        eprintln!("skipped: {path} is {value:?}, and not {least}: ci/scan-settings.sh sets it");
+        eprintln!("skipped: {path} is {value:?}, and not {least}: ci/deep/scan-settings.sh sets it");
     }
     is
 }
@@ -109,7 +109,7 @@ fn pages_that_were_merged() {
 fn pages_that_were_swapped_out() {
     const PAGEOUT: libc::c_int = 21;
     if fs::read_to_string("/proc/swaps").unwrap_or_default().lines().count() < 2 {
-        eprintln!("skipped: there is no swap area: ci/scan-settings.sh makes one");
+        eprintln!("skipped: there is no swap area: ci/deep/scan-settings.sh makes one");
         return;
     }
     let Some(mut scanner) = scanner() else { return };

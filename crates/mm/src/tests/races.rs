@@ -1,7 +1,7 @@
 //! Faults against everything else: each race that the rules close, made certain by a place where the other side acts.
 //!
 //! Named as the rules: L, that the mapping is looked at under the lock of the leaf table; PENDING; that a page is put only where
-//! there is what was expected. `ci/mutate.sh` takes each rule out and expects its test to fail.
+//! there is what was expected. `ci/deep/mutate.sh` takes each rule out and expects its test to fail.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 

@@ -1,7 +1,8 @@
 //! membarrier(2) on Linux: the light fence is a compiler fence only.
 //!
-//! Between the begin and the end of the system call, the kernel has every running thread of the process execute a full barrier.
-//! A light fence lies before or after that point, which is the contract.
+//! Between the begin and the end of the system call, the kernel has every running thread of the
+//! process execute a full barrier. A light fence lies before or after that point, which is the
+//! contract.
 
 use core::sync::atomic::{Ordering, compiler_fence};
 

@@ -1,8 +1,9 @@
 //! The pair of fences between a reader that announces itself and a writer that looks for readers.
 //!
 //! # Ordering contract
-//! For every light fence L and every heavy fence H, one of two holds: what precedes L is visible to what follows H, or what
-//! precedes H is visible to what follows L. A module for each way has the same functions: [`full`] and [`membarrier`].
+//! For every light fence L and every heavy fence H, one of two holds: what precedes L is visible to
+//! what follows H, or what precedes H is visible to what follows L. A module for each way has the
+//! same functions: [`full`] and [`membarrier`].
 
 mod full;
 #[cfg(all(feature = "std", target_os = "linux", not(loom), not(miri)))]
@@ -21,12 +22,14 @@ mod membarrier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fences {
-    /// A full fence on both sides: about 8 ns for each section, nothing special for writers. Works everywhere.
+    /// A full fence on both sides: about 8 ns for each section, nothing special for writers. Works
+    /// everywhere.
     Symmetric,
     /// No cost for sections; membarrier(2) for writers, once for some hundred retired objects.
     ///
-    /// The call takes 0.2 us, or 2 us while another thread of the process runs. Needs Linux and `std`; elsewhere, and where
-    /// the kernel refuses the call, a domain falls back to [`Symmetric`](Self::Symmetric).
+    /// The call takes 0.2 us, or 2 us while another thread of the process runs. Needs Linux and
+    /// `std`; elsewhere, and where the kernel refuses the call, a domain falls back to
+    /// [`Symmetric`](Self::Symmetric).
     Asymmetric,
 }
 
@@ -74,7 +77,8 @@ impl Fences {
         self == Self::Symmetric
     }
 
-    /// Returns the number of blocks of retired objects for which one heavy fence is worth its price.
+    /// Returns the number of blocks of retired objects for which one heavy fence is worth its
+    /// price.
     pub(crate) fn blocks_for_a_fence(self) -> usize {
         match self {
             Self::Symmetric => full::BLOCKS_FOR_A_FENCE,

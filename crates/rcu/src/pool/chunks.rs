@@ -1,4 +1,4 @@
-//! Some chunks at once: all that were asked for, or none.
+//! Some chunks at once: as many as were asked for, or none.
 
 use core::fmt;
 use core::ptr::{self, NonNull};
@@ -7,21 +7,22 @@ use super::{Chunk, Header, Pooled};
 use crate::error::AllocError;
 use crate::memory;
 
-/// Some chunks on their way into a pool: all that were asked for, or given back.
+/// Some chunks on their way into a pool: as many as were asked for.
 ///
 /// # Invariants
-/// Links chunks that nobody else knows of.
+/// Links chunks that no other code knows of.
 pub struct Chunks<T: Pooled>(*mut Header<T>);
 
-// SAFETY: it is memory that nobody else knows of.
+// SAFETY: it is memory that no other code knows of.
 unsafe impl<T: Pooled> Send for Chunks<T> {}
 
 impl<T: Pooled> Chunks<T> {
-    /// Takes memory for so many.
+    /// Takes memory for `count` chunks.
     ///
     /// # Errors
-    /// [`AllocError`] if it is not there for all of them. What was taken is given back then. With `std` a large amount is asked for at
-    /// once before, so that what cannot be had is not taken in pieces until the machine has none.
+    /// [`AllocError`] if there is not enough for all of them; what was taken is freed then. With
+    /// `std` a large amount is first asked for at once. So a request that is too large does not
+    /// take all memory of the machine in pieces before it fails.
     pub fn new(count: usize) -> Result<Self, AllocError> {
         if count > 1 {
             memory::ask_for(count, T::CHUNK)?;
@@ -34,9 +35,9 @@ impl<T: Pooled> Chunks<T> {
                 next: all.0,
                 free: 0,
             };
-            // SAFETY: the chunk's memory is large enough, and nobody else's.
+            // SAFETY: the chunk's memory is large enough, and in no other use.
             unsafe { chunk.0.write(header) };
-            // INVARIANT: nobody else knows of it.
+            // INVARIANT: no other code knows of it.
             all.0 = chunk.0.as_ptr();
             core::mem::forget(chunk);
         }

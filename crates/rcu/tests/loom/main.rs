@@ -1,4 +1,4 @@
-//! The protocol under loom, at a size that it can exhaust: blocks of one record, an era for each object. Run by `ci/loom.sh`.
+//! The protocol under loom, at a size that it can exhaust: blocks of one record, an era for each object. Run by `ci/gate/loom.sh`.
 //!
 //! What a model that passes says, and what it does not: all interleavings with at most three preemptions
 //! (`LOOM_MAX_PREEMPTIONS`), and all values that loads may see in them, but for what loom 0.7 leaves out.
@@ -6,8 +6,8 @@
 //!   (tokio-rs/loom issues 166 and 392). Here words that one thread alone writes are therefore loaded by `own_load`, of which
 //!   loom makes no access, and both sides of a model are spawned, so that neither is in front.
 //! - Stores to one word are ordered as they are executed, and sequentially consistent fences synchronise with each other
-//!   without an access between them. `ci/litmus.sh` has what is only seen without that.
-//! - It knows nothing of membarrier(2): all models have symmetric fences. `ci/litmus.sh` has asymmetric ones.
+//!   without an access between them. `ci/deep/litmus.sh` has what is only seen without that.
+//! - It knows nothing of membarrier(2): all models have symmetric fences. `ci/deep/litmus.sh` has asymmetric ones.
 //!
 //! Blocks of records, what is parked and the reaper's state tell loom of each access, so that a race there fails a model.
 

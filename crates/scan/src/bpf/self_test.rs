@@ -268,7 +268,7 @@ mod tests {
         assert!(refused.is_empty(), "{} refused, such as: {}", refused.len(), refused[0]);
     }
 
-    /// Minutes of CPU time, so it runs by `ci/scan-starts.sh`.
+    /// Minutes of CPU time, so it runs by `ci/deep/scan-starts.sh`.
     #[test]
     #[ignore = "a thousand self-tests next to a full load"]
     fn a_thousand_starts_on_a_busy_machine_refuse_none() {

@@ -1,5 +1,5 @@
 //! Faults, zaps and monitors under the interleavings and reorderings that loom finds, with tables of two entries, and with so many
-//! preemptions as each model says. Run by `ci/loom.sh`.
+//! preemptions as each model says. Run by `ci/gate/loom.sh`.
 //!
 //! All sides are spawned, but where that takes minutes: what the main thread does has fewer interleavings in loom.
 //!

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs the tests of the library crates in release on the nightly toolchain: what a newer optimizer makes of them.
+# Usage: release-nightly.sh [CRATE...]
+. "$(dirname "$0")/../lib.sh"
+need_nightly
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/nightly
+[ $# -gt 0 ] || set -- vmaple-rcu maple-tree vmaple-mm vmaple-smaps vmaple-proc
+# Without debug information, of which nobody looks at any here.
+export CARGO_PROFILE_RELEASE_DEBUG=0
+# A fault that is wrongly taken for done is taken again for ever: so there is an end to it.
+timeout 900 cargo +nightly test -q --release --locked "${@/#/--package=}"

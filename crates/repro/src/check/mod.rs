@@ -1,7 +1,6 @@
-//! What scanners read, held against what the mapper did.
+//! Holds what scanners read against what the mapper did.
 
 mod page_state;
-mod proc_text;
 mod scan_check;
 
 pub(crate) use page_state::PageStates;

@@ -1,33 +1,36 @@
-//! The state of each page of the mapper's region, as the mapper knows it: what scanners read is held against it.
+//! The state of each page of the mapper's region, as the mapper knows it. What scanners read is held against it.
 //!
-//! The mapper says of a page that it is changing, makes its call, says what has become of the page by which operation, and
-//! then how many operations there have been. A scan takes that number when it begins. A page whose last operation had ended
-//! by then, and which is not changing when the scan has passed it, has been in one state all the time, and what the scan says
-//! of it can be judged.
+//! Around each call the mapper marks the page as changing, makes the call, stores the page's new state with the number of the
+//! operation, and then stores how many operations are over. A scan loads that number when it begins. It then judges a page
+//! only if the page's last operation was over by then, and the page is not changing after the scan has passed it: such a page
+//! was in one state all the time.
 //!
 //! # Why there is no false alarm
-//! Say that a scan, which began after `begin` operations, finds a page settled by operation `i <= begin`, after it has read
-//! the part of the file that the page is in.
+//! A scan began after `begin` operations. After it has read the part of the file with a page, it finds the page settled by
+//! operation `i <= begin`.
 //! - What was read is not older than `i`: `operations` was stored with Release after the call of `i`, and loaded with Acquire before
 //!   the scan's first read. So the effect of `i` happened before the read.
-//! - It is not newer than `i`: had a read seen the effect of a later operation on this page, then "changing" of that
-//!   operation, stored before its call, had happened before the read returned, by whatever made the call's effect visible: a
-//!   lock of the kernel or of the model, the publication of a root that RCU readers load, or the Release store of a page table's
-//!   entry or counters. The load of the page's word comes after the read, and can find nothing older.
+//! - It is not newer than `i`. If a read had seen the effect of a later operation on this page, the mark "changing" of that
+//!   operation, stored before its call, would have happened before the read returned. What made the call's effect visible
+//!   orders them: a lock of the kernel or of the model, the publication of a root that RCU readers load, or the Release store of
+//!   a page table's entry or counters. The load of the page's word comes after the read, and can find nothing older.
 //!
 //! Both rest on `operations` and on the address space's own ordering, so the words themselves are Relaxed. A page that the scan
-//! finds changing, or settled later than its begin, is not judged. A word that is looked at late is judged less often, never
+//! finds changing, or settled after the scan began, is not judged. A word that is loaded late is judged less often, never
 //! wrongly.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use vmaple_smaps::walk::Page;
+
 const MAPPED: u64 = 1;
 const STABLE: u64 = 2;
 const INDEX_SHIFT: u32 = 2;
 
-/// A word for each page (index of its last operation, whether that is over, whether the page is mapped), and the number of
-/// operations completed.
+/// A word for each page, and the number of operations completed.
+///
+/// A word holds the index of the page's last operation, whether that is over, and whether the page is mapped.
 #[derive(Clone, Copy)]
 pub(crate) struct PageStates<'a> {
     words: &'a [AtomicU64],
@@ -43,33 +46,39 @@ impl<'a> PageStates<'a> {
         self.words.len() as u64
     }
 
-    /// By the mapper before its call.
+    /// Marks a page as changing: by the mapper before its call.
     pub(crate) fn changing(&self, page: u64) {
         self.words[page as usize].store(0, Relaxed);
     }
 
-    /// By the mapper after its call, the `index`th of the run; 0 stands for all that came before the run.
-    pub(crate) fn settled(&self, page: u64, index: u64, mapped: bool) {
-        let word = index << INDEX_SHIFT | STABLE | u64::from(mapped);
+    /// Stores a page's state: by the mapper after its call, the `index`th of the run. 0 stands for all before the run.
+    pub(crate) fn settled(&self, page: u64, index: u64, state: Page) {
+        let mapped = if state == Page::Mapped { MAPPED } else { 0 };
+        let word = index << INDEX_SHIFT | STABLE | mapped;
         self.words[page as usize].store(word, Relaxed);
     }
 
-    /// By the mapper when it has said what became of the page.
+    /// Stores how many operations are over: by the mapper after it has stored the page's state.
     pub(crate) fn completed(&self, index: u64) {
         // Pairs with the Acquire in `begin`.
         self.operations.store(index, Release);
     }
 
-    /// By a scan before its first read: how many operations are over.
+    /// Returns how many operations are over: for a scan before its first read.
     pub(crate) fn begin(&self) -> u64 {
         // Pairs with the Release in `completed`.
         self.operations.load(Acquire)
     }
 
-    /// By a scan that has passed the page: whether it is mapped, if that has not changed since before `begin`.
-    pub(crate) fn since(&self, page: u64, begin: u64) -> Option<bool> {
+    /// Returns a page's state, if it has not changed since `begin`: for a scan that has passed the page.
+    pub(crate) fn since(&self, page: u64, begin: u64) -> Option<Page> {
         let word = self.words[page as usize].load(Relaxed);
-        (word & STABLE != 0 && word >> INDEX_SHIFT <= begin).then_some(word & MAPPED != 0)
+        let state = if word & MAPPED == 0 {
+            Page::Unmapped
+        } else {
+            Page::Mapped
+        };
+        (word & STABLE != 0 && word >> INDEX_SHIFT <= begin).then_some(state)
     }
 }
 
@@ -81,18 +90,18 @@ mod tests {
     fn only_what_was_settled_before_the_scan_and_is_not_changing_is_judged() {
         let (words, operations) = ([const { AtomicU64::new(0) }; 2], AtomicU64::new(0));
         let states = PageStates::new(&words, &operations);
-        states.settled(0, 3, true);
-        states.settled(1, 4, false);
+        states.settled(0, 3, Page::Mapped);
+        states.settled(1, 4, Page::Unmapped);
         states.completed(4);
         let begin = states.begin();
         assert_eq!(
             (states.since(0, begin), states.since(1, begin)),
-            (Some(true), Some(false))
+            (Some(Page::Mapped), Some(Page::Unmapped))
         );
-        assert_eq!((states.since(0, 3), states.since(1, 3)), (Some(true), None));
+        assert_eq!((states.since(0, 3), states.since(1, 3)), (Some(Page::Mapped), None));
         states.changing(0);
         assert_eq!(states.since(0, begin), None);
-        states.settled(0, 5, true);
+        states.settled(0, 5, Page::Mapped);
         assert_eq!(states.since(0, begin), None);
     }
 }

@@ -1,20 +1,24 @@
-//! Holds each scan against what the mapper has done: finds what was read that was not so.
+//! Holds each scan against what the mapper did, and counts what was read that was not so.
 //!
 //! - maps: pages with and without a line.
 //! - smaps: the same of its headers. Of its counts, that they add up and that they cover the pages, which are populated.
 //! - smaps_rollup: that its counts add up and cover the pages.
 //! - pagemap: pages that are present and that are not.
 //!
-//! What was read is looked at after each read, outside of what is timed and of any lock. Nothing here allocates.
+//! The contract of the walk itself is [`Walk`]'s. What was read is looked at after each read, outside of what is timed and
+//! of any lock. Nothing here allocates.
 
 use std::ops::Range;
 
-use super::proc_text::{field, kilobytes, vma};
-use crate::check::PageStates;
+use vmaple_smaps::walk::{Page, Walk};
+use vmaple_smaps::{Field, Line, parse_range};
+
 use crate::plan::ProcFile;
 use crate::sample::Seen;
 
-/// What each line of the mapper's region says behind its addresses: written to, private, of no file.
+use super::PageStates;
+
+/// What each line of the mapper's region has after its addresses: written to, private, of no file.
 const REGION_TAIL: &[u8] = b" -w-p 00000000 00:00 0 ";
 
 /// What the line of a roll-up ends with.
@@ -30,49 +34,68 @@ const ENTRY_BYTES: usize = size_of::<u64>();
 const POPULATED: u64 = 1 << 63 | 1 << 62;
 
 /// The fields of a record of smaps that are looked at.
-const FIELDS: [&[u8]; 7] = [
-    b"Size",
-    b"Rss",
-    b"Shared_Clean",
-    b"Shared_Dirty",
-    b"Private_Clean",
-    b"Private_Dirty",
-    b"Swap",
+const FIELDS: [Field; 7] = [
+    Field::Size,
+    Field::Rss,
+    Field::SharedClean,
+    Field::SharedDirty,
+    Field::PrivateClean,
+    Field::PrivateDirty,
+    Field::Swap,
 ];
 
 /// What a record of smaps or smaps_rollup has said so far.
 struct Record {
     range: Range<u64>,
-    /// In kB, as they are in [`FIELDS`].
+    /// In bytes, as they are in [`FIELDS`].
     fields: [Option<u64>; FIELDS.len()],
 }
 
 impl Record {
-    /// The bytes that are counted as populated; `None` if the counts do not fit together, or some are missing.
+    fn set(&mut self, field: Field, value: u64) {
+        if let Some(at) = FIELDS.iter().position(|&known| known == field) {
+            self.fields[at] = Some(value);
+        }
+    }
+
+    /// Returns the bytes that are counted as populated; `None` if the counts do not fit together, or some are missing.
     fn populated_bytes(&self, file: ProcFile) -> Option<u64> {
         let [size, rss, parts @ .., swap] = self.fields;
         let rss = rss?;
         let sum = parts.into_iter().try_fold(0, |sum: u64, part| sum.checked_add(part?))?;
-        let kilobytes = (self.range.end - self.range.start) / 1024;
+        let bytes = self.range.end - self.range.start;
         // A roll-up has no size, and what it spans may be of another moment than what it counts.
-        let fits = rss == sum && (file == ProcFile::SmapsRollup || rss <= kilobytes && size == Some(kilobytes));
-        fits.then_some(rss.saturating_add(swap.unwrap_or(0)).saturating_mul(1024))
+        let fits = rss == sum && (file == ProcFile::SmapsRollup || rss <= bytes && size == Some(bytes));
+        fits.then_some(rss.saturating_add(swap.unwrap_or(0)))
+    }
+}
+
+/// What is known of each page of the mapper's region since a scan began.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    states: PageStates<'a>,
+    /// Operations that were over when the scan began.
+    begin: u64,
+    /// The region's first address.
+    start: u64,
+    page_bytes: u64,
+}
+
+impl Known<'_> {
+    fn at(self, addr: u64) -> Option<Page> {
+        self.states.since((addr - self.start) / self.page_bytes, self.begin)
+    }
+
+    fn region(self) -> Range<u64> {
+        self.start..self.start + self.states.pages() * self.page_bytes
     }
 }
 
 /// The scans of one scanner, one after the other.
 pub(crate) struct ScanCheck<'a> {
     file: ProcFile,
-    states: PageStates<'a>,
-    page_bytes: u64,
-    /// The mapper's region.
-    region: Range<u64>,
-    /// Operations that were over when the scan began.
-    begin: u64,
-    /// The first page of the region that the scan has not passed.
-    next: u64,
-    /// Where the line before ended.
-    end: u64,
+    known: Known<'a>,
+    walk: Walk,
     /// The record whose fields are being read.
     record: Option<Record>,
     /// The last line of the text so far, if its end is still to come.
@@ -82,25 +105,24 @@ pub(crate) struct ScanCheck<'a> {
 }
 
 impl<'a> ScanCheck<'a> {
-    /// Whether what is read of `file` is looked at.
+    /// Says whether what is read of `file` is looked at.
     pub(crate) fn is_for(file: ProcFile) -> bool {
-        matches!(
-            file,
-            ProcFile::Maps | ProcFile::Smaps | ProcFile::SmapsRollup | ProcFile::Pagemap
-        )
+        file.is_of_models()
     }
 
-    /// Of the region that begins at the address `start`; `None` for a file that is not looked at.
+    /// Prepares to look at scans of the region that begins at the address `start`; `None` for a file that is not looked at.
     pub(crate) fn new(states: PageStates<'a>, start: u64, file: ProcFile) -> Option<Self> {
         let page_bytes = rustix::param::page_size() as u64;
-        Self::is_for(file).then_some(Self {
-            file,
+        let known = Known {
             states,
-            page_bytes,
-            region: start..start + states.pages() * page_bytes,
             begin: 0,
-            next: 0,
-            end: 0,
+            start,
+            page_bytes,
+        };
+        Self::is_for(file).then(|| Self {
+            file,
+            known,
+            walk: Walk::new(known.region(), page_bytes),
             record: None,
             partial: [0; LINE_BYTES],
             partial_len: 0,
@@ -108,14 +130,15 @@ impl<'a> ScanCheck<'a> {
         })
     }
 
-    /// A scan begins; to be called before its first read.
+    /// Begins a scan; to be called before its first read.
     pub(crate) fn begin(&mut self) {
-        self.begin = self.states.begin();
-        (self.next, self.end, self.partial_len) = (0, 0, 0);
+        self.known.begin = self.known.states.begin();
+        self.walk = Walk::new(self.known.region(), self.known.page_bytes);
+        self.partial_len = 0;
         self.record = None;
     }
 
-    /// Takes what one read gave.
+    /// Takes what one read returned.
     pub(crate) fn take(&mut self, read: &[u8]) {
         if self.file == ProcFile::Pagemap {
             self.entries(read);
@@ -124,26 +147,32 @@ impl<'a> ScanCheck<'a> {
         }
     }
 
-    /// What was read is at its end; returns what all scans so far have seen.
+    /// Ends a scan; returns what all scans so far have seen.
     pub(crate) fn end(&mut self) -> Seen {
         if self.partial_len > 0 {
             self.seen.torn += 1;
         }
         self.end_record();
-        self.seen.misses += self.pass(self.states.pages(), false);
+        let known = self.known;
+        self.walk.pass(u64::MAX, Page::Unmapped, |addr| known.at(addr));
+        let found = self.walk.findings();
+        self.seen.overlaps += found.overlaps;
+        self.seen.misses += found.missed;
+        self.seen.resurrected += found.resurrected;
         self.seen
     }
 
     fn entries(&mut self, read: &[u8]) {
         let (entries, rest) = read.as_chunks::<ENTRY_BYTES>();
+        let known = self.known;
         for entry in entries {
-            let populated = u64::from_ne_bytes(*entry) & POPULATED != 0;
-            let wrong = self.pass(self.next + 1, populated);
-            *(if populated {
-                &mut self.seen.resurrected
+            let shown = if u64::from_ne_bytes(*entry) & POPULATED == 0 {
+                Page::Unmapped
             } else {
-                &mut self.seen.misses
-            }) += wrong;
+                Page::Mapped
+            };
+            let next = self.walk.next() + known.page_bytes;
+            self.walk.pass(next, shown, |addr| known.at(addr));
         }
         if !rest.is_empty() {
             self.seen.torn += 1;
@@ -153,13 +182,13 @@ impl<'a> ScanCheck<'a> {
     fn text(&mut self, text: &[u8]) {
         let mut rest = text;
         loop {
-            // Nearly all lines of maps are the region's. Nobody has to look for the end of these.
+            // Nearly all lines of maps are the region's: their end need not be looked for.
             if self.partial_len == 0
-                && let Some((range, after)) = vma(rest)
+                && let Some((range, after)) = parse_range(rest)
                 && let Some(after) = after.strip_prefix(REGION_TAIL)
                 && let Some(after) = after.strip_prefix(b"\n")
             {
-                self.line(range, REGION_TAIL);
+                self.header(range, REGION_TAIL);
                 rest = after;
                 continue;
             }
@@ -169,11 +198,7 @@ impl<'a> ScanCheck<'a> {
                 return;
             };
             let (line, len) = (self.partial, std::mem::take(&mut self.partial_len));
-            match vma(&line[..len]) {
-                Some((range, tail)) => self.line(range, tail),
-                None if self.field(&line[..len]).is_some() => {}
-                None => self.seen.torn += 1,
-            }
+            self.line(&line[..len]);
             rest = &rest[end + 1..];
         }
     }
@@ -186,12 +211,26 @@ impl<'a> ScanCheck<'a> {
         self.partial_len += fits;
     }
 
+    fn line(&mut self, line: &[u8]) {
+        if let Some((range, tail)) = parse_range(line) {
+            return self.header(range, tail);
+        }
+        match (&mut self.record, Line::parse(line)) {
+            (Some(record), Ok(Line::Value(field, value))) => record.set(field, value),
+            (Some(_), Ok(Line::Flags(_) | Line::Unknown(_))) => {}
+            // It is no line, or there is no record that it could be of.
+            _ => self.seen.torn += 1,
+        }
+    }
+
     /// Takes a line with addresses.
-    fn line(&mut self, range: Range<u64>, tail: &[u8]) {
+    fn header(&mut self, range: Range<u64>, tail: &[u8]) {
         self.end_record();
-        let unaligned = (range.start | range.end) & (self.page_bytes - 1) != 0;
+        let known = self.known;
+        let region = known.region();
+        let unaligned = (range.start | range.end) & (known.page_bytes - 1) != 0;
+        let in_region = range.start < region.end && range.end > region.start;
         let rollup = self.file == ProcFile::SmapsRollup;
-        let in_region = range.start < self.region.end && range.end > self.region.start;
         let foreign = if rollup {
             !tail.ends_with(ROLLUP_TAIL)
         } else {
@@ -201,30 +240,16 @@ impl<'a> ScanCheck<'a> {
             self.seen.torn += 1;
             return;
         }
-        if range.start < self.end {
-            self.seen.overlaps += 1;
-        }
-        self.end = range.end;
-        self.seen.misses += self.pass(self.page_at(range.start), false);
-        let not_there = self.pass(self.page_at(range.end), true);
         // A roll-up spans what is between mappings, too.
-        if !rollup {
-            self.seen.resurrected += not_there;
-        }
+        let unmapped = if rollup { None } else { Some(Page::Unmapped) };
+        self.walk.line(range.clone(), |addr| match known.at(addr) {
+            Some(Page::Unmapped) => unmapped,
+            known => known,
+        });
         if self.file != ProcFile::Maps {
             let fields = [None; FIELDS.len()];
             self.record = Some(Record { range, fields });
         }
-    }
-
-    /// Takes another line of a record; `None` if it is none, or there is no record that it could be of.
-    fn field(&mut self, line: &[u8]) -> Option<()> {
-        let record = self.record.as_mut()?;
-        let (key, value) = field(line)?;
-        if let Some(at) = FIELDS.iter().position(|&field| field == key) {
-            record.fields[at] = Some(kilobytes(value)?);
-        }
-        Some(())
     }
 
     /// Judges the counts of a record that has all its fields.
@@ -236,23 +261,12 @@ impl<'a> ScanCheck<'a> {
             self.seen.torn += 1;
             return;
         };
-        let pages = self.page_at(record.range.start)..self.page_at(record.range.end);
-        let mapped = pages.filter(|&page| self.states.since(page, self.begin) == Some(true));
-        self.seen.misses += (mapped.count() as u64).saturating_sub(bytes / self.page_bytes);
-    }
-
-    /// The page of the region that begins at or above `addr`; beyond either end the nearest.
-    fn page_at(&self, addr: u64) -> u64 {
-        (addr.clamp(self.region.start, self.region.end) - self.region.start) / self.page_bytes
-    }
-
-    /// Passes the pages up to `to`, which were read to be there or not; counts those of which that is not so.
-    fn pass(&mut self, to: u64, there: bool) -> u64 {
-        let to = to.min(self.states.pages());
-        let wrong = |page: &u64| self.states.since(*page, self.begin) == Some(!there);
-        let count = (self.next..to).filter(wrong).count() as u64;
-        self.next = self.next.max(to);
-        count
+        let region = self.known.region();
+        let pages = record.range.start.max(region.start)..record.range.end.min(region.end);
+        let mapped = pages
+            .step_by(self.known.page_bytes as usize)
+            .filter(|&addr| self.known.at(addr) == Some(Page::Mapped));
+        self.seen.misses += (mapped.count() as u64).saturating_sub(bytes / self.known.page_bytes);
     }
 }
 
@@ -270,7 +284,8 @@ mod tests {
         let (words, operations) = ([const { AtomicU64::new(0) }; 8], AtomicU64::new(0));
         let states = PageStates::new(&words, &operations);
         for page in 0..8 {
-            states.settled(page, 0, page != 2 && page != 5);
+            let unmapped = page == 2 || page == 5;
+            states.settled(page, 0, if unmapped { Page::Unmapped } else { Page::Mapped });
         }
         let mut check = ScanCheck::new(states, START, file).unwrap();
         check.begin();

@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Nanoseconds in a millisecond, for turning figures into the talk's unit.
+/// Nanoseconds in a millisecond, the talk's unit.
 pub const NS_PER_MS: f64 = 1e6;
 
 /// Returns the monotonic time in nanoseconds; never zero on a machine that has booted.
@@ -11,7 +11,7 @@ pub(crate) fn now_ns() -> u64 {
     t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs()
 }
 
-/// Turns a span in nanoseconds into the kernel's form.
+/// Converts nanoseconds to a `timespec`.
 pub(crate) fn timespec(ns: u64) -> Timespec {
     Timespec {
         tv_sec: (ns / 1_000_000_000).cast_signed(),

@@ -6,7 +6,7 @@ use std::{fmt, fs};
 use rustix::system::uname;
 use serde::{Deserialize, Serialize};
 
-/// What the kernel tells of the machine; `None` where it does not tell.
+/// What the kernel reports of the machine; `None` where it reports nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// `uname -s`, as in `Linux`.
@@ -23,7 +23,7 @@ pub struct Machine {
     pub cpus: u64,
     /// Memory, in bytes.
     pub memory_bytes: Option<u64>,
-    /// Whether a hypervisor is below.
+    /// Whether it runs under a hypervisor.
     pub virtual_machine: bool,
     /// Whether the scheduler groups tasks by session (`kernel.sched_autogroup_enabled`).
     pub autogroup: Option<bool>,
@@ -36,7 +36,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Asks the kernel.
+    /// Asks the kernel about this machine.
     #[must_use]
     pub fn this() -> Self {
         let name = uname();
@@ -75,7 +75,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The value of a `name : value` line.
+/// Returns the value of a `name : value` line.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -83,25 +83,25 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// The word in brackets of a list of choices.
+/// Returns the word in brackets of a list of choices.
 fn chosen(text: &str) -> Option<String> {
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())
 }
 
-/// A file that holds one number.
+/// Reads a file that holds one number.
 pub(crate) fn read_number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// A line of /proc/meminfo, in bytes.
+/// Reads a line of /proc/meminfo, in bytes.
 pub(crate) fn meminfo_bytes(name: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let kib: u64 = field(&text, name)?.strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
 
-/// Time that the hypervisor gave to others while a CPU wanted to run, since boot, in nanoseconds by CPU.
+/// Reads the time that the hypervisor gave to others while a CPU wanted to run: since boot, in nanoseconds by CPU.
 pub(crate) fn steal_ns() -> BTreeMap<usize, u64> {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     parse_steal(&stat, rustix::param::clock_ticks_per_second())

@@ -1,7 +1,9 @@
 //! The machine and its kernel: facts, clock, scheduler, noise floor.
 
+pub mod cgroup;
 mod clock;
 mod facts;
+pub(crate) mod mmap_lock;
 pub mod noise;
 pub mod sched;
 

@@ -1,6 +1,6 @@
 //! The noise floor: how long this machine keeps a CPU from a task that does nothing but run.
 //!
-//! What a pinned spinner is kept waiting, any call can be kept waiting: a worst case below it shows nothing.
+//! Any call can be kept waiting as long as a pinned spinner is. A worst case below that shows nothing.
 
 use std::sync::Barrier;
 
@@ -22,10 +22,10 @@ pub struct Gap {
     pub longest_ns: u64,
 }
 
-/// Spins on each of `cpus` at once for [`SPIN_NS`].
+/// Measures the longest gap on each of `cpus`: spins on all of them at once for [`SPIN_NS`].
 ///
 /// # Errors
-/// Fails if a CPU can not be used.
+/// Fails if a CPU cannot be used.
 pub fn measure(cpus: &[usize]) -> Result<Vec<Gap>> {
     let all_placed = Barrier::new(cpus.len());
     std::thread::scope(|scope| {

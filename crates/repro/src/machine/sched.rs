@@ -1,4 +1,4 @@
-//! Where and how a process runs: CPU, nice value and timer slack, read back after they were set, and scheduling class.
+//! Where and how a thread runs: CPU, nice value, timer slack, scheduling class. What is set is read back.
 
 #![allow(unsafe_code)] // sched_setscheduler(2), which rustix does not have
 
@@ -11,10 +11,10 @@ use rustix::thread::{
 
 use crate::error::{Error, Result};
 
-/// The CPUs that this process may use, ascending.
+/// Returns the CPUs that this process may use, ascending.
 ///
 /// # Errors
-/// Fails if the kernel does not tell.
+/// Fails if the kernel does not report them.
 pub fn allowed_cpus() -> Result<Vec<usize>> {
     let set = sched_getaffinity(None).map_err(|e| Error::failed("asking for the allowed CPUs", e))?;
     Ok((0..CpuSet::MAX_CPU).filter(|&c| set.is_set(c)).collect())
@@ -47,7 +47,7 @@ pub(crate) fn renice(nice: i32) -> Result<()> {
     Ok(())
 }
 
-/// Gives the calling thread, and those it starts, the usual timer slack of 50 us.
+/// Sets the usual timer slack of 50 us for the calling thread and those it starts.
 ///
 /// A child of a real-time thread inherits its slack of zero even where the class is reset, and would sleep 10 us where the
 /// talk's mapper, as every ordinary process, slept 60: three times as many calls a second.
@@ -62,10 +62,10 @@ pub(crate) fn usual_timer_slack() -> Result<()> {
     Ok(())
 }
 
-/// Whether a role of this process may have this nice value.
+/// Checks that a role of this process may have this nice value.
 ///
 /// # Errors
-/// Says which value the kernel refuses.
+/// Fails if the kernel refuses it.
 pub fn check_nice(nice: i32) -> Result<()> {
     // The nice value is a thread's own, so it can be tried in one.
     std::thread::spawn(move || renice(nice))
@@ -73,21 +73,22 @@ pub fn check_nice(nice: i32) -> Result<()> {
         .unwrap_or_else(|_| Err(Error::failed("trying a nice value", "the thread panicked")))
 }
 
-/// Asks for the lowest real-time priority for the calling thread, but not for its children, so that it is never starved
-/// by the load that it starts. Returns whether the kernel granted it.
+/// Asks for the lowest real-time priority for the calling thread. Returns whether the kernel granted it.
+///
+/// The thread is then never starved by the load that it starts. Its children do not inherit the priority.
 pub(crate) fn go_real_time() -> bool {
     let param = libc::sched_param { sched_priority: 1 };
     // SAFETY: `param` is a valid sched_param for the duration of the call; pid 0 is the calling thread.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const param) == 0 }
 }
 
-/// Whether the kernel would give this process real-time priority.
+/// Says whether the kernel grants this process real-time priority.
 #[must_use]
 pub fn real_time_allowed() -> bool {
     std::thread::spawn(go_real_time).join().unwrap_or(false)
 }
 
-/// Gives up what [`go_real_time`] got.
+/// Gives up the priority that [`go_real_time`] got.
 pub(crate) fn go_normal() {
     let param = libc::sched_param { sched_priority: 0 };
     // The flag stays: clearing it takes a right that lowering one's own class does not.

@@ -1,4 +1,4 @@
-//! A model's address space, as its mapper and its thread B use it: calls of `vmaple-mm`.
+//! A model's address space, as its mapper and its thread B use it.
 
 use vmaple_mm::pgtable::{Ram, Step};
 use vmaple_mm::{Advice, Layout, Limits, MapFlags, Mm, MmRef, MmThread, PAGE_SIZE, Prot, Soft, VirtAddr};
@@ -11,10 +11,10 @@ use super::design::Design;
 use crate::role::mapper::Calls;
 use crate::role::thread_b::{FRESH, Touch};
 
-/// Frames that are on their way: taken for a call that has not put them in, or taken out and not given back.
+/// Frames in flight: taken by a call that has not mapped them yet, or unmapped and not yet freed.
 const FRAMES_UNDERWAY: usize = 1024;
 
-/// An address space of a machine that has memory for so many pages, all of it touched.
+/// Makes an address space of a machine with memory for `pages` pages, all of it touched.
 pub(super) fn new_mm<S: Design>(pages: u64) -> Result<Mm<S>> {
     let max_map_count = read_number("/proc/sys/vm/max_map_count").map(|n| n as usize);
     let defaults = Limits::default();
@@ -22,14 +22,15 @@ pub(super) fn new_mm<S: Design>(pages: u64) -> Result<Mm<S>> {
     limits.max_map_count = max_map_count.unwrap_or(defaults.max_map_count);
     let frames = (pages * page_bytes() / PAGE_SIZE) as usize + FRAMES_UNDERWAY;
     let no_memory = |e| Error::failed(format!("taking memory for {frames} pages of a model"), e);
-    // One more, which is the page of zeros.
+    // One more, for the zero page.
     let ram = Ram::new((frames as u64 + 1) * PAGE_SIZE).map_err(no_memory)?;
     ram.reserve(frames).map_err(no_memory)?;
     let failed = |e: vmaple_mm::Error| Error::failed("making the address space of a model", e);
     Mm::with_machine(Layout::default(), limits, Soft::new(ram)).map_err(failed)
 }
 
-/// Bytes that have been taken out and not been freed, and the age of the oldest read-side section in eras: VMAs and page tables.
+/// Returns the bytes of VMAs and page tables that are retired and not yet freed, and the age of the oldest read-side section in
+/// eras.
 pub(super) fn kept<S: Design>(mm: &MmRef<S>) -> (u64, u64) {
     domains(mm).fold((0, 0), |(bytes, eras), domain| {
         let stats = domain.stats();
@@ -37,7 +38,7 @@ pub(super) fn kept<S: Design>(mm: &MmRef<S>) -> (u64, u64) {
     })
 }
 
-/// What frees VMAs, and page tables.
+/// Returns the domains that free VMAs and page tables.
 fn domains<S: Design>(mm: &MmRef<S>) -> impl Iterator<Item = &RcuDomain> {
     [mm.store().rcu(), Some(mm.pgtables_rcu())].into_iter().flatten()
 }
@@ -46,13 +47,13 @@ fn page_bytes() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// A thread of the model.
+/// Makes a thread of the model.
 fn new_thread<S: Design>(mm: &Mm<S>) -> Result<MmThread<S>> {
     mm.thread()
         .map_err(|e| Error::failed("starting a thread of a model", e))
 }
 
-/// Private anonymous memory.
+/// Maps private anonymous memory.
 fn map<S: Design>(thread: &MmThread<S>, pages: u64, prot: Prot, flags: MapFlags) -> Result<u64> {
     let flags = flags | MapFlags::PRIVATE | MapFlags::ANONYMOUS;
     let at = thread.mmap(VirtAddr(0), pages * page_bytes(), prot, flags, None, 0);
@@ -68,7 +69,7 @@ pub(super) struct ModelRegion<S: Design> {
 }
 
 impl<S: Design> ModelRegion<S> {
-    /// Maps it, populated as the talk's.
+    /// Maps it, populated as in the talk.
     pub(super) fn map(mm: &Mm<S>, pages: u64) -> Result<Self> {
         let thread = new_thread(mm)?;
         Ok(Self {
@@ -78,41 +79,43 @@ impl<S: Design> ModelRegion<S> {
         })
     }
 
-    /// Makes the region as many mappings as it can be, all of them anew while readers of two different times keep old ones, if they
-    /// can, and one again: so whatever memory a run takes is there, and touched.
+    /// Touches all memory that a run can take.
+    ///
+    /// Splits the region into as many mappings as it can be, maps all of them again while readers of two different times keep
+    /// old ones, if the design lets them, and merges the region.
     pub(super) fn warm_up(&self, pages: u64) -> Result<()> {
         let every_other = |call: fn(&Self, u64) -> Result<(), vmaple_mm::Error>| {
             let done = (0..pages).step_by(2).try_for_each(|page| call(self, page));
             done.map_err(|e| Error::failed("warming up a model", e))
         };
         every_other(Self::munmap)?;
-        let anew = || {
+        let map_again = || {
             every_other(Self::mmap)?;
             every_other(Self::munmap)
         };
         if self.thread.mm().store().rcu().is_some() {
             // A page that is still there.
             let at = self.at((pages / 2) | 1);
-            self.beside_a_reader(at, || {
-                anew()?;
-                self.beside_a_reader(at, anew)
+            self.with_a_reader(at, || {
+                map_again()?;
+                self.with_a_reader(at, map_again)
             })?;
         } else {
-            anew()?;
+            map_again()?;
         }
-        // What was kept for the reader, which would be freed at some time in the run.
+        // What was kept for the readers would be freed at some time in the run.
         for domain in domains(self.thread.mm()) {
             while domain.reap() {}
         }
         every_other(Self::mmap)
     }
 
-    /// Does `work` while a reader is in a section of VMAs and one of page tables, at a page, and locks nothing.
-    fn beside_a_reader(&self, at: VirtAddr, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Does `work` while a reader that locks nothing is in a section of VMAs and one of page tables, at a page.
+    fn with_a_reader(&self, at: VirtAddr, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let failed = |why: &dyn std::fmt::Display| Error::failed("warming up a model", why);
         let reader = self.thread.mm().reader().map_err(|e| failed(&e))?;
         let _section = reader.read_lock();
-        match reader.walker().leaf(at.0, |_| work()) {
+        match reader.walker().leaf(at, |_| work()) {
             Step::Leaf(done) => done,
             Step::Hole { .. } => Err(failed(&"a page is not there")),
         }
@@ -152,7 +155,7 @@ pub(super) struct ModelMemory<S: Design> {
 }
 
 impl<S: Design> ModelMemory<S> {
-    /// With so many pages in the mapping in use.
+    /// Maps it, with `mapped_pages` pages in the mapping in use.
     pub(super) fn map(mm: &Mm<S>, mapped_pages: u64) -> Result<Self> {
         let failed = |e: vmaple_mm::Error| Error::failed("preparing memory of a model for page faults", e);
         let page_bytes = page_bytes();

@@ -1,45 +1,24 @@
-//! The writers' locks of the models, which count who waits and time how long a writer holds them.
+//! The writers' locks of the models, which count waits and time how long a writer holds them.
 //!
 //! A wait is counted when a first try fails. Holding is timed with two reads of the clock (in user space, about 20 ns each) and
-//! a few additions that each call pays, of all models alike; other users of the address space's crate do not.
+//! a few additions. Each call of every model pays for these; other users of `vmaple-mm` do not.
 //!
-//! A lock is made by a constant, so its figures are in a static: those of the process, which has one model.
+//! A lock is made by a constant, so its figures are in a static, for the process, which has one model.
 //!
 //! # Ordering
-//! All of it is counters that order nothing and that nobody reads together with other words: Relaxed. `since_ns` belongs to
-//! whoever holds the lock.
+//! All words are counters that order nothing and are not read together with other words: Relaxed. `since_ns` belongs to the
+//! holder of the lock.
 
 #![allow(unsafe_code)] // lock_api's contract
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use lock_api::{RawMutex, RawRwLock};
 use vmaple_mm::{Contended, RwSem};
 
 use crate::machine::now_ns;
-use crate::sample::Latencies;
-
-/// Buckets for each power of two, as its exponent: two significant digits.
-const SUB_BITS: u32 = 7;
-
-/// Longer times, of more than an hour, are counted as this.
-const HIGHEST_NS: u64 = (1 << 42) - 1;
-
-const BUCKETS: usize = bucket_of(HIGHEST_NS) + 1;
-
-const fn bucket_of(ns: u64) -> usize {
-    let shift = (u64::BITS - ns.leading_zeros()).saturating_sub(SUB_BITS + 1);
-    ((shift as usize) << SUB_BITS) + (ns >> shift) as usize
-}
-
-/// The highest value in a bucket.
-fn end_of(bucket: usize) -> u64 {
-    let shift = (bucket >> SUB_BITS).saturating_sub(1);
-    let within = bucket - (shift << SUB_BITS);
-    ((within as u64 + 1) << shift) - 1
-}
+use crate::sample::{BUCKETS, Latencies, bucket_of};
 
 /// What all counted locks of this process have seen.
 pub(crate) struct Counts {
@@ -59,7 +38,7 @@ pub(crate) static COUNTS: Counts = Counts {
 };
 
 impl Counts {
-    /// Forgets all, and touches all of it.
+    /// Sets all to zero, which also touches all of it.
     pub(crate) fn clear(&self) {
         let words = [&self.writer_waits, &self.reader_waits, &self.total_ns, &self.max_ns];
         words
@@ -71,19 +50,13 @@ impl Counts {
     fn held(&self, ns: u64) {
         self.total_ns.fetch_add(ns, Relaxed);
         self.max_ns.fetch_max(ns, Relaxed);
-        self.buckets[bucket_of(ns.min(HIGHEST_NS))].fetch_add(1, Relaxed);
+        self.buckets[bucket_of(ns)].fetch_add(1, Relaxed);
     }
 
-    /// How long writers have held their lock.
+    /// Returns how long writers have held their lock.
     pub(crate) fn latencies(&self) -> Latencies {
-        let counts = self.buckets.iter().map(|count| count.load(Relaxed)).enumerate();
-        let histogram: Vec<_> = counts.filter(|(_, n)| *n > 0).map(|(i, n)| (end_of(i), n)).collect();
-        Latencies {
-            count: histogram.iter().map(|(_, n)| n).sum(),
-            total_ns: self.total_ns.load(Relaxed),
-            max_ns: self.max_ns.load(Relaxed),
-            histogram,
-        }
+        let counts = self.buckets.iter().map(|count| count.load(Relaxed));
+        Latencies::of_buckets(counts, self.total_ns.load(Relaxed), self.max_ns.load(Relaxed))
     }
 }
 
@@ -99,27 +72,17 @@ impl Hold {
         }
     }
 
-    /// When the lock has been taken.
+    /// Begins a hold, after the lock was taken.
     fn begin(&self) {
         self.since_ns.store(now_ns(), Relaxed);
     }
 
-    /// Before the lock is given back by `unlock`; its own figures come after, and delay nobody.
+    /// Ends a hold and releases the lock by `unlock`. The figures are counted after that, and delay no thread.
     fn end(&self, unlock: impl FnOnce()) {
         let ns = now_ns() - self.since_ns.load(Relaxed);
         unlock();
         COUNTS.held(ns);
     }
-}
-
-/// Has the calling thread wait for a lock once. parking_lot allocates for each thread when it first waits, which is not to happen
-/// in a run.
-pub(crate) fn wait_once() {
-    let lock = lock_api::Mutex::<parking_lot::RawMutex, ()>::new(());
-    let held = lock.lock();
-    // Long enough to be parked after the first spins.
-    drop(lock.try_lock_for(Duration::from_millis(1)));
-    drop(held);
 }
 
 /// A mutex of writers.
@@ -223,17 +186,6 @@ impl Contended for CountedRwLock {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn buckets_are_contiguous_and_end_within_two_digits() {
-        for ns in (0..5_000).chain([1 << 20, (1 << 20) + 77_777, HIGHEST_NS]) {
-            let bucket = bucket_of(ns);
-            let end = end_of(bucket);
-            assert_eq!(bucket_of(end), bucket, "{ns}");
-            assert!(end >= ns && (end - ns) as f64 <= ns as f64 / 100.0, "{ns}: {end}");
-            assert!(bucket_of(end.min(HIGHEST_NS - 1) + 1) <= bucket + 1, "{ns}");
-        }
-    }
 
     #[test]
     fn holding_and_waiting_are_counted() {

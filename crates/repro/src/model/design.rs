@@ -1,4 +1,4 @@
-//! How models differ: where the VMAs are and who waits for whom, with locks that count. All else is the same code.
+//! How models differ: where the VMAs are and which locks their users wait for. All else is the same code.
 
 use vmaple_mm::pgtable::CountBy;
 use vmaple_mm::{MapleStore, RbStore, VmaLockStore, VmaStore};
@@ -20,7 +20,7 @@ pub(super) trait Design: VmaStore {
     /// How pages are counted for smaps and smaps_rollup: the kernels look at every page.
     const COUNT_BY: CountBy;
 
-    /// What frees its VMAs, if readers find them without a lock of the whole address space.
+    /// Returns what frees its VMAs, if readers find them without a lock of the whole address space.
     fn rcu(&self) -> Option<&RcuDomain>;
 }
 

@@ -6,5 +6,4 @@ mod design;
 mod process;
 mod scan;
 
-pub(crate) use counted_lock::wait_once;
 pub(crate) use process::ModelTask;

@@ -1,9 +1,9 @@
-//! The process of a model: mapper, thread B, scanners and busy tasks are its threads, around an address space that the kernel
-//! knows nothing of.
+//! The process of a model. Mapper, thread B, scanners and busy tasks are its threads, around an address space that the kernel
+//! does not know.
 //!
-//! Each thread is placed as the process of its role is with the kernel target, and the same loops run in it. What the kernel
-//! could make the mapper wait for is out of the way: all memory is touched and, where that is allowed, locked before the run,
-//! and neither mapper nor thread B nor scanners allocate in it.
+//! Each thread is placed as the process of its role is with the kernel target, and runs the same loops. The kernel cannot make
+//! the mapper wait: all memory is touched and, where that is allowed, locked before the run, and neither mapper nor thread B
+//! nor scanners allocate in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,12 +12,12 @@ use rustix::mm::MlockAllFlags;
 use serde::{Deserialize, Serialize};
 use vmaple_mm::MmRef;
 
-use super::counted_lock::{COUNTS, wait_once};
+use super::counted_lock::COUNTS;
 use crate::check::ScanCheck;
 use crate::error::{Error, Result};
 use crate::machine::now_ns;
 use crate::plan::{Reading, Target};
-use crate::role::{BusyTask, Ledger, MapperTask, Phase, get_ready, scanner, take_place};
+use crate::role::{BusyTask, Ledger, MapperTask, Phase, get_ready, scanner, take_place, wait_once};
 use crate::sample::Inside;
 
 use super::address_space::{ModelMemory, ModelRegion, kept, new_mm};
@@ -83,7 +83,7 @@ fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> 
     let thread_b = memory
         .map(|memory| ThreadB::start(memory, ledger, model.mapper.duration_ns))
         .transpose()?;
-    // With all stacks and buffers.
+    // All stacks and buffers are there by now.
     let memory_locked = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).is_ok();
     let mut mapper = Mapper::new(region, ledger, model.mapper.seed);
     mapper.fragment(model.mapper.fragment)?;
@@ -104,9 +104,9 @@ fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> 
     })?;
     look();
     tell(DONE)?;
-    // Only now: whoever allocates may wait for a scanner that does.
+    // Not earlier: a thread that allocates may wait for a scanner that does.
     ledger.wait_for(Phase::Over);
-    // What the report takes is not to meet a limit. Unlocking what is not locked is no error.
+    // The report must not meet the limit of locked memory. Unlocking what is not locked is no error.
     let _ = rustix::mm::munlockall();
     let inside = Inside {
         memory_locked,
@@ -120,7 +120,9 @@ fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> 
     mapper.report(thread_b.map(ThreadB::finish).transpose()?, Some(inside))
 }
 
-/// Starts all scanners of the region at `start`, and busy tasks; returns how many. They are ready when they have counted themselves.
+/// Starts all scanners of the region at `start`, and busy tasks; returns how many.
+///
+/// They are ready when they have counted themselves.
 fn start_threads<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>, mm: &MmRef<S>, start: u64) -> Result<u32> {
     let Some(file) = model.file.and_then(Reading::content) else {
         return Ok(0);
@@ -148,7 +150,7 @@ fn start_threads<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>, mm: &MmRef<
     Ok(2 * scanners as u32)
 }
 
-/// In the middle of a scan, until the run is over.
+/// Waits in the middle of a scan until the run is over.
 fn stand_still(ledger: &Ledger, slot: usize) {
     let slot = &ledger.slots()[slot];
     slot.scan_since_ns.store(now_ns(), Relaxed);
@@ -156,7 +158,7 @@ fn stand_still(ledger: &Ledger, slot: usize) {
     ledger.wait_for(Phase::Clear);
 }
 
-/// Does `work` in a thread, whose error ends the process as that of another role would.
+/// Does `work` in a thread. Its error ends the process, as an error of another role does.
 fn start_thread(ledger: &Arc<Ledger>, work: impl FnOnce(&Arc<Ledger>) -> Result<()> + Send + 'static) -> Result<()> {
     let ledger = Arc::clone(ledger);
     let work = move || {
@@ -171,7 +173,7 @@ fn start_thread(ledger: &Arc<Ledger>, work: impl FnOnce(&Arc<Ledger>) -> Result<
         .map_err(|e| Error::failed("starting a thread of a model", e))
 }
 
-/// Has a panic of any thread end the process, as that of another role would.
+/// Makes a panic of any thread end the process, as that of another role does.
 fn end_with_a_panic() {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("[{}] vmaple: {panic}", std::process::id());

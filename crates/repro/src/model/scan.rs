@@ -1,10 +1,10 @@
-//! Readings of a model's proc files: text of `vmaple-proc`.
+//! Reads a model's proc files, whose text `vmaple-proc` writes.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use vmaple_mm::pgtable::Step;
-use vmaple_mm::{MmReader, MmRef, VmaRead};
+use vmaple_mm::{MmReader, MmRef, VirtAddr, VmaRead};
 use vmaple_proc::{Maps, Pagemap, Smaps, SmapsRollup};
 
 use crate::error::{Error, Result};
@@ -14,18 +14,19 @@ use crate::role::{Ledger, Phase};
 use super::design::Design;
 use crate::role::scanner::{BUFFER_BYTES, Scan};
 
-/// A file that stays open and is read from its beginning each time, as by lseek(2): to open one allocates, and malloc has locks,
-/// which a scanner that loses its CPU could hold.
+/// A file that stays open and is read from its beginning each time, as by lseek(2).
+///
+/// Opening one allocates, and malloc has locks, which a scanner that loses its CPU could hold.
 enum OpenFile<S: Design> {
     Maps(Maps<MmReader<S>>),
     Smaps(Smaps<MmReader<S>>),
     SmapsRollup(SmapsRollup<S>),
-    /// The part of it that is of the mapper's region, in bytes of the file, and how far it has been read.
+    /// With the part of it that describes the mapper's region, in bytes of the file, and how far that has been read.
     Pagemap(Pagemap<S>, Range<u64>, u64),
 }
 
 impl<S: Design> OpenFile<S> {
-    /// `region` is what a pagemap scan covers.
+    /// Opens `file`; `region` is what a pagemap scan covers.
     fn open(mm: &MmRef<S>, file: ProcFile, region: &Range<u64>) -> Result<Self> {
         let failed = |e: vmaple_mm::Error| Error::failed(format!("opening {file} of a model"), e);
         Ok(match file {
@@ -65,7 +66,7 @@ impl<S: Design> OpenFile<S> {
     }
 }
 
-/// Readings of one file.
+/// Scans of one file.
 pub(super) struct ModelScan<S: Design> {
     open: OpenFile<S>,
     file: ProcFile,
@@ -74,7 +75,7 @@ pub(super) struct ModelScan<S: Design> {
 }
 
 impl<S: Design> ModelScan<S> {
-    /// `region` is what a pagemap scan covers.
+    /// Opens `file` for scans; `region` is what a pagemap scan covers.
     pub(super) fn new(mm: &MmRef<S>, file: ProcFile, region: &Range<u64>, ledger: Arc<Ledger>) -> Result<Self> {
         Ok(Self {
             open: OpenFile::open(mm, file, region)?,
@@ -87,7 +88,7 @@ impl<S: Design> ModelScan<S> {
 }
 
 impl<S: Design> Scan for ModelScan<S> {
-    /// Gives up, between two reads, when scanners are to end.
+    /// Stops between two reads when scanners are to end.
     fn once(&mut self, mut read: impl FnMut(&[u8])) -> Result<u64> {
         self.open.rewind();
         let mut calls = 0;
@@ -103,8 +104,10 @@ impl<S: Design> Scan for ModelScan<S> {
     }
 }
 
-/// Begins to read a file of a model and stops there, at the first VMA above `addr` and for all but maps in the middle of the walk
-/// of its pages, with what the design holds there; does `frozen`, and goes on when that returns.
+/// Begins to read a file of a model and does `frozen` in the middle of it.
+///
+/// It stops at the first VMA above `addr`, for all but maps in the middle of the walk of its pages, and holds what the design
+/// holds there. It goes on when `frozen` returns.
 pub(super) fn freeze<S: Design, T>(mm: &MmRef<S>, file: ProcFile, addr: u64, frozen: impl FnOnce() -> T) -> Result<T> {
     let failed = |why: &dyn std::fmt::Display| Error::failed(format!("stopping in a read of {file}"), why);
     let reader = mm.reader().map_err(|e| failed(&e))?;
@@ -112,16 +115,16 @@ pub(super) fn freeze<S: Design, T>(mm: &MmRef<S>, file: ProcFile, addr: u64, fro
         ProcFile::SmapsRollup | ProcFile::Pagemap => reader.mmap_read_lock(),
         _ => reader.read_lock(),
     };
-    let vma = section.as_ref().and_then(|section| section.find(addr));
+    let vma = section.as_ref().and_then(|section| section.find(VirtAddr(addr)));
     let vma = vma.ok_or_else(|| failed(&"nothing is mapped"))?;
     let before = vma.range();
     let done = if file == ProcFile::Maps {
         frozen()
     } else {
-        let at = before.start.max(addr);
+        let at = before.start.max(VirtAddr(addr));
         let look = reader.walker().leaf(at, |leaf| {
             let done = frozen();
-            // Whatever has become of the table: it still can be read.
+            // Whatever has become of the table, it can still be read.
             let _ = leaf.pte(at);
             done
         });
@@ -130,7 +133,7 @@ pub(super) fn freeze<S: Design, T>(mm: &MmRef<S>, file: ProcFile, addr: u64, fro
             Step::Hole { .. } => return Err(failed(&"no page is populated")),
         }
     };
-    // Whatever has become of it: this reader still holds it.
+    // Whatever has become of the VMA, this reader still holds it.
     if vma.range() != before {
         return Err(failed(&"the VMA at hand has changed"));
     }
@@ -142,15 +145,16 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
     use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::time::{Duration, Instant};
+    use vmaple_smaps::walk::Page;
 
     use super::*;
     use crate::check::ScanCheck;
     use crate::counting_alloc::calls;
     use crate::model::address_space::{ModelMemory, ModelRegion, kept, new_mm};
     use crate::model::design::{Maple, V54, V617};
-    use crate::model::wait_once;
     use crate::role::mapper::{Calls, Mapper};
     use crate::role::thread_b::{FRESH, Touch};
+    use crate::role::wait_once;
     use crate::sample::Seen;
 
     const FILES: [ProcFile; 4] = [
@@ -160,7 +164,7 @@ mod tests {
         ProcFile::Pagemap,
     ];
 
-    /// A region of this many pages with all that a run has, warm.
+    /// Makes a region of `pages` pages with all that a run has, warm.
     fn region<S: Design>(pages: u64, mapped_pages: u64) -> (ModelRegion<S>, ModelMemory<S>, MmRef<S>) {
         let mm = new_mm(pages + mapped_pages + FRESH).unwrap();
         let region = ModelRegion::map(&mm, pages).unwrap();
@@ -183,7 +187,7 @@ mod tests {
                 let map = page % 3 != 0;
                 let call = if map { ModelRegion::mmap } else { ModelRegion::munmap };
                 call(&region, page).unwrap();
-                states.settled(page, 0, map);
+                states.settled(page, 0, if map { Page::Mapped } else { Page::Unmapped });
             }
             let mut scan = ModelScan::new(&mm, file, &addresses(&region, PAGES), Arc::clone(&ledger)).unwrap();
             let mut check = ScanCheck::new(states, region.start(), file).unwrap();
@@ -193,7 +197,7 @@ mod tests {
                 check.end()
             };
             assert_eq!(seen(), Seen::default(), "{file}");
-            // Behind the checker's back. A roll-up only says how many pages there are.
+            // The checker does not know of these. A roll-up says only how many pages there are.
             region.munmap(1).unwrap();
             region.munmap(2).unwrap();
             region.mmap(3).unwrap();
@@ -227,7 +231,7 @@ mod tests {
                 }
                 let (bytes, eras) = kept(&mm);
                 assert!(bytes > 0 && eras > 0, "{file}");
-                // What was there, not what has come and gone since: 10,000 operations take a megabyte and more.
+                // Kept is what was there, not what has come and gone since: 10,000 operations take a megabyte and more.
                 assert!(bytes < 400_000, "{file}: {bytes}");
             })
             .unwrap();
@@ -235,7 +239,7 @@ mod tests {
         }
     }
 
-    /// A writer that changes what a frozen reader looks at; whether it is done before the reader goes on.
+    /// Says whether a writer that changes what a frozen reader looks at is done before the reader goes on.
     fn goes_on_beside_a_frozen_reader<S: Design>(file: ProcFile, patience: Duration) -> bool {
         let (region, _memory, mm) = region::<S>(16, 8);
         let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -263,7 +267,7 @@ mod tests {
 
     #[test]
     fn writers_wait_for_a_frozen_reader_of_any_file_but_of_the_maple_tree() {
-        // Who waits is found waiting whenever one looks.
+        // A writer that waits is seen waiting at any time.
         let (soon, in_the_end) = (Duration::from_millis(20), Duration::from_secs(60));
         for file in FILES {
             assert!(!goes_on_beside_a_frozen_reader::<V54>(file, soon), "v5.4 {file}");
@@ -288,19 +292,19 @@ mod tests {
     /// Pages of a run of the usual size.
     const PAGES: u64 = 32_768;
 
-    /// A scanner beside the mapper.
+    /// What a scanner does while the mapper works.
     #[derive(Clone, Copy)]
     enum Beside {
         /// Scans again and again.
         Busy,
-        /// Begins a scan each time the mapper has made 250 operations more. Where readers hold the lock that writers need, the
-        /// two may come to take turns: without a pace the mapper waits for 25,000 scans then, which takes minutes.
+        /// Begins a scan each time the mapper has made 250 more operations. Where readers hold the lock that writers need, the
+        /// two may take turns: without a pace the mapper then waits for 25,000 scans, which takes minutes.
         Paced,
         /// Stands still in its first scan.
         Frozen,
     }
 
-    /// The mapper of a run makes 25,000 operations, and thread B its faults, beside a scanner of each file.
+    /// Lets the mapper of a run make 25,000 operations, and thread B its faults, while a scanner reads each file.
     fn allocates_nothing<S: Design>(scanners: &[Beside]) {
         let (region, memory, mm) = region::<S>(PAGES, 16);
         let mut memory = Some(memory);

@@ -11,11 +11,11 @@ pub struct Placement {
     pub mapper: usize,
     /// The CPU of the process that starts and stops all others.
     pub controller: usize,
-    /// The CPUs of the scanners and busy tasks; each gets the level's number of both.
+    /// The CPUs of the scanners and busy tasks; each runs the level's number of both.
     pub busy: Vec<usize>,
 }
 
-/// What the user asked for of a [`Placement`]; `None` is left to [`PlacementRequest::place`].
+/// What the user asked for; [`PlacementRequest::place`] chooses where there is `None`.
 #[derive(Clone, Copy, Debug)]
 pub struct PlacementRequest {
     /// The mapper's CPU.
@@ -24,7 +24,7 @@ pub struct PlacementRequest {
     pub controller: Option<usize>,
     /// The first CPU of the busy tasks.
     pub first_busy: Option<usize>,
-    /// How many CPUs get busy tasks and scanners.
+    /// How many CPUs run busy tasks and scanners.
     pub busy_cpus: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for PlacementRequest {
 }
 
 impl PlacementRequest {
-    /// Chooses among the CPUs `allowed` to this process (ascending): mapper and controller on the first, the rest on the last.
+    /// Chooses among the CPUs `allowed` to this process, ascending: mapper and controller on the first, the rest on the last.
     ///
     /// # Errors
     /// [`Error::NotPossible`] with fewer than two CPUs; [`Error::Usage`] for a CPU that is not allowed, or for busy tasks on the mapper's CPU.
@@ -88,7 +88,7 @@ impl PlacementRequest {
         }
         if busy.contains(&mapper) {
             return Err(Error::Usage(format!(
-                "CPU {mapper} would run the mapper and the busy tasks: its calls would wait for the CPU, not for the lock; give --cpu-mapper or --cpu-busy another CPU"
+                "CPU {mapper} would run the mapper and the busy tasks: calls would wait for the CPU, not for the lock; set --cpu-mapper or --cpu-busy to another CPU"
             )));
         }
         Ok(Placement {

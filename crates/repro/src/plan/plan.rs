@@ -9,15 +9,15 @@ use super::{Placement, Reading, Scanner, Slice, Target};
 /// Time between the start of the scanners and that of the busy tasks, as in the talk's script.
 pub const SETTLE_NS: u64 = 1_000_000_000;
 
-/// How long after its time a run is given up as a hang and the interferers are killed, as in the talk's script.
+/// How long after its time a run counts as hung and the interferers are killed, as in the talk's script.
 pub const HANG_GRACE_NS: u64 = 5_000_000_000;
 
-/// One kind of run: so many scanners of a file of a target and busy tasks on each busy CPU.
+/// One kind of run: a target, what is read of it, and how many scanners and busy tasks there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Whose address space.
     pub target: Target,
-    /// The file that is scanned; `None` at level 0, where nothing scans.
+    /// What is scanned; `None` at level 0, where nothing scans.
     pub file: Option<Reading>,
     /// Scanners, and also busy tasks, on each busy CPU.
     pub busy: u32,
@@ -30,7 +30,8 @@ pub enum Preset {
     Check,
     /// About half an hour.
     Test,
-    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000; about half an hour for each of the kernel's files, 20 minutes for each of a model.
+    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000. About half an hour for each file of the kernel, and 20
+    /// minutes for each of a model.
     Talk,
 }
 
@@ -40,7 +41,7 @@ pub struct Plan {
     /// Whose address spaces are mapped and scanned.
     #[serde(default = "kernel_alone")]
     pub targets: Vec<Target>,
-    /// Files to scan; each that a target has is a series of rows.
+    /// What to scan; each that a target has is a series of rows.
     pub files: Vec<Reading>,
     /// Levels: scanners, and also busy tasks, on each busy CPU; ascending, each once.
     pub busy: Vec<u32>,
@@ -67,12 +68,12 @@ pub struct Plan {
     pub placement: Placement,
 }
 
-/// The targets of a plan that was saved before there were others.
+/// Returns the targets of a plan that was saved before there were models.
 fn kernel_alone() -> Vec<Target> {
     vec![Target::Kernel]
 }
 
-/// Drops what has been there before.
+/// Drops what is in the list already.
 fn each_once<T: PartialEq + Copy>(list: &mut Vec<T>) {
     let mut seen = Vec::new();
     list.retain(|item| {
@@ -83,7 +84,7 @@ fn each_once<T: PartialEq + Copy>(list: &mut Vec<T>) {
 }
 
 impl Plan {
-    /// The plan of a preset.
+    /// Returns the plan of a preset.
     #[must_use]
     pub fn preset(preset: Preset, placement: Placement) -> Self {
         const S: u64 = 1_000_000_000;
@@ -109,7 +110,7 @@ impl Plan {
         }
     }
 
-    /// Why this plan is not possible on `target`, and what to do about it; `None` if it is.
+    /// Returns why this plan is not possible on `target`, and what to do about it; `None` if it is possible.
     fn obstacle(&self, target: Target) -> Option<String> {
         if !target.is_model() {
             let why = "--target kernel --freeze: a process cannot be stopped inside the kernel's read, where it holds the lock; freeze readers of models, --target v5.4,v6.17,maple";
@@ -145,7 +146,7 @@ impl Plan {
         }
     }
 
-    /// This plan with the targets that it is possible on; with all, none of which is, if there is no such target.
+    /// Returns this plan with the targets on which it is possible; with all targets if there is none.
     #[must_use]
     pub fn with_possible_targets(self) -> Self {
         let possible = |target: &Target| self.obstacle(*target).is_none();
@@ -156,7 +157,7 @@ impl Plan {
         Self { targets, ..self }
     }
 
-    /// Sorts the levels, drops what is given twice and checks every value.
+    /// Checks every value, sorts the levels and drops duplicates.
     ///
     /// # Errors
     /// [`Error::Usage`] names the first value that is out of its range.
@@ -210,8 +211,9 @@ impl Plan {
         }
     }
 
-    /// What is a series of rows: each target with each file. The control is the kernel's alone: it shows the noise of the
-    /// machine under the same load, which is the same for all.
+    /// Returns the series of rows: each target with each reading.
+    ///
+    /// The control is the kernel's alone: it shows the noise of the machine under the same load, which is the same for all.
     #[must_use]
     pub fn series(&self) -> Vec<(Target, Reading)> {
         let with_files = |&target: &Target| self.files.iter().map(move |&file| (target, file));
@@ -220,8 +222,9 @@ impl Plan {
         series
     }
 
-    /// The kinds of run, in the order in which one sample of each is taken: series next to each other at each level, and each
-    /// target once at level 0.
+    /// Returns the kinds of run, in the order in which one sample of each is taken.
+    ///
+    /// At each level the series are next to each other; at level 0 each target is run once.
     #[must_use]
     pub fn cells(&self) -> Vec<Cell> {
         let at = |busy: u32, target: Target, file: Option<Reading>| Cell { target, file, busy };
@@ -238,23 +241,23 @@ impl Plan {
             .collect()
     }
 
-    /// Processes (threads, of a model) that the cell needs besides the controller.
+    /// Returns how many processes (threads, of a model) the cell needs besides the controller.
     #[must_use]
     pub fn tasks(&self, cell: Cell) -> u64 {
         1 + 2 * u64::from(cell.busy) * self.placement.busy.len() as u64
     }
 
-    /// Pages of the mapper's region.
+    /// Returns the pages of the mapper's region.
     #[must_use]
     pub fn region_pages(&self) -> u64 {
         self.region_bytes / rustix::param::page_size() as u64
     }
 
-    /// Expected length of one run of `cell`, without hangs, in nanoseconds.
+    /// Estimates the length of one run of `cell`, without hangs, in nanoseconds.
     #[must_use]
     pub fn run_ns(&self, cell: Cell) -> u64 {
-        // Starting and reaping a process takes about 1.5 ms, a thread 0.1, the warm-up of a model 5 us for each page, a scanner's
-        // loading of its program 150 ms; here as everywhere an estimate for the ETA only.
+        // Starting and reaping a process takes about 1.5 ms, a thread 0.1 ms, the warm-up of a model 5 us for each page, loading
+        // a scanner's BPF program 150 ms. These serve the ETA only.
         let (start_ns, page_ns) = if cell.target.is_model() {
             (100_000, 5_000)
         } else if cell.file.is_some_and(|file| file.scanner() == Scanner::Bpf) {
@@ -267,7 +270,7 @@ impl Plan {
         self.duration_ns + settle + set_up
     }
 
-    /// Expected length of the whole experiment, without hangs, in nanoseconds.
+    /// Estimates the length of the whole experiment, without hangs, in nanoseconds.
     #[must_use]
     pub fn expected_ns(&self) -> u64 {
         let pass: u64 = self.cells().into_iter().map(|c| self.run_ns(c)).sum();

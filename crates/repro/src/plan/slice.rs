@@ -1,4 +1,4 @@
-//! The talk's "tiny slice of the machine" that the scanners get.
+//! The talk's "tiny slice of the machine", in which the scanners run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ pub enum Slice {
 }
 
 impl Slice {
-    /// The nice value of a scanner in this slice.
+    /// Returns the nice value of a scanner in this slice.
     #[must_use]
     pub fn nice(self) -> i32 {
         match self {

@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 pub enum Target {
     /// Real processes on the running kernel.
     Kernel,
-    /// A model of Linux 5.4's: VMAs in an ordered tree under a read-write lock, which a reader of maps holds for each 4 KiB.
+    /// A model of Linux 5.4: VMAs in an ordered tree under a read-write lock, which a reader of maps holds for each 4 KiB.
     V54,
-    /// A model of Linux 6.17's, and for smaps of the kernels of 2026: a reader holds the lock of the VMA that it looks at.
+    /// A model of Linux 6.17, and for smaps of the kernels of 2026: a reader holds the lock of the VMA that it looks at.
     V617,
-    /// vmaple's: VMAs in a maple tree, whose readers hold nothing.
+    /// The cure: VMAs in a maple tree, whose readers hold nothing.
     Maple,
 }
 
@@ -25,7 +25,7 @@ impl Target {
     /// Every variant, in the order in which help texts list them and runs are made.
     pub const ALL: [Self; 4] = [Self::Kernel, Self::V54, Self::V617, Self::Maple];
 
-    /// The name on the command line and in reports.
+    /// Returns the name on the command line and in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Target {
         }
     }
 
-    /// Whether it is a model: threads of one process of vmaple's, whose calls the kernel knows nothing of.
+    /// Says whether it is a model: threads of one process of vmaple, around an address space that the kernel does not know.
     #[must_use]
     pub fn is_model(self) -> bool {
         self != Self::Kernel

@@ -4,7 +4,7 @@ use crate::machine::NS_PER_MS;
 
 use super::spread::{Spread, Worst};
 
-/// A time in milliseconds in the talk's nine columns and three decimals; a lower bound with `>=` and fewer decimals.
+/// Writes a time in milliseconds in the talk's nine columns, with three decimals; a lower bound with `>=` and fewer decimals.
 pub(super) fn worst_cell(worst: Option<Worst>) -> String {
     let Some(worst) = worst else {
         return "none".to_owned();
@@ -20,23 +20,23 @@ pub(super) fn worst_cell(worst: Option<Worst>) -> String {
         .unwrap_or_else(|| format!(">={ms:.0}"))
 }
 
-/// Median, minimum and maximum as [`worst_cell`]s.
+/// Writes median, minimum and maximum as [`worst_cell`]s.
 pub(super) fn spread_cells(spread: Option<Spread>) -> [String; 3] {
     let of = |pick: fn(Spread) -> Worst| worst_cell(spread.map(pick));
     [of(|s| s.median), of(|s| s.min), of(|s| s.max)]
 }
 
-/// The number of hangs as in the talk: `*23`, or nothing.
+/// Writes the number of hangs as in the talk: `*23`, or nothing.
 pub(super) fn hangs_cell(hangs: usize) -> String {
     if hangs == 0 { String::new() } else { format!("*{hangs}") }
 }
 
-/// Nanoseconds as microseconds with two decimals, or `-`.
+/// Writes nanoseconds as microseconds with two decimals, or `-`.
 pub(super) fn us_cell(ns: Option<u64>) -> String {
     ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.2}", ns as f64 / 1e3))
 }
 
-/// How many there are in a thousand scans, or `-` without scans.
+/// Writes how many there are in a thousand scans, or `-` without scans.
 pub(super) fn per_1000_cell(count: u64, scans: u64) -> String {
     match scans {
         0 => "-".to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn per_1000_cell(count: u64, scans: u64) -> String {
     }
 }
 
-/// Nanoseconds as milliseconds with three decimals, or `-`.
+/// Writes nanoseconds as milliseconds with three decimals, or `-`.
 pub(super) fn ms_cell(ns: Option<f64>) -> String {
     ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3}", ns / NS_PER_MS))
 }

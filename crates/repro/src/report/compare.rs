@@ -7,9 +7,9 @@ use crate::plan::{ProcFile, Reading, Target};
 use super::cells::{hangs_cell, spread_cells};
 use super::series::{Series, levels};
 
-/// The series next to each other: median, minimum, maximum and hangs of each, a line a level.
+/// Writes several series side by side: median, minimum, maximum and hangs of each, one line a level.
 ///
-/// Series of the same file and target, from several reports, stand in one table. A table has three of them at most, for the width of a
+/// Series of the same file and target, from several reports, are in one table. A table has at most three, for the width of a
 /// terminal.
 #[must_use]
 pub fn compare(series: &[(String, Series)]) -> String {
@@ -23,7 +23,7 @@ const TITLE: &str = "Worst-case mmap()/munmap() latency (milliseconds)\n";
 /// The most series of one table.
 const MOST: usize = 3;
 
-/// What is the same stands together; as much as there is room for is in a table, and no more of it than must be is torn apart.
+/// Distributes the series over tables: those of the same file and target together, as many as there is room for in each.
 fn tables(series: &[(String, Series)]) -> Vec<Vec<&(String, Series)>> {
     let mut groups: Vec<Vec<&(String, Series)>> = vec![];
     for one in series {
@@ -46,7 +46,7 @@ fn tables(series: &[(String, Series)]) -> Vec<Vec<&(String, Series)>> {
     tables
 }
 
-/// A column's heading: whole, or without its middle if it is very long.
+/// Returns a column's heading: whole, or without its middle if it is very long.
 fn heading(label: &str) -> String {
     const MOST: usize = 60;
     const END: usize = (MOST - 3) / 2;
@@ -58,9 +58,9 @@ fn heading(label: &str) -> String {
     format!("{begin}...{end}")
 }
 
-/// One table, without a title.
+/// Writes one table, without a title.
 fn table(series: &[&(String, Series)]) -> String {
-    /// Of the four cells.
+    /// The width of the four cells.
     const WIDTH: usize = 36;
     let headings: Vec<_> = series.iter().map(|(label, _)| heading(label)).collect();
     let widths: Vec<_> = headings.iter().map(|h| WIDTH.max(h.chars().count() + 2)).collect();
@@ -95,12 +95,12 @@ fn table(series: &[&(String, Series)]) -> String {
     text
 }
 
-/// All of these in one table.
+/// Writes all of these in one table.
 fn side_by_side(series: &[(String, Series)]) -> String {
     format!("{TITLE}{}", table(&series.iter().collect::<Vec<_>>()))
 }
 
-/// The talk's last table, v5.4 against the maple tree and what else is modelled, for each file of which the report has both.
+/// Writes the talk's last table: v5.4, the maple tree and other models side by side, for each file that the report has of both.
 #[must_use]
 pub fn cures(series: &[Series]) -> Vec<String> {
     let of = |file| -> Vec<_> {
@@ -116,7 +116,7 @@ pub fn cures(series: &[Series]) -> Vec<String> {
     tables.map(|models| side_by_side(&models)).collect()
 }
 
-/// What the kernel's file costs against what says the same otherwise, with the control, for each file that several scanners read.
+/// Writes what each scanner of the kernel's file costs, with the control, for each file that several scanners read.
 #[must_use]
 pub fn scanners(series: &[Series]) -> Vec<String> {
     let of = |file: ProcFile| -> Vec<_> {

@@ -1,4 +1,4 @@
-//! What the worst case alone does not show: the worst case is set by when the scheduler runs a preempted reader again,
+//! What the worst case alone does not show. The worst case depends on when the scheduler runs a preempted reader again,
 //! whatever the lock.
 
 use std::fmt::Write;
@@ -8,8 +8,9 @@ use crate::sample::Seen;
 use super::Series;
 use super::cells::{ms_cell, per_1000_cell, us_cell, worst_cell};
 
-/// Tables under the talk's: all calls of all runs, what scanners and thread B went through, and, where it is known, what the
-/// scanners read that was not so and what a model tells of itself.
+/// Writes the tables below the talk's: all calls, the scanners, the page faults of thread B.
+///
+/// Where it is known, also what the scanners read that was not so, and what a model reports of itself.
 #[must_use]
 pub fn details(series: &Series) -> String {
     let mut text = String::from(

@@ -1,4 +1,4 @@
-//! A small report that no machine made, for the tests of everything that reads one.
+//! A small made-up report, for the tests of everything that reads one.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub(crate) fn latencies(ms: &[f64]) -> Latencies {
     recorder.finish()
 }
 
-/// A run whose calls took `ms`, with `scans` scans.
+/// Makes a run whose calls took `ms`, with `scans` scans.
 pub(crate) fn sample(file: Option<Reading>, busy: u32, ms: &[f64], scans: u64) -> Sample {
     let calls = latencies(ms);
     Sample {
@@ -47,7 +47,7 @@ pub(crate) fn sample(file: Option<Reading>, busy: u32, ms: &[f64], scans: u64) -
     }
 }
 
-/// A run of this model with the same calls and scans.
+/// Makes the same run of a model.
 pub(crate) fn model(target: Target, sample: Sample) -> Sample {
     Sample {
         target,
@@ -67,7 +67,7 @@ pub(crate) fn model(target: Target, sample: Sample) -> Sample {
     }
 }
 
-/// The same run, ended as a hang in the middle of its last call.
+/// Makes the same run end as a hang, in the middle of its last call.
 pub(crate) fn hung(sample: Sample) -> Sample {
     Sample {
         hang: true,

@@ -101,7 +101,7 @@ fn markdown(report: &Report) -> String {
     text
 }
 
-/// What the scanners read that was not so, and what a model tells of itself.
+/// Writes what the scanners read that was not so, and what a model reports of itself.
 fn seen_and_inside(series: &Series) -> String {
     let mut text = String::from(
         "| #busy | per 1000 scans: overlaps | misses | torn | resurrected | lock held, us: p50 | p99.9 | max | writers waited | readers waited | KiB kept | eras kept |\n\

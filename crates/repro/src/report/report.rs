@@ -9,10 +9,10 @@ use crate::machine::noise::Gap;
 use crate::plan::Plan;
 use crate::sample::Sample;
 
-/// Name and version of the JSON form. A change that a reader could stumble over raises the number.
+/// Name and version of the JSON form. A change that breaks a reader raises the number.
 pub const SCHEMA: &str = "vmaple-repro/1";
 
-/// The machine's own share in every worst case.
+/// The noise floor: the machine's own share in every worst case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noise {
     /// Gaps of pinned spinners before the first run.
@@ -22,13 +22,13 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// The longest gap on any CPU.
+    /// Returns the longest gap on any CPU.
     #[must_use]
     pub fn longest_gap_ns(&self) -> u64 {
         self.gaps().into_values().max().unwrap_or(0)
     }
 
-    /// The longest gap of each CPU.
+    /// Returns the longest gap of each CPU.
     #[must_use]
     pub fn gaps(&self) -> BTreeMap<usize, u64> {
         let mut gaps = BTreeMap::new();
@@ -40,7 +40,7 @@ impl Noise {
     }
 }
 
-/// An experiment's settings, surroundings and every sample: all that any table or plot is made from.
+/// An experiment's settings, machine and every sample: all that any table or plot is made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -70,7 +70,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Time that the hypervisor withheld during the runs, in nanoseconds by CPU.
+    /// Returns the time that the hypervisor withheld during the runs, in nanoseconds by CPU.
     #[must_use]
     pub fn steal_ns(&self) -> BTreeMap<usize, u64> {
         let mut all = BTreeMap::new();

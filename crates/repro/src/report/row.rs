@@ -5,13 +5,13 @@ use crate::sample::{Faults, Inside, Latencies, Sample, Seen};
 
 use super::spread::{Spread, Worst};
 
-/// A call this long counts as long, in nanoseconds: no healthy call comes near, every preempted lock holder costs more.
+/// A call this long counts as long, in nanoseconds. No healthy call takes nearly as long; a preempted lock holder costs more.
 pub const LONG_CALL_NS: u64 = 20_000_000;
 
-/// Time in calls this long is charged to the scans, in nanoseconds: a hundred times an undisturbed call.
+/// Time in calls this long is charged to the scans, in nanoseconds. It is a hundred times an undisturbed call.
 pub const STALL_NS: u64 = 1_000_000;
 
-/// With fewer scans than this a row says nothing: a starved scanner hardly ever holds the lock, and any kernel looks cured.
+/// With fewer scans than this a row shows nothing: a starved scanner hardly ever holds the lock, and any kernel looks cured.
 pub const ENOUGH_SCANS: u64 = 30;
 
 /// How far above every reference the median worst case must be to count as a stall, since worst cases of single runs
@@ -21,7 +21,7 @@ pub const STALL_FACTOR: f64 = 3.0;
 /// What a row shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing scans: what the others are held against.
+    /// Nothing scans: a reference for the others.
     Alone,
     /// A file that takes no lock is scanned: the noise under this load.
     Control,
@@ -31,14 +31,14 @@ pub enum Verdict {
     FewScans,
     /// The median worst case is well above all references.
     Stalls,
-    /// It is not.
+    /// The median worst case is not well above all references.
     WithinNoise,
     /// No run completed a call.
     NoCalls,
 }
 
 impl Verdict {
-    /// The words in reports.
+    /// Returns the words in reports.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -80,13 +80,13 @@ pub struct Row {
     pub stall_per_scan_ns: Option<f64>,
     /// The worst page fault in a mapping in use.
     pub fault_mapped: Option<Worst>,
-    /// The worst page fault in a mapping that nobody had touched.
+    /// The worst page fault in a mapping that no thread had touched.
     pub fault_fresh: Option<Worst>,
     /// How often the kernel took the CPU from a scanner.
     pub preemptions: u64,
-    /// What the scanners read that was not so; `None` where that was not looked at.
+    /// What the scanners read that was not so; `None` where that was not checked.
     pub seen: Option<Seen>,
-    /// What the models tell of themselves.
+    /// What the models report of themselves.
     pub inside: Option<Inside>,
     /// What it shows.
     pub verdict: Verdict,

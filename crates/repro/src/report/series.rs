@@ -18,7 +18,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// What it is of, in few words.
+    /// Returns its target and file.
     #[must_use]
     pub fn label(&self) -> String {
         format!("{} {}", self.target, self.file)
@@ -38,10 +38,10 @@ pub(super) fn levels(series: &[(String, Series)]) -> Vec<u32> {
     levels
 }
 
-/// The series of a report, in the order of the plan's targets and files.
+/// Returns the series of a report, in the order of the plan's targets and files.
 ///
-/// What each row is held against: the noise floor, level 0 of its target, and the control at its level, whose noise under load
-/// is the machine's, whatever the target.
+/// Each row is held against three references: the noise floor, level 0 of its target, and the control at its level. The
+/// control shows the machine's noise under load, which is the same for every target.
 #[must_use]
 pub fn series(report: &Report) -> Vec<Series> {
     let of = |target: Target, file: Option<Reading>, busy: u32| -> Vec<&Sample> {

@@ -21,10 +21,10 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of the runs' worst cases; `None` without any.
+    /// Returns the statistics of the runs' worst cases; `None` without any.
     ///
-    /// Values that were cut short are lower bounds. Letting each of them grow shows what can change: the minimum, if the
-    /// smallest value is one; the median, if one is at or below the middle; the maximum, if any is one at all.
+    /// Values that were cut short are lower bounds. A statistic is one too if it grows when such a value does: the minimum, if
+    /// the smallest value is one; the median, if one is at or below the middle; the maximum, if any value is one.
     #[must_use]
     pub fn of(mut values: Vec<Worst>) -> Option<Self> {
         // Among equals the exact one first: it stays the minimum whatever the other becomes.

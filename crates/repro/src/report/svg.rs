@@ -1,4 +1,4 @@
-//! The picture: worst case against busy tasks, on a logarithmic axis, minimum to maximum with the median marked.
+//! The plot: worst case against busy tasks, on a logarithmic axis, minimum to maximum with the median marked.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -11,7 +11,7 @@ use super::{Exporter, Report};
 
 const SIZE: (u32, u32) = (860, 470);
 
-/// Told apart by all common kinds of colour vision (Okabe and Ito), on white and on black.
+/// Colours that all common kinds of colour vision can tell apart (Okabe and Ito), on white and on black.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x72, 0xb2),
@@ -23,7 +23,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0xb3, 0xa1, 0x00),
 ];
 
-/// Text and lines as plotters writes them, and what a dark page makes of them.
+/// Text and lines as plotters writes them; [`DARK`] changes them on a dark page.
 const INK: RGBColor = RGBColor(0x24, 0x29, 0x2f);
 const GRID: RGBColor = RGBColor(0xd0, 0xd7, 0xde);
 const DARK: &str = "<style>@media (prefers-color-scheme: dark) {\
@@ -135,7 +135,7 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
             )?
             .label(label)
             .legend(move |(x, y)| Circle::new((x + 8, y), 5, colour.filled()));
-        // A lower bound points up; hangs are told as in the talk's table.
+        // A lower bound points up; hangs are marked as in the talk's table.
         chart.draw_series(
             points
                 .iter()

@@ -8,7 +8,7 @@ use crate::plan::{ProcFile, Reading, Scanner, Target};
 use super::cells::{hangs_cell, spread_cells};
 use super::{Report, Series};
 
-/// One line that says what the table below it is of: kernel, machine, target, file, placement.
+/// Writes the line above a table: kernel, machine, target, file, placement.
 #[must_use]
 pub fn heading(report: &Report, target: Target, file: Reading) -> String {
     let place = &report.plan.placement;
@@ -24,7 +24,7 @@ pub fn heading(report: &Report, target: Target, file: Reading) -> String {
             };
             format!("/proc/PID/{}{how}", file.proc_name())
         }
-        // The kernels look at every page, and the cure need not.
+        // The kernels walk every page; the cure need not.
         (model, Reading::SMAPS | Reading::SMAPS_ROLLUP) => {
             let how = if model == Target::Maple {
                 "page tables by their counters"
@@ -51,7 +51,7 @@ pub fn heading(report: &Report, target: Target, file: Reading) -> String {
     )
 }
 
-/// The line that says what this machine does to a task that nobody disturbs.
+/// Writes the line on what this machine does to a task that nothing disturbs.
 #[must_use]
 pub fn noise_line(report: &Report) -> String {
     let gaps: Vec<_> = report
@@ -69,7 +69,7 @@ pub fn noise_line(report: &Report) -> String {
     )
 }
 
-/// The talk's table: `%5d %9.3f %9.3f %9.3f %6s` of level, median, minimum, maximum, hangs.
+/// Writes the talk's table: `%5d %9.3f %9.3f %9.3f %6s` of level, median, minimum, maximum, hangs.
 ///
 /// A figure that was cut short by the end of a hang is a lower bound and begins with `>=`.
 #[must_use]

@@ -1,4 +1,4 @@
-//! What may have spoilt a result, each with what to do about it.
+//! What may have spoilt a result, and what to do about it.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use super::{ENOUGH_SCANS, LONG_CALL_NS, Report, series};
 /// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
 const ENOUGH_SAMPLES: usize = 5;
 
-/// Part of a CPU's time that a hypervisor may withhold unremarked.
+/// The part of a CPU's time that a hypervisor may withhold without a warning.
 const MUCH_STEAL: f64 = 0.01;
 
 /// A reason to doubt a report.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Fewer samples than a median wants.
+    /// Too few samples for a median.
     FewSamples(usize),
     /// No scanner ever lost its CPU, so nothing could be shown.
     NoPreemption,
@@ -135,7 +135,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What a reader of the report should know.
+/// Returns the reasons to doubt a report.
 #[must_use]
 pub fn warnings(report: &Report) -> Vec<Warning> {
     let mut found = Vec::new();
@@ -207,7 +207,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
                 });
             }
             let median_ms = row.worst.map_or(f64::INFINITY, |w| w.median.ns / NS_PER_MS);
-            // To be no more than that is what the maple tree is for.
+            // The maple tree is meant to be no slower than that.
             if median_ms <= gap_ms && target != Target::Maple {
                 found.push(Warning::NoiseAboveResult {
                     target,
@@ -230,7 +230,7 @@ mod tests {
 
     const MAPS: Option<Reading> = Some(Reading::MAPS);
 
-    /// Five of this run, each beside one that nobody disturbs.
+    /// Makes a report with five of this run, and five that nothing disturbs.
     fn quiet(run: Sample) -> Report {
         let both = [sample(None, 0, &[0.1], 0), run];
         report(both.into_iter().cycle().take(10).collect())

@@ -1,4 +1,4 @@
-//! The busy task: unrelated work that eats the CPU the scanners need.
+//! The busy task: unrelated work on the CPU that the scanners need.
 
 use std::sync::atomic::Ordering;
 

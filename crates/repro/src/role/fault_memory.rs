@@ -1,4 +1,4 @@
-//! The kernel target's memory for thread B: each first write to a page is a page fault.
+//! The kernel target's memory for thread B, where each first write to a page is a page fault.
 
 #![allow(unsafe_code)] // mapping memory and touching it
 
@@ -40,7 +40,7 @@ impl Area {
         self.pages * self.page
     }
 
-    /// Address of a page that is checked to be the area's.
+    /// Returns the address of a page of the area.
     fn at(&self, page: usize) -> *mut u8 {
         assert!(page < self.pages, "a page beyond the area");
         self.base.wrapping_byte_add(page * self.page)
@@ -63,7 +63,7 @@ impl Drop for Area {
     }
 }
 
-/// Memory of this process's for thread B.
+/// Memory of this process for thread B.
 ///
 /// # Invariants
 /// `mapped` is readable and writable. `fresh` is `2 * FRESH + 1` pages, of which the odd ones are readable and writable.
@@ -73,10 +73,10 @@ pub(super) struct FaultMemory {
 }
 
 impl FaultMemory {
-    /// With so many pages in the mapping in use.
+    /// Maps it, with `mapped_pages` pages in the mapping in use.
     pub(super) fn map(mapped_pages: u64) -> Result<Self> {
         let mapped = Area::map(mapped_pages as usize, ProtFlags::READ | ProtFlags::WRITE)?;
-        // Huge pages would make one fault of 512; kernels without them refuse the advice, which is as well.
+        // Huge pages would make one fault of 512. Kernels without them refuse the advice, which does not matter.
         // SAFETY: advice on memory that is `mapped`'s alone, and that changes no content.
         let _ = unsafe { rustix::mm::madvise(mapped.base.cast(), mapped.bytes(), Advice::LinuxNoHugepage) };
         let fresh = Area::map(2 * FRESH as usize + 1, ProtFlags::empty())?;
@@ -109,7 +109,7 @@ impl Touch for FaultMemory {
 
     fn discard_mapped(&self) -> Result<()> {
         let (base, bytes) = (self.mapped.base.cast(), self.mapped.bytes());
-        // SAFETY: the area is this value's alone, and what was written into it is of no matter.
+        // SAFETY: the area is this value's alone, and what was written into it does not matter.
         unsafe { rustix::mm::madvise(base, bytes, Advice::LinuxDontNeed) }
             .map_err(|e| Error::failed("discarding memory for page faults", e))
     }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// Waits for the end of standard input, whose other end only the controller holds, then removes the empty cgroup.
+/// Waits until the controller has closed standard input, or ended, then removes the empty cgroup.
+///
+/// Only the controller holds the other end of standard input.
 pub(crate) fn run(cgroup: &Path) -> Result<()> {
-    // Whatever a read error means, the controller cannot be waited for any longer.
+    // After a read error there is nothing left to wait for.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     // The roles die with the controller, but not at once where the CPU is full of them.
     for _ in 0..1000 {

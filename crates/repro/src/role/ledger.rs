@@ -1,14 +1,15 @@
 //! The memory that controller and roles share: the start signal, and what each role has done so far.
 //!
-//! A role can be killed at any moment, or be stuck in a system call for seconds. What it has written here by then stays
-//! readable, so a figure that was cut short is known as such.
+//! A role can be killed at any moment, or be stuck in a system call for seconds. What it wrote here before stays readable, so
+//! a figure that was cut short is known as such.
 //!
 //! # Ordering
 //! `phase` is stored with Release by [`Ledger::enter`] and loaded with Acquire by [`Ledger::wait_for`]; `ready`, `started`
 //! and `frozen` are incremented with Release by the roles and loaded with Acquire by [`Ledger::wait_until`]. `operations`
 //! and the states of the pages have their protocol in `page_state.rs`. Everything else is a counter that the controller
-//! samples while its writer runs, with no relation to other words, so Relaxed is enough. Each has one writer, but
-//! `longest_ns`, which the controller also resets at the go: a maximum that meets the reset belongs to either side of it.
+//! samples while its writer runs, with no relation to other words, so Relaxed is enough. Each has one writer, except
+//! `longest_ns`, which the controller also resets when the mapper begins: a maximum that races with the reset belongs to
+//! either side of it.
 //! What the controller reads after a role has been reaped is ordered by the kernel.
 
 #![allow(unsafe_code)] // one shared mapping
@@ -25,7 +26,7 @@ use crate::check::PageStates;
 use crate::error::{Error, Result};
 use crate::machine::timespec;
 
-/// How far a run has come; roles wait for their phase. Before the first, they set themselves up.
+/// How far a run has come. Roles set themselves up before the first phase, then wait for theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub(crate) enum Phase {
@@ -35,14 +36,16 @@ pub(crate) enum Phase {
     Busy = 2,
     /// The mapper maps.
     Map = 3,
-    /// Scanners and busy tasks end: by themselves in a model, where they can not be killed one by one.
+    /// Scanners and busy tasks end: by themselves in a model, where they cannot be killed one by one.
     Clear = 4,
     /// They are gone: the mapper may report.
     Over = 5,
 }
 
-/// The words that all roles share. Those of the mapper have a cache line of their own: busy tasks look at the phase all the
-/// time, and must not be in the way of the mapper's stores.
+/// The words that all roles share.
+///
+/// Those of the mapper have a cache line of their own: busy tasks load the phase all the time, and must not delay the mapper's
+/// stores.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct Header {
@@ -72,7 +75,7 @@ pub(crate) struct MapperWords {
     pub(crate) operations: AtomicU64,
     /// When the operation in flight began; 0 between operations.
     pub(crate) call_since_ns: AtomicU64,
-    /// When thread B's fault in flight in a mapping in use began; 0 between these.
+    /// When thread B's fault in flight in the mapping in use began; 0 between these.
     pub(crate) mapped_fault_since_ns: AtomicU64,
     /// The same of a first fault in a mapping.
     pub(crate) fresh_fault_since_ns: AtomicU64,
@@ -82,7 +85,7 @@ pub(crate) struct MapperWords {
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct Slot {
-    /// The kernel's number of it, by which `/proc` knows it.
+    /// Its thread ID, by which `/proc` knows it.
     pub(crate) tid: AtomicI32,
     /// When its load began.
     pub(crate) started_ns: AtomicU64,
@@ -92,7 +95,7 @@ pub(crate) struct Slot {
     pub(crate) longest_ns: AtomicU64,
     /// When the scan in flight began; 0 between scans.
     pub(crate) scan_since_ns: AtomicU64,
-    /// What a scanner read that was not so: as in [`Seen`](crate::sample::Seen).
+    /// What a scanner read that was not so, as in [`Seen`](crate::sample::Seen).
     pub(crate) overlaps: AtomicU64,
     pub(crate) misses: AtomicU64,
     pub(crate) torn: AtomicU64,
@@ -111,7 +114,7 @@ pub(crate) struct Ledger {
     fd: OwnedFd,
 }
 
-/// Size of a ledger; `None` of one that no memory could hold.
+/// Returns the size of a ledger; `None` if no memory could hold it.
 fn bytes(slots: usize, pages: usize) -> Option<usize> {
     let slots = slots.checked_mul(size_of::<Slot>())?;
     let pages = pages.checked_mul(size_of::<AtomicU64>())?;
@@ -119,7 +122,7 @@ fn bytes(slots: usize, pages: usize) -> Option<usize> {
 }
 
 impl Ledger {
-    /// Makes an empty ledger for so many scanners and busy tasks, and pages of the region.
+    /// Makes an empty ledger for `slots` scanners and busy tasks, and `pages` pages of the region.
     pub(crate) fn new(slots: usize, pages: usize) -> Result<Self> {
         let too_large = || Error::failed("making the shared memory of a run", "too many roles or pages");
         let bytes = bytes(slots, pages).ok_or_else(too_large)?;
@@ -182,7 +185,7 @@ impl Ledger {
         unsafe { std::slice::from_raw_parts(first.cast().as_ptr(), self.slots) }
     }
 
-    /// The states of the region's pages.
+    /// Returns the states of the region's pages.
     pub(crate) fn page_states(&self) -> PageStates<'_> {
         let words = self.slots().as_ptr_range().end.cast();
         // SAFETY: by the type's invariant `pages` words follow the slots, whose size is a multiple of their alignment; they live
@@ -191,7 +194,7 @@ impl Ledger {
         PageStates::new(words, &self.header().mapper.operations)
     }
 
-    /// Lets every role that waits for `phase` go on.
+    /// Releases every role that waits for `phase`.
     pub(crate) fn enter(&self, phase: Phase) {
         // Pairs with the Acquire in `wait_for`.
         self.header().phase.store(phase as u32, Ordering::Release);
@@ -212,15 +215,15 @@ impl Ledger {
         }
     }
 
-    /// Whether the run has come to `phase`.
+    /// Says whether the run has come to `phase`.
     pub(crate) fn is_at(&self, phase: Phase) -> bool {
-        // The asker ends or goes on, and reads nothing that was written before: Relaxed.
+        // The caller ends or goes on, and reads nothing that was written before: Relaxed.
         self.header().phase.load(Ordering::Relaxed) >= phase as u32
     }
 
-    /// Counts this role in `counter` and wakes who waits for it: the controller, or a model's mapper.
+    /// Counts this role in `counter` and wakes the thread that waits for it: the controller, or a model's mapper.
     pub(crate) fn count(&self, counter: &AtomicU32) {
-        // Pairs with the Acquire in `wait_until`: what the role set up is visible to whoever sees the count.
+        // Pairs with the Acquire in `wait_until`: a thread that sees the count sees what the role set up.
         counter.fetch_add(1, Ordering::Release);
         let _ = futex::wake(counter, futex::Flags::empty(), i32::MAX as u32);
     }
@@ -257,6 +260,8 @@ impl Drop for Ledger {
 
 #[cfg(test)]
 mod tests {
+    use vmaple_smaps::walk::Page;
+
     use super::*;
 
     #[test]
@@ -264,8 +269,8 @@ mod tests {
         let ledger = Ledger::new(3, 5).unwrap();
         let other = Ledger::map(ledger.as_fd().try_clone_to_owned().unwrap()).unwrap();
         assert_eq!((other.slots().len(), other.pages), (3, 5));
-        ledger.page_states().settled(4, 7, true);
-        assert_eq!(other.page_states().since(4, 7), Some(true));
+        ledger.page_states().settled(4, 7, Page::Mapped);
+        assert_eq!(other.page_states().since(4, 7), Some(Page::Mapped));
         ledger.slots()[2].scans.store(7, Ordering::Relaxed);
         assert_eq!(other.slots()[2].scans.load(Ordering::Relaxed), 7);
         ledger.enter(Phase::Map);

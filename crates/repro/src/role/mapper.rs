@@ -1,7 +1,7 @@
 //! The mapper: the talk's very important application, which maps and unmaps single pages of a region.
 //!
-//! Same work as mapper.c of proc-mmap_sem-test: an anonymous region, populated; per operation a random page of it, by a coin flip
-//! `mmap(MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, PROT_WRITE)` or `munmap`; each call timed alone; 10 us of sleep
+//! It does the work of mapper.c of proc-mmap_sem-test: an anonymous region, populated; per operation a random page of it, by a
+//! coin flip `mmap(MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, PROT_WRITE)` or `munmap`; each call timed alone; 10 us of sleep
 //! between calls.
 
 use std::fmt;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
+use vmaple_smaps::walk::Page;
 
 use crate::check::PageStates;
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ pub(crate) struct MapperTask {
 /// What a mapper prints when its last call has ended; its result follows when the run is over.
 pub(crate) const DONE: &[u8] = b"\n";
 
-/// What a mapper has to tell.
+/// What a mapper reports.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MapperResult {
     /// How long it took, sleeps included.
@@ -50,7 +51,7 @@ pub(crate) struct MapperResult {
     pub(crate) inside: Option<Inside>,
 }
 
-/// The calls that a mapper makes on its region, of whichever address space that is in.
+/// The calls that a mapper makes on its region, in whichever address space that is.
 pub(crate) trait Calls {
     type Error: fmt::Display;
 
@@ -86,8 +87,8 @@ impl MapperTask {
     pub(crate) fn run(&self, ledger: &Arc<Ledger>) -> Result<()> {
         let mut mapper = Mapper::new(Region::map(self.region_bytes)?, ledger, self.seed);
         take_place(c"vmaple-mapper", self.cpu, 0)?;
-        // A new thread maps its stacks, for which it needs the lock that the scanners hold, and which the kernel could put into
-        // the holes of a fragmented region: so it is up before either is there.
+        // A new thread maps its stacks, for which it needs the lock that the scanners hold; and the kernel could put them into
+        // the holes of a fragmented region. So it is up before the scanners and the holes are there.
         let memory = self
             .faults
             .then(|| FaultMemory::map(mapped_pages(self.duration_ns)))
@@ -98,7 +99,7 @@ impl MapperTask {
         mapper.fragment(self.fragment)?;
         get_ready(ledger, Phase::Map);
         mapper.work(self.duration_ns, || {})?;
-        // From here on the process needs the lock for reasons of its own; that is no part of the run.
+        // From here on the process needs the lock for itself; that is not part of the run.
         tell(DONE)?;
         ledger.wait_for(Phase::Over);
         mapper.report(thread_b.map(ThreadB::finish).transpose()?, None)
@@ -116,7 +117,7 @@ pub(crate) fn tell(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A mapper with all that it has done so far.
+/// A mapper, with what it has done so far.
 pub(crate) struct Mapper<'a, C> {
     calls: C,
     ledger: &'a Ledger,
@@ -129,10 +130,10 @@ pub(crate) struct Mapper<'a, C> {
 }
 
 impl<'a, C: Calls> Mapper<'a, C> {
-    /// Of a region with as many pages as the ledger has states, all of which are mapped.
+    /// Prepares a mapper of a region with as many pages as the ledger has states, all of which are mapped.
     pub(crate) fn new(calls: C, ledger: &'a Ledger, seed: u64) -> Self {
         let states = ledger.page_states();
-        (0..states.pages()).for_each(|page| states.settled(page, 0, true));
+        (0..states.pages()).for_each(|page| states.settled(page, 0, Page::Mapped));
         Self {
             calls,
             ledger,
@@ -145,7 +146,7 @@ impl<'a, C: Calls> Mapper<'a, C> {
         }
     }
 
-    /// Makes so many operations that are no part of the run, and says that the region is there.
+    /// Makes `operations` operations that are not part of the run, then publishes the region's address.
     pub(crate) fn fragment(&mut self, operations: u64) -> Result<()> {
         for _ in 0..operations {
             self.operate(0)?;
@@ -175,7 +176,7 @@ impl<'a, C: Calls> Mapper<'a, C> {
             self.states.completed(index);
             self.latencies.record(took);
             between();
-            // A signal that ends the sleep early is of no matter.
+            // A signal that ends the sleep early does not matter.
             let _ = rustix::thread::nanosleep(&timespec(SLEEP_NS));
         };
         Ok(())
@@ -184,23 +185,25 @@ impl<'a, C: Calls> Mapper<'a, C> {
     /// Maps or unmaps one random page as the `index`th operation; returns how long the call took, in nanoseconds.
     pub(crate) fn operate(&mut self, index: u64) -> Result<u64> {
         let page = self.rng.u64(..self.states.pages());
-        let map = self.rng.bool();
+        let state = if self.rng.bool() { Page::Mapped } else { Page::Unmapped };
         self.states.changing(page);
         let begin = now_ns();
-        let done = if map {
-            self.calls.mmap(page)
-        } else {
-            self.calls.munmap(page)
+        let done = match state {
+            Page::Mapped => self.calls.mmap(page),
+            Page::Unmapped => self.calls.munmap(page),
         };
         let took = now_ns() - begin;
-        let call = if map { "mmap" } else { "munmap" };
+        let (call, count) = match state {
+            Page::Mapped => ("mmap", &mut self.maps),
+            Page::Unmapped => ("munmap", &mut self.unmaps),
+        };
         done.map_err(|e| Error::failed(format!("{call} of page {page} of the region"), e))?;
-        self.states.settled(page, index, map);
-        *(if map { &mut self.maps } else { &mut self.unmaps }) += 1;
+        self.states.settled(page, index, state);
+        *count += 1;
         Ok(took)
     }
 
-    /// Tells the controller all of it.
+    /// Writes the result to the controller.
     pub(crate) fn report(self, faults: Option<Faults>, inside: Option<Inside>) -> Result<()> {
         let result = MapperResult {
             elapsed_ns: self.elapsed_ns,

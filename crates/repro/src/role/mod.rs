@@ -7,6 +7,7 @@
 pub(crate) mod busy;
 mod cgroup;
 mod fault_memory;
+mod first_wait;
 pub(crate) mod janitor;
 mod ledger;
 pub(crate) mod mapper;
@@ -18,6 +19,7 @@ pub(crate) mod thread_b;
 
 pub(crate) use busy::BusyTask;
 pub(crate) use cgroup::Cgroup;
+pub(crate) use first_wait::wait_once;
 pub(crate) use ledger::{Ledger, MapperWords, Phase, Slot};
 pub(crate) use mapper::{DONE, MapperResult, MapperTask};
 pub(crate) use placing::{get_ready, take_place};

@@ -16,20 +16,21 @@ use crate::plan::{Listing, ProcFile, Reading};
 
 use super::scanner::{BUFFER_BYTES, Scan};
 
-/// One way of reading a process's memory map, with its buffer. A process that is gone is an error, also when the kernel tells by
-/// an empty file.
+/// One way of reading a process's memory map, with its buffer.
+///
+/// A process that is gone is an error, also where the kernel shows it as an empty file.
 pub(crate) struct ProcScan {
     pid: i32,
     path: String,
     file: Reading,
     region: (u64, u64),
     buffer: Vec<u8>,
-    /// Where it is not read(2) alone.
+    /// What reads it, where that is not read(2) alone.
     scanner: Option<Box<Scanner>>,
 }
 
 impl ProcScan {
-    /// Of the process `pid`; `region` is the address and size in bytes of what a pagemap scan covers.
+    /// Prepares to read the process `pid`; `region` is the address and size in bytes of what a pagemap scan covers.
     ///
     /// # Errors
     /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow the scanner.
@@ -47,7 +48,7 @@ impl ProcScan {
     }
 }
 
-/// What reads a file, where it is not read(2) alone.
+/// Returns what reads a file, where that is not read(2) alone.
 ///
 /// # Errors
 /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow it.
@@ -61,7 +62,7 @@ pub(crate) fn scanner(file: Reading) -> Result<Option<Scanner>> {
         Listing::Maps => Want::Ranges,
         Listing::Smaps => Want::Pages,
     };
-    // A scanner that is starved for the whole run is what is to be seen.
+    // No limit: a scanner that is starved for the whole run is a result.
     let options = Options::new().method(method).want(want).limit(std::time::Duration::MAX);
     let scanner =
         Scanner::with(options).map_err(|e| Error::NotPossible(format!("{file}: {e}; or take --scanner proc")))?;
@@ -89,7 +90,7 @@ impl Scan for ProcScan {
     }
 }
 
-/// Says how many runs there were, and gives the text of the file that says the same.
+/// Scans once and passes the text of the file that says the same to `text`; returns how many runs there were.
 fn by_scanner(
     scanner: &mut Scanner,
     pid: u32,
@@ -116,7 +117,7 @@ fn by_scanner(
     Ok(runs)
 }
 
-/// Says how many calls read something.
+/// Reads the whole file; returns how many calls read something.
 fn to_the_end(file: &mut File, buffer: &mut [u8], mut text: impl FnMut(&[u8])) -> std::io::Result<u64> {
     let mut calls = 0;
     loop {
@@ -132,7 +133,7 @@ fn to_the_end(file: &mut File, buffer: &mut [u8], mut text: impl FnMut(&[u8])) -
     }
 }
 
-/// Reads the entries (8 bytes a page) of one region.
+/// Reads the entries (8 bytes a page) of one region; returns how many calls read something.
 fn pagemap(
     file: &File,
     buffer: &mut [u8],
@@ -177,7 +178,7 @@ struct ProcmapQuery {
     build_id_addr: u64,
 }
 
-/// Ask for the VMA at the address or, if there is none, the next one.
+/// Asks for the VMA at the address or, if there is none, the next one.
 const PROCMAP_QUERY_COVERING_OR_NEXT_VMA: u64 = 0x10;
 
 /// Asks for the first VMA at or above `addr`; `None` beyond the last.
@@ -199,7 +200,7 @@ fn query(file: impl AsFd, addr: u64) -> Result<Option<ProcmapQuery>, Errno> {
     }
 }
 
-/// Walks all VMAs, one ioctl each.
+/// Walks all VMAs, one ioctl each; returns how many there are.
 fn procmap_query(file: &File) -> std::io::Result<u64> {
     let (mut addr, mut calls) = (0, 0);
     while let Some(found) = query(file, addr)? {
@@ -209,7 +210,7 @@ fn procmap_query(file: &File) -> std::io::Result<u64> {
     Ok(calls)
 }
 
-/// Whether this kernel has `PROCMAP_QUERY` (Linux 6.11 and later).
+/// Says whether this kernel has `PROCMAP_QUERY` (Linux 6.11 and later).
 pub(crate) fn procmap_query_supported() -> bool {
     File::open("/proc/self/maps").is_ok_and(|maps| query(&maps, 0).is_ok())
 }

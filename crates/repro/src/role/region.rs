@@ -22,7 +22,7 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// Maps it, populated as the talk's.
+    /// Maps it, populated as in the talk.
     pub(super) fn map(bytes: u64) -> Result<Self> {
         let page = rustix::param::page_size();
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
@@ -43,7 +43,7 @@ impl Region {
         })
     }
 
-    /// Address of a page that is checked to be the region's.
+    /// Returns the address of a page of the region.
     fn at(&self, page: u64) -> *mut c_void {
         assert!(page < self.pages, "a page beyond the region");
         self.base.wrapping_byte_add(page as usize * self.page)

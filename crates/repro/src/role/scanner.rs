@@ -1,4 +1,4 @@
-//! The scanner: the talk's not-so-important monitoring, which reads a memory map of the mapper's again and again.
+//! The scanner: the talk's not-so-important monitoring, which reads the mapper's memory map again and again.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,7 +18,9 @@ pub(crate) const BUFFER_BYTES: usize = 128 << 10;
 
 /// A way of reading a memory map.
 pub(crate) trait Scan {
-    /// Opens, reads to the end, closes, and hands over what each read gave; returns how many calls read something.
+    /// Reads a whole memory map, from open to close; returns how many calls read something.
+    ///
+    /// `read` takes what each call has read.
     ///
     /// # Errors
     /// Fails if there is no memory map any more.
@@ -45,7 +47,8 @@ impl ScannerTask {
         let mut scan = ProcScan::new(self.mapper, self.file, (start, self.region_bytes))?;
         let states = ledger.page_states();
         let check = self.file.content().and_then(|file| ScanCheck::new(states, start, file));
-        // The work is done: a cgroup may leave next to no time for it. Before the binding, since joining a cpuset undoes that.
+        // Join after the set-up, since a cgroup may leave next to no time for it; and before the binding, since joining a cpuset
+        // undoes that.
         if let Some(cgroup) = &self.cgroup {
             cgroup.join()?;
         }
@@ -82,7 +85,7 @@ pub(crate) fn work(scan: &mut impl Scan, mut check: Option<ScanCheck<'_>>, ledge
         })?;
         let length = now_ns() - begin - checked_ns;
         slot.scan_since_ns.store(0, Relaxed);
-        // A process is killed; a thread has to look. Its last scan may have been given up.
+        // A process is killed; a thread has to look. Its last scan may be incomplete.
         if ledger.is_at(Phase::Clear) {
             return Ok(());
         }
@@ -94,7 +97,7 @@ pub(crate) fn work(scan: &mut impl Scan, mut check: Option<ScanCheck<'_>>, ledge
     }
 }
 
-/// Leaves in the ledger what all scans so far have seen.
+/// Stores in the ledger what all scans so far have seen.
 fn publish(seen: Seen, slot: &Slot) {
     slot.overlaps.store(seen.overlaps, Relaxed);
     slot.misses.store(seen.misses, Relaxed);

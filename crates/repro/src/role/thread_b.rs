@@ -1,34 +1,33 @@
 //! The talk's thread B: a second thread of the mapper's process that takes page faults.
 //!
-//! Every millisecond it first writes to a page of a mapping that has been in use since before the run ("mapped"); sixteen
-//! times in a run, evenly spread, to the only page of a mapping that nobody has touched ("fresh"), which needs more of the
-//! kernel's locks. All mappings are made before the run and stay until it is over: thread B itself never calls mmap() or
-//! munmap() in it. In a run of over a minute it discards the old mapping once a minute, which is not timed.
+//! Every millisecond it writes to an untouched page of a mapping that has been in use since before the run ("mapped"). Sixteen
+//! times in a run, evenly spread, it writes to the only page of a mapping that no thread has touched ("fresh"), which needs
+//! more of the kernel's locks. All mappings are made before the run and stay until it is over: thread B itself never calls
+//! mmap() or munmap() in it. In a run of over a minute it discards the old mapping once a minute, which is not timed.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
+use super::{Ledger, MapperWords, Phase, wait_once};
 use crate::error::{Error, Result};
 use crate::machine::{now_ns, timespec};
-use crate::model::wait_once;
-use crate::role::{Ledger, MapperWords, Phase};
 use crate::sample::{Faults, Recorder};
 
 const PERIOD_NS: u64 = 1_000_000;
 
-/// Mappings of one page that nobody touches before the run.
+/// Mappings of one page that no thread touches before the run.
 pub(crate) const FRESH: u64 = 16;
 
-/// Pages of the mapping in use for a run of `duration_ns`: one for each fault of up to a minute.
+/// Returns the pages of the mapping in use for a run of `duration_ns`: one for each fault of up to a minute.
 pub(crate) fn mapped_pages(duration_ns: u64) -> u64 {
     (duration_ns / PERIOD_NS).clamp(1, 60_000)
 }
 
-/// Memory that thread B writes to, of whichever address space.
+/// Memory that thread B writes to, in whichever address space.
 pub(crate) trait Touch {
-    /// Pages of the mapping in use.
+    /// Returns the pages of the mapping in use.
     fn mapped_pages(&self) -> u64;
 
     /// Writes to a page of the mapping in use.
@@ -41,7 +40,7 @@ pub(crate) trait Touch {
     fn touch_fresh(&self, i: u64) -> Result<()>;
 }
 
-/// The thread, which is up, and ends when the run is over.
+/// The running thread, which ends when the run is over.
 pub(crate) struct ThreadB(JoinHandle<Result<Faults>>);
 
 impl ThreadB {
@@ -65,7 +64,7 @@ impl ThreadB {
         Ok(Self(thread))
     }
 
-    /// What it saw, once the run is over.
+    /// Waits for the end of the run; returns what the thread saw.
     pub(crate) fn finish(self) -> Result<Faults> {
         let panicked = |_| Err(Error::failed("taking page faults", "the thread panicked"));
         self.0.join().unwrap_or_else(panicked)
@@ -92,7 +91,7 @@ pub(crate) struct Faulter<T> {
 }
 
 impl<T: Touch> Faulter<T> {
-    /// Takes the mapping into use.
+    /// Prepares thread B, and takes the mapping into use.
     pub(crate) fn new(memory: T) -> Result<Self> {
         memory.touch_mapped(0)?;
         memory.discard_mapped()?;
@@ -120,7 +119,7 @@ impl<T: Touch> Faulter<T> {
                 self.fresh.record(took);
                 used += 1;
             }
-            // A signal that ends the sleep early is of no matter.
+            // A signal that ends the sleep early does not matter.
             let _ = rustix::thread::nanosleep(&timespec(PERIOD_NS));
         }
     }
@@ -136,12 +135,12 @@ impl<T: Touch> Faulter<T> {
         Ok(())
     }
 
-    /// What it saw.
+    /// Returns what it saw.
     pub(crate) fn finish(self) -> Faults {
         Faults {
             mapped: self.mapped.finish(),
             fresh: self.fresh.finish(),
-            // The controller's to say.
+            // Only the controller knows.
             mapped_cut_short: false,
             fresh_cut_short: false,
         }

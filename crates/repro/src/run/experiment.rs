@@ -1,4 +1,4 @@
-//! The whole experiment: every kind of run in turn, sample by sample, so that a drift of the machine meets all of them alike.
+//! The whole experiment: every kind of run in turn, sample by sample, so that a drift of the machine affects all of them alike.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::report::{Noise, Report, SCHEMA};
 use crate::role::{procmap_query_supported, scanner};
 use crate::sample::Sample;
 
-/// What an experiment tells while it runs; never between a mapper's first call and its last.
+/// What an experiment reports while it runs; never between a mapper's first call and its last.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// A run starts.
@@ -44,12 +44,12 @@ pub fn check(plan: &Plan) -> Result<()> {
     limits::check(plan)
 }
 
-/// Checks that this kernel has `file`.
+/// Checks that this kernel can be read so.
 ///
 /// # Errors
 /// [`Error::NotPossible`] if not.
 pub fn check_file(file: Reading) -> Result<()> {
-    // Else another process would be read, under its locks.
+    // Otherwise another process would be read, under its locks.
     vmaple_scan::check_proc().map_err(|e| Error::NotPossible(e.to_string()))?;
     if !Path::new("/proc/self").join(file.proc_name()).exists() {
         return Err(Error::NotPossible(format!(
@@ -65,7 +65,9 @@ pub fn check_file(file: Reading) -> Result<()> {
     scanner(file).map(drop)
 }
 
-/// Runs `plan` with the roles in processes of the program `exe` (those of a model in one), until it is done or `stop` becomes readable.
+/// Runs `plan`, until it is done or `stop` becomes readable.
+///
+/// Roles run in processes of the program `exe`, those of a model in one.
 ///
 /// `exe` must hand its second argument to [`super::task::perform`] when its first is [`super::task::COMMAND`]. Roles are
 /// killed when the calling thread ends. The thread is bound to the controller's CPU, and may be left there.
@@ -101,7 +103,7 @@ pub fn run(
     let ended = all_runs(&setup, &mut samples, &mut progress);
     sched::go_normal();
     let error = match ended {
-        // Without a single run there is nothing to report but the error.
+        // Without a single run there is only the error to report.
         Err(error) if samples.is_empty() => return Err(error),
         ended => ended.err(),
     };

@@ -1,26 +1,26 @@
-//! Whether this machine lets an experiment start all its processes and threads, asked before the first one starts.
+//! Checks that this machine lets an experiment start all its processes and threads, before the first one starts.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
 use crate::error::{Error, Result};
-use crate::machine::{meminfo_bytes, read_number};
+use crate::machine::{cgroup, meminfo_bytes, read_number};
 use crate::plan::{Cell, Plan, Scanner};
 use crate::role::mapped_pages;
 
 /// Memory that a scanner or busy task needs, buffers and page tables included (measured: 0.5 MiB, rounded up).
 const ROLE_BYTES: u64 = 1 << 20;
 
-/// What a scanner by BPF needs besides: the program with its maps, and what describing the kernel's types took (measured: 19 MiB).
+/// What a scanner by BPF needs in addition: the program with its maps, and the kernel's types (measured: 19 MiB).
 const BPF_BYTES: u64 = 20 << 20;
 
 /// Memory that a scanner or busy task of a model needs, which is a thread: stack and buffer, rounded up.
 const THREAD_BYTES: u64 = 256 << 10;
 
-/// Memory of a model for each page of the region beside the page: VMAs and tree, twice because of readers (measured: 400 bytes).
+/// What a model needs for each page in addition to the page: VMAs and tree, twice because of readers (measured: 400 bytes).
 const MODEL_PAGE_BYTES: u64 = 512;
 
 /// A limit and what it leaves.
@@ -55,7 +55,7 @@ pub fn check(plan: &Plan) -> Result<()> {
         })
 }
 
-/// Of processes and threads, which the kernel counts alike.
+/// Returns the limits of processes and threads, which the kernel counts alike.
 fn task_limits(needed: u64) -> Vec<Limit> {
     let limit = |name: &str, left: u64, advice| Limit {
         name: format!("{name} (processes and threads)"),
@@ -78,14 +78,14 @@ fn task_limits(needed: u64) -> Vec<Limit> {
         let left = max.saturating_sub(own_tasks());
         limits.push(limit("RLIMIT_NPROC", left, "raise it with ulimit -u"));
     }
-    for (dir, max, current) in cgroup_limits("pids", &[("pids.max", "pids.current")]) {
+    for (dir, max, current) in cgroup::limits("pids", &[("pids.max", "pids.current")]) {
         let name = format!("pids.max of {}", dir.display());
         limits.push(limit(&name, max.saturating_sub(current), "raise it"));
     }
     limits
 }
 
-/// Memory that the cell needs, in bytes.
+/// Estimates the memory that the cell needs, in bytes.
 fn memory(plan: &Plan, cell: Cell) -> u64 {
     let faults = if plan.faults {
         mapped_pages(plan.duration_ns) * 4096
@@ -115,8 +115,8 @@ fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
     ];
     let available = meminfo_bytes("MemAvailable").map(|left| limit("MemAvailable".into(), left));
-    let cgroups = cgroup_limits("memory", &files).into_iter().map(|(dir, max, current)| {
-        // The page cache gives way.
+    let cgroups = cgroup::limits("memory", &files).into_iter().map(|(dir, max, current)| {
+        // The page cache can be reclaimed.
         let used = current.saturating_sub(page_cache(&dir));
         limit(
             format!("the memory limit of {}", dir.display()),
@@ -126,7 +126,7 @@ fn memory_limits(plan: &Plan, cell: Cell) -> Vec<Limit> {
     available.into_iter().chain(cgroups).collect()
 }
 
-/// Page cache that is charged to a memory cgroup and its children, in bytes.
+/// Returns the page cache that is charged to a memory cgroup and its children, in bytes.
 fn page_cache(dir: &Path) -> u64 {
     let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
     let of = |name: &str| -> Option<u64> {
@@ -140,7 +140,7 @@ fn page_cache(dir: &Path) -> u64 {
         .sum()
 }
 
-/// Tasks (threads of all processes) of this user, which is what RLIMIT_NPROC counts.
+/// Counts the tasks (threads of all processes) of this user, as RLIMIT_NPROC does.
 fn own_tasks() -> u64 {
     let uid = geteuid().as_raw();
     let mine = |entry: &fs::DirEntry| {
@@ -148,38 +148,6 @@ fn own_tasks() -> u64 {
     };
     let tasks = |entry: fs::DirEntry| fs::read_dir(entry.path().join("task")).map_or(0, |dir| dir.count() as u64);
     fs::read_dir("/proc").map_or(0, |dir| dir.flatten().filter(mine).map(tasks).sum())
-}
-
-/// Limit and use of `controller` in this process's cgroup and all above it, where there is a limit.
-fn cgroup_limits(controller: &str, files: &[(&str, &str)]) -> Vec<(PathBuf, u64, u64)> {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut limits = Vec::new();
-    for line in own.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
-            continue;
-        };
-        // Where distributions mount v2, v1 and the v2 of a hybrid layout; what is elsewhere is not checked.
-        let mounts = match controllers {
-            "" => vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/fs/cgroup/unified")],
-            c if c.split(',').any(|c| c == controller) => vec![Path::new("/sys/fs/cgroup").join(c)],
-            _ => continue,
-        };
-        for mount in mounts {
-            for dir in Path::new(path.trim_start_matches('/'))
-                .ancestors()
-                .map(|p| mount.join(p))
-            {
-                let number = |file: &str| read_number(dir.join(file).to_str()?);
-                for (max, current) in files {
-                    if let (Some(max), Some(current)) = (number(max), number(current)) {
-                        limits.push((dir.clone(), max, current));
-                    }
-                }
-            }
-        }
-    }
-    limits
 }
 
 #[cfg(test)]

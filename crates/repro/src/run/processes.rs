@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 
 use super::task::{COMMAND, RoleSpec, Task};
 
-/// A child process that is killed and reaped when the value goes.
+/// A child process of a run.
 struct Process {
     child: Child,
     name: &'static str,
 }
 
-/// Kills all before it reaps the first, so that none gains from the end of another.
+/// Kills and reaps all of them: kills every one before it reaps the first, so that none gains from the end of another.
 fn end(processes: &mut Vec<Process>) {
     for process in &mut *processes {
         // It may have ended by itself.
@@ -48,11 +48,11 @@ impl Drop for Processes<'_> {
 }
 
 impl<'a> Processes<'a> {
-    /// None yet.
+    /// Prepares to start processes.
     pub(crate) fn new(exe: &'a Path) -> Result<Self> {
         Ok(Self {
             exe,
-            // A file in memory: unlike a pipe it never blocks who writes to it.
+            // A file in memory: unlike a pipe, it never blocks a writer.
             errors: rustix::fs::memfd_create("vmaple-output", MemfdFlags::CLOEXEC)
                 .map(File::from)
                 .map_err(|e| Error::failed("making a file in memory", e))?,
@@ -61,7 +61,7 @@ impl<'a> Processes<'a> {
         })
     }
 
-    /// Starts the mapper, or the model that it is a thread of; returns where it tells.
+    /// Starts the mapper, or the model that it is a thread of; returns its standard output.
     pub(crate) fn start_mapper(&mut self, task: Task, ledger: impl AsFd) -> Result<ChildStdout> {
         let mut mapper = self.spawn(task, ledger, Stdio::piped())?;
         let output = mapper.child.stdout.take();
@@ -115,7 +115,7 @@ impl<'a> Processes<'a> {
         Ok(())
     }
 
-    /// The error of a mapper that has ended without a result.
+    /// Returns the error of a mapper that has ended without a result.
     pub(crate) fn mapper_failed(&mut self) -> Error {
         let Some(Process { child, name }) = self.mapper.first_mut() else {
             return Error::failed("running the mapper", "it was never started");
@@ -127,7 +127,7 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// The error of a role that ended with `status`, with what it wrote.
+    /// Returns the error of a role that ended with `status`, with what it wrote.
     fn failed(&mut self, pid: u32, name: &str, status: ExitStatus) -> Error {
         let mut text = String::new();
         let _ = self.errors.rewind();

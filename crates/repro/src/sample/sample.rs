@@ -1,4 +1,4 @@
-//! What one run gave, as it is saved.
+//! The result of one run, as it is saved.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::sample::Latencies;
 pub struct Faults {
     /// First writes to pages of a mapping in use since before the run.
     pub mapped: Latencies,
-    /// First writes to mappings that nobody had touched.
+    /// First writes to mappings that no thread had touched.
     pub fresh: Latencies,
     /// Whether one of `mapped` was waiting when the interferers were killed, so that its longest is a lower bound.
     pub mapped_cut_short: bool,
@@ -20,14 +20,14 @@ pub struct Faults {
     pub fresh_cut_short: bool,
 }
 
-/// When the steps of a run were taken, in nanoseconds after the mapper had mapped its region.
+/// When each step of a run was taken, in nanoseconds after the mapper had mapped its region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
-    /// The scanners were let go; 0 at level 0.
+    /// The scanners were released; 0 at level 0.
     pub scanners_go_ns: u64,
     /// The first scan began; 0 at level 0.
     pub first_scan_ns: u64,
-    /// The busy tasks were let go; 0 at level 0.
+    /// The busy tasks were released; 0 at level 0.
     pub busy_go_ns: u64,
     /// The last busy task had run; 0 at level 0.
     pub busy_up_ns: u64,
@@ -35,22 +35,24 @@ pub struct Timeline {
     pub first_call_ns: u64,
 }
 
-/// What scanners read that was not so: each is certain, since it is held against what the mapper did long before and has not
-/// touched since (`page_state.rs`). Those that began before the mapper's first call count, too.
+/// What scanners read that was not so.
+///
+/// Each is certain: it is held against what the mapper did before the scan and has not touched since (`page_state.rs`).
+/// Scans that began before the mapper's first call count, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// Lines that began below the end of the one before.
     pub overlaps: u64,
-    /// Pages without a line, without their share in the counts of smaps, or not populated by pagemap, mapped since before the scan.
+    /// Pages mapped since before the scan that had no line, no share in the counts of smaps, or were not populated by pagemap.
     pub misses: u64,
-    /// Lines that are none, or have attributes that no mapping there ever had; counts that do not fit together.
+    /// Lines that are malformed, or have attributes that no mapping there ever had; counts that do not add up.
     pub torn: u64,
-    /// Pages with a line, or populated by pagemap, unmapped since before the scan.
+    /// Pages unmapped since before the scan that had a line, or were populated by pagemap.
     pub resurrected: u64,
 }
 
 impl Seen {
-    /// The sum of several.
+    /// Adds up several.
     #[must_use]
     pub fn merged(all: impl IntoIterator<Item = Self>) -> Self {
         // A foreign report may hold any numbers.
@@ -63,7 +65,7 @@ impl Seen {
     }
 }
 
-/// What a model tells of itself, and no kernel does.
+/// What a model reports of itself, and no kernel does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inside {
     /// Whether the kernel kept all of the model's memory in place.
@@ -74,14 +76,14 @@ pub struct Inside {
     pub writer_waits: u64,
     /// How often a reader had to wait for it.
     pub reader_waits: u64,
-    /// The most bytes seen that had been taken out and not been freed: what readers may hold, and what nobody has freed yet.
+    /// The most bytes seen that were retired and not yet freed: what readers may hold, and what waits to be freed.
     pub deferred_bytes: u64,
     /// The oldest read-side section seen, in eras: each is about 64 objects or 64 KiB made or retired.
     pub oldest_section_eras: u64,
 }
 
 impl Inside {
-    /// Of several runs; `None` without any.
+    /// Adds up several runs; `None` without any.
     #[must_use]
     pub fn merged<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
         let all: Vec<_> = all.into_iter().collect();
@@ -103,7 +105,7 @@ impl Inside {
 pub struct Sample {
     /// Whose address space.
     pub target: Target,
-    /// The file that was scanned; `None` at level 0.
+    /// What was scanned; `None` at level 0.
     pub file: Option<Reading>,
     /// Scanners, and also busy tasks, on each busy CPU.
     pub busy: u32,
@@ -123,7 +125,7 @@ pub struct Sample {
     pub maps: u64,
     /// `munmap` calls among them.
     pub unmaps: u64,
-    /// When it all began.
+    /// When each step was taken.
     pub timeline: Timeline,
     /// How long the mapper ran, sleeps included, in nanoseconds.
     pub elapsed_ns: u64,
@@ -139,10 +141,10 @@ pub struct Sample {
     pub preemptions: u64,
     /// Time that the hypervisor withheld, in nanoseconds by CPU, where there was any.
     pub steal_ns: BTreeMap<usize, u64>,
-    /// What the scanners read that was not so; `None` where that was not looked at.
+    /// What the scanners read that was not so; `None` where that was not checked.
     #[serde(default)]
     pub seen: Option<Seen>,
-    /// What a model tells of itself; `None` of a kernel, and of a mapper that never reported.
+    /// What a model reports of itself; `None` for a kernel, and for a mapper that never reported.
     #[serde(default)]
     pub inside: Option<Inside>,
 }

@@ -160,6 +160,6 @@ fn real_time() -> Result<&'static str, &'static str> {
 
 fn slice_place(slice: Slice) -> vmaple_repro::Result<String> {
     Ok(cgroup::parent(slice)?.map_or(String::new(), |p| {
-        format!("in {} (cgroup v{})", p.dir.display(), if p.v2 { 2 } else { 1 })
+        format!("in {} (cgroup {})", p.dir.display(), p.hierarchy)
     }))
 }

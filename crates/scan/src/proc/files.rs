@@ -1,4 +1,6 @@
-//! Reads the kernel's own files: a read for each mapping at real-time priority, or as they are.
+//! Reads the kernel's own files.
+//!
+//! Each mapping is a read at real-time priority, or the files are read as they are.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek};
@@ -226,8 +228,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks that the address space is still there: the text of one that is gone ends early, as if
-    /// that were its end.
+    /// Checks that the address space is still there.
+    ///
+    /// The text of one that is gone ends early, as if that were its end.
     fn check_whole(&mut self) -> Result<()> {
         // This too is a read under the kernel's lock.
         let boost = self.boost()?;

@@ -1,7 +1,7 @@
 //! mmap(2).
 
-use super::transaction::{Failure, Merge, fail};
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
+use super::transaction::{Failure, fail};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange, page_align};
 use crate::error::{Errno, Error};
 use crate::fault::MmThread;
 use crate::kref::Kref;
@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::pgtable::Arch;
 use crate::store::VmaStore;
-use crate::vma::{File, MAY_ACCESS, MapFlags, Mapping, Prot, VmFlags};
+use crate::vma::{File, MAY_ACCESS, MapFlags, Mapping, Merge, Prot, Request, VmFlags};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `mmap(addr, len, prot, flags, fd, offset)`: maps memory, or `file` from `offset` on, and gives the address. One instant
@@ -36,7 +36,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
     /// let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
     /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ | Prot::WRITE, flags, None, 0)?;
-    /// mm.mmap(VirtAddr(at.0 + 0x1000), 0x1000, Prot::READ, flags | MapFlags::FIXED, None, 0)?;
+    /// mm.mmap(at + 0x1000, 0x1000, Prot::READ, flags | MapFlags::FIXED, None, 0)?;
     /// assert_eq!(mm.map_count(), 3);
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
@@ -55,7 +55,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         if populates(flags)
             && let Ok(thread) = self.thread()
         {
-            thread.populate_mapped(at.0..at.0 + page_align(len));
+            thread.populate_mapped(VirtRange::new(at, at + page_align(len)));
         }
         Ok(at)
     }
@@ -96,10 +96,10 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             if transaction.accounts.map_count > transaction.max_map_count() {
                 return fail(Errno::ENOMEM, "more mappings than max_map_count");
             }
-            let start = transaction.unmapped_area(addr.0, len, flags)?;
-            let range = start..start + len;
-            let met = transaction.meet(&range);
-            if flags.contains(MapFlags::FIXED_NOREPLACE) && met.is_occupied() {
+            let start = transaction.unmapped_area(addr, len, flags)?;
+            let range = VirtRange::new(start, start + len);
+            let neighbours = transaction.neighbours(range);
+            if flags.contains(MapFlags::FIXED_NOREPLACE) && neighbours.is_occupied() {
                 return fail(Errno::EEXIST, "something is mapped there");
             }
             if flags.contains(MapFlags::LOCKED) {
@@ -117,22 +117,21 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             let pgoff = match (file, mapping.flags.contains(VmFlags::SHARED)) {
                 (Some(_), _) => offset >> PAGE_SHIFT,
                 (None, true) => 0,
-                (None, false) => start >> PAGE_SHIFT,
+                (None, false) => start.page_number(),
             };
-            if met.is_split() && transaction.accounts.map_count >= transaction.max_map_count() {
-                return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
-            }
-            if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - met.pages) {
+            transaction.check_split(&neighbours)?;
+            if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - neighbours.pages()) {
                 let error = Error::new(Errno::ENOMEM, "above RLIMIT_AS or RLIMIT_DATA");
                 return transaction.fail_split([range.start, range.end], error);
             }
-            let is_occupied = met.is_occupied();
-            let plan = transaction.put(&range, pgoff, mapping, &met, Merge::Both);
-            if is_occupied {
-                transaction.zap(range, true);
-            }
+            let request = Request::Map {
+                mapping,
+                pgoff,
+                merge: Merge::Both,
+            };
+            let plan = neighbours.plan(request, &transaction.landmarks());
             transaction.apply(plan)?;
-            Ok(VirtAddr(start))
+            Ok(start)
         })
     }
 }
@@ -153,7 +152,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     ) -> Result<VirtAddr, Error> {
         let at = self.mm().map(addr, len, prot, flags, file, offset)?;
         if populates(flags) {
-            self.populate_mapped(at.0..at.0 + page_align(len));
+            self.populate_mapped(VirtRange::new(at, at + page_align(len)));
         }
         Ok(at)
     }

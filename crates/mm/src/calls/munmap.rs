@@ -1,11 +1,12 @@
 //! munmap(2).
 
-use super::transaction::fail;
-use crate::addr::{VirtAddr, page_align};
+use super::transaction::{Failure, Transaction, fail};
+use crate::addr::{VirtAddr, VirtRange, page_align};
 use crate::error::{Errno, Error};
 use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
+use crate::vma::{Neighbours, Request};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// `munmap(addr, len)`: takes out what is mapped in a range, at one instant for readers. Mappings that reach out of the range
@@ -19,7 +20,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
     /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
-    /// mm.munmap(VirtAddr(at.0 + 0x1000), 0x1000)?;
+    /// mm.munmap(at + 0x1000, 0x1000)?;
     /// assert_eq!((mm.map_count(), mm.total_vm()), (2, 2));
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
@@ -29,24 +30,38 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         if !addr.is_page_aligned() {
             return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
         }
-        if addr.0 > task_size || len > task_size - addr.0 {
+        if addr > task_size || len > task_size - addr {
             return Err(Error::new(Errno::EINVAL, "beyond the address space"));
         }
-        let range = addr.0..addr.0 + page_align(len);
+        let range = VirtRange::new(addr, addr + page_align(len));
         if range.is_empty() {
             return Err(Error::new(Errno::EINVAL, "the length is zero"));
         }
         self.transact(|transaction| {
-            let met = transaction.meet(&range);
-            if !met.is_occupied() {
-                return Ok(());
-            }
-            if met.is_split() && transaction.accounts.map_count >= transaction.max_map_count() {
-                return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
-            }
-            let plan = transaction.clear(&range, &met);
-            transaction.zap(range.clone(), false);
-            transaction.apply(plan)
+            transaction.unmap(range)?;
+            Ok(())
         })
+    }
+}
+
+impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
+    /// Takes out what is mapped in `range`; returns whether anything was.
+    pub(crate) fn unmap(&mut self, range: VirtRange) -> Result<bool, Failure> {
+        let neighbours = self.neighbours(range);
+        if !neighbours.is_occupied() {
+            return Ok(false);
+        }
+        self.check_split(&neighbours)?;
+        let plan = neighbours.plan(Request::Unmap, &self.landmarks());
+        self.apply(plan)?;
+        Ok(true)
+    }
+
+    /// Fails if taking the range out splits a VMA and there are as many as may be.
+    pub(crate) fn check_split(&self, neighbours: &Neighbours<'_>) -> Result<(), Failure> {
+        if neighbours.is_split() && self.accounts.map_count >= self.max_map_count() {
+            return fail(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
+        }
+        Ok(())
     }
 }

@@ -22,5 +22,4 @@ pub use owner::Mm;
 pub use reader::MmReader;
 pub use reference::MmRef;
 pub use snapshot::{MmSnapshot, SNAPSHOTS_MAX};
-pub(crate) use stat::Accounts;
 pub use stat::VmStat;

@@ -1,5 +1,7 @@
 //! Tests of what users of the crate cannot see.
 
+#[cfg(not(loom))]
+mod merge;
 #[cfg(loom)]
 mod pgtable;
 #[cfg(not(loom))]

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 use rustix::ioctl::{Updater, opcode};
-use vmaple_scan::{Method, Options, Scanner, Want, write_maps_line};
+use vmaple_scan::{FieldSet, Method, Options, Scanner, Want, append};
 
 use crate::error::{Error, Result};
 use crate::plan::{Listing, ProcFile, Reading};
@@ -105,8 +105,8 @@ fn by_scanner(
     buffer.clear();
     for record in scan.records() {
         match file.content() {
-            Some(ProcFile::Maps) => write_maps_line(&record.vma, buffer),
-            _ => form.write_smaps(&record, |_| true, buffer),
+            Some(ProcFile::Maps) => append(buffer, 128, |to| record.mapping.vma.write_line(to)),
+            _ => append(buffer, 1024, |to| form.write_smaps(&record.mapping, FieldSet::ALL, to)),
         }
         if buffer.len() >= BUFFER_BYTES {
             text(buffer);
@@ -114,7 +114,7 @@ fn by_scanner(
         }
     }
     text(buffer);
-    let runs = scan.report().map_or(0, |report| report.runs);
+    let runs = scan.report().runs;
     scanner.reuse(scan);
     Ok(runs)
 }

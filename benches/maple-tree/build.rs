@@ -1,4 +1,5 @@
-//! Compiles Linux's maple tree where linux/fetch.sh has put its source (ci/bench/run.sh maple-tree does).
+//! Compiles Linux's maple tree if linux/fetch.sh has fetched its source, as `ci/bench/run.sh
+//! maple-tree` does.
 
 use std::path::Path;
 use std::process::Command;

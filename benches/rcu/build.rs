@@ -1,10 +1,17 @@
-//! Compiles the loops over liburcu where its headers are installed (ci/bench/run.sh rcu installs them).
+//! Compiles the loops over liburcu if its headers are installed, as `ci/bench/run.sh rcu` does.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(liburcu)");
     println!("cargo::rerun-if-changed=liburcu.c");
-    let places = ["/usr/include", "/usr/include/x86_64-linux-gnu", "/usr/include/aarch64-linux-gnu"];
-    if !places.iter().any(|dir| std::path::Path::new(dir).join("urcu.h").exists()) {
+    let places = [
+        "/usr/include",
+        "/usr/include/x86_64-linux-gnu",
+        "/usr/include/aarch64-linux-gnu",
+    ];
+    if !places
+        .iter()
+        .any(|dir| std::path::Path::new(dir).join("urcu.h").exists())
+    {
         println!("cargo::warning=liburcu is not installed: its rows are left out");
         return;
     }

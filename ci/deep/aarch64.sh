@@ -17,7 +17,7 @@ if [ ! -e "$root/usr/bin/qemu-aarch64" ]; then
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rustc cargo gcc libc6-dev \
             gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-dev:arm64 qemu-user'
 fi
-# A workspace of these crates alone, with its dependencies beside it: the others want a newer compiler.
+# A workspace of these crates alone, with its dependencies next to it: the others need a newer compiler.
 rm -rf "$work"
 mkdir -p "$work/.cargo"
 git ls-files -z crates/rcu crates/maple-tree Cargo.toml Cargo.lock | xargs -0 cp --parents -t "$work"

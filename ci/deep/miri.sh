@@ -9,7 +9,7 @@ part=whole
 [ "${1:-}" = short ] && { part=short; shift; }
 [ $# -gt 0 ] || set -- rcu maple-tree mm proc
 
-# miri SEEDS CARGO-TEST-ARGUMENTS...: with as many seeds
+# miri SEEDS CARGO-TEST-ARGUMENTS...: runs with this many seeds
 miri() {
     local seeds=$1
     shift
@@ -49,7 +49,7 @@ mm() {
 }
 
 proc() {
-    # It has no unsafe code; what it does to page tables and sections is what is looked at.
+    # It has no unsafe code; what counts is what it does to page tables and sections.
     [ "$part" = short ] || miri 1 -p vmaple-conformance --test superseded
 }
 

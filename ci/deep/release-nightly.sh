@@ -5,7 +5,7 @@
 need_nightly
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/nightly
 [ $# -gt 0 ] || set -- vmaple-rcu maple-tree vmaple-mm vmaple-smaps vmaple-proc
-# Without debug information, of which nobody looks at any here.
+# Without debug information, which nothing here reads.
 export CARGO_PROFILE_RELEASE_DEBUG=0
-# A fault that is wrongly taken for done is taken again for ever: so there is an end to it.
+# A fault that is wrongly taken for handled repeats for ever, hence the limit.
 timeout 900 cargo +nightly test -q --release --locked "${@/#/--package=}"

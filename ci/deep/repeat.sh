@@ -29,9 +29,9 @@ trap 'exit 130' INT TERM
 
 failed=0
 for run in $(seq "$runs"); do
-    beside=nothing
+    during=nothing
     if [ $((run % 2)) -eq 0 ]; then
-        beside="a full load"
+        during="a full load"
         for _ in $(seq "$(nproc)"); do
             spin &
             load+=($!)
@@ -46,7 +46,7 @@ for run in $(seq "$runs"); do
     fi
     end_load
     tests=$(sed -nE 's/^test result: .* ([0-9]+) passed; .*/\1/p' "$logs/$run" | awk '{ n += $1 } END { print n }')
-    echo "run $run of $runs beside $beside: $verdict, $tests tests in $((SECONDS - begin)) s"
+    echo "run $run of $runs during $during: $verdict, $tests tests in $((SECONDS - begin)) s"
 done
 echo "$((runs - failed)) passed, $failed failed"
 [ "$failed" -eq 0 ]

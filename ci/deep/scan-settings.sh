@@ -21,7 +21,7 @@ restore() {
 trap restore EXIT
 trap 'exit 130' INT TERM HUP
 
-# at_least FILE VALUE: one that is not to be had is left alone, and its test says so.
+# at_least FILE VALUE: raises a setting. An unavailable one is left alone, and its test reports that.
 at_least() {
     local before
     before=$(cat "$1" 2>/dev/null) || return 0

@@ -23,8 +23,8 @@ own=(-o Dir::State="$tmp" -o Dir::State::Lists="$tmp/lists" -o Dir::State::Statu
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -qq)
 apt-get "${own[@]}" update >&2 || fail "apt-get update with suite $suite failed (see above)"
 
-# Up to 6.18 linux-image-* holds the kernel and its modules; later linux-binary-* and linux-modules-* do. A name that others only
-# mention is not one that can be had.
+# Up to 6.18 linux-image-* holds the kernel and its modules; later linux-binary-* and linux-modules-* do. A name that others
+# only mention cannot be downloaded.
 found=
 while read -r version; do
     for names in "linux-binary-$version linux-modules-$version" "linux-image-$version"; do

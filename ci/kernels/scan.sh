@@ -17,7 +17,7 @@ mkdir -p "$log"
 packages=(qemu-system-x86 busybox-static bash cpio e2fsprogs kmod util-linux xz-utils)
 need_packages "${packages[@]}"
 
-# What all of them boot into: the command, the tests, and the programs that they and `init` start, with their libraries.
+# The root of all of them: the command, the tests, and the programs that they and `init` start, with their libraries.
 root=$dir/root
 rm -rf "$root"
 mkdir -p "$root"/{bin,dev,etc,modules,proc,root,sys,tests,tmp,usr/bin,alone}
@@ -48,7 +48,7 @@ ln -sf ../usr/bin/dash "$root/bin/sh"
 printf 'root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n' >"$root/etc/passwd"
 cp ci/kernels/init "$root/init"
 
-# The first memory of a kernel: all that, and the modules for swap in memory, a file system on it, and layers of such.
+# Packs the initramfs of a kernel: all that, and the modules for swap in memory, a file system on it, and layers of such.
 pack() { # KERNEL
     local modules=$dir/kernels/$1/modules version module n=10
     rm -rf "$root/modules"
@@ -68,8 +68,8 @@ pack() { # KERNEL
     (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$dir/initramfs"
 }
 
-# Boots a kernel until its checks have ended; what it prints goes to the log. Emulation by QEMU 7.2 lets a guest die now and then: then it is
-# booted again. Clocks are what they seem, though this machine may be slow, and there is no cmpxchg16b: both are for emulation, too.
+# Boots a kernel until its checks have ended; its output goes to the log. Under the emulation of QEMU 7.2 a guest dies now and then,
+# and is booted again. The parameters make the kernel trust its clocks on a slow machine; emulation has no cmpxchg16b.
 boot() { # LOG KERNEL CPU SECONDS PARAMETERS...
     local out=$log/$1.log kernel=$2 cpu=$3 seconds=$4 attempt
     shift 4

@@ -1,4 +1,5 @@
-//! Linux's maple tree in C, in RCU mode, as an mm has it. Its writer's lock is not counted.
+//! Linux's maple tree in C, in RCU mode, as an mm has it. The cost of its writer's lock is not
+//! included.
 
 use std::ffi::{c_int, c_void};
 
@@ -17,7 +18,14 @@ unsafe extern "C" {
     fn cmt_lookup_dependent(tree: *mut c_void, queries: *const u64, mask: usize, n: usize) -> u64;
     fn cmt_iterate(tree: *mut c_void, rounds: usize) -> u64;
     fn cmt_iterate_sections(tree: *mut c_void, from: u64, entries: usize, count: *mut u64) -> u64;
-    fn cmt_empty_area(tree: *mut c_void, min: *const u64, max: *const u64, size: *const u64, n: usize, rev: c_int) -> u64;
+    fn cmt_empty_area(
+        tree: *mut c_void,
+        min: *const u64,
+        max: *const u64,
+        size: *const u64,
+        n: usize,
+        rev: c_int,
+    ) -> u64;
     fn cmt_bytes(tree: *mut c_void) -> usize;
 }
 
@@ -54,11 +62,14 @@ impl Map for Linux {
 
     fn erase(&self, ranges: &'static [Range], which: &[u32]) {
         // SAFETY: as above.
-        assert_eq!(unsafe { cmt_erase(self.0, ranges.as_ptr(), which.as_ptr(), which.len()) }, 0);
+        assert_eq!(
+            unsafe { cmt_erase(self.0, ranges.as_ptr(), which.as_ptr(), which.len()) },
+            0
+        );
     }
 
     fn churn(&self, ranges: &'static [Range], which: &[u32], mut each: impl FnMut()) {
-        // A call for each pair costs C two nanoseconds of five hundred.
+        // One call for each pair costs C two of five hundred nanoseconds.
         for i in which {
             // SAFETY: as above.
             assert_eq!(unsafe { cmt_churn(self.0, ranges.as_ptr(), i, 1) }, 0);
@@ -67,12 +78,12 @@ impl Map for Linux {
     }
 
     fn lookup(&self, queries: &[u64]) -> u64 {
-        // SAFETY: so many queries.
+        // SAFETY: there are this many queries.
         unsafe { cmt_lookup(self.0, queries.as_ptr(), queries.len()) }
     }
 
     fn dependent(&self, queries: &[u64], n: usize) -> u64 {
-        // SAFETY: so many queries, a power of two.
+        // SAFETY: there are this many queries, a power of two.
         unsafe { cmt_lookup_dependent(self.0, queries.as_ptr(), queries.len() - 1, n) }
     }
 
@@ -89,19 +100,19 @@ impl Map for Linux {
     }
 
     fn gaps(&self, (min, max, size): &(Vec<u64>, Vec<u64>, Vec<u64>)) -> Option<u64> {
-        // SAFETY: so many of each.
+        // SAFETY: there are this many of each.
         Some(unsafe { cmt_empty_area(self.0, min.as_ptr(), max.as_ptr(), size.as_ptr(), min.len(), 1) })
     }
 
     fn bytes(&self) -> Option<usize> {
-        // SAFETY: nobody writes.
+        // SAFETY: no thread writes.
         Some(unsafe { cmt_bytes(self.0) })
     }
 }
 
 impl Drop for Linux {
     fn drop(&mut self) {
-        // SAFETY: nobody uses it any more.
+        // SAFETY: no thread uses it any more.
         unsafe { cmt_destroy(self.0) };
     }
 }

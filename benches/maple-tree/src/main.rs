@@ -1,11 +1,12 @@
-//! maple-tree beside its peers and Linux's: the same work, in turns, in one run. Prints median (minimum, maximum) of the rounds.
+//! Measures maple-tree, its peers and Linux's tree: the same work, in turns, in one run. Prints the
+//! median (minimum, maximum) of the rounds.
 //!
 //!     ci/bench/run.sh maple-tree [ROUNDS] [N...]
 
-mod map;
-mod ours;
 #[cfg(linux_tree)]
 mod linux;
+mod map;
+mod ours;
 mod peers;
 mod workload;
 
@@ -58,14 +59,14 @@ struct Figures {
     beside_scanned: Vec<f64>,
 }
 
-/// Nanoseconds of one of `n` in `work`.
+/// Returns the nanoseconds of one of `n` in `work`.
 fn per<T>(n: usize, work: impl FnOnce() -> T) -> f64 {
     let begin = Instant::now();
     black_box(work());
     begin.elapsed().as_nanos() as f64 / n as f64
 }
 
-/// Repeats until five milliseconds have passed; nanoseconds of one of `n`.
+/// Repeats until five milliseconds have passed; returns the nanoseconds of one of `n`.
 fn repeat<T>(n: usize, mut work: impl FnMut() -> T) -> f64 {
     let (begin, mut rounds) = (Instant::now(), 0);
     while rounds == 0 || begin.elapsed() < Duration::from_millis(5) {
@@ -79,9 +80,13 @@ fn measure<M: Map>(figures: &mut Figures, work: &Workload) {
     figures.name = M::NAME;
     let (n, ranges) = (work.ranges.len(), work.ranges);
     M::begin_thread();
-    // Unknown where an earlier map's garbage is freed meanwhile.
+    // Unknown where an earlier map's garbage is freed during the measurement.
     let live = |before| LIVE.load(Ordering::Relaxed).checked_sub(before);
-    let bytes = |map: &M, before| map.bytes().or_else(|| live(before)).map(|bytes| bytes as f64 / n as f64);
+    let bytes = |map: &M, before| {
+        map.bytes()
+            .or_else(|| live(before))
+            .map(|bytes| bytes as f64 / n as f64)
+    };
 
     let before = LIVE.load(Ordering::Relaxed);
     let sorted = M::new();
@@ -97,12 +102,18 @@ fn measure<M: Map>(figures: &mut Figures, work: &Workload) {
     let expected: u64 = ranges.iter().map(|range| range.first).sum();
     assert_eq!(map.iterate(), expected, "{}", M::NAME);
     map.lookup(&work.queries);
-    figures.lookup.push(repeat(work.queries.len(), || map.lookup(&work.queries)));
-    figures.dependent.push(repeat(work.queries.len(), || map.dependent(&work.queries, work.queries.len())));
+    figures
+        .lookup
+        .push(repeat(work.queries.len(), || map.lookup(&work.queries)));
+    figures.dependent.push(repeat(work.queries.len(), || {
+        map.dependent(&work.queries, work.queries.len())
+    }));
     figures.iterate.push(repeat(n, || map.iterate()));
-    figures.churn.push(repeat(work.churn.len(), || map.churn(ranges, &work.churn, || ())));
+    figures
+        .churn
+        .push(repeat(work.churn.len(), || map.churn(ranges, &work.churn, || ())));
 
-    // A reader that scans beside a writer that churns.
+    // A reader that scans while a writer churns.
     let (stop, up, scanned) = (AtomicBool::new(false), Barrier::new(2), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -130,13 +141,17 @@ fn measure<M: Map>(figures: &mut Figures, work: &Workload) {
         stop.store(true, Ordering::Relaxed);
         figures.beside_scan.push(f64::from(pairs) / seconds / 1e6);
         figures.beside_worst.push(worst / 1e3);
-        figures.beside_scanned.push(scanned.load(Ordering::Relaxed) as f64 / seconds / 1e6);
+        figures
+            .beside_scanned
+            .push(scanned.load(Ordering::Relaxed) as f64 / seconds / 1e6);
     });
 
     map.erase(ranges, &work.holes);
     if let Some(found) = map.gaps(&work.limits) {
         black_box(found);
-        figures.gaps.push(repeat(work.limits.0.len(), || map.gaps(&work.limits)));
+        figures
+            .gaps
+            .push(repeat(work.limits.0.len(), || map.gaps(&work.limits)));
     }
     drop(map);
     M::end_thread();
@@ -149,12 +164,20 @@ fn cell(values: &[f64]) -> String {
         return "-".to_owned();
     };
     let median = sorted[sorted.len() / 2];
-    let digits = if median.abs() < 10.0 { 2 } else if median.abs() < 100.0 { 1 } else { 0 };
+    let digits = if median.abs() < 10.0 {
+        2
+    } else if median.abs() < 100.0 {
+        1
+    } else {
+        0
+    };
     format!("{median:.digits$} ({first:.digits$}, {last:.digits$})")
 }
 
 fn main() {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().expect("a number"));
+    let mut args = std::env::args()
+        .skip(1)
+        .map(|arg| arg.parse::<usize>().expect("a number"));
     let rounds = args.next().unwrap_or(5);
     let mut sizes: Vec<usize> = args.collect();
     if sizes.is_empty() {
@@ -178,16 +201,36 @@ fn main() {
             }
         }
         println!("\n## N = {n}\n");
-        println!("| ns | lookup | dependent lookup | iterate, an entry | churn, a pair | gap search | build, shuffled | build, sorted |");
+        println!(
+            "| ns | lookup | dependent lookup | iterate, an entry | churn, a pair | gap search | build, shuffled | build, sorted |"
+        );
         println!("|---|--:|--:|--:|--:|--:|--:|--:|");
         for f in &all {
-            let cells = [&f.lookup, &f.dependent, &f.iterate, &f.churn, &f.gaps, &f.build, &f.build_sorted].map(|v| cell(v));
+            let cells = [
+                &f.lookup,
+                &f.dependent,
+                &f.iterate,
+                &f.churn,
+                &f.gaps,
+                &f.build,
+                &f.build_sorted,
+            ]
+            .map(|v| cell(v));
             println!("| {} | {} |", f.name, cells.join(" | "));
         }
-        println!("\n| | churn beside a scan, M pairs/s | its worst pair, us | scan beside it, M entries/s | bytes an entry, shuffled | sorted |");
+        println!(
+            "\n| | churn beside a scan, M pairs/s | its worst pair, us | scan beside it, M entries/s | bytes an entry, shuffled | sorted |"
+        );
         println!("|---|--:|--:|--:|--:|--:|");
         for f in &all {
-            let cells = [&f.beside_scan, &f.beside_worst, &f.beside_scanned, &f.bytes, &f.bytes_sorted].map(|v| cell(v));
+            let cells = [
+                &f.beside_scan,
+                &f.beside_worst,
+                &f.beside_scanned,
+                &f.bytes,
+                &f.bytes_sorted,
+            ]
+            .map(|v| cell(v));
             println!("| {} | {} |", f.name, cells.join(" | "));
         }
     }

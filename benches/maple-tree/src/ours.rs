@@ -7,7 +7,7 @@ use maple_tree::{AllocError, Divide, Entry, MapleTree, View};
 use crate::map::Map;
 use crate::workload::Range;
 
-/// A pointer to a range that is not the tree's.
+/// A pointer to a range that the tree does not own.
 #[derive(Clone, Copy)]
 pub struct Borrowed(&'static Range);
 
@@ -57,7 +57,9 @@ impl Map for Ours {
     fn store(&self, ranges: &'static [Range], order: &[u32]) {
         for &i in order {
             let range = &ranges[i as usize];
-            self.0.store_range(range.first..=range.last, Borrowed(range)).expect("memory");
+            self.0
+                .store_range(range.first..=range.last, Borrowed(range))
+                .expect("memory");
         }
     }
 
@@ -71,20 +73,28 @@ impl Map for Ours {
         for &i in which {
             let range = &ranges[i as usize];
             self.0.erase(range.first).expect("memory");
-            self.0.insert_range(range.first..=range.last, Borrowed(range)).expect("memory");
+            self.0
+                .insert_range(range.first..=range.last, Borrowed(range))
+                .expect("memory");
             each();
         }
     }
 
     fn lookup(&self, queries: &[u64]) -> u64 {
-        self.with(|view| queries.iter().fold(0, |sum, &q| sum + view.load(q).map_or(0, |range| range.first)))
+        self.with(|view| {
+            queries
+                .iter()
+                .fold(0, |sum, &q| sum + view.load(q).map_or(0, |range| range.first))
+        })
     }
 
     fn dependent(&self, queries: &[u64], n: usize) -> u64 {
         self.with(|view| {
             let (mut sum, mut next) = (0, 0);
             for k in 0..n {
-                let found = view.load(queries[(k + next) & (queries.len() - 1)]).map_or(0, |range| range.first);
+                let found = view
+                    .load(queries[(k + next) & (queries.len() - 1)])
+                    .map_or(0, |range| range.first);
                 next = (found >> 63) as usize;
                 sum += found;
             }

@@ -1,4 +1,4 @@
-//! The work, the same for all: ranges as an address space has them, and questions about them.
+//! The work, the same for all: ranges as an address space has them, and queries for them.
 
 /// A range of indexes, both ends included. Maps hold references to these.
 #[repr(C)]
@@ -30,16 +30,16 @@ impl Random {
 
 const PAGE: u64 = 4096;
 
-/// `n` ranges, the order in which to store them, and questions.
+/// `n` ranges, the order in which to store them, and queries.
 pub struct Workload {
     pub ranges: &'static [Range],
     pub shuffled: Vec<u32>,
     pub sorted: Vec<u32>,
-    /// Indexes inside of ranges; a power of two of them.
+    /// Indexes inside ranges; a power of two of them.
     pub queries: Vec<u64>,
-    /// Ranges to take out and put back.
+    /// Ranges to remove and put back.
     pub churn: Vec<u32>,
-    /// One in fifty ranges, taken out before gaps are looked for.
+    /// One in fifty ranges, removed before the search for gaps.
     pub holes: Vec<u32>,
     /// For gap searches: lower limits, upper limits, sizes.
     pub limits: (Vec<u64>, Vec<u64>, Vec<u64>),

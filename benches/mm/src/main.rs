@@ -1,16 +1,18 @@
-//! vmaple-mm and vmaple-proc beside the running kernel and the v5.4 model: the same work, in turns, in one run. Prints median
-//! (minimum, maximum) of the rounds.
+//! Measures vmaple-mm and vmaple-proc, the running kernel and the v5.4 model: the same work, in
+//! turns, in one run. Prints the median (minimum, maximum) of the rounds.
 //!
 //!     ci/bench/run.sh mm [ROUNDS]
 //!
-//! N mappings of two pages, each with two free pages behind it; nobody touches them, so there are no page tables.
-//! - apart: munmap of one of them, and mmap of it, at random: a mapping goes and comes.
-//! - middle: munmap of the second page of one, and mmap of it: a mapping becomes smaller, and whole again.
+//! N mappings of two pages, each followed by two free pages. No page is touched, so there are no
+//! page tables.
+//! - apart: munmap of a random one of them, and mmap of it: a mapping goes and comes.
+//! - middle: munmap of the second page of one, and mmap of it: a mapping shrinks, and becomes whole
+//!   again.
 //! - text: all of /proc/PID/maps, read with a buffer of 128 KiB.
-//! - frozen: maple's pair of kind middle, a million of them, without a reader and with 16 that stopped in the middle of a read at
-//!   different times; and what is kept for them.
+//! - frozen: maple's pair of kind middle, a million of them, without a reader and with 16 that
+//!   stopped in the middle of a read at different times; and the memory kept for them.
 //!
-//! `--one NAME N PAIRS` does so many pairs of kind middle and nothing else, for callgrind.
+//! `--one NAME N PAIRS` makes this many pairs of kind middle and nothing else, for callgrind.
 
 mod space;
 
@@ -27,7 +29,7 @@ fn fill(space: &impl Space, count: u64) {
     (0..count).for_each(|i| space.map(4 * i, 2, i % 2 == 0));
 }
 
-/// Nanoseconds of a pair.
+/// Returns the nanoseconds of a pair.
 fn apart(space: &impl Space, count: u64, rng: &mut fastrand::Rng) -> f64 {
     let begin = Instant::now();
     for _ in 0..PAIRS {
@@ -49,7 +51,7 @@ fn middle(space: &impl Space, count: u64, pairs: u64, rng: &mut fastrand::Rng) -
     begin.elapsed().as_nanos() as f64 / pairs as f64
 }
 
-/// Nanoseconds of a line.
+/// Returns the nanoseconds of a line.
 fn text(space: &mut impl Space, count: u64, buffer: &mut [u8]) -> f64 {
     let (begin, mut lines) = (Instant::now(), 0);
     while lines < 20_000.max(count as usize) {
@@ -58,7 +60,7 @@ fn text(space: &mut impl Space, count: u64, buffer: &mut [u8]) -> f64 {
     begin.elapsed().as_nanos() as f64 / lines as f64
 }
 
-/// What each kind of work took, by subject, of all rounds.
+/// The measurements of each kind of work, by subject, over all rounds.
 type Figures = [[Vec<f64>; 3]; 3];
 
 fn round<S: Space>(figures: &mut Figures, subject: usize, count: u64, seed: u64, buffer: &mut [u8]) {
@@ -73,7 +75,8 @@ fn round<S: Space>(figures: &mut Figures, subject: usize, count: u64, seed: u64,
     figures[2][subject].push(text(&mut space, count, buffer));
 }
 
-/// Nanoseconds of a pair without a reader and with frozen ones, and KiB kept for these.
+/// Returns the nanoseconds of a pair without a reader and with frozen ones, and the KiB kept for
+/// these.
 fn frozen(count: u64, seed: u64) -> [f64; 3] {
     let space = Model::<MapleStore>::new(0, count).expect("a model");
     let rng = &mut fastrand::Rng::with_seed(seed);

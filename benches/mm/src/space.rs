@@ -1,4 +1,4 @@
-//! Address spaces that do the same: the running kernel's own, of this process, and the models.
+//! Address spaces that do the same work: the running kernel's own, of this process, and the models.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,12 +11,12 @@ const PAGE: u64 = 4096;
 
 /// Mappings of a reserved range of `pages` pages, and their text.
 pub trait Space {
-    /// `None` if so many mappings are not allowed.
+    /// `None` if the kernel does not allow this many mappings.
     fn new(pages: u64, mappings: u64) -> Option<Self>
     where
         Self: Sized;
 
-    /// Maps private anonymous pages, which nobody touches.
+    /// Maps private anonymous pages, which no thread touches.
     fn map(&self, first: u64, pages: u64, writable: bool);
 
     fn unmap(&self, first: u64, pages: u64);
@@ -45,7 +45,8 @@ impl Space for Kernel {
         // SAFETY: a new mapping, which nothing refers to.
         let base =
             unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), flags) }.ok()?;
-        // SAFETY: just mapped; nothing else in this process maps without an address while the range is empty.
+        // SAFETY: just mapped; nothing else in this process maps without an address while the range
+        // is empty.
         unsafe { rustix::mm::munmap(base, bytes) }.ok()?;
         let base = base.addr() as u64;
         Some(Self { base })
@@ -59,7 +60,7 @@ impl Space for Kernel {
             ProtFlags::READ
         };
         let flags = Flags::PRIVATE | Flags::FIXED | Flags::NORESERVE;
-        // SAFETY: inside of the range, which is this value's.
+        // SAFETY: inside the range, which belongs to this value.
         unsafe { rustix::mm::mmap_anonymous(at, (pages * PAGE) as usize, prot, flags) }.expect("mmap");
     }
 

@@ -81,6 +81,39 @@ impl Drop for Thread {
     }
 }
 
-flavour!(Memb, "liburcu memb (C, inlined)", memb_enter_thread, memb_leave_thread, memb_read, memb_nested, memb_replace, memb_freeze, memb_thaw, memb_barrier);
-flavour!(Bp, "liburcu bp (C, inlined)", bp_enter_thread, bp_leave_thread, bp_read, bp_nested, bp_replace, bp_freeze, bp_thaw, bp_barrier);
-flavour!(Qsbr, "liburcu qsbr (C, inlined)", qsbr_enter_thread, qsbr_leave_thread, qsbr_read, qsbr_nested, qsbr_replace, qsbr_freeze, qsbr_thaw, qsbr_barrier);
+flavour!(
+    Memb,
+    "liburcu memb (C, inlined)",
+    memb_enter_thread,
+    memb_leave_thread,
+    memb_read,
+    memb_nested,
+    memb_replace,
+    memb_freeze,
+    memb_thaw,
+    memb_barrier
+);
+flavour!(
+    Bp,
+    "liburcu bp (C, inlined)",
+    bp_enter_thread,
+    bp_leave_thread,
+    bp_read,
+    bp_nested,
+    bp_replace,
+    bp_freeze,
+    bp_thaw,
+    bp_barrier
+);
+flavour!(
+    Qsbr,
+    "liburcu qsbr (C, inlined)",
+    qsbr_enter_thread,
+    qsbr_leave_thread,
+    qsbr_read,
+    qsbr_nested,
+    qsbr_replace,
+    qsbr_freeze,
+    qsbr_thaw,
+    qsbr_barrier
+);

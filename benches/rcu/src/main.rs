@@ -1,16 +1,20 @@
-//! vmaple-rcu beside its peers: the same work, in turns, in one run. Prints median (minimum, maximum) of the rounds.
+//! Measures vmaple-rcu and its peers: the same work, in turns, in one run. Prints the median
+//! (minimum, maximum) of the rounds.
 //!
 //!     ci/bench/run.sh rcu [ROUNDS]
 //!
-//! - read: enter a section, load a pointer, read a word behind it, leave. nested: the same inside of another section.
-//! - replace: allocate 256 bytes, swap them in, retire the old ones, whatever freeing comes due included.
+//! - read: enter a section, load a pointer, read the word that it points to, leave. nested: the
+//!   same inside another section.
+//! - replace: allocate 256 bytes, swap them in, retire the old ones, including any freeing that
+//!   falls due.
 //! - the same two while the other thread does the other.
-//! - frozen: a reader stops inside of a section for a second; the writer goes on. How much its memory grows, the longest
-//!   single replace, and what is still held 0.1 s after the reader has gone on.
+//! - frozen: a reader stops inside a section for a second while the writer goes on. How much its
+//!   memory grows, the longest single replace, and what is still held 0.1 s after the reader has
+//!   gone on.
 
-mod peers;
 #[cfg(liburcu)]
 mod liburcu;
+mod peers;
 
 use std::fs;
 use std::hint::black_box;
@@ -42,7 +46,7 @@ struct Figures {
     held_after: Vec<f64>,
 }
 
-/// Nanoseconds of one of `n` in `work`.
+/// Returns the nanoseconds of one of `n` in `work`.
 fn per(n: u32, work: impl FnOnce()) -> f64 {
     let begin = Instant::now();
     work();
@@ -55,13 +59,15 @@ fn resident_mib() -> f64 {
     pages * 4096.0 / f64::from(1 << 20)
 }
 
-/// What takes milliseconds.
+/// Measurements that take milliseconds.
 fn short<P: Peer>(figures: &mut Figures) {
     figures.name = P::NAME;
     let peer = P::new();
     let mut writer = peer.writer();
     P::replace(&mut writer, REPLACES / 10);
-    figures.replace.push(per(REPLACES, || P::replace(&mut writer, REPLACES)));
+    figures
+        .replace
+        .push(per(REPLACES, || P::replace(&mut writer, REPLACES)));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let reader = peer.reader();
@@ -75,7 +81,7 @@ fn short<P: Peer>(figures: &mut Figures) {
         });
     });
 
-    // Each beside the other.
+    // Each while the other runs.
     let (stop, up) = (AtomicBool::new(false), Barrier::new(2));
     std::thread::scope(|scope| {
         let beside = scope.spawn(|| {
@@ -90,7 +96,9 @@ fn short<P: Peer>(figures: &mut Figures) {
             rounds
         });
         up.wait();
-        figures.replace_beside.push(per(REPLACES, || P::replace(&mut writer, REPLACES)));
+        figures
+            .replace_beside
+            .push(per(REPLACES, || P::replace(&mut writer, REPLACES)));
         stop.store(true, Ordering::Relaxed);
         let mut rounds = beside.join().expect("the reader");
         rounds.sort_by(f64::total_cmp);
@@ -118,7 +126,7 @@ fn frozen<P: Peer>(figures: &mut Figures) {
         frozen.wait();
         let before = resident_mib();
         let (begin, mut worst, mut done) = (Instant::now(), 0.0_f64, 0.0);
-        // Each is timed, with one look at the clock.
+        // Each is timed, with one read of the clock.
         let (mut last, mut now) = (begin, begin);
         while now - begin < Duration::from_secs(1) {
             P::replace(&mut writer, 1);
@@ -131,12 +139,14 @@ fn frozen<P: Peer>(figures: &mut Figures) {
         figures.frozen_growth.push(resident_mib() - before);
         figures.frozen_worst.push(worst / 1e3);
         thawed.wait();
-        figures.thaw.push(reader.join().expect("the reader").as_nanos() as f64 / 1e3);
+        figures
+            .thaw
+            .push(reader.join().expect("the reader").as_nanos() as f64 / 1e3);
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_millis(100) {
             P::replace(&mut writer, BATCH);
         }
-        // SAFETY: no argument; gives free memory back to the kernel, so that what is left is held.
+        // SAFETY: no argument; returns free memory to the kernel, so that the rest is held.
         unsafe { malloc_trim(0) };
         figures.held_after.push(resident_mib() - before);
     });
@@ -150,7 +160,8 @@ unsafe extern "C" {
 /// Objects that a frozen reader holds all of.
 const LIVE: usize = 500_000;
 
-/// How long the backlog of a reader that goes on takes to be freed while the writer goes on, in ms, and how large it was.
+/// Returns how many ms the backlog of a reader that goes on takes to be freed while the writer goes
+/// on, and how large it was.
 fn thaw(fences: Fences) -> (f64, f64) {
     let (domain, mut updater) = RcuDomain::with_fences(fences).expect("memory");
     let ptrs: Vec<RcuPtr<peers::Object>> = (0..LIVE).map(|_| RcuPtr::null(&domain)).collect();
@@ -216,14 +227,25 @@ fn main() {
             frozen(figures);
         }
     }
-    println!("| ns | read | nested | read beside a writer | replace | replace beside a reader |\n|---|--:|--:|--:|--:|--:|");
+    println!(
+        "| ns | read | nested | read beside a writer | replace | replace beside a reader |\n|---|--:|--:|--:|--:|--:|"
+    );
     for f in &all {
         let cells = [&f.read, &f.nested, &f.read_beside, &f.replace, &f.replace_beside].map(|v| cell(v));
         println!("| {} | {} |", f.name, cells.join(" | "));
     }
-    println!("\n| one reader frozen for 1 s | M replaces/s | growth, MiB | longest replace, us | reader's exit, us | still held 0.1 s later, MiB |\n|---|--:|--:|--:|--:|--:|");
+    println!(
+        "\n| one reader frozen for 1 s | M replaces/s | growth, MiB | longest replace, us | reader's exit, us | still held 0.1 s later, MiB |\n|---|--:|--:|--:|--:|--:|"
+    );
     for f in &all {
-        let cells = [&f.frozen_rate, &f.frozen_growth, &f.frozen_worst, &f.thaw, &f.held_after].map(|v| cell(v));
+        let cells = [
+            &f.frozen_rate,
+            &f.frozen_growth,
+            &f.frozen_worst,
+            &f.thaw,
+            &f.held_after,
+        ]
+        .map(|v| cell(v));
         println!("| {} | {} |", f.name, cells.join(" | "));
     }
     println!();

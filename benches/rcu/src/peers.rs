@@ -1,4 +1,4 @@
-//! Each way of deferred freeing behind one face.
+//! Each scheme of deferred freeing behind one interface.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub trait Peer: Sync {
     fn read(reader: &Self::Reader<'_>, n: u32) -> u64;
     fn nested(reader: &Self::Reader<'_>, n: u32) -> u64;
     fn replace(writer: &mut Self::Writer<'_>, n: u32);
-    /// Enters, loads, does `work`, leaves; says how long leaving took.
+    /// Enters, loads, does `work`, leaves; returns how long leaving took.
     fn freeze(reader: &Self::Reader<'_>, work: impl FnOnce()) -> Duration;
     /// Frees what can be freed.
     fn settle(_writer: &mut Self::Writer<'_>) {}
@@ -34,7 +34,7 @@ fn timed(work: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-/// No protection, freed at once: the price of the work itself.
+/// No protection, freed at once: the cost of the work itself.
 pub struct Nothing(AtomicPtr<Object>);
 
 impl Peer for Nothing {
@@ -56,7 +56,9 @@ impl Peer for Nothing {
 
     fn read(reader: &&Self, n: u32) -> u64 {
         // SAFETY: the object is never freed; see `replace`.
-        (0..n).map(|_| unsafe { (&raw const (*reader.0.load(Ordering::Acquire))[0]).read_volatile() }).sum()
+        (0..n)
+            .map(|_| unsafe { (&raw const (*reader.0.load(Ordering::Acquire))[0]).read_volatile() })
+            .sum()
     }
 
     fn nested(reader: &&Self, n: u32) -> u64 {
@@ -65,7 +67,8 @@ impl Peer for Nothing {
 
     fn replace(writer: &mut &Self, n: u32) {
         for _ in 0..n {
-            // The object stays the same, so that a reader beside it is safe; another one is allocated and freed.
+            // The object stays the same, so that a concurrent reader is safe; another one is
+            // allocated and freed.
             drop(std::hint::black_box(Box::<Object>::new([7; 30])));
             let same = writer.0.load(Ordering::Relaxed);
             writer.0.swap(same, Ordering::AcqRel);
@@ -299,7 +302,9 @@ impl Peer for Crossbeam {
     fn replace((this, handle): &mut Self::Writer<'_>, n: u32) {
         for _ in 0..n {
             let guard = handle.pin();
-            let old = this.1.swap(crossbeam_epoch::Owned::new([7; 30]), Ordering::AcqRel, &guard);
+            let old = this
+                .1
+                .swap(crossbeam_epoch::Owned::new([7; 30]), Ordering::AcqRel, &guard);
             // SAFETY: unlinked by the swap, retired once.
             unsafe { guard.defer_destroy(old) };
         }
@@ -327,7 +332,10 @@ impl Peer for Seize {
     type Writer<'p> = &'p Self;
 
     fn new() -> Self {
-        Self(seize::Collector::new(), AtomicPtr::new(Box::into_raw(Box::new([7; 30]))))
+        Self(
+            seize::Collector::new(),
+            AtomicPtr::new(Box::into_raw(Box::new([7; 30]))),
+        )
     }
 
     fn reader(&self) -> &Self {

@@ -1,6 +1,6 @@
-//! A line of maps, taken apart: for tests that read what the library or the kernel has written.
+//! Parses lines of maps that the library or the kernel has written.
 
-/// The fields of a line; the name as it stands there.
+/// The fields of a line, with the name as the text has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub start: u64,
@@ -13,7 +13,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// From a line without its newline.
+    /// Parses a line without its newline.
     pub fn parse(line: &[u8]) -> Self {
         let mut fields = line.splitn(6, |&byte| byte == b' ');
         let mut next = || std::str::from_utf8(fields.next().unwrap()).unwrap();
@@ -32,7 +32,7 @@ impl Line {
         }
     }
 
-    /// All lines of a text, whose last must be complete.
+    /// Parses all lines of a text, whose last line must be complete.
     pub fn parse_all(text: &[u8]) -> Vec<Self> {
         let Some(lines) = text.strip_suffix(b"\n") else {
             assert!(text.is_empty(), "half a line");

@@ -1,16 +1,16 @@
-//! A signal that parks a thread at whatever instruction it finds it, if that is inside of the library.
+//! A signal that parks a thread at any instruction inside the library.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::history::IS_READING;
 
-/// What the handler and who sends the signal tell each other: how often a thread was parked, how often it was let go, and how often
-/// the handler is done.
+/// How often a thread was parked, how often it was released, and how often the handler is done: the
+/// words between the handler and the sender.
 static PARKED: AtomicU32 = AtomicU32::new(0);
 static RELEASED: AtomicU32 = AtomicU32::new(0);
 static HANDLED: AtomicU32 = AtomicU32::new(0);
 
-/// Parks the thread where it is, if it is inside of the library.
+/// Parks the thread where it is, if it is inside the library.
 extern "C" fn park(_: libc::c_int) {
     if IS_READING.get() {
         let turn = PARKED.fetch_add(1, Ordering::SeqCst) + 1;
@@ -19,35 +19,36 @@ extern "C" fn park(_: libc::c_int) {
                 tv_sec: 0,
                 tv_nsec: 20_000,
             };
-            // SAFETY: a valid time, and nobody asks for the rest of it.
+            // SAFETY: a valid time, and the remaining time is not requested.
             unsafe { libc::nanosleep(&raw const moment, std::ptr::null_mut()) };
         }
     }
     HANDLED.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Has the signal park.
+/// Makes the signal park threads.
 pub fn install() {
     let handler: extern "C" fn(libc::c_int) = park;
-    // SAFETY: the handler calls atomics, a thread-local without a destructor and nanosleep: async-signal-safe.
+    // SAFETY: the handler uses atomics, a thread-local without a destructor and nanosleep, all
+    // async-signal-safe.
     unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
 }
 
-/// The calling thread, to be interrupted.
+/// Returns the calling thread, to be interrupted.
 pub fn this_thread() -> libc::pthread_t {
     // SAFETY: it has no preconditions.
     unsafe { libc::pthread_self() }
 }
 
-/// Sends the signal to a thread that runs until this returns, and does `meanwhile` while it is parked; whether it was.
+/// Signals a thread and runs `meanwhile` while it is parked; returns whether it was parked.
 ///
-/// One thread at a time sends, to one thread.
+/// The thread runs until this returns. One thread at a time signals, and signals one thread.
 pub fn interrupt(thread: libc::pthread_t, meanwhile: impl FnOnce()) -> bool {
     let (handled, parked) = (HANDLED.load(Ordering::SeqCst), PARKED.load(Ordering::SeqCst));
     let mut meanwhile = Some(meanwhile);
     // SAFETY: the thread runs, as the caller says.
     assert_eq!(unsafe { libc::pthread_kill(thread, libc::SIGUSR1) }, 0);
-    // It is parked, or was outside of the library.
+    // Either it is parked, or it was outside the library.
     while HANDLED.load(Ordering::SeqCst) == handled {
         if PARKED.load(Ordering::SeqCst) > parked
             && let Some(meanwhile) = meanwhile.take()

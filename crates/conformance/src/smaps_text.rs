@@ -1,22 +1,22 @@
-//! Records of smaps, taken apart: for tests that read what the library or the kernel has written.
+//! Parses records of smaps that the library or the kernel has written.
 
 use vmaple_mm::pgtable::PageCounts;
 
 use crate::line::Line;
 
-/// A line of maps, the numbers below it by their names, and the letters of the flags.
+/// A line of maps, the numbers below it by name, and the letters of the flags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub line: Line,
-    /// In the order of the text; bytes, but for what has no unit.
+    /// In the order of the text; bytes, except for fields without a unit.
     pub numbers: Vec<(String, u64)>,
     pub flags: Vec<String>,
-    /// As it stands there.
+    /// The text of the record.
     pub text: Vec<u8>,
 }
 
 impl Record {
-    /// All records of a text, whose last must be complete.
+    /// Parses all records of a text, whose last record must be complete.
     pub fn parse_all(text: &[u8]) -> Vec<Self> {
         let mut records: Vec<Self> = Vec::new();
         for line in text.split_inclusive(|&byte| byte == b'\n') {
@@ -47,13 +47,13 @@ impl Record {
         records
     }
 
-    /// A number by its name; 0 if there is none.
+    /// Returns a number by its name; 0 if the record has none.
     pub fn number(&self, name: &str) -> u64 {
         let found = self.numbers.iter().find(|(its, _)| its == name);
         found.map_or(0, |&(_, number)| number)
     }
 
-    /// The counts, as far as the text has them.
+    /// Returns the counts that the text has.
     pub fn counts(&self) -> PageCounts {
         {
             let mut counts = PageCounts::default();
@@ -72,7 +72,7 @@ impl Record {
     }
 }
 
-/// Whether the running kernel is older than the one whose form and rules are those of the model; says so.
+/// Reports whether the running kernel is too old for the form and the rules of the model.
 pub fn is_too_old() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let numbers = release.split(|c: char| !c.is_ascii_digit());

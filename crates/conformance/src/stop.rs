@@ -1,14 +1,15 @@
-//! Threads that stop at a point of their own choice until they are let go, and locks that count who waits.
+//! Threads that stop at a chosen point until they are released, and locks that count their waiters.
 
 use std::cell::Cell;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use lock_api::{GuardSend, RawMutex, RawRwLock};
 use vmaple_mm::pgtable::{Arch, PageFlags, Pte, Ram, X86_64};
 use vmaple_mm::store::Call;
-use vmaple_mm::{Access, Kref, MmState, RwSem, SnapshotStore, Soft, VmFlags, Vma, VmaRead, VmaStore};
+use vmaple_mm::{
+    Access, Kref, MmState, RwSem, SnapshotStore, Soft, VirtAddr, VirtRange, VmFlags, Vma, VmaRead, VmaStore,
+};
 use vmaple_rcu::AllocError;
 
 /// Where a thread may stop.
@@ -16,7 +17,7 @@ use vmaple_rcu::AllocError;
 pub enum Point {
     /// A section has begun.
     Begin,
-    /// A VMA is about to be looked for.
+    /// A VMA is about to be looked up.
     Find,
     /// The next VMA was reached.
     Next,
@@ -30,7 +31,7 @@ pub enum Point {
     TableLocked,
 }
 
-/// Where a thread that stops meets another, and where it is let go.
+/// The place where a stopping thread meets another, which releases it.
 pub struct Gate {
     stopped: Barrier,
     go: Barrier,
@@ -44,7 +45,7 @@ impl Gate {
         })
     }
 
-    /// Stops until it is let go.
+    /// Stops until another thread calls `go`.
     pub fn stop(&self) {
         self.stopped.wait();
         self.go.wait();
@@ -55,7 +56,7 @@ impl Gate {
         self.stopped.wait();
     }
 
-    /// Lets the thread go that has stopped.
+    /// Releases the thread that has stopped.
     pub fn go(&self) {
         self.go.wait();
     }
@@ -65,12 +66,12 @@ thread_local! {
     static STOP: Cell<Option<(Point, u64, Arc<Gate>)>> = const { Cell::new(None) };
 }
 
-/// This thread is to stop at a point, after it has passed so many of its kind.
+/// Makes this thread stop at a point, after it has passed `after` of its kind.
 pub fn stop_at(point: Point, after: u64, gate: &Arc<Gate>) {
     STOP.set(Some((point, after, Arc::clone(gate))));
 }
 
-/// This thread is not to stop any more; whether it was still to.
+/// Cancels the stop of this thread; returns whether it was still to come.
 pub fn never_stopped() -> bool {
     STOP.take().is_some()
 }
@@ -96,17 +97,17 @@ pub struct Stopping<S>(pub S);
 pub struct StoppingSection<V>(V);
 
 impl<V: VmaRead> VmaRead for StoppingSection<V> {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         reached(Point::Find);
         self.0.find(addr)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         reached(Point::Find);
         self.0.find_prev(addr)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         reached(Point::Find);
         self.0.iter_from(addr).inspect(|_| reached(Point::Next))
     }
@@ -159,12 +160,12 @@ impl<S: SnapshotStore> SnapshotStore for Stopping<S> {
 /// Page tables whose readers may stop at each access.
 pub struct StoppingArch;
 
-// SAFETY: all is from one that is right.
+// SAFETY: everything is delegated to an implementation that keeps the contract.
 unsafe impl Arch for StoppingArch {
     const NAME: &'static str = X86_64::<4>::NAME;
     const LEVELS: u32 = X86_64::<4>::LEVELS;
-    const TASK_SIZE: u64 = X86_64::<4>::TASK_SIZE;
-    const LOW: Option<Range<u64>> = X86_64::<4>::LOW;
+    const TASK_SIZE: VirtAddr = X86_64::<4>::TASK_SIZE;
+    const LOW: Option<VirtRange> = X86_64::<4>::LOW;
     const FETCHES_AS_READ: bool = X86_64::<4>::FETCHES_AS_READ;
 
     fn table(addr: u64) -> u64 {
@@ -196,26 +197,26 @@ unsafe impl Arch for StoppingArch {
 }
 
 thread_local! {
-    /// Entries of leaf tables that this thread has looked at.
+    /// Entries of leaf tables that this thread has loaded.
     pub static LOOKS: Cell<u64> = const { Cell::new(0) };
     /// Sections that this thread has begun.
     pub static SECTIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A machine whose page tables stop readers, and whose locks count who waits.
+/// A machine whose page tables stop readers, and whose locks count their waiters.
 pub type StoppingMachine = Soft<StoppingArch, Kref<Ram>, (), TableLock>;
 
 pub fn machine() -> StoppingMachine {
     Soft::new(Ram::new(64 << 20).unwrap())
 }
 
-/// A writers' lock; [`MUTEX_WAITS`] counts those who find it taken.
+/// A writers' lock; [`MUTEX_WAITS`] counts the threads that find it taken.
 pub struct Mutex(parking_lot::RawMutex);
 
-/// A page table's lock; [`TABLE_WAITS`] counts those who find it taken.
+/// A page table's lock; [`TABLE_WAITS`] counts the threads that find it taken.
 pub struct TableLock(parking_lot::RawMutex);
 
-/// A semaphore of readers and writers; [`RWLOCK_WAITS`] counts those who have to wait.
+/// A semaphore of readers and writers; [`RWLOCK_WAITS`] counts the threads that must wait.
 pub struct RwLock(RwSem);
 
 pub static MUTEX_WAITS: AtomicUsize = AtomicUsize::new(0);

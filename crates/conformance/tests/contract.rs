@@ -1,7 +1,7 @@
-//! The contract under change: what readers see beside writers is checked against the log of what there was. And the checker
-//! against scans that break a rule each.
+//! Checks the contract under change: what readers see while writers work, against the log of what
+//! the address space was. Also checks the checker, with scans that break one rule each.
 //!
-//! `VMAPLE_CONTRACT_SECONDS` says how long (`ci/deep/long.sh contract`), `VMAPLE_SEED` repeats a run.
+//! `VMAPLE_CONTRACT_SECONDS` is how long (`ci/deep/long.sh contract`), `VMAPLE_SEED` repeats a run.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -25,7 +25,7 @@ const CHANGES: usize = 3_000;
 struct Tally {
     scans: usize,
     beside_changes: usize,
-    /// Lines that are a part of a VMA only.
+    /// Lines that are only a part of a VMA.
     clipped: usize,
 }
 
@@ -33,7 +33,7 @@ fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// A store, and whether all lines of a buffer are of one instant.
+/// A store, and whether all lines of a buffer show one instant.
 trait Design: VmaStore {
     const IS_A_BUFFER_ONE_INSTANT: bool;
 }
@@ -50,7 +50,8 @@ impl Design for VmaLockStore {
     const IS_A_BUFFER_ONE_INSTANT: bool = false;
 }
 
-/// Two writers, a reader of whole buffers, one of small pieces and one of records; rounds of so many changes, checked after each.
+/// Runs two writers and three readers: of whole buffers, of small pieces, of records. Checks after
+/// each round of changes.
 fn run<S: Design>() {
     let seed = from_env("VMAPLE_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("VMAPLE_SEED={seed}");
@@ -67,7 +68,7 @@ fn run<S: Design>() {
             tally.beside_changes += usize::from(scan.span.0 < scan.span.1);
             tally.clipped += scan.seen.iter().filter(|seen| !history.has(&seen.part)).count();
         }
-        // Whatever the machine does meanwhile: not before something happened beside the scans.
+        // A round lasts until some changes happened during scans, however slow the machine is.
         if Instant::now() >= end && tally.beside_changes > 0 && tally.clipped > 0 {
             break;
         }
@@ -148,7 +149,7 @@ fn readers_of_the_v6_17_model_see_what_the_contract_says() {
     run::<VmaLockStore>();
 }
 
-/// The checker's own test: three VMAs, of which the second is replaced by a larger one in version 1.
+/// The checker's own test: three VMAs, of which version 1 replaces the second by a larger one.
 mod checker {
     use super::*;
 
@@ -191,7 +192,7 @@ mod checker {
         history
     }
 
-    /// What the checker says of these lines, seen during both versions, the first `instant` of them at one instant.
+    /// Checks these lines, seen during both versions, the first `instant` of them at one instant.
     fn verdict(lines: &[(u64, u64, u64)], instant: usize) -> Result<(), Broken> {
         let seen = lines
             .iter()
@@ -211,7 +212,7 @@ mod checker {
     fn the_checker_accepts_what_there_was() {
         assert_eq!(verdict(&[FIRST, OLD, LAST], 3), Ok(()));
         assert_eq!(verdict(&[FIRST, NEW, LAST], 3), Ok(()));
-        // The old one is not there any more, the new one was not yet there.
+        // The old one is gone, and the new one is not there yet.
         assert_eq!(verdict(&[FIRST, OLD, (4, 5, 21), LAST], 2), Ok(()));
     }
 
@@ -271,7 +272,7 @@ mod checker {
     #[test]
     fn the_checker_notices_untouched_mappings_that_are_not_shown_once_and_whole() {
         let mut history = history();
-        // An address in a second VMA, which was there for a moment only.
+        // An address in a second VMA, which existed for a moment only.
         let mut scan = Scan {
             seen: vec![
                 seen(piece(0, 1, 10)),
@@ -301,7 +302,7 @@ mod checker {
             verdict(&[FIRST, OLD, (4, 5, 21), LAST], 3),
             Err(Broken::NotOneInstant(piece(0, 2, 10)))
         );
-        // One is left out between two that were there together.
+        // One is left out between two that existed together.
         let mut history = history();
         history.mapped = vec![vec![0]; 2];
         let scan = Scan {

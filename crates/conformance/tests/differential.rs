@@ -1,6 +1,8 @@
-//! Random calls and accesses to the running kernel and to the model: the same results, and the same mappings and pages after each.
+//! Makes random calls and accesses in the running kernel and in the model: the results agree, and
+//! so do mappings and pages after each.
 //!
-//! `VMAPLE_CALLS` says how many (20,000), `VMAPLE_SEED` repeats a run; `ci/deep/long.sh differential` does a million.
+//! `VMAPLE_CALLS` is how many (20,000), `VMAPLE_SEED` repeats a run; `ci/deep/long.sh differential`
+//! makes a million.
 
 #![cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -13,7 +15,7 @@ use vmaple_conformance::kernel::{
     Child, Files, Generator, Op, Outcome, PAGE, Pair, Place, Refused, Setting, Window, shrink, sysctl,
 };
 
-/// Calls to one child, before the next one begins with an empty window.
+/// Calls in one child, before the next one begins with an empty window.
 const CALLS_OF_A_CHILD: u64 = 500;
 const TIME_TO_SHRINK: Duration = Duration::from_secs(20);
 
@@ -22,7 +24,7 @@ fn env(name: &str, default: impl FnOnce() -> u64) -> u64 {
     given.map_or_else(default, |text| text.parse().unwrap())
 }
 
-/// Why this kernel cannot be compared with the model, if so.
+/// Returns why this kernel cannot be compared with the model, if it cannot.
 fn reason_to_skip() -> Option<String> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release
@@ -42,10 +44,10 @@ fn too_many_mappings() -> Option<String> {
     (most > 300_000).then(|| format!("vm.max_map_count is {most}, which takes too long to reach"))
 }
 
-/// What calls and accesses came to: how many of which, by error or signal.
+/// Counts what calls and accesses came to, by error or signal.
 type Outcomes = BTreeMap<(&'static str, Option<Refused>), u64>;
 
-/// Does calls at random in many windows, of which `setting` makes the limits.
+/// Makes random calls in many windows, with the limits that `setting` makes.
 fn compare(calls: u64, mut setting: impl FnMut(&mut fastrand::Rng) -> Setting) -> Outcomes {
     let seed = env("VMAPLE_SEED", || fastrand::u64(..1 << 32));
     println!("VMAPLE_SEED={seed}, {calls} calls");
@@ -56,7 +58,7 @@ fn compare(calls: u64, mut setting: impl FnMut(&mut fastrand::Rng) -> Setting) -
     while left > 0 {
         let (setting, pages) = (setting(&mut rng), [60, 600, 1500][rng.usize(..3)]);
         let place = match (Place::of_run(run, &mut rng, pages), setting) {
-            // The mappings of which there are almost too many are above.
+            // The mappings that almost exceed the limit are above.
             (Place::Top, Setting::MapCount(_)) => Place::Anywhere,
             (place, _) => place,
         };
@@ -101,7 +103,7 @@ fn compare(calls: u64, mut setting: impl FnMut(&mut fastrand::Rng) -> Setting) -
     outcomes
 }
 
-/// The shortest list of calls that makes a difference, and the difference.
+/// Reports the shortest list of calls that makes a difference, and the difference.
 fn shortest(ops: Vec<Op>, window: &Window, files: &Files, setting: Setting) -> String {
     let difference = |ops: &[Op]| {
         let mut pair = Pair::new(window, files, setting).look_always();
@@ -121,7 +123,7 @@ fn has_names(pair: &mut Pair<'_>) -> bool {
     pair.free.child.call(libc::SYS_prctl, &arguments).is_ok()
 }
 
-/// A test of `compare` that is left out, visibly, where the kernel has other rules.
+/// Defines a test of `compare` that is skipped, visibly, where the kernel has other rules.
 fn compare_or_skip(share: u64, setting: impl FnMut(&mut fastrand::Rng) -> Setting) -> Option<Outcomes> {
     let reason = reason_to_skip();
     if let Some(reason) = &reason {
@@ -177,8 +179,8 @@ fn random_calls_at_the_limit_of_mappings_do_as_the_kernel_does() {
     }
 }
 
-/// Each call at each count of mappings around the limit. It succeeds where so many more mappings may be made, as written beside
-/// it; -1: always, even with one too many.
+/// Makes each call at each count of mappings around the limit. It succeeds where as many more
+/// mappings are allowed as are written next to it; -1: always, even with one too many.
 #[test]
 fn a_call_at_the_limit_of_mappings_succeeds_if_there_is_room_for_what_it_splits() {
     const ROOM: i64 = 12;
@@ -208,7 +210,8 @@ fn a_call_at_the_limit_of_mappings_succeeds_if_there_is_room_for_what_it_splits(
         prot: prot as u32,
     };
     let (read, write) = (libc::PROT_READ, libc::PROT_READ | libc::PROT_WRITE);
-    // Two mappings side by side, 10 to 15 read only, 15 to 20 writable, and others to come near to the limit.
+    // Two adjacent mappings, 10 to 15 read only, 15 to 20 writable, and others to come close to the
+    // limit.
     for (needs, op) in [
         (1, munmap(12, 1)),
         (-1, munmap(10, 1)),
@@ -255,8 +258,9 @@ fn a_call_at_the_limit_of_mappings_succeeds_if_there_is_room_for_what_it_splits(
     }
 }
 
-/// What chance comes to seldom. Pages 0 to 2 become three mappings that touch, of which it is said who wrote to them; the middle
-/// one differs in something from the others, and is made like them at the end, all or its first page.
+/// Covers what chance rarely reaches. Pages 0 to 2 become three adjacent mappings; a list says
+/// which of them were written. The middle one differs in one property, and becomes like the others
+/// at the end, as a whole or its first page.
 #[test]
 fn mappings_become_one_by_who_wrote_to_them_as_the_kernel_s_do() {
     if let Some(reason) = reason_to_skip() {
@@ -289,7 +293,7 @@ fn mappings_become_one_by_who_wrote_to_them_as_the_kernel_s_do() {
         libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
     );
     let mut counts = BTreeMap::new();
-    // In which order they are written to, if they are.
+    // In which order they are written, if at all.
     let orders: [&[u64]; 16] = [
         &[],
         &[0],
@@ -373,6 +377,6 @@ fn a_child_ends_with_its_owner_and_with_its_thread() {
     while !has_ended(pid) {
         std::thread::yield_now();
     }
-    // SAFETY: a child of this process that nobody else waits for; no status is asked for.
+    // SAFETY: a child of this process that no other code waits for; no status is requested.
     assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
 }

@@ -1,5 +1,6 @@
-//! Readers that stop: at each access of what is shared, and at whatever instruction a signal finds them. Meanwhile the
-//! application goes on: nobody waits, memory stays bounded, and when the reader wakes what it says is as the contract has it.
+//! Stops readers at each access of shared memory, and at any instruction by a signal. The
+//! application goes on: no call waits, and memory stays bounded. When the reader wakes, its lines
+//! keep the contract.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -17,8 +18,9 @@ use vmaple_proc::Maps;
 
 type Store = Stopping<MapleStore<Mutex>>;
 
-/// Bytes that wait for readers may be no more than this: what is mapped when one of them stops, at most 400 mappings of less
-/// than 200 bytes with their part of the tree, and the constant of `vmaple_rcu`: an era of 64 KiB, and four blocks of 63 nodes.
+/// The most bytes that may wait for readers. These are what is mapped when a reader stops, at most
+/// 400 mappings of less than 200 bytes with their part of the tree, and the constant of
+/// `vmaple_rcu`: an era of 64 KiB, and four blocks of 63 nodes.
 const BOUND: u64 = 400 * 200 + (64 << 10) + 4 * 63 * 512;
 
 fn deferred_bytes(mm: &MmRef<Store>) -> u64 {
@@ -28,7 +30,8 @@ fn deferred_bytes(mm: &MmRef<Store>) -> u64 {
 /// How a scan reads.
 type Read = fn(&mut Maps<MmReader<Store>>, &Clock) -> Scan;
 
-/// Stops one scan at its first access of a kind, the next at its second and so on; meanwhile there are so many changes.
+/// Stops one scan at its first access of a kind, the next at its second, and so on. Each time,
+/// `changes` changes are made.
 fn stop_at_each(wanted: Point, read: Read, changes: usize) {
     let workload = Workload::<Store>::new();
     let clock = Clock::default();
@@ -59,7 +62,7 @@ fn stop_at_each(wanted: Point, read: Read, changes: usize) {
                 gate.go();
                 break;
             }
-            // One version: the reader sees nothing of what is in between.
+            // One version: the reader sees nothing of the states in between.
             recorder.change(|| made += make(&workload, &mut random, clock.cursor(), changes));
             most = most.max(deferred_bytes(&workload.mm));
             gate.go();
@@ -78,7 +81,7 @@ fn stop_at_each(wanted: Point, read: Read, changes: usize) {
     assert_eq!(MUTEX_WAITS.load(Ordering::SeqCst), 0, "a writer waited");
 }
 
-/// Makes so many changes at least.
+/// Makes at least this many changes.
 fn make(workload: &Workload<Store>, random: &mut fastrand::Rng, cursor: u64, changes: usize) -> usize {
     let mut made = 0;
     while made < changes {
@@ -123,7 +126,7 @@ fn a_reader_that_stops_anywhere_delays_nobody_and_keeps_what_there_was() {
                     1 => Scan::records(&mut maps, clock, || ()),
                     _ => Scan::text(&mut maps, clock, || fastrand::usize(1..=500)),
                 };
-                // The rest is of nothing but one version.
+                // The rest shows one version.
                 if scan.span.0 < scan.span.1 {
                     scans.push(scan);
                 }

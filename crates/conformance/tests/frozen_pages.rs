@@ -1,6 +1,6 @@
-//! Readers of pages that stop: at each entry of a page table that they load, and at whatever instruction a signal finds them.
-//! Meanwhile the application maps, touches and drops memory: nobody waits, memory stays bounded, and when the reader wakes what it
-//! counts is as the contract has it.
+//! Stops readers of pages at each entry of a page table that they load, and at any instruction by a
+//! signal. The application maps, touches and drops memory: no call waits, and memory stays bounded.
+//! When the reader wakes, its counts keep the contract.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -17,7 +17,7 @@ use vmaple_conformance::stop::{
 use vmaple_conformance::workload::pages::{Touch, settle};
 use vmaple_conformance::workload::{BASE, Change, Workload};
 use vmaple_mm::pgtable::{CountBy, PSS_SHIFT, PageCounts, PageFlags, Step};
-use vmaple_mm::{MapleStore, MmReader, MmRef, MmThread, PAGE_SIZE};
+use vmaple_mm::{MapleStore, MmReader, MmRef, MmThread, PAGE_SIZE, VirtAddr};
 use vmaple_proc::{Pagemap, Smaps, SmapsRollup, Statm};
 
 type Store = Stopping<MapleStore<Mutex>>;
@@ -27,11 +27,11 @@ type Application = MmThread<Store, StoppingMachine>;
 /// What is logged.
 const ALL: std::ops::Range<u64> = BASE..BASE + (16 << 20);
 
-/// Bytes of mappings that wait for readers may be no more than this: see `frozen.rs`.
+/// The most bytes of mappings that may wait for readers: see `frozen.rs`.
 const BOUND: u64 = 400 * 200 + (64 << 10) + 4 * 63 * 512;
 
-/// The same of page tables: those that there are when a reader stops, at most twenty, and the constant of `vmaple_rcu`: an era of
-/// 64 KiB, and four blocks of 63 tables.
+/// The same of page tables: those that exist when a reader stops, at most twenty, and the constant
+/// of `vmaple_rcu`: an era of 64 KiB, and four blocks of 63 tables.
 const TABLES_BOUND: u64 = (20 + 16 + 4 * 63) * 4200;
 
 /// A monitor with all its files open.
@@ -63,7 +63,7 @@ impl Monitor {
 enum Seen {
     Scan(SmapsScan),
     Sum(PageCounts, (usize, usize)),
-    /// Which pages there were, by their numbers from the first that is logged on.
+    /// The pages that existed, by their numbers from the first logged page on.
     Present(Vec<bool>, (usize, usize)),
 }
 
@@ -129,20 +129,20 @@ fn pagemap(monitor: &mut Monitor, clock: &Clock) -> Seen {
     Seen::Present(bytes.chunks(8).map(|entry| entry[7] & 0x80 != 0).collect(), window)
 }
 
-/// A walk of the embedder's own, leaf table by leaf table.
+/// Walks as an embedder does, leaf table by leaf table.
 fn leaves(monitor: &mut Monitor, clock: &Clock) -> Seen {
     let mut present = vec![false; ((ALL.end - ALL.start) / PAGE_SIZE) as usize];
     let ((), window) = clock.during(|| {
         let mut at = ALL.start;
         while at < ALL.end {
-            at = match monitor.reader.walker().leaf(at, |leaf| {
+            at = match monitor.reader.walker().leaf(VirtAddr(at), |leaf| {
                 for (addr, pte) in leaf.ptes(at..ALL.end) {
                     assert!(pte.flags.contains(PageFlags::ZERO) || leaf.mapcount(pte) < 2);
-                    present[((addr - ALL.start) / PAGE_SIZE) as usize] = true;
+                    present[((addr.0 - ALL.start) / PAGE_SIZE) as usize] = true;
                 }
                 leaf.range().end
             }) {
-                Step::Leaf(end) | Step::Hole { end } => end,
+                Step::Leaf(end) | Step::Hole { end } => end.0,
             };
         }
     });
@@ -158,7 +158,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Maps, touches and drops memory, so many times at least, as one version.
+    /// Maps, touches and drops memory, at least this many times, as one version.
     fn change(
         &mut self,
         space: &Space,
@@ -173,7 +173,7 @@ impl Tally {
             while self.changes < end {
                 let touch = Touch::random(random, cursor);
                 touch.make(thread);
-                // Page tables of what never goes stay where they are.
+                // The page tables of mappings that never go stay where they are.
                 if touch.is_far() {
                     recorder.note_pages();
                 }
@@ -200,7 +200,8 @@ impl Tally {
     }
 }
 
-/// Stops one scan at its first access of a kind, the next at its second and so on; meanwhile there are so many changes.
+/// Stops one scan at its first access of a kind, the next at its second, and so on. Each time,
+/// `changes` changes are made.
 fn stop_at_each(wanted: Point, read: Read, changes: usize) {
     let space = Space::on(stop::machine());
     let thread = space.mm.thread().unwrap();
@@ -290,7 +291,7 @@ fn a_reader_of_pages_that_stops_anywhere_delays_nobody_and_keeps_what_there_was(
             while !is_over.load(Ordering::Relaxed) {
                 let reads = [smaps, smaps_text, walk, add, statm, pagemap, leaves];
                 let seen = reads[fastrand::usize(..reads.len())](&mut monitor, clock);
-                // The rest is of nothing but one version.
+                // The rest shows one version.
                 if seen.window().0 < seen.window().1 {
                     all.push(seen);
                 }

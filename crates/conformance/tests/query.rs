@@ -1,4 +1,5 @@
-//! Questions about an address, beside the same to the running kernel about the same mappings of this process.
+//! Asks about addresses in the model and in the running kernel, with the same mappings in this
+//! process.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -8,8 +9,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use vmaple_mm::{Errno, File, Kref, Layout, Limits, MapFlags, Mm, PAGE_SIZE, Prot, VirtAddr};
 use vmaple_proc::{Maps, QueryFlags};
 
-/// Where the mappings are that are asked about. Without an address the kernel places none so low (from the top down, or from a
-/// third of the address space up), so that other threads put nothing into the holes.
+/// Where the queried mappings are. Without an address the kernel places none so low (from the top
+/// down, or from a third of the address space up), so that other threads put nothing into the
+/// holes.
 const WINDOW: u64 = 0x2000_0000_0000;
 const PAGES: u64 = 64;
 
@@ -36,7 +38,7 @@ struct ProcmapQuery {
 
 const PROCMAP_QUERY: libc::Ioctl = libc::_IOWR::<ProcmapQuery>(b'f' as u32, 17);
 
-/// What is compared: the range, its flags and its offset; or the error.
+/// The compared part of an answer: the range, its flags and its offset; or the error.
 type Answer = Result<(u64, u64, QueryFlags, u64), i32>;
 
 fn ask_kernel(maps: &std::fs::File, addr: u64, flags: QueryFlags) -> Answer {
@@ -46,7 +48,7 @@ fn ask_kernel(maps: &std::fs::File, addr: u64, flags: QueryFlags) -> Answer {
         query_addr: addr,
         ..ProcmapQuery::default()
     };
-    // SAFETY: an ioctl on an open file, which writes to a structure of the size that it says.
+    // SAFETY: an ioctl on an open file, which writes to a structure of the size that it names.
     match unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) } {
         0 => Ok((
             query.vma_start,
@@ -59,7 +61,7 @@ fn ask_kernel(maps: &std::fs::File, addr: u64, flags: QueryFlags) -> Answer {
 }
 
 fn ask(maps: &mut Maps, addr: u64, flags: QueryFlags) -> Answer {
-    let record = maps.query(addr, flags).map_err(|error| error.errno.code())?;
+    let record = maps.query(VirtAddr(addr), flags).map_err(|error| error.errno.code())?;
     let mut flags = QueryFlags::empty();
     flags.set(QueryFlags::READABLE, record.perms.read);
     flags.set(QueryFlags::WRITABLE, record.perms.write);
@@ -68,7 +70,7 @@ fn ask(maps: &mut Maps, addr: u64, flags: QueryFlags) -> Answer {
     Ok((record.start, record.end, flags, record.offset))
 }
 
-/// The window of this process's address space, and an address space with the same in it.
+/// The window of this process's address space, and an address space with the same mappings.
 struct Twins {
     memfd: OwnedFd,
     mm: Mm,
@@ -86,7 +88,7 @@ impl Twins {
         let memfd = unsafe { libc::memfd_create(c"query".as_ptr(), 0) };
         assert!(memfd >= 0);
         let twins = Self {
-            // SAFETY: just opened, and nobody else's.
+            // SAFETY: just opened, and no other code has it.
             memfd: unsafe { OwnedFd::from_raw_fd(memfd) },
             mm: Mm::new(Layout::default(), Limits::default()).unwrap(),
             file: File::new((0, 1), 1, b"/memfd:query (deleted)".as_slice()).unwrap(),
@@ -109,7 +111,7 @@ impl Twins {
         let offset = page * PAGE_SIZE;
         let at = addr as *mut libc::c_void;
         let (prot_bits, flag_bits) = (prot.bits() as i32, flags.bits() as i32);
-        // SAFETY: within the window, where nobody else maps anything.
+        // SAFETY: within the window, where no other code maps anything.
         let mapped = unsafe { libc::mmap(at, len as usize, prot_bits, flag_bits, fd, offset as i64) };
         assert_eq!(mapped as u64, addr);
         self.mm.mmap(VirtAddr(addr), len, prot, flags, file, offset).unwrap();
@@ -117,7 +119,8 @@ impl Twins {
 
     fn unmap(&self, page: u64, pages: u64) {
         let (addr, len) = (WINDOW + page * PAGE_SIZE, pages * PAGE_SIZE);
-        // SAFETY: within the window, where nobody else maps anything, and nobody uses what is there.
+        // SAFETY: within the window, where no other code maps anything, and nothing uses what is
+        // there.
         assert_eq!(unsafe { libc::munmap(addr as *mut libc::c_void, len as usize) }, 0);
         self.mm.munmap(VirtAddr(addr), len).unwrap();
     }
@@ -169,8 +172,11 @@ fn unknown_flags_are_told_before_the_end_of_the_address_space() {
     let mut maps = Maps::open(&mm).unwrap();
     drop(mm);
     let unknown = QueryFlags::from_bits_retain(0x80);
-    assert_eq!(maps.query(0, unknown).unwrap_err().errno, Errno::EINVAL);
-    assert_eq!(maps.query(0, QueryFlags::empty()).unwrap_err().errno, Errno::ESRCH);
+    assert_eq!(maps.query(VirtAddr(0), unknown).unwrap_err().errno, Errno::EINVAL);
+    assert_eq!(
+        maps.query(VirtAddr(0), QueryFlags::empty()).unwrap_err().errno,
+        Errno::ESRCH
+    );
 }
 
 #[test]
@@ -184,7 +190,10 @@ fn questions_leave_the_place_of_reads_where_it_is() {
     let mut maps = Maps::open(&mm).unwrap();
     let mut text = [0; 200];
     assert_eq!(maps.read(&mut text[..10]).unwrap(), 10);
-    assert_eq!(maps.query(3 << 20, QueryFlags::empty()).unwrap().start, 3 << 20);
+    assert_eq!(
+        maps.query(VirtAddr(3 << 20), QueryFlags::empty()).unwrap().start,
+        3 << 20
+    );
     let length = maps.read(&mut text[10..]).unwrap() + 10;
     assert_eq!(text[..length].iter().filter(|&&byte| byte == b'\n').count(), 3);
 }

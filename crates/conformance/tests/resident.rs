@@ -1,7 +1,8 @@
-//! Random calls to the running kernel, in this process, and to the model: the same records of smaps and entries of pagemap after each.
+//! Makes random calls in the running kernel, in this process, and in the model: the records of
+//! smaps and the entries of pagemap agree after each.
 //!
-//! `VMAPLE_CALLS` says how many (1,000), `VMAPLE_SEED` repeats a run. Only private anonymous memory is mapped, as only that has
-//! pages in the model.
+//! `VMAPLE_CALLS` is how many (1,000), `VMAPLE_SEED` repeats a run. Only private anonymous memory
+//! is mapped, the only one that has pages in the model.
 
 #![cfg(all(not(loom), target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -13,14 +14,14 @@ use vmaple_conformance::smaps_text::{Record, is_too_old};
 use vmaple_mm::{Access, Advice, Layout, Limits, MapFlags, Mm, MmThread, PAGE_SIZE, Prot, VirtAddr};
 use vmaple_proc::{Pagemap, Smaps};
 
-/// Where the mappings are. Without an address the kernel places none so low (from the top down, or from a third of the address
-/// space up), so that other threads put nothing into the holes.
+/// Where the mappings are. Without an address the kernel places none so low (from the top down, or
+/// from a third of the address space up), so that other threads put nothing into the holes.
 const WINDOW: u64 = 0x2000_0000_0000;
 /// More than two leaf tables.
 const PAGES: u64 = 1200;
 const ANONYMOUS: MapFlags = MapFlags::PRIVATE.union(MapFlags::FIXED).union(MapFlags::ANONYMOUS);
 
-/// A call, of some pages of the window.
+/// A call, on some pages of the window.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Map(Prot, MapFlags),
@@ -28,7 +29,7 @@ enum Op {
     Protect(Prot),
     Advise(Advice),
     Name(Option<&'static std::ffi::CStr>),
-    /// One page is accessed by the processor, if it may be.
+    /// The processor accesses one page, if the mapping permits it.
     Touch(Access),
 }
 
@@ -59,7 +60,7 @@ fn random_op(random: &mut fastrand::Rng) -> Op {
     }
 }
 
-/// Does a call in this process. Its result, or the number of the error.
+/// Makes a call in this process. Returns its result, or the error's number.
 fn call_kernel(op: Op, at: u64, length: u64, may_touch: bool) -> Result<u64, i32> {
     let none = u64::MAX;
     let (number, arguments): (_, [u64; 6]) = match op {
@@ -79,9 +80,10 @@ fn call_kernel(op: Op, at: u64, length: u64, may_touch: bool) -> Result<u64, i32
             if may_touch {
                 let byte: *mut u8 = std::ptr::with_exposed_provenance_mut(at as usize);
                 match access {
-                    // SAFETY: a page of the window, which has no memory of this program and may be written, as the caller says.
+                    // SAFETY: a page of the window, which has no memory of this program and is
+                    // writable, as the caller says.
                     Access::Write => unsafe { byte.write_volatile(1) },
-                    // SAFETY: as above; it may be read.
+                    // SAFETY: as above; it is readable.
                     _ => drop(unsafe { byte.read_volatile() }),
                 }
             }
@@ -89,7 +91,7 @@ fn call_kernel(op: Op, at: u64, length: u64, may_touch: bool) -> Result<u64, i32
         }
     };
     let [a, b, c, d, e, f] = arguments;
-    // SAFETY: changes mappings of the window only, in which nothing of this program is.
+    // SAFETY: changes mappings of the window only, where this program has nothing.
     match unsafe { libc::syscall(number, a, b, c, d, e, f) } {
         -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap()),
         result => Ok(result as u64),
@@ -111,7 +113,7 @@ fn call_model(op: Op, at: u64, length: u64, thread: &MmThread) -> Result<u64, i3
     result.map_err(|error| error.errno.code())
 }
 
-/// Touches a page of the model; whether it may be.
+/// Touches a page of the model; returns whether the mapping permits it.
 fn touch_model(op: Op, at: u64, thread: &MmThread) -> bool {
     match op {
         Op::Touch(Access::Write) => thread.write(VirtAddr(at), &[1]).is_ok(),
@@ -120,7 +122,8 @@ fn touch_model(op: Op, at: u64, thread: &MmThread) -> bool {
     }
 }
 
-/// The records of the window, as the text says them, without what only some configurations of the kernel have.
+/// Returns the records of the window, without fields that only some configurations of the kernel
+/// have.
 fn records(text: &[u8]) -> Vec<String> {
     let records = Record::parse_all(text).into_iter();
     let inside = records.filter(|record| (WINDOW..WINDOW + PAGES * PAGE_SIZE).contains(&record.line.start));
@@ -133,7 +136,7 @@ fn records(text: &[u8]) -> Vec<String> {
     common.collect()
 }
 
-/// The kernel forgets accesses when it is short of memory: what it says may be less.
+/// The kernel forgets accesses when it is short of memory: it may report less.
 fn forget_accesses(kernel: &mut [String], model: &mut [String]) {
     let referenced = |text: &String| {
         let at = text.find("Referenced:").unwrap();
@@ -154,7 +157,7 @@ fn random_calls_leave_the_pages_that_the_kernel_has() {
     if is_too_old() {
         return;
     }
-    // SAFETY: takes numbers only. No huge page where the kernel would take some.
+    // SAFETY: takes numbers only. Turns huge pages off where the kernel would take some.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1_u64, 0_u64, 0_u64, 0_u64) };
     let seed = from_env("VMAPLE_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     println!("VMAPLE_SEED={seed}");

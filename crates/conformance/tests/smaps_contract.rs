@@ -1,7 +1,8 @@
-//! The contract of smaps, smaps_rollup, pagemap and statm under change: what they count beside threads that map, touch and drop memory
-//! is checked against the log of which pages there were. And the checker against counts that break a rule each.
+//! Checks the contract of smaps, smaps_rollup, pagemap and statm under change: their counts while
+//! threads map, touch and drop memory, against the log of pages. Also checks the checker, with
+//! counts that break one rule each.
 //!
-//! `VMAPLE_CONTRACT_SECONDS` says how long (`ci/deep/long.sh contract`), `VMAPLE_SEED` repeats a run.
+//! `VMAPLE_CONTRACT_SECONDS` is how long (`ci/deep/long.sh contract`), `VMAPLE_SEED` repeats a run.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -21,7 +22,7 @@ use vmaple_proc::{Pagemap, Smaps, SmapsRollup, Statm};
 
 /// Changes between two checks.
 const CHANGES: usize = 4_000;
-/// The most of what each reader saw that can be checked.
+/// The most observations of each reader that can be checked.
 const MOST: usize = 150;
 /// What is logged.
 const ALL: std::ops::Range<u64> = BASE..BASE + (16 << 20);
@@ -30,9 +31,9 @@ const ALL: std::ops::Range<u64> = BASE..BASE + (16 << 20);
 #[derive(Debug, Default)]
 struct Tally {
     records: usize,
-    /// Whose VMA was replaced before all pages were counted.
+    /// Records whose VMA was replaced before all pages were counted.
     not_live: usize,
-    /// Whose pages changed meanwhile, so that more than one count would be right.
+    /// Records whose pages changed during the count, so that several counts would be right.
     beside_changes: usize,
     roll_ups: usize,
     entries: usize,
@@ -42,10 +43,10 @@ fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// A sum over the address space, and the versions of which it may be.
+/// A sum over the address space, and the versions that it may show.
 type Sum = (PageCounts, (usize, usize));
 
-/// Entries of pagemap from an address on, and the versions of which they may be.
+/// Entries of pagemap from an address on, and the versions that they may show.
 type Entries = (u64, Vec<u8>, (usize, usize));
 
 /// What readers saw.
@@ -73,7 +74,8 @@ impl Design for MapleStore {
     }
 }
 
-/// Two threads that map and touch memory, and three readers; rounds of so many changes, checked after each.
+/// Runs two threads that map and touch memory, and three readers. Checks after each round of
+/// changes.
 fn run<S: Design>() {
     let seed = from_env("VMAPLE_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("VMAPLE_SEED={seed}");
@@ -112,7 +114,7 @@ fn run<S: Design>() {
                 tally.entries += 1;
             }
         }
-        // Whatever the machine does meanwhile: not before something happened beside the readers.
+        // A round lasts until some changes happened during reads, however slow the machine is.
         if Instant::now() >= end && tally.beside_changes > 0 && tally.roll_ups > 0 && tally.entries > 0 {
             break;
         }
@@ -252,7 +254,8 @@ fn readers_of_pages_in_the_v6_17_model_see_what_the_contract_says() {
     run::<VmaLockStore>();
 }
 
-/// The checker's own test: page 3 is there all the time, page 70 and page 4 each in one of two versions.
+/// The checker's own test: page 3 exists all the time, page 70 and page 4 each in one of two
+/// versions.
 mod checker {
     use super::*;
     use vmaple_conformance::history::pages::BrokenCounts;

@@ -1,4 +1,5 @@
-//! What counts pages while mappings come and go: readers that stop between two pages, and what has happened when they go on.
+//! Counts pages while mappings come and go: readers stop between two pages, and see what has
+//! happened when they go on.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -42,8 +43,8 @@ fn text(mut file: impl Read) -> Vec<u8> {
     text
 }
 
-/// A mapping of four pages that are all there. A reader of its record stops after two of them, `meanwhile` happens, and the
-/// reader says what it saw.
+/// Maps four pages, all present. A reader of the record stops after two of them, `meanwhile` runs,
+/// and the reader reports what it saw.
 fn stopped(snapshot: bool, meanwhile: impl FnOnce(&Space)) -> (bool, u64) {
     let mm = space();
     map(&mm, MIB, 4 * PAGE_SIZE);
@@ -73,7 +74,7 @@ fn stopped(snapshot: bool, meanwhile: impl FnOnce(&Space)) -> (bool, u64) {
     })
 }
 
-/// Stops a reader after it has looked at two pages of the first of three mappings of four pages, which are all there.
+/// Stops a reader after two pages of the first of three mappings of four pages, all present.
 fn stopped_in_the_first<R: Send>(read: impl FnOnce(&Space) -> R + Send, meanwhile: impl FnOnce(&Space)) -> R {
     let mm = space();
     for i in 0..3 {
@@ -126,7 +127,7 @@ fn a_record_says_whether_its_mapping_was_there_until_all_pages_were_counted() {
     }
     let (was_live, pages) = stopped(false, |mm| mm.munmap(VirtAddr(MIB), 4 * PAGE_SIZE).unwrap());
     assert!(!was_live && pages < 4, "{pages}");
-    // The same pages are there, but in another mapping.
+    // The same pages exist, but in another mapping.
     let protect = |mm: &Space| mm.mprotect(VirtAddr(MIB), 4 * PAGE_SIZE, Prot::READ).unwrap();
     assert_eq!(stopped(false, protect), (false, 4));
     assert_eq!(
@@ -157,7 +158,7 @@ fn a_record_says_whether_pages_of_the_mapping_before_it_may_be_among_them() {
         let second = seen(smaps.next_record().unwrap().unwrap());
         let mut snapshot = Smaps::snapshot(&mm).unwrap();
         let of_snapshot = seen(snapshot.next_record().unwrap().unwrap());
-        // Before what may panic: the scope waits for who is stopped.
+        // Before a possible panic: the scope waits for the stopped thread.
         gate.go();
         assert_eq!([first, second], [(false, false, 4), (true, true, 0)]);
         assert_eq!(of_snapshot, (false, false, 0));

@@ -1,5 +1,5 @@
-//! Who waits for whom: one is stopped, another calls; the call is done while the first stands still, or it waits in the lock
-//! and is done after.
+//! Checks which calls wait for which. One thread is stopped and another makes a call: either the
+//! call completes while the first stands still, or it waits in the lock and completes afterwards.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -20,10 +20,12 @@ use vmaple_proc::{Maps, Pagemap, QueryFlags, Smaps, SmapsRollup, Statm};
 
 type OpenMaps<S> = Maps<MmReader<S, StoppingMachine>>;
 
-/// `.` goes on, `W` waits, `-` cannot be. Rows are who is stopped, columns what another calls.
+/// The matrix: `.` completes, `W` waits, `-` is impossible. Rows are where a thread is stopped,
+/// columns what another calls.
 ///
-/// The last user cannot go while a thread is in a call or a fault: that is one. "behind it": a writer that waits for the monitor.
-/// Calls and faults are of the mapping whose pages the others look at, but mmap, which is of free addresses.
+/// The last user cannot go while a thread is in a call or a fault: that is one. "behind it": a
+/// writer that waits for the monitor. Calls and faults concern the mapping whose pages the others
+/// look at, except mmap, which maps free addresses.
 const MAPLE: &str = "
                       mmap munmap mprotect brk name exit fault dontneed open read query change snapshot smaps rollup pagemap statm
     in-a-section      .    .      .        .   .    .    .     .        .    .    .     .      .        .     .      .       .
@@ -56,7 +58,7 @@ const RB: &str = "
     faults            W    W      W        W   W    -    W     W        .    .    .     .      -        .     .      .       .
 ";
 
-/// A store with a lock that counts who waits, as those of page tables do.
+/// A store with a lock that counts its waiters, as the locks of page tables do.
 trait Design: VmaStore {
     const MATRIX: &'static str;
     fn waits() -> usize;
@@ -105,13 +107,13 @@ fn call<S: Design>(what: &str, mm: Mm<S, StoppingMachine>, mut maps: OpenMaps<S>
         "mmap" => map(&mm, VirtAddr(0x20_0000)),
         "munmap" => mm.munmap(AT, PAGE_SIZE).unwrap(),
         "mprotect" => mm.mprotect(AT, PAGE_SIZE, Prot::READ).unwrap(),
-        "brk" => assert_eq!(mm.brk(VirtAddr(mm.layout().start_brk + 1)).0, mm.layout().start_brk + 1),
+        "brk" => assert_eq!(mm.brk(mm.layout().start_brk + 1), mm.layout().start_brk + 1),
         "name" => mm.set_anon_vma_name(AT, PAGE_SIZE, Some(b"arena")).unwrap(),
         "fault" => mm.thread().unwrap().fault(AT, Access::Write).unwrap(),
         "dontneed" => mm.thread().unwrap().madvise(AT, PAGE_SIZE, Advice::DontNeed).unwrap(),
         "open" => drop(Maps::open(&mm).unwrap()),
         "read" => assert!(maps.read(&mut buffer).unwrap() > 0),
-        "query" => assert_eq!(maps.query(AT.0, QueryFlags::empty()).unwrap().start, AT.0),
+        "query" => assert_eq!(maps.query(AT, QueryFlags::empty()).unwrap().start, AT.0),
         "change" => assert!(mm.change() > 0 && mm.map_count() > 0 && mm.total_vm() > 0),
         "snapshot" => drop(S::snapshot(&mm)),
         "smaps" => assert!(Smaps::open(&mm).unwrap().read(&mut buffer).unwrap() > 0),
@@ -138,7 +140,7 @@ fn call<S: Design>(what: &str, mm: Mm<S, StoppingMachine>, mut maps: OpenMaps<S>
     is_done.store(true, Ordering::SeqCst);
 }
 
-/// Stops as a row says, at the gate. When it goes on the address space may be gone.
+/// Stops as a row says, at the gate. When it goes on, the address space may be gone.
 fn stop<S: Design>(
     how: &str,
     monitor: &MmRef<S, StoppingMachine>,
@@ -180,7 +182,7 @@ fn stop<S: Design>(
         }
         "in-a-leaf" => {
             let reader = monitor.reader().unwrap();
-            assert_eq!(reader.walker().leaf(AT.0, |_| gate.stop()), Step::Leaf(()));
+            assert_eq!(reader.walker().leaf(AT, |_| gate.stop()), Step::Leaf(()));
         }
         "between-two-reads" => {
             let mut maps = Maps::open(monitor).unwrap();
@@ -200,7 +202,7 @@ fn stop<S: Design>(
         }
         "replaces" => {
             let mm = user.unwrap();
-            // The new mapping is there, and the old pages are not gone.
+            // The new mapping exists, and the old pages are not gone.
             stop_at(Point::TableLocked, 0, gate);
             map(&mm, AT);
         }
@@ -213,12 +215,13 @@ fn stop<S: Design>(
     }
 }
 
-/// Whether the call is done while the other stands still; else it waits in the lock.
+/// Returns whether the call completes while the other thread stands still; otherwise it waits in
+/// the lock.
 fn goes_on<S: Design>(how: &str, what: &str) -> bool {
     let mm = Mm::<S, _>::with_machine(Layout::default(), Limits::default(), stop::machine()).unwrap();
     map(&mm, AT);
     map(&mm, VirtAddr(0x40_0000));
-    // Page tables are there, and a page that stays.
+    // Page tables exist, and a page that stays.
     mm.thread().unwrap().fault(VirtAddr(0x40_0000), Access::Write).unwrap();
     mm.thread()
         .unwrap()
@@ -233,7 +236,7 @@ fn goes_on<S: Design>(how: &str, what: &str) -> bool {
     let [stopped_user, waiting_writer] = users;
     let _not_the_last = (what != "exit").then(|| mm.clone());
     let (gate, is_done) = (Gate::new(), AtomicBool::new(false));
-    // Waits until something has happened; nothing on the way to it takes as long.
+    // Waits until something has happened; nothing on the way takes as long.
     let until = |happened: &dyn Fn() -> bool| {
         let end = Instant::now() + Duration::from_secs(60);
         while !happened() {
@@ -264,10 +267,11 @@ fn goes_on<S: Design>(how: &str, what: &str) -> bool {
     is_done
 }
 
-/// Both designs have the same locks of page tables, and count who waits for one: one design at a time.
+/// Both designs have the same locks of page tables and the same counter of waiters: one design at a
+/// time.
 static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 
-/// The matrix as it is, in the form of the one that should be.
+/// The matrix as measured, in the form of the expected one.
 fn measure<S: Design>() {
     let _one = ONE_AT_A_TIME.lock();
     let mut lines = S::MATRIX.lines().filter(|line| !line.trim().is_empty());

@@ -1,4 +1,5 @@
-//! A lock around std's `BTreeMap`, keyed by first: its search for a predecessor costs what one for a successor does.
+//! A lock around std's `BTreeMap`, keyed by first: a search for a predecessor costs the same as one
+//! for a successor.
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,8 @@ type Handle = ConcurrentMap<u64, &'static Range>;
 
 /// A handle is for one thread; each call has its own.
 ///
-/// That this one stays beside it also keeps the map a concurrent one: with a single handle it changes nodes in place.
+/// This one stays, which also keeps the map a concurrent one: with a single handle it changes nodes
+/// in place.
 pub struct Peer(Mutex<Handle>);
 
 impl Peer {

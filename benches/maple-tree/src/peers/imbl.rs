@@ -1,4 +1,5 @@
-//! `imbl`'s persistent map in an `arc-swap`, keyed by first. A writer publishes a changed copy for each operation.
+//! `imbl`'s persistent map in an `arc-swap`, keyed by first. A writer publishes a changed copy for
+//! each operation.
 
 use std::sync::Arc;
 

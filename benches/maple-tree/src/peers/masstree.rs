@@ -1,4 +1,5 @@
-//! `masstree`, keyed by the bytes of last. A successor is the first step of a scan; there is no call for it.
+//! `masstree`, keyed by the bytes of last. A successor is the first step of a scan; it has no call
+//! for it.
 
 use masstree::{MassTree, RangeBound};
 
@@ -6,7 +7,7 @@ use super::{Walked, scan, sum, sum_dependent};
 use crate::map::Map;
 use crate::workload::Range;
 
-/// Values are addresses of ranges: words are held in its nodes.
+/// Values are addresses of ranges: nodes hold words.
 pub struct Peer(MassTree<usize>);
 
 fn address(range: &'static Range) -> usize {
@@ -14,8 +15,8 @@ fn address(range: &'static Range) -> usize {
 }
 
 fn range(address: usize) -> &'static Range {
-    // SAFETY: no other values than `address`es are stored, of ranges that stay; a removal leaves the word in its slot,
-    // so that a reader beside it sees no other.
+    // SAFETY: only `address`es of ranges that stay are stored. A removal leaves the word in its
+    // slot, so that a concurrent reader sees no other.
     unsafe { &*std::ptr::with_exposed_provenance(address) }
 }
 
@@ -91,8 +92,8 @@ impl Map for Peer {
             let start = from.to_be_bytes();
             let visit = |key: &[u8], value| {
                 let range = range(value);
-                // No assertion: beside a writer, 0.9.5 now and then gives the key of one moment with the value of
-                // another. What does not match is passed over.
+                // No assertion: with a concurrent writer, 0.9.5 now and then returns the key of one
+                // moment with the value of another. What does not match is skipped.
                 key != range.last.to_be_bytes() || walked.see(range)
             };
             let (start, end) = (RangeBound::Included(&start), RangeBound::Unbounded);
@@ -104,7 +105,8 @@ impl Map for Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // A thread keeps nodes that it freed for its next tree, which then would seem to need less memory.
+        // A thread keeps nodes that it freed for its next tree, which would then seem to need less
+        // memory.
         let tree = std::mem::take(&mut self.0);
         std::thread::spawn(|| drop(tree)).join().expect("no panic");
     }

@@ -1,11 +1,13 @@
-//! The peers: what a Rust program would take today for ranges that are looked up beside a writer.
+//! The peers: what a Rust program would use today for ranges that are looked up while a writer
+//! works.
 //!
-//! None has a search for gaps, so `gaps` stays `None` for all. Only `rangemap` knows of ranges: the others hold points,
-//! are told each range by one of its ends, and neither see nor resolve that a range overlaps those stored before it.
-//! The key is the end that makes the crate's lookups cheaper. All hold `&'static Range`, and read the range they find.
+//! None has a search for gaps, so `gaps` stays `None` for all. Only `rangemap` knows ranges: the
+//! others hold points. They are given each range by one of its ends, and neither see nor resolve
+//! that a range overlaps those stored before it. The key is the end that makes the crate's lookups
+//! cheaper. All hold `&'static Range`, and read the range that they find.
 //!
-//! As ours does, a writer enters and leaves (a lock, a section) for each operation, and a reader once for each call and
-//! for every 256 ranges of a scan.
+//! As with maple-tree, a writer enters and leaves (a lock, a section) for each operation, and a
+//! reader once for each call and for every 256 ranges of a scan.
 
 mod btree;
 mod concurrent_map;
@@ -18,7 +20,7 @@ mod tree_index;
 use crate::workload::Range;
 use crate::{Figures, Workload, measure};
 
-/// Ranges that a scan sees in a section.
+/// Ranges that a scan sees in one section.
 const SECTION: usize = 256;
 
 /// All of them.
@@ -52,7 +54,7 @@ fn sum_dependent(queries: &[u64], n: usize, find: impl Fn(u64) -> Option<&'stati
     sum
 }
 
-/// [`crate::map::Map::scan`], where `section` opens a section, [`walk`]s in it, and leaves it.
+/// Runs [`crate::map::Map::scan`], where `section` opens a section, [`walk`]s in it, and leaves it.
 fn scan(mut from: u64, n: usize, section: impl Fn(u64) -> Walked) -> u64 {
     let mut seen = 0;
     while seen < n {
@@ -71,7 +73,7 @@ struct Walked {
 }
 
 impl Walked {
-    /// Whether the section is to go on after this range.
+    /// Whether the section goes on after this range.
     fn see(&mut self, range: &Range) -> bool {
         self.seen += 1;
         self.next = range.last + 1;
@@ -79,7 +81,7 @@ impl Walked {
     }
 }
 
-/// One section's ranges, each with whether it is what its key says.
+/// Visits one section's ranges, each with whether it is what its key says.
 fn walk(entries: impl Iterator<Item = (bool, &'static Range)>) -> Walked {
     let mut walked = Walked::default();
     for (right, range) in entries {

@@ -1,5 +1,5 @@
-//! A lock around `rangemap`, the one peer that holds ranges as such. A store looks for overlaps and for neighbours to
-//! merge with, as no other peer's does.
+//! A lock around `rangemap`, the one peer that holds ranges as such. A store looks for overlaps and
+//! for neighbours to merge with, which no other peer does.
 
 use parking_lot::RwLock;
 use rangemap::RangeInclusiveMap;

@@ -1,5 +1,6 @@
-//! `crossbeam-skiplist`, keyed by first: not its `SkipMap`, whose steps each enter and leave a section and count
-//! references to what they give, but the list below it, which is used in sections as the other peers are.
+//! `crossbeam-skiplist`, keyed by first. Not its `SkipMap`, whose steps each enter and leave a
+//! section and count references to their results, but the list below it, which is used in sections
+//! as the other peers are.
 
 use std::ops::Bound;
 
@@ -96,7 +97,8 @@ impl Map for Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // All maps have one collector: what one leaves there would be freed while the next is measured.
+        // All maps have one collector: what one leaves there would be freed while the next is
+        // measured.
         self.0.clear(&mut pin());
         for _ in 0..1024 {
             pin().flush();

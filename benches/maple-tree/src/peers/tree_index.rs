@@ -1,5 +1,6 @@
-//! `scc`'s tree, keyed by first. A search up from below the lowest key, or down from above the highest, visits each
-//! node, as a lookup in the lowest range would, were last the key; `locate` finds a predecessor and does not.
+//! `scc`'s tree, keyed by first. A search up from below the lowest key, or down from above the
+//! highest, visits each node, as a lookup in the lowest range would, were last the key; `locate`
+//! finds a predecessor without that.
 
 use scc::tree_index::Proximity;
 use scc::{Guard, TreeIndex};

@@ -1,14 +1,18 @@
-//! Pages of vmaple-mm beside the running kernel's and the v5.4 model's: the same work, in turns, in one run. Prints median (minimum,
-//! maximum) of the rounds.
+//! Measures pages of vmaple-mm, of the running kernel and of the v5.4 model: the same work, in
+//! turns, in one run. Prints the median (minimum, maximum) of the rounds.
 //!
 //!     ci/bench/run.sh pages [ROUNDS]
 //!
-//! All with pages of 4 KiB: transparent huge pages are off in this process.
-//! - fault: a byte is written to each page of 64 MiB that nobody has touched, ns a page; then the pages are dropped (DONTNEED).
-//! - two: two threads do that, each with its own 64 MiB; ns a page of one thread. "scales": pages a second against one thread.
+//! All have pages of 4 KiB: transparent huge pages are off in this process.
+//! - fault: writes a byte to each page of 64 untouched MiB, ns a page; then drops the pages
+//!   (DONTNEED).
+//! - two: two threads do that, each with its own 64 MiB; ns a page of one thread. "scales": pages a
+//!   second against one thread.
 //! - populate, unmap: mmap with POPULATE of 1 GiB, and munmap of it; ns a page.
-//! - smaps: an exact look at 1 GiB of resident pages, ns a page: of the kernel the text of smaps of this process.
-//! - counters: a roll-up of 200 GB of resident pages by counters, ms in all. The pages have one frame: only their tables are there.
+//! - smaps: an exact count of 1 GiB of resident pages, ns a page; for the kernel, the text of smaps
+//!   of this process.
+//! - counters: a roll-up of 200 GB of resident pages by counters, ms in all. The pages share one
+//!   frame: only their tables exist.
 
 use std::io::Read;
 use std::sync::Barrier;
@@ -26,16 +30,16 @@ const POPULATED: u64 = 1 << 30;
 
 /// Memory of one thread, in an address space that it may share.
 trait Space: Send {
-    /// Maps so many bytes, at any address.
+    /// Maps this many bytes, at any address.
     fn map(&self, bytes: u64, populate: bool) -> u64;
     fn unmap(&self, at: u64, bytes: u64);
     fn touch(&self, at: u64);
     fn discard(&self, at: u64, bytes: u64);
-    /// Another thread's.
+    /// Returns another thread's.
     fn another(&self) -> Self
     where
         Self: Sized;
-    /// Looks at every page of what is mapped; gives the bytes that are resident.
+    /// Looks at every page that is mapped; returns the resident bytes.
     fn look(&self) -> u64;
 }
 
@@ -69,7 +73,7 @@ impl Space for Kernel {
     }
 
     fn discard(&self, addr: u64, bytes: u64) {
-        // SAFETY: from `map`, and its content is of no matter.
+        // SAFETY: from `map`, and its content does not matter.
         unsafe { rustix::mm::madvise(at(addr), bytes as usize, KernelAdvice::LinuxDontNeed) }.expect("madvise");
     }
 
@@ -142,7 +146,7 @@ fn ns(begin: Instant, pages: u64) -> f64 {
     begin.elapsed().as_nanos() as f64 / pages as f64
 }
 
-/// Nanoseconds of a page.
+/// Returns the nanoseconds of a page.
 fn faults(space: &impl Space) -> f64 {
     let base = space.map(FAULTS, false);
     let begin = Instant::now();
@@ -155,7 +159,7 @@ fn faults(space: &impl Space) -> f64 {
     took
 }
 
-/// Nanoseconds of a page of one of two threads at once.
+/// Returns the nanoseconds of a page for one of two concurrent threads.
 fn two_threads<S: Space>(space: &S) -> f64 {
     let barrier = Barrier::new(2);
     let other = space.another();
@@ -171,7 +175,7 @@ fn two_threads<S: Space>(space: &S) -> f64 {
     })
 }
 
-/// Nanoseconds of a page: populate, look, unmap.
+/// Returns the nanoseconds of a page: populate, look, unmap.
 fn populated(space: &impl Space) -> [f64; 3] {
     let pages = POPULATED / PAGE;
     let begin = Instant::now();
@@ -186,13 +190,13 @@ fn populated(space: &impl Space) -> [f64; 3] {
     [populate, look, ns(begin, pages)]
 }
 
-/// Frames without memory of their own: all are one, so that only page tables are there.
+/// Frames without memory of their own: all are one, so that only page tables exist.
 struct OneFrame {
     meta: FrameMeta,
     ram: Kref<Ram>,
 }
 
-// SAFETY: for tables alone. Nobody reads or writes the pages, nor makes lists of more than one.
+// SAFETY: for tables alone. No thread reads or writes the pages, or makes lists of more than one.
 unsafe impl Frames for OneFrame {
     fn alloc(&self, count: usize) -> FrameChain {
         let mut one = FrameChain::new();
@@ -218,7 +222,7 @@ unsafe impl Frames for OneFrame {
     }
 }
 
-/// Milliseconds of a roll-up by counters of so many bytes.
+/// Returns the milliseconds of a roll-up of this many bytes by counters.
 fn counters(bytes: u64, rounds: u64) -> Vec<f64> {
     let ram = Ram::new(2 << 20).expect("memory");
     let frames = OneFrame {
@@ -233,7 +237,7 @@ fn counters(bytes: u64, rounds: u64) -> Vec<f64> {
     let base = mm.mmap(VirtAddr(0), bytes, prot, flags, None, 0).expect("mmap");
     for page in 0..bytes / PAGE {
         thread
-            .fault(VirtAddr(base.0 + page * PAGE), vmaple_mm::Access::Write)
+            .fault(base + page * PAGE, vmaple_mm::Access::Write)
             .expect("a page");
     }
     let reader = mm.reader().expect("a reader");
@@ -281,7 +285,8 @@ fn main() {
     let mut figures: [[Vec<f64>; 3]; 5] = Default::default();
     for i in 0..rounds {
         round(&mut figures, 0, &Kernel);
-        // By turns first: who comes second finds the frames as the first left them.
+        // In turns, each first in every second round: the second finds the frames as the first left
+        // them.
         for subject in if i % 2 == 0 { [1, 2] } else { [2, 1] } {
             match subject {
                 1 => round(&mut figures, 1, &Model::<RbStore>::new(&ram)),

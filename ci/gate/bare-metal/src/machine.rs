@@ -1,4 +1,4 @@
-//! What a kernel brings: where it begins, how it writes and ends, memory, and what a panic does.
+//! What a kernel brings: its entry, its output and exit, memory, and a panic handler.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::{asm, global_asm};
@@ -13,7 +13,7 @@ extern "C" fn begin() -> ! {
     exit(super::main());
 }
 
-/// A system call of Linux; of a kernel's own program nothing but this would differ.
+/// Makes a system call of Linux; only this would differ in a kernel's own program.
 fn system_call(number: usize, args: [usize; 3]) -> usize {
     let result;
     // SAFETY: the two calls below read memory that is theirs, or do not return.
@@ -42,7 +42,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 
 const MEMORY: usize = 64 << 20;
 
-/// Memory that is given away from one end to the other and does not come back.
+/// Memory that is handed out from one end to the other and never returned.
 #[repr(C, align(0x20_0000))]
 pub(crate) struct Bump {
     memory: UnsafeCell<[u8; MEMORY]>,
@@ -50,7 +50,7 @@ pub(crate) struct Bump {
     calls: AtomicUsize,
 }
 
-// SAFETY: what is given away is given away once.
+// SAFETY: each piece is handed out once.
 unsafe impl Sync for Bump {}
 
 #[global_allocator]
@@ -88,7 +88,8 @@ unsafe impl GlobalAlloc for Bump {
     }
 }
 
-/// What the compiler wants of every machine. (For a target without an operating system, compiler_builtins has them.)
+/// The functions that the compiler expects on every machine. (For a target without an operating
+/// system, compiler_builtins has them.)
 mod runtime {
     use core::arch::asm;
 
@@ -131,7 +132,8 @@ mod runtime {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
         for i in 0..len {
-            // SAFETY: the caller's memory. Volatile, or the loop would become a call of this function.
+            // SAFETY: the caller's memory. Volatile, or the loop would become a call of this
+            // function.
             let (a, b) = unsafe { (a.add(i).read_volatile(), b.add(i).read_volatile()) };
             if a != b {
                 return i32::from(a) - i32::from(b);

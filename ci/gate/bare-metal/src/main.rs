@@ -1,5 +1,5 @@
-//! As a kernel would use them: no std, no libc, no start code, an allocator and a panic handler of its own. On x86-64 Linux it runs, and
-//! ends with 0 if all was as it should be.
+//! Uses the crates as a kernel would: no std, no libc, no start code, an allocator and a panic
+//! handler of its own. On x86-64 Linux it runs, and exits with 0 if everything was as expected.
 
 #![no_std]
 #![no_main]
@@ -15,7 +15,8 @@ use maple_tree::{MapleTree, RcuDomain};
 use vmaple_mm::{Access, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
 use vmaple_proc::Maps;
 
-/// A thousand entries, of which readers keep what they began with, and no call of the allocator once the tree is warm.
+/// Stores a thousand entries while readers keep what they began with; the allocator is not called
+/// once the tree is warm.
 fn tree() -> Option<()> {
     let tree = MapleTree::<Box<u64>>::new().ok()?;
     for i in 0..1_000 {
@@ -34,7 +35,7 @@ fn tree() -> Option<()> {
     (kept && asked < 100 && reader.read_lock().is_empty()).then_some(())
 }
 
-/// Sections of a domain, and what is retired beside them.
+/// Opens sections of a domain, and retires objects during them.
 fn rcu() -> Option<()> {
     let (domain, mut updater) = RcuDomain::with_fences(vmaple_rcu::Fences::Symmetric).ok()?;
     let word = vmaple_rcu::RcuPtr::null(&domain);
@@ -48,7 +49,7 @@ fn rcu() -> Option<()> {
     (*held == 1 && word.dereference(&guard) == Some(&2)).then_some(())
 }
 
-/// Mappings, a fault in one, and their text.
+/// Makes mappings, a fault in one, and their text.
 fn address_space() -> Option<()> {
     let mm: Mm = Mm::new(Layout::default(), Limits::default()).ok()?;
     let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;

@@ -1,4 +1,4 @@
-//! The contract: what a scan may say, given what there was.
+//! The contract: what a scan may report, given what the address space was.
 
 use std::ops::RangeInclusive;
 
@@ -10,13 +10,13 @@ use super::{History, Life, Piece};
 pub enum Broken {
     /// A line begins below the end of the line before it, or is empty.
     Overlap(Piece),
-    /// What a line says was never so in the versions of which it may be.
+    /// A line was true in none of the versions that it may show.
     NeverExisted(Piece),
-    /// An address that was mapped in all versions is in no line.
+    /// No line covers an address that was mapped in all versions.
     NotCovered(u64),
-    /// A VMA that was there, unchanged, in all versions is shown so many times, not once.
+    /// A VMA that stayed unchanged through all versions is shown this many times, instead of once.
     UntouchedShown(usize, Piece),
-    /// The lines of one instant are those of no version; the first of them.
+    /// The lines of one instant match no version; the first of these lines.
     NotOneInstant(Piece),
 }
 
@@ -47,7 +47,7 @@ pub fn check(history: &History, scan: &Scan) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The VMAs of which a line may be the part that begins at the cursor.
+/// Returns the VMAs of which a line may be the part that begins at the cursor.
 pub(super) fn lives<'h>(history: &'h History, seen: &Seen, cursor: u64) -> impl Iterator<Item = &'h Life> {
     let (part, whole) = (seen.part, seen.whole);
     let lives = history.by_end.get(&part.end).into_iter().flatten();
@@ -93,7 +93,7 @@ fn shows_what_is_untouched_once(history: &History, scan: &Scan) -> Result<(), Br
     Ok(())
 }
 
-/// Whether the lines are all that one version has from the cursor to their end.
+/// Returns whether the lines are all that one version has between the cursor and their end.
 fn is_one_instant(history: &History, lines: &[Seen], cursor: u64) -> bool {
     let (first, last) = lines[0].window;
     let end = lines[lines.len() - 1].part.end;

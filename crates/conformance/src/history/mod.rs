@@ -1,4 +1,4 @@
-//! What an address space was, version by version: the log of its writers, against which what readers saw is checked.
+//! The log of an address space, version by version. What readers saw is checked against it.
 
 pub mod check;
 pub mod pages;
@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pages::PageLog;
-use vmaple_mm::{Machine, Mm, MmReader, PAGE_SHIFT, PAGE_SIZE, Role, Soft, VmFlags, Vma, VmaRead, VmaStore};
+use vmaple_mm::{Machine, Mm, MmReader, PAGE_SHIFT, PAGE_SIZE, Role, Soft, VirtAddr, VmFlags, Vma, VmaRead, VmaStore};
 
-/// A VMA, or what was shown of one.
+/// A VMA, or what a reader was shown of one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
     pub start: u64,
@@ -21,7 +21,7 @@ pub struct Piece {
     pub offset: u64,
     pub dev: (u32, u32),
     pub inode: u64,
-    /// As in maps, with zeros behind it.
+    /// As in maps, padded with zeros.
     pub name: [u8; 32],
 }
 
@@ -39,8 +39,8 @@ impl Piece {
             (None, None, _) => Vec::new(),
         };
         Self {
-            start: range.start,
-            end: range.end,
+            start: range.start.0,
+            end: range.end.0,
             perms: [
                 letter(VmFlags::READ, b'r'),
                 letter(VmFlags::WRITE, b'w'),
@@ -58,7 +58,7 @@ impl Piece {
         }
     }
 
-    /// The part of it at and above `cursor`.
+    /// Returns the part of it at and above `cursor`.
     pub fn part(self, cursor: u64) -> Self {
         let skipped = cursor.saturating_sub(self.start);
         Self {
@@ -88,11 +88,11 @@ pub fn padded(name: &[u8]) -> [u8; 32] {
 }
 
 thread_local! {
-    /// Whether this thread is inside of the library, which a signal handler wants to know.
+    /// Whether this thread is inside the library; read by a signal handler.
     pub static IS_READING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Which versions there have been: what a reader looks at before and after.
+/// The versions so far: a reader looks at them before and after a read.
 #[derive(Default)]
 pub struct Clock {
     begun: AtomicUsize,
@@ -102,7 +102,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Runs `read`; what it read is of one of these versions, bounds included, or of several of them.
+    /// Runs `read` and returns the versions that its result may show, bounds included.
     pub fn during<T>(&self, read: impl FnOnce() -> T) -> (T, (usize, usize)) {
         let first = self.done.load(Ordering::SeqCst);
         IS_READING.set(true);
@@ -111,13 +111,13 @@ impl Clock {
         (result, (first, self.begun.load(Ordering::SeqCst)))
     }
 
-    /// How far some reader has come, for writers that want to meet it.
+    /// Returns how far some reader has come, for writers that want to meet it.
     pub fn cursor(&self) -> u64 {
         self.cursor.load(Ordering::Relaxed)
     }
 }
 
-/// A VMA, the version that brought it, and the first that did not have it any more.
+/// A VMA with the version that brought it and the first version without it.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
     pub piece: Piece,
@@ -125,15 +125,15 @@ pub struct Life {
     pub died: usize,
 }
 
-/// All that there was.
+/// All that ever was in the address space.
 #[derive(Default)]
 pub struct History {
     pub lives: Vec<Life>,
     /// The lives of VMAs that end at an address.
     pub by_end: HashMap<u64, Vec<usize>>,
-    /// By version: the lives that it had, ascending.
+    /// For each version, its lives, ascending.
     pub versions: Vec<Vec<usize>>,
-    /// By version: which pages from `base` on were mapped, 64 to a word.
+    /// For each version, which pages from `base` on were mapped, 64 to a word.
     pub mapped: Vec<Vec<u64>>,
     base: u64,
 }
@@ -146,12 +146,12 @@ impl History {
         }
     }
 
-    /// The address of a bit of a word of `mapped`.
+    /// Returns the address of a bit of a word of `mapped`.
     pub fn addr(&self, word: usize, bit: usize) -> u64 {
         self.base + (word * 64 + bit) as u64 * PAGE_SIZE
     }
 
-    /// Whether it ever was a VMA, whole.
+    /// Returns whether this ever was a VMA as a whole.
     pub fn has(&self, piece: &Piece) -> bool {
         let lives = self.by_end.get(&piece.end).into_iter().flatten();
         lives.into_iter().any(|&life| self.lives[life].piece == *piece)
@@ -195,12 +195,13 @@ impl History {
     }
 }
 
-/// The writers' log. Whoever changes the address space does it through this, so that the log has the order of publication.
+/// The writers' log. Each change of the address space goes through it, so that the log has the
+/// order of publication.
 pub struct Recorder<'a, S: VmaStore, M: Machine = Soft> {
     reader: MmReader<S, M>,
     clock: &'a Clock,
     pub history: History,
-    /// Which pages there were in the end of each version.
+    /// The pages at the end of each version.
     pub pages: PageLog,
 }
 
@@ -217,12 +218,12 @@ impl<'a, S: VmaStore, M: Machine> Recorder<'a, S, M> {
         recorder
     }
 
-    /// Makes a change of the address space, of one publication.
+    /// Makes a change of the address space that is published once.
     pub fn change(&mut self, change: impl FnOnce()) {
         self.change_all(|_| change());
     }
 
-    /// Makes a change of many, of which no reader sees the mappings in between.
+    /// Makes a change of several publications; no reader sees the mappings in between.
     pub fn change_all(&mut self, change: impl FnOnce(&mut Self)) {
         self.clock.begun.fetch_add(1, Ordering::SeqCst);
         change(self);
@@ -230,7 +231,7 @@ impl<'a, S: VmaStore, M: Machine> Recorder<'a, S, M> {
         self.clock.done.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Notes which pages there are in the middle of a change that is made of several.
+    /// Notes which pages exist in the middle of a change of several publications.
     pub fn note_pages(&mut self) {
         self.pages.note(self.reader.walker());
     }
@@ -238,6 +239,6 @@ impl<'a, S: VmaStore, M: Machine> Recorder<'a, S, M> {
     fn log(&mut self) {
         self.pages.push(self.reader.walker());
         let section = self.reader.read_lock().unwrap();
-        self.history.push(section.iter_from(0).map(Piece::of));
+        self.history.push(section.iter_from(VirtAddr(0)).map(Piece::of));
     }
 }

@@ -1,17 +1,17 @@
-//! Which pages there were, version by version, and what counts of them may say.
+//! The log of pages, version by version, and the check of counts against it.
 
 use std::ops::{Range, RangeInclusive};
 
 use vmaple_mm::pgtable::{PSS_SHIFT, PageCounts, PageFlags, Step, Walker};
-use vmaple_mm::{Machine, PAGE_SIZE};
+use vmaple_mm::{Machine, PAGE_SIZE, VirtAddr};
 
-/// The addresses of which pages are logged, in words of 64 pages.
+/// The addresses whose pages are logged, in words of 64 pages.
 const WORDS: usize = 16 << 20 >> 18;
 
-/// A bit for each page from a base on.
+/// One bit for each page above a base.
 type Bits = [u64; WORDS];
 
-/// Which pages there were in all states that were noted, and which in some.
+/// The pages that existed in all noted states, and those that existed in some.
 #[derive(Clone, Copy)]
 struct Pages {
     in_all: Bits,
@@ -36,12 +36,12 @@ impl Pages {
     }
 }
 
-/// The pages that there were in each version.
+/// The pages of each version.
 pub struct PageLog {
     base: u64,
     /// With the page of zeros.
     present: Vec<Pages>,
-    /// Without it, as it counts for nobody.
+    /// Without the page of zeros, which counts for no mapping.
     resident: Vec<Pages>,
     /// Of the version to come.
     noted: [Pages; 2],
@@ -52,13 +52,13 @@ pub struct PageLog {
 pub enum BrokenCounts {
     /// `Rss` is not the sum of the four shared and private counts.
     Sum,
-    /// A count is more than the addresses that are counted, or a part is more than the whole.
+    /// A count exceeds the addresses that are counted, or a part exceeds the whole.
     TooLarge,
-    /// Fewer pages than were there all the time; how many those were.
+    /// The count is below the pages that existed all the time; their number.
     TooFew(u64),
-    /// Pages of a mapping that was there all the while, but in none of these versions.
+    /// The mapping existed all the time, but in none of these versions.
     NotLive,
-    /// More pages than ever were there; how many those were.
+    /// The count is above the pages that ever existed; their number.
     TooMany(u64),
 }
 
@@ -72,7 +72,7 @@ impl PageLog {
         }
     }
 
-    /// Of versions that have these pages, by their numbers.
+    /// Returns a log whose versions have these pages, by their numbers.
     pub fn of(base: u64, versions: &[&[usize]]) -> Self {
         let mut log = Self::new(base);
         for pages in versions {
@@ -96,15 +96,16 @@ impl PageLog {
         self.resident.push(resident);
     }
 
-    /// Notes a state of the version to come, in whose middle somebody may see a page table for the last time.
+    /// Notes a state in the middle of the version to come. A reader may see a page table in it for
+    /// the last time.
     pub(super) fn note<M: Machine>(&mut self, walker: &Walker<'_, M>) {
         let (mut present, mut resident) = ([0; WORDS], [0; WORDS]);
         let mut at = self.base;
         let end = self.base + WORDS as u64 * 64 * PAGE_SIZE;
         while at < end {
-            let step = walker.leaf(at, |leaf| {
+            let step = walker.leaf(VirtAddr(at), |leaf| {
                 for (addr, pte) in leaf.ptes(at..end) {
-                    let (word, bit) = self.place(addr);
+                    let (word, bit) = self.place(addr.0);
                     present[word] |= bit;
                     if !pte.flags.contains(PageFlags::ZERO) {
                         resident[word] |= bit;
@@ -113,7 +114,7 @@ impl PageLog {
                 leaf.range().end
             });
             let (Step::Leaf(next) | Step::Hole { end: next }) = step;
-            at = next;
+            at = next.0;
         }
         self.note_pages(&present, &resident);
     }
@@ -128,7 +129,7 @@ impl PageLog {
         ((page / 64) as usize, 1 << (page % 64))
     }
 
-    /// Whether the entry of pagemap for an address may be of a page, and whether it may be of none.
+    /// Returns whether pagemap's entry for an address may be present, and whether it may be absent.
     pub fn may_be(&self, addr: u64, window: (usize, usize)) -> (bool, bool) {
         let (word, bit) = self.place(addr);
         let versions = &self.present[versions(window)];
@@ -137,7 +138,7 @@ impl PageLog {
         (may_be, may_be_none)
     }
 
-    /// Checks counts of `range` that are of some of these versions.
+    /// Checks the counts of `range`, which belong to some of these versions.
     pub fn check(&self, counts: &PageCounts, range: &Range<u64>, window: (usize, usize)) -> Result<(), BrokenCounts> {
         let PageCounts { rss, pss, .. } = *counts;
         let parts = [
@@ -167,7 +168,7 @@ impl PageLog {
         }
     }
 
-    /// How many pages in `range` were resident all the time, and how many at some time.
+    /// Returns how many pages in `range` were resident all the time, and how many at some time.
     pub fn bounds(&self, range: Range<u64>, window: (usize, usize)) -> (u64, u64) {
         let versions = &self.resident[versions(window)];
         let pages = |bound: u64| bound.saturating_sub(self.base) / PAGE_SIZE;
@@ -191,7 +192,7 @@ fn versions((first, last): (usize, usize)) -> RangeInclusive<usize> {
     first..=last
 }
 
-/// So many low bits.
+/// Returns a word with its `bits` lowest bits set.
 fn below(bits: u64) -> u64 {
     1_u64.checked_shl(bits as u32).map_or(u64::MAX, |bit| bit - 1)
 }

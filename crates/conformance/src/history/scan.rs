@@ -1,4 +1,4 @@
-//! What a reader saw from the lowest address to the end, and when.
+//! What a reader saw, from the lowest address to the end, and when.
 
 use std::io::Write;
 use std::sync::atomic::Ordering;
@@ -13,24 +13,24 @@ use crate::line::Line;
 pub struct Seen {
     /// The part that is new to the scan.
     pub part: Piece,
-    /// All of it, of a record.
+    /// The whole, for a record.
     pub whole: Option<Piece>,
-    /// The versions of which it may be.
+    /// The versions that it may show.
     pub window: (usize, usize),
 }
 
-/// From the lowest address to the end.
+/// One reading from the lowest address to the end.
 #[derive(Clone, Debug)]
 pub struct Scan {
     pub seen: Vec<Seen>,
-    /// How many of them each instant gave, if the reader knows.
+    /// How many of them each instant produced, if the reader knows.
     pub instants: Vec<usize>,
     /// The versions during which it ran.
     pub span: (usize, usize),
 }
 
 impl Scan {
-    /// Reads text in pieces of as many bytes as `size` says, which is asked before each read.
+    /// Reads text in pieces of `size()` bytes, called before each read.
     pub fn text<R: Source>(maps: &mut Maps<R>, clock: &Clock, mut size: impl FnMut() -> usize) -> Self {
         maps.rewind();
         let mut buffer = vec![0; 8192];
@@ -52,7 +52,8 @@ impl Scan {
             seen.push(Seen {
                 part: Piece::of_line(&Line::parse(&line[..line.len() - 1])),
                 whole: None,
-                // Rendered when its buffer was, of which 4095 bytes may have been read before it.
+                // A line is rendered with its buffer, of which 4095 bytes may have been read before
+                // the line.
                 window: (window(at.saturating_sub(4095)).0, window(at).1),
             });
             at += line.len();
@@ -65,7 +66,7 @@ impl Scan {
         }
     }
 
-    /// Reads text in pieces that hold every buffer whole, so that each read is of one instant.
+    /// Reads text in pieces that hold each buffer whole, so that each read shows one instant.
     pub fn buffers<R: Source>(maps: &mut Maps<R>, clock: &Clock, mut between: impl FnMut()) -> Self {
         maps.rewind();
         let mut buffer = vec![0; 8192];
@@ -141,7 +142,7 @@ impl Piece {
         }
     }
 
-    /// Allocates nothing.
+    /// Converts without allocation.
     pub fn of_record(record: &VmaRecord<'_>) -> Self {
         let (mut perms, mut name) = ([0; 4], [0; 32]);
         write!(&mut perms[..], "{}", record.perms).unwrap();

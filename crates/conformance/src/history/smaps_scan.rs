@@ -1,4 +1,4 @@
-//! What a reader of smaps saw from the lowest address to the end, and when.
+//! What a reader of smaps saw, from the lowest address to the end, and when.
 
 use vmaple_mm::pgtable::PageCounts;
 use vmaple_mm::{MmRef, SnapshotStore};
@@ -14,15 +14,15 @@ use crate::smaps_text::Record;
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
     pub counts: PageCounts,
-    /// `Size`, of a text.
+    /// `Size`, from a text.
     pub size: Option<u64>,
-    /// Of a record that is no text.
+    /// Whether the mapping was live; `None` from a text.
     pub was_live: Option<bool>,
-    /// The versions of which its pages may be.
+    /// The versions that its pages may show.
     pub window: (usize, usize),
 }
 
-/// The lines of a scan, and what was counted for each.
+/// The lines of a scan, and the counts of each.
 pub struct SmapsScan {
     pub scan: Scan,
     pub counts: Vec<Counts>,
@@ -55,7 +55,7 @@ impl SmapsScan {
         });
     }
 
-    /// Reads text in pieces of as many bytes as `size` says, which is asked before each read.
+    /// Reads text in pieces of `size()` bytes, called before each read.
     pub fn text<R: PageSource>(smaps: &mut Smaps<R>, clock: &Clock, mut size: impl FnMut() -> usize) -> Self {
         smaps.rewind();
         let mut scan = Self::new();
@@ -76,14 +76,15 @@ impl SmapsScan {
         let window = |at: usize| reads[reads.partition_point(|&(begin, _)| begin <= at) - 1].1;
         let mut at = 0_usize;
         for record in Record::parse_all(&text) {
-            // Rendered when its buffer was, of which 4095 bytes may have been read before it.
+            // A record is rendered with its buffer, of which 4095 bytes may have been read before
+            // the record.
             scan.add(&record, (window(at.saturating_sub(4095)).0, window(at).1));
             at += record.text.len();
         }
         scan
     }
 
-    /// Reads text in pieces that hold every buffer whole.
+    /// Reads text in pieces that hold each buffer whole.
     pub fn buffers<R: PageSource>(smaps: &mut Smaps<R>, clock: &Clock, mut between: impl FnMut()) -> Self {
         smaps.rewind();
         let mut scan = Self::new();
@@ -138,7 +139,7 @@ impl SmapsScan {
     pub fn snapshot<S: SnapshotStore>(mm: &MmRef<S>, clock: &Clock, between: impl FnMut()) -> Self {
         let (smaps, window) = clock.during(|| Smaps::snapshot(mm));
         let mut scan = Self::records(&mut smaps.unwrap(), clock, between);
-        // All lines are of one instant.
+        // All lines show one instant.
         scan.scan.span = window;
         scan.scan.instants = Vec::from_iter((!scan.counts.is_empty()).then_some(scan.counts.len()));
         scan.scan.seen.iter_mut().for_each(|seen| seen.window = window);
@@ -161,10 +162,11 @@ impl SmapsScan {
             let (first, last) = counts.window;
             let checked = match counts.was_live {
                 None => pages.check(&counts.counts, &range, counts.window),
-                // Nothing is said of pages of a snapshot that may be another's.
+                // A snapshot makes no claim about pages that may belong to another mapping.
                 Some(false) if counts.counts == PageCounts::default() => Ok(()),
                 Some(false) => pages.check(&counts.counts, &range, counts.window),
-                // All are of the time when it was there, of one of those that it may have been.
+                // All pages are of the time when the mapping existed: of one of those that it may
+                // have been.
                 Some(true) => lives(history, seen, cursor)
                     .map(|life| (life.born.max(first), last.min(life.died - 1)))
                     .filter(|(first, last)| first <= last)

@@ -1,8 +1,9 @@
-//! How the child accesses memory, and lives on when that is refused.
+//! How the child accesses memory, and survives a refused access.
 //!
-//! An access is one instruction, with a register that holds the address behind it. The handler of SIGSEGV puts what it is told
-//! into two others and goes on there. The instructions for bytes stop at the first byte that is refused, and have done all before
-//! it, as the model does.
+//! An access is one instruction, with a register that holds the address after it. The handler of
+//! SIGSEGV stores the signal's code and address in two other registers and resumes there. The
+//! instructions for bytes stop at the first refused byte, after all bytes before it, as the model
+//! does.
 
 use std::arch::asm;
 use std::cell::UnsafeCell;
@@ -10,44 +11,46 @@ use std::ffi::{c_int, c_void};
 
 use super::window::PAGE;
 
-/// The most bytes that are accessed at a time.
+/// The most bytes of one access.
 pub(super) const MOST: u64 = 3 * PAGE;
 
 /// In a register while an access may fail; no `si_code`.
 const TRYING: u64 = 0x7472_7969_6e67;
 
-/// What the zeros that are jumped to add to: no address at all, so the kernel says neither MAPERR nor ACCERR.
+/// What the executed zeros add to. It is no canonical address, so the kernel reports neither MAPERR
+/// nor ACCERR.
 const NOWHERE: u64 = 1 << 63;
 const SI_KERNEL: u64 = 128;
 
 /// An access by the child to itself.
 #[derive(Clone, Copy)]
 pub enum Access {
-    /// Reads so many bytes; gives their [`hash`].
+    /// Reads bytes; returns their [`hash`].
     Load = 0,
-    /// Writes so many bytes of this value; gives 0.
+    /// Writes bytes of this value; returns 0.
     Store = 1,
-    /// Replaces a word by another if it is this one; gives what was there.
+    /// Replaces a word by another if it is this one; returns the old word.
     CompareExchange = 2,
-    /// Jumps to zeros, which are an instruction that is refused in another way, if they can be executed; gives 0.
+    /// Jumps to zeros; returns 0. If they are executable, they are an instruction that is refused
+    /// in another way.
     Fetch = 3,
 }
 
-/// Where bytes are read to.
+/// The buffer for reads.
 struct Buffer(UnsafeCell<[u8; MOST as usize]>);
 
-// SAFETY: used by the one thread of a child, each of which has a buffer of its own.
+// SAFETY: used by the one thread of a child, and each child has its own copy.
 unsafe impl Sync for Buffer {}
 
 static BUFFER: Buffer = Buffer(UnsafeCell::new([0; MOST as usize]));
 
-/// What a read's bytes are compared by.
+/// Hashes the bytes of a read, to compare them.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-/// Has accesses be survived from here on.
+/// Makes accesses survivable from now on.
 ///
 /// # Safety
 /// The process has no other handler of SIGSEGV that it needs.
@@ -61,14 +64,15 @@ pub(super) unsafe fn survive() {
 }
 
 extern "C" fn on_segv(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: with SA_SIGINFO the kernel gives a valid one, which is the handler's until it returns.
+    // SAFETY: with SA_SIGINFO the kernel passes a valid one, which belongs to the handler until it
+    // returns.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     // SAFETY: as above.
     let info = unsafe { &*info };
     let registers = &mut context.uc_mcontext.gregs;
     if registers[libc::REG_R9 as usize] as u64 != TRYING {
-        // Not an access: the next time, which is at once, it ends the process.
-        // SAFETY: the default handler is always there.
+        // No access: the next fault, which is immediate, ends the process.
+        // SAFETY: the default handler always exists.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
         return;
     }
@@ -78,17 +82,18 @@ extern "C" fn on_segv(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     registers[libc::REG_R10 as usize] = unsafe { info.si_addr() } as i64;
 }
 
-/// Does an access. What it gives, or `si_code` and `si_addr`.
+/// Makes an access. Returns its result, or `si_code` and `si_addr`.
 ///
 /// # Safety
-/// [`survive`] was called. What is at the addresses is nobody's in this program; a load is of no more than [`MOST`] bytes; what is
-/// fetched is zeros, if it can be executed.
+/// [`survive`] was called. This program uses nothing at the addresses. A load has at most [`MOST`]
+/// bytes. A fetch is of zeros, if it can be executed.
 pub(super) unsafe fn access(what: u64, addr: u64, count: u64, value: u64) -> Result<u64, (u64, u64)> {
     let mut code = TRYING;
     let mut at = 0_u64;
     let mut result = 0;
     if what == Access::Load as u64 {
-        // SAFETY: reads what the caller says, into the buffer, which is as long; what fails ends behind the instruction.
+        // SAFETY: reads what the caller chose, into a buffer of that length; a fault resumes after
+        // the instruction.
         unsafe {
             asm!(
                 "lea r8, [rip + 2f]", "rep movsb", "2:",
@@ -97,7 +102,7 @@ pub(super) unsafe fn access(what: u64, addr: u64, count: u64, value: u64) -> Res
             );
         }
     } else if what == Access::Store as u64 {
-        // SAFETY: writes where the caller says; what fails ends behind the instruction.
+        // SAFETY: writes where the caller chose; a fault resumes after the instruction.
         unsafe {
             asm!(
                 "lea r8, [rip + 2f]", "rep stosb", "2:",
@@ -106,7 +111,8 @@ pub(super) unsafe fn access(what: u64, addr: u64, count: u64, value: u64) -> Res
             );
         }
     } else if what == Access::Fetch as u64 {
-        // SAFETY: what is jumped to cannot be executed, or is zeros: `add [rax], al`. Both end behind the jump.
+        // SAFETY: the target is not executable, or is zeros: `add [rax], al`. Both resume after the
+        // jump.
         unsafe {
             asm!(
                 "lea r8, [rip + 2f]", "jmp rdi", "2:",
@@ -114,7 +120,7 @@ pub(super) unsafe fn access(what: u64, addr: u64, count: u64, value: u64) -> Res
                 out("r8") _, inout("r9") code, inout("r10") at, options(nostack),
             );
         }
-        // It has been executed.
+        // It was executed.
         if code == SI_KERNEL {
             code = TRYING;
         }
@@ -132,7 +138,7 @@ pub(super) unsafe fn access(what: u64, addr: u64, count: u64, value: u64) -> Res
         return Err((code, at));
     }
     if what == Access::Load as u64 {
-        // SAFETY: nobody else uses it.
+        // SAFETY: no other code uses it.
         let buffer = unsafe { &*BUFFER.0.get() };
         result = hash(&buffer[..count as usize]);
     }

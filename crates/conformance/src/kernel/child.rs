@@ -1,4 +1,4 @@
-//! A process that does the system calls and accesses that it is told to, and nothing else.
+//! A process that only makes the system calls and accesses that it is told to make.
 
 use std::ffi::c_long;
 use std::io::{Error, Read, Write};
@@ -10,7 +10,7 @@ use super::access::{self, Access};
 use super::proc_files::ProcFiles;
 use super::refused::Refused;
 
-/// The number of a system call and its arguments; or [`ACCESS`] more than that of an access.
+/// The number of a system call and its arguments; an access has [`ACCESS`] added to its own number.
 type Request = [u64; 7];
 const ACCESS: u64 = 1 << 32;
 
@@ -20,11 +20,11 @@ const DONE: u64 = 0;
 const ERRNO: u64 = 1;
 const SEGV: u64 = 2;
 
-/// A forked process that waits for what it is to do. Killed and reaped when this is dropped.
+/// A forked process that waits for requests. Dropping this kills and reaps it.
 pub struct Child {
     pid: libc::pid_t,
     socket: UnixStream,
-    /// The number of the child's end of it.
+    /// The descriptor's number in the child.
     theirs: RawFd,
     pub files: ProcFiles,
 }
@@ -35,7 +35,8 @@ impl Child {
         // A child that something unforeseen has stopped fails the test.
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let parent = std::process::id();
-        // SAFETY: the child runs `serve` only, which allocates nothing and takes no lock that another thread could hold.
+        // SAFETY: the child runs `serve` only, which allocates nothing and takes no lock that
+        // another thread could hold.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             serve(theirs.as_raw_fd(), parent);
@@ -53,7 +54,7 @@ impl Child {
         self.pid
     }
 
-    /// Has the child do a system call. Its result, or the number of the error.
+    /// Makes the child do a system call. Returns its result, or the error's number.
     pub fn call(&mut self, number: c_long, arguments: &[u64]) -> Result<u64, i32> {
         self.request(number as u64, arguments);
         self.result().map_err(|refused| match refused {
@@ -62,13 +63,14 @@ impl Child {
         })
     }
 
-    /// Has the child access `count` bytes of its memory; for [`Access::CompareExchange`] the word is to be `count`.
+    /// Makes the child access `count` bytes of its memory. For [`Access::CompareExchange`], `count`
+    /// is the expected word.
     pub fn access(&mut self, access: Access, addr: u64, count: u64, value: u64) -> Result<u64, Refused> {
         self.request(ACCESS + access as u64, &[addr, count, value]);
         self.result()
     }
 
-    /// Puts words into the child's copy of memory that it does not use.
+    /// Writes words into the child's copy of memory that it does not use.
     pub fn store(&mut self, addr: u64, words: &[u64]) {
         let length = size_of_val(words) as u64;
         self.request(libc::SYS_read as u64, &[self.theirs as u64, addr, length]);
@@ -102,16 +104,16 @@ impl Child {
         }
     }
 
-    /// As `setrlimit` in the child.
+    /// Does `setrlimit` for the child.
     pub fn limit(&self, resource: libc::__rlimit_resource_t, bytes: u64) {
         let mut limit = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,
         };
-        // SAFETY: no new limit is given, and the old one is written during the call.
+        // SAFETY: no new limit is passed, and the old one is written during the call.
         let asked = unsafe { libc::prlimit(self.pid, resource, std::ptr::null(), &raw mut limit) };
         limit.rlim_cur = bytes;
-        // SAFETY: the limit is read during the call, and the old one is not asked for.
+        // SAFETY: the limit is read during the call, and the old one is not requested.
         let done = unsafe { libc::prlimit(self.pid, resource, &raw const limit, std::ptr::null_mut()) };
         assert_eq!((asked, done), (0, 0), "prlimit: {}", Error::last_os_error());
     }
@@ -119,26 +121,28 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // SAFETY: a child of this process that nobody else waits for: the number is its own until it is reaped.
+        // SAFETY: a child of this process that no other code waits for: the number is its own until
+        // it is reaped.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        // SAFETY: as above; no status is asked for.
+        // SAFETY: as above; no status is requested.
         unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
     }
 }
 
-/// What the child does until it is killed: no allocation, no lock, no panic.
+/// Serves requests until the child is killed: no allocation, no lock, no panic.
 fn serve(socket: RawFd, parent: u32) -> ! {
     // SAFETY: no argument is a pointer.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     // SAFETY: has no arguments.
     let is_orphan = unsafe { libc::getppid() } as u32 != parent;
-    // SAFETY: no argument is a pointer. For this process, even if a mapping wanted some, no huge pages.
+    // SAFETY: no argument is a pointer. Turns huge pages off for this process, even where a mapping
+    // asks for them.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     // SAFETY: this process accesses memory where it is told to, and needs no other handler.
     unsafe { access::survive() };
     let mut request: Request = [0; 7];
     loop {
-        // SAFETY: the buffer is as long as is said, and any bytes are a value of it.
+        // SAFETY: the buffer has this length, and any bytes are a value of it.
         let read = unsafe { libc::read(socket, request.as_mut_ptr().cast(), size_of::<Request>()) };
         // The death of a parent that was gone before is not signalled.
         if is_orphan || read != size_of::<Request>() as isize {
@@ -146,7 +150,7 @@ fn serve(socket: RawFd, parent: u32) -> ! {
         }
         let [number, a, b, c, d, e, f] = request;
         let reply: Reply = if number < ACCESS {
-            // SAFETY: the parent asks for calls that change addresses which nothing here uses.
+            // SAFETY: the parent requests calls that change only addresses that nothing here uses.
             match unsafe { libc::syscall(number as c_long, a, b, c, d, e, f) } {
                 -1 => [ERRNO, Error::last_os_error().raw_os_error().unwrap_or(0) as u64, 0],
                 result => [DONE, result as u64, 0],
@@ -158,9 +162,9 @@ fn serve(socket: RawFd, parent: u32) -> ! {
                 Err((code, at)) => [SEGV, code, at],
             }
         };
-        // SAFETY: the buffer is as long as is said.
+        // SAFETY: the buffer has this length.
         unsafe { libc::write(socket, reply.as_ptr().cast(), size_of::<Reply>()) };
     }
-    // SAFETY: ends the process without what the parent has registered for its own end.
+    // SAFETY: ends the process without the handlers that the parent has registered for its own end.
     unsafe { libc::_exit(1) }
 }

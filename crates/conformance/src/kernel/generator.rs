@@ -1,4 +1,4 @@
-//! Calls at random, most of them near the edges of what is mapped.
+//! Random calls, most of them near the edges of what is mapped.
 
 use std::ffi::CStr;
 use std::ops::Range;
@@ -30,7 +30,7 @@ const GROWSDOWN: u32 = 0x100;
 const LOCKED: u32 = 0x2000;
 const HUGETLB: u32 = 0x4_0000;
 const SYNC: u32 = 0x8_0000;
-/// Binary logarithm of a huge page's size, from this bit on.
+/// The first of the bits that hold the binary logarithm of a huge page's size.
 const HUGE_SHIFT: u32 = 26;
 /// No processor has pages of 2 to the power of this.
 const NO_HUGE_SIZE: u32 = 62;
@@ -53,15 +53,15 @@ pub struct Generator {
     /// Where these begin and end.
     edges: Vec<u64>,
     has_names: bool,
-    /// Without huge pages MAP_STACK is ignored, which the model does not do.
+    /// Without huge pages the kernel ignores MAP_STACK; the model does not.
     has_huge_pages: bool,
-    /// With protection keys what can be executed only cannot be read.
+    /// With protection keys, memory that is only executable cannot be read.
     has_protection_keys: bool,
-    /// All on a few pages that are written: whether two mappings become one depends on who wrote to which of their neighbours
-    /// first.
+    /// All calls are on a few pages that are written: whether two mappings merge depends on which
+    /// of their neighbours was written first.
     is_crowded: bool,
-    /// How many of a hundred calls touch memory, how many mappings grow down, and are of files: runs with many of a kind reach
-    /// other states.
+    /// How many of a hundred calls touch memory, how many mappings grow down, and how many map
+    /// files. Runs with many of one kind reach other states.
     touch_percent: u32,
     growsdown_percent: u32,
     file_percent: u32,
@@ -79,7 +79,8 @@ impl Generator {
             has_protection_keys: std::fs::read_to_string("/proc/cpuinfo").unwrap().contains(" ospke"),
             is_crowded: rng.u32(..3) == 0,
             touch_percent: [0, 30, 60][rng.usize(..3)],
-            // What is free below vm.mmap_min_addr would be found where a guard gap has the search begin anew.
+            // The kernel would find free addresses below vm.mmap_min_addr where a guard gap
+            // restarts the search.
             growsdown_percent: if pair.free.is_low_free {
                 0
             } else {
@@ -157,7 +158,7 @@ impl Generator {
         }
     }
 
-    /// A length from `addr`.
+    /// Draws a length from `addr`.
     fn len(&mut self, addr: u64) -> u64 {
         match self.rng.u32(..100) {
             0..50 => self.rng.u64(1..6) * PAGE,
@@ -186,7 +187,7 @@ impl Generator {
                     addr.wrapping_neg(),
                     addr.wrapping_neg().wrapping_add(PAGE),
                 ];
-                // Rounded up, they come to the same or to a page more.
+                // Rounded up, they are equal or a page longer.
                 most[self.rng.usize(..most.len())].wrapping_sub(self.rng.u64(..2) * self.rng.u64(..PAGE))
             }
         }
@@ -222,7 +223,7 @@ impl Generator {
             55..57 => FIXED | FIXED_NOREPLACE,
             _ => 0,
         };
-        // Elsewhere there is no room in low memory.
+        // Elsewhere low memory has no room.
         let low_percent = if self.window.start < 1 << 32 { 25 } else { 3 };
         let stack_percent = if self.has_huge_pages { 3 } else { 0 };
         for (flag, percent) in [
@@ -243,7 +244,7 @@ impl Generator {
             flags |= self.any_flags();
         }
         if flags & HUGETLB != 0 {
-            // Of sizes that there are none may be free, or some.
+            // Sizes that the kernel does not have may be free, or some.
             flags |= NO_HUGE_SIZE << HUGE_SHIFT;
         }
         let is_fixed = flags & (FIXED | FIXED_NOREPLACE) != 0;
@@ -262,7 +263,7 @@ impl Generator {
             };
         } else if !self.chance(1) {
             flags |= ANONYMOUS;
-            // Of shared memory there are no pages in the model.
+            // The model has no pages of shared memory.
             if self.touch_percent > 0 && flags & SHARED == 0 && self.chance(20) {
                 flags |= POPULATE | if self.chance(5) { NONBLOCK } else { 0 };
             }
@@ -288,7 +289,7 @@ impl Generator {
         }
     }
 
-    /// One flag in four of those that have a name or none, as long as they do not decide what kind of mapping it is.
+    /// Returns one flag in four, named or not, of those that do not decide the kind of the mapping.
     fn any_flags(&mut self) -> u32 {
         let any = self.rng.u32(..) & self.rng.u32(..);
         let mut decided = TYPE | FIXED | FIXED_NOREPLACE | ANONYMOUS;
@@ -301,10 +302,11 @@ impl Generator {
         any & !decided
     }
 
-    /// An access, or advice.
+    /// Draws an access, or advice.
     fn touch(&mut self) -> Op {
         let addr = if !self.mapped.is_empty() && self.chance(70) {
-            // The first pages of a mapping, mostly: mappings have neighbours there, and pages are met again.
+            // Mostly the first pages of a mapping: mappings have neighbours there, and pages are
+            // met again.
             let range = self.mapped[self.rng.usize(..self.mapped.len())].clone();
             let pages = (range.end - range.start) / PAGE;
             let most = if self.chance(70) { pages.min(4) } else { pages };
@@ -351,7 +353,7 @@ impl Generator {
         }
     }
 
-    /// A call on a few pages: mappings side by side that differ in one thing only, if any.
+    /// Draws a call on a few pages: adjacent mappings that differ in one property at most.
     fn in_crowd(&mut self) -> Op {
         let page = self.rng.u64(..CROWD);
         let addr = self.window.start + page * PAGE;

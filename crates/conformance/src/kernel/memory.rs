@@ -1,11 +1,11 @@
-//! Pages: which are there, and what is in them.
+//! Pages: which exist, and what they hold.
 
 use std::ops::Range;
 
 use super::window::PAGE;
 
-/// What is compared of an entry of pagemap: present, swapped, of a file, mapped here alone. The page of zeros is present and
-/// nobody's alone.
+/// The compared bits of an entry of pagemap: present, swapped, of a file, mapped only here. The
+/// page of zeros is present and never mapped only here.
 const COMPARED: u64 = 1 << 63 | 1 << 62 | 1 << 61 | 1 << 56;
 const PRESENT_ALONE: u64 = 1 << 63 | 1 << 56;
 
@@ -14,12 +14,12 @@ const PRESENT_ALONE: u64 = 1 << 63 | 1 << 56;
 pub(super) struct Pages {
     start: u64,
     bytes: Vec<u8>,
-    /// As pagemap has them, as far as that is compared.
+    /// The compared bits of pagemap's entries.
     entries: Vec<u64>,
 }
 
 impl Pages {
-    /// Has pagemap read, from an offset on, into room for all entries.
+    /// Reads pagemap from an offset on, into room for all entries.
     pub(super) fn fill(&mut self, window: &Range<u64>, pagemap: impl FnOnce(u64, &mut [u8])) {
         self.start = window.start;
         self.bytes.resize(((window.end - window.start) / PAGE * 8) as usize, 0);
@@ -35,14 +35,14 @@ impl Pages {
         addrs.zip(self.entries.iter().copied())
     }
 
-    /// The pages that hold something of their own.
+    /// Returns the pages that hold contents of their own.
     pub(super) fn own(&self) -> impl Iterator<Item = u64> {
         self.iter()
             .filter(|(_, entry)| *entry == PRESENT_ALONE)
             .map(|(addr, _)| addr)
     }
 
-    /// The first page that is another in `other`, and what it is in both.
+    /// Returns the first page that differs in `other`, and what it is in both.
     pub(super) fn difference(&self, other: &Self) -> Option<(u64, [&'static str; 2])> {
         if self.entries == other.entries {
             return None;

@@ -1,4 +1,4 @@
-//! A model, and what is seen of it.
+//! A model, and what a test sees of it.
 
 use std::io::Read;
 use std::ops::Range;
@@ -15,42 +15,42 @@ use super::refused::Refused;
 use super::text::Objects;
 use super::window::PAGE;
 
-/// Of a mapping: its addresses, its flags, and whether it is of a file or shared.
+/// A mapping's addresses, its flags, and whether it is shared or of a file.
 pub(super) type Mapping = (Range<u64>, VmFlags, bool);
 
-/// A model, whatever it keeps its mappings in.
+/// A model, with any store.
 pub(super) trait Space {
     fn name(&self) -> &'static str;
 
     fn set_limits(&mut self, limits: Limits);
 
-    /// Does a call, or an access.
+    /// Makes a call, or an access.
     fn apply(&mut self, op: &Op) -> Result<u64, Refused>;
 
-    /// The mappings that have an address in `range`, and the next one.
+    /// Returns the mappings that have an address in `range`, and the next one.
     fn mappings(&self, range: &Range<u64>) -> Vec<Mapping>;
 
-    /// Reads its maps. Whether they say what the kernel's say.
+    /// Reads its maps. Returns whether they equal the kernel's.
     fn maps_agree(&mut self, window: &Range<u64>, kernel: &[u8]) -> bool;
 
-    /// The same for smaps.
+    /// Does the same for smaps.
     fn smaps_agree(&mut self, window: &Range<u64>, kernel: &[u8]) -> bool;
 
-    /// What was read last.
+    /// Returns what was read last.
     fn text(&self) -> &[u8];
 
-    /// Looks which pages are there.
+    /// Reads which pages exist.
     fn pages(&mut self, window: &Range<u64>) -> &Pages;
 
-    /// What is in a page that is there.
+    /// Returns the contents of a page that exists.
     fn memory(&self, addr: u64) -> [u8; PAGE as usize];
 
-    /// Whether a page is there that is not the one of zeros.
+    /// Returns whether the page exists and is not the one of zeros.
     fn has_own_page(&self, addr: u64) -> bool;
 
     fn map_count(&self) -> usize;
 
-    /// Pages of address space.
+    /// Returns the pages of address space.
     fn total_vm(&self) -> u64;
 
     /// As [`ProcFiles::vm_stat`](super::proc_files::ProcFiles::vm_stat).
@@ -76,10 +76,13 @@ impl<S: VmaStore> Model<S> {
         let mm: Mm<S> = Mm::with_machine(layout, Limits::default(), Soft::new(ram.clone())).unwrap();
         // Mappings of a file of their own, which merge with none.
         let filler = vmaple_mm::File::new((0, 0), 0, &b"filler"[..]).unwrap();
-        let gaps = [layout.min_addr..window.start, window.end..layout.task_size];
+        let gaps = [
+            layout.min_addr..VirtAddr(window.start),
+            VirtAddr(window.end)..layout.task_size,
+        ];
         for gap in gaps.into_iter().filter(|gap| !gap.is_empty()) {
             let (flags, length) = (MapFlags::PRIVATE | MapFlags::FIXED, gap.end - gap.start);
-            mm.mmap(VirtAddr(gap.start), length, Prot::empty(), flags, Some(&filler), 0)
+            mm.mmap(gap.start, length, Prot::empty(), flags, Some(&filler), 0)
                 .unwrap();
         }
         Self {
@@ -99,13 +102,13 @@ impl<S: VmaStore> Model<S> {
         self.thread.mm()
     }
 
-    /// Counted by the counters of tables, pages come to as many as counted one by one.
+    /// Checks that the counters of tables and a walk count the same pages.
     fn assert_counters(&self) {
         let count = |by| {
             let mut counts = PageCounts::default();
             self.reader
                 .walker()
-                .count(0..self.mm().layout().task_size, by, &mut counts);
+                .count(VirtAddr(0)..self.mm().layout().task_size, by, &mut counts);
             {
                 let mut counts = counts;
                 counts.leaves_by_counters = 0;
@@ -133,12 +136,12 @@ impl<S: VmaStore> Space for Model<S> {
     fn mappings(&self, range: &Range<u64>) -> Vec<Mapping> {
         let section = self.reader.read_lock().unwrap();
         let mut is_next = false;
-        let met = section.iter_from(range.start).take_while(|vma| {
+        let met = section.iter_from(VirtAddr(range.start)).take_while(|vma| {
             let was_next = is_next;
-            is_next = vma.range().start >= range.end;
+            is_next = vma.range().start >= VirtAddr(range.end);
             !was_next
         });
-        met.map(|vma| (vma.range(), vma.flags(), vma.file().is_some()))
+        met.map(|vma| (vma.range().into(), vma.flags(), vma.file().is_some()))
             .collect()
     }
 
@@ -172,14 +175,14 @@ impl<S: VmaStore> Space for Model<S> {
     }
 
     fn memory(&self, addr: u64) -> [u8; PAGE as usize] {
-        let pte = self.reader.walker().translate(addr).unwrap();
+        let pte = self.reader.walker().translate(VirtAddr(addr)).unwrap();
         let page = self.ram.page(pte.pfn);
-        // SAFETY: the page is mapped, and nobody else uses this address space.
+        // SAFETY: the page is mapped, and no other code uses this address space.
         unsafe { page.cast().read() }
     }
 
     fn has_own_page(&self, addr: u64) -> bool {
-        let pte = self.reader.walker().translate(addr);
+        let pte = self.reader.walker().translate(VirtAddr(addr));
         pte.is_some_and(|pte| !pte.flags.contains(PageFlags::ZERO))
     }
 

@@ -1,4 +1,4 @@
-//! A call: done to the kernel, done to the model, and written down.
+//! A call: made in the kernel, made in the model, and written down.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -86,7 +86,7 @@ impl From<Fault> for Refused {
 
 /// `MAP_TYPE`.
 const TYPE: u32 = 0xf;
-/// What says that a mapping is to be in low memory.
+/// The flags that ask for low memory.
 const LOW: u32 = MapFlags::MAP_32BIT
     .union(MapFlags::FIXED)
     .union(MapFlags::FIXED_NOREPLACE)
@@ -104,7 +104,7 @@ impl Files {
             // SAFETY: the name ends with a zero.
             let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
             assert!(fd >= 0, "memfd_create: {}", std::io::Error::last_os_error());
-            // SAFETY: the file is new, and nobody else's.
+            // SAFETY: the file is new, and no other code has it.
             unsafe { File::from_raw_fd(fd) }
         };
         let one = memfd(c"one");
@@ -115,7 +115,7 @@ impl Files {
         Self([one, again.unwrap(), memfd(c"other")])
     }
 
-    /// The same for a model: as many files, of the same names and numbers.
+    /// Returns the same for a model: as many files, with the same names and numbers.
     pub fn of_model(&self) -> Vec<Kref<vmaple_mm::File>> {
         let file = |file: &File| {
             let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
@@ -144,7 +144,7 @@ impl Op {
                     libc::SYS_mmap,
                     &[addr, len, u64::from(prot), u64::from(flags), fd, offset],
                 );
-                // Where there was room only below vm.mmap_min_addr.
+                // Only addresses below vm.mmap_min_addr had room.
                 let is_fixed = flags & (MapFlags::FIXED | MapFlags::FIXED_NOREPLACE).bits() != 0;
                 done.map_err(|errno| match errno {
                     libc::EPERM if free.is_low_free && !is_fixed => libc::ENOMEM,
@@ -212,7 +212,8 @@ impl Op {
         })
     }
 
-    /// The error that a result is; of brk(2), which has none, that of brk(3).
+    /// Returns the error that a result stands for. brk(2) has no errors; its result becomes that of
+    /// brk(3).
     pub fn refused(&self, result: Result<u64, Refused>) -> Option<Refused> {
         match (self, result) {
             (Self::Brk { addr }, Ok(brk)) => (brk != *addr).then_some(Refused::Errno(libc::ENOMEM)),
@@ -242,7 +243,7 @@ impl Op {
         }
     }
 
-    /// The addresses of an access.
+    /// Returns the addresses of an access.
     fn accessed(&self) -> Option<Range<u64>> {
         match *self {
             Self::Read { addr, len } | Self::Write { addr, len, .. } => Some(addr..addr.saturating_add(len)),
@@ -252,7 +253,7 @@ impl Op {
         }
     }
 
-    /// The addresses of which it matters what is mapped there: whether the model has it yet.
+    /// Returns the addresses where it matters whether the model supports what is mapped.
     pub fn touched(&self) -> Option<Range<u64>> {
         match *self {
             Self::Madvise {
@@ -264,7 +265,8 @@ impl Op {
         }
     }
 
-    /// Whether the model has what it needs there: it has no pages of files, and stacks that do not grow.
+    /// Returns whether the model supports what is mapped there: it has no pages of files, and no
+    /// stacks that grow.
     pub fn is_built(&self, touched: &Range<u64>, mappings: &[Mapping]) -> bool {
         let is_access = self.accessed().is_some();
         let mut end = touched.start;
@@ -277,12 +279,12 @@ impl Op {
         })
     }
 
-    /// Whether it leaves alone what is outside of the window: it is within, changes nothing that is mapped, or is sure to
-    /// fail.
+    /// Returns whether it leaves everything outside the window alone: it is within, changes nothing
+    /// that is mapped, or is sure to fail.
     pub fn is_harmless(&self, free: &Free, window: &Range<u64>) -> bool {
         let (addr, len) = match *self {
             Self::Brk { .. } => return true,
-            // It ends at the page that is not accessible on either side of the window, if not before.
+            // It ends at the inaccessible page on either side of the window, if not before.
             Self::Read { addr, .. }
             | Self::Write { addr, .. }
             | Self::CompareExchange { addr, .. }
@@ -309,7 +311,8 @@ impl Op {
         !addr.is_multiple_of(PAGE) || len == 0 || addr >= free.task_size || above || below || within
     }
 
-    /// As a call in Rust, with addresses relative to the window where they are near to it.
+    /// Writes it as a call in Rust, with addresses relative to the window where they are close to
+    /// it.
     pub fn display(&self, window: &Range<u64>) -> String {
         let near = window.start - 16 * PAGE..window.end + 16 * PAGE;
         let place = |addr: u64| {

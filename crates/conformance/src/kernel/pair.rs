@@ -1,9 +1,9 @@
-//! The kernel and the models side by side.
+//! The kernel and the models, which make the same calls.
 
 use std::fmt::Write;
 use std::ops::Range;
 
-use vmaple_mm::{Layout, Limits, MapleStore, PartialEffects, RbStore, VmFlags, VmaLockStore};
+use vmaple_mm::{Layout, Limits, MapleStore, PartialEffects, RbStore, VirtAddr, VmFlags, VmaLockStore};
 
 use super::memory::Pages;
 use super::model::{Model, Space};
@@ -12,19 +12,19 @@ use super::refused::Refused;
 use super::text::{lines, range};
 use super::window::{Free, PAGE, Window};
 
-/// Counts and contents are compared after so many calls.
+/// How many calls come between two comparisons of counts and contents.
 const EVERY: u64 = 32;
 
-/// What of an address space is limited.
+/// The limits of an address space.
 #[derive(Clone, Copy, Debug)]
 pub enum Setting {
     Unlimited,
-    /// RLIMIT_AS and RLIMIT_DATA, in bytes, of which what is there at the beginning is not part.
+    /// RLIMIT_AS and RLIMIT_DATA in bytes, on top of what is there at the beginning.
     Rlimits {
         address_space: u64,
         data: u64,
     },
-    /// How many mappings there may be.
+    /// How many mappings may exist.
     MapCount(u64),
 }
 
@@ -35,7 +35,7 @@ pub enum Outcome {
     NotBuilt,
 }
 
-/// A child and models, to which the same is done.
+/// A child and models that make the same calls.
 pub struct Pair<'a> {
     pub free: Free,
     files: &'a Files,
@@ -45,9 +45,9 @@ pub struct Pair<'a> {
     pages: Pages,
     /// Pages that the child has and the models do not have.
     more_pages: i64,
-    /// Of [`ProcFiles::vm_stat`](super::proc_files::ProcFiles::vm_stat) likewise.
+    /// The same of [`ProcFiles::vm_stat`](super::proc_files::ProcFiles::vm_stat).
     vm_stat_before: [[u64; 3]; 2],
-    /// Everything is looked at after so many calls.
+    /// How many calls come between two complete comparisons.
     every: u64,
     calls: u64,
 }
@@ -58,7 +58,7 @@ impl<'a> Pair<'a> {
         let within = window.range();
         let mapped = free.task_size - free.min_addr - (within.end - within.start);
         let child_pages = free.child.files.total_vm();
-        // Where they are not in the window, they are where there is a file's mapping, which is never named after them.
+        // Outside the window they are in a file's mapping, which is never named after them.
         let elsewhere = (free.min_addr, free.min_addr);
         let (start_brk, start_stack) = if free.has_brk {
             window.brk_and_stack()
@@ -66,16 +66,16 @@ impl<'a> Pair<'a> {
             elsewhere
         };
         let mut layout = Layout::default();
-        layout.min_addr = free.min_addr;
-        // The kernel looks for room below its base, and where there is none from the bottom up.
+        layout.min_addr = VirtAddr(free.min_addr);
+        // The kernel looks for room below its base, and then from the bottom up.
         layout.mmap_base = if within.end == free.task_size {
-            within.start
+            VirtAddr(within.start)
         } else {
-            free.task_size
+            VirtAddr(free.task_size)
         };
-        layout.task_size = free.task_size;
-        layout.start_brk = start_brk;
-        layout.start_stack = start_stack;
+        layout.task_size = VirtAddr(free.task_size);
+        layout.start_brk = VirtAddr(start_brk);
+        layout.start_stack = VirtAddr(start_stack);
         let mut spaces: Vec<Box<dyn Space>> = vec![
             Box::new(Model::<MapleStore>::new("MapleStore", layout, &within, files)),
             Box::new(Model::<RbStore>::new("RbStore", layout, &within, files)),
@@ -118,24 +118,24 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Looks at everything after each call, not only now and then.
+    /// Compares everything after each call, not only now and then.
     pub fn look_always(mut self) -> Self {
         self.every = 1;
         self
     }
 
-    /// What is mapped in the window.
+    /// Returns what is mapped in the window.
     pub fn mapped(&self) -> impl Iterator<Item = Range<u64>> {
         lines(&self.text, &self.window).filter_map(range)
     }
 
-    /// Whether the models have what is needed for it.
+    /// Returns whether the models support what it needs.
     pub fn is_built(&self, op: &Op) -> bool {
         let Some(touched) = op.touched() else {
             return true;
         };
         let mappings = self.spaces[0].mappings(&touched);
-        // What would be executed is to be zeros.
+        // Only zeros may be executed.
         let is_code = matches!(op, Op::Fetch { .. })
             && mappings
                 .iter()
@@ -144,7 +144,7 @@ impl<'a> Pair<'a> {
         !is_code && op.is_built(&touched, &mappings)
     }
 
-    /// Does it to all. What they said, or in what they differ.
+    /// Makes the call in all of them. Returns the common outcome, or the difference.
     pub fn apply(&mut self, op: &Op) -> Result<Outcome, String> {
         if !self.is_built(op) {
             return Ok(Outcome::NotBuilt);
@@ -227,7 +227,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Compares what is in the pages that both have.
+    /// Compares the contents of the pages that both have.
     fn compare_memory(&mut self, report: &mut String) {
         let mut bytes = [0; PAGE as usize];
         for addr in self.pages.own() {
@@ -266,7 +266,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// The lines that only one of the two has.
+/// Returns the lines that only one of the two has.
 fn describe(report: &mut String, what: &str, space: &dyn Space, kernel: &[u8], window: &Range<u64>) {
     writeln!(report, "{}: {what} (- of the kernel, + of the model)", space.name()).unwrap();
     let numbered = |text| {

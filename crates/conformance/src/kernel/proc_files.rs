@@ -29,12 +29,12 @@ impl ProcFiles {
         }
     }
 
-    /// The text of maps, up to at least the first mapping that begins at `until` or above.
+    /// Reads the text of maps, at least to the first mapping that begins at or above `until`.
     pub fn maps(&mut self, until: u64, text: &mut Vec<u8>) {
         read_until(&mut self.maps, until, text);
     }
 
-    /// The text of smaps, up to the same.
+    /// Reads the text of smaps, to the same place.
     pub fn smaps(&mut self, until: u64, text: &mut Vec<u8>) {
         read_until(&mut self.smaps, until, text);
     }
@@ -44,18 +44,20 @@ impl ProcFiles {
         self.pagemap.read_exact_at(entries, offset).unwrap();
     }
 
-    /// Memory of pages that are there, whatever may be done with them. (Others would be there afterwards.)
+    /// Reads memory of pages that exist, whatever their protection. (The read would bring other
+    /// pages in.)
     pub fn memory(&self, addr: u64, to: &mut [u8]) {
         self.mem.read_exact_at(to, addr).unwrap();
     }
 
-    /// Pages of address space.
+    /// Returns the pages of address space.
     pub fn total_vm(&mut self) -> u64 {
         let text = read(&mut self.statm);
         text.split(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Bytes of private writable memory that is no stack; of stacks; and of what can be executed, but not written.
+    /// Returns the bytes of private writable memory that is no stack, of stacks, and of memory that
+    /// is executable and not writable.
     pub fn vm_stat(&mut self) -> [u64; 3] {
         let text = read(&mut self.status);
         let bytes = |name: &str| {

@@ -5,14 +5,14 @@ use std::fmt;
 /// An error, or a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refused {
-    /// A call's error.
+    /// The error of a call.
     Errno(i32),
-    /// An access's SIGSEGV: `si_code` and `si_addr`.
+    /// The SIGSEGV of an access: `si_code` and `si_addr`.
     Segv { code: i32, addr: u64 },
 }
 
 impl Refused {
-    /// The same wherever it was.
+    /// Returns the same without the address.
     pub fn without_addr(self) -> Self {
         match self {
             Self::Segv { code, .. } => Self::Segv { code, addr: 0 },

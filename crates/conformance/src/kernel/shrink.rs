@@ -1,10 +1,11 @@
-//! From a list of calls that makes a difference to a short one.
+//! Reduces a list of calls that makes a difference to a short one.
 
 use std::time::{Duration, Instant};
 
 use super::op::Op;
 
-/// A list that still differs, of which no single call can be left out, or as far as that is reached in the time.
+/// Returns a list that still differs and from which no single call can be left out, or the best
+/// that the time allows.
 pub fn shrink(mut ops: Vec<Op>, time: Duration, mut differs: impl FnMut(&[Op]) -> bool) -> Vec<Op> {
     let begin = Instant::now();
     let mut chunk = ops.len().div_ceil(2);

@@ -1,9 +1,9 @@
-//! The text of maps and smaps: the kernel's beside the model's.
+//! The text of maps and smaps: the kernel's and the model's compared.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// The addresses of a mapping's first line; nothing of other lines.
+/// Returns the addresses in a mapping's first line; `None` for other lines.
 pub(super) fn range(line: &[u8]) -> Option<Range<u64>> {
     line.first().filter(|byte| !byte.is_ascii_uppercase())?;
     let addresses = line.split(|&byte| byte == b' ').next()?;
@@ -12,7 +12,7 @@ pub(super) fn range(line: &[u8]) -> Option<Range<u64>> {
     Some(hex(start)?..hex(end)?)
 }
 
-/// The lines of what is mapped in a window, without those that are not compared.
+/// Returns the lines of what is mapped in a window, without those that are not compared.
 pub(super) fn lines<'t>(text: &'t [u8], window: &Range<u64>) -> impl Iterator<Item = &'t [u8]> {
     let mut is_within = false;
     let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -24,8 +24,8 @@ pub(super) fn lines<'t>(text: &'t [u8], window: &Range<u64>) -> impl Iterator<It
     })
 }
 
-/// Lines of smaps: pages that something looked at to find out what to reclaim are not referenced any more; huge pages; there are
-/// only where the processor has protection keys.
+/// Lines of smaps that differ by nature: reclaim resets what was referenced; huge pages depend on
+/// the machine; protection keys depend on the processor.
 const NOT_COMPARED: [&[u8]; 3] = [b"Referenced:", b"THPeligible:", b"ProtectionKey:"];
 
 /// Which number of the model stands for which of the kernel, and the other way round.
@@ -33,7 +33,7 @@ const NOT_COMPARED: [&[u8]; 3] = [b"Referenced:", b"THPeligible:", b"ProtectionK
 pub(super) struct Objects([HashMap<Vec<u8>, Vec<u8>>; 2]);
 
 impl Objects {
-    /// Whether two texts say the same of a window.
+    /// Returns whether two texts describe the window alike.
     pub(super) fn agree(&mut self, kernel: &[u8], model: &[u8], window: &Range<u64>) -> bool {
         let mut ours = lines(model, window);
         lines(kernel, window).all(|line| ours.next().is_some_and(|our| self.same(line, our))) && ours.next().is_none()
@@ -51,14 +51,14 @@ impl Objects {
     }
 }
 
-/// Of a line of shared anonymous memory what stands before device and inode, and these.
+/// Splits a line of shared anonymous memory before the device and the inode.
 fn shared_anonymous(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.strip_suffix(b"/dev/zero (deleted)")?.trim_ascii_end();
     let mut spaces = line.iter().enumerate().filter(|(_, byte)| **byte == b' ');
     Some(line.split_at(spaces.nth(2)?.0))
 }
 
-/// Whether two lines list the same flags; a kernel may remember besides what was written (soft-dirty).
+/// Returns whether two lines list the same flags. A kernel may also remember writes (soft-dirty).
 fn same_flags(kernel: &[u8], model: &[u8]) -> bool {
     let (Some(kernel), Some(model)) = (kernel.strip_prefix(b"VmFlags:"), model.strip_prefix(b"VmFlags:")) else {
         return false;

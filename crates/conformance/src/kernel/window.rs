@@ -24,16 +24,18 @@ pub enum Place {
     Anywhere,
     /// From this address on, if nothing is there.
     At(u64),
-    /// The last addresses of all: nothing is above.
+    /// At the last addresses: nothing is above.
     Top,
 }
 
 impl Place {
-    /// For the window of a run: anywhere for every second one, and the others in turn where the kernel has rules.
+    /// Returns the place of a run: anywhere for every second run, and in turn where the kernel has
+    /// rules.
     pub fn of_run(run: u64, rng: &mut fastrand::Rng, pages: u64) -> Self {
         let length = (pages + 2) * PAGE;
         let mut within = |range: Range<u64>| Self::At(rng.u64(range.start..range.end - length) & !(PAGE - 1));
-        // Across the bottom of MAP_32BIT there is none: the kernel moves it, by up to 32 MiB, at each call.
+        // None lies across the bottom of MAP_32BIT: the kernel moves it by up to 32 MiB at each
+        // call.
         match run % 10 {
             1 => Self::Top,
             3 => within(0x1000_0000..LOW.start),
@@ -52,7 +54,8 @@ const ABOVE_4G: u64 = 1 << 32;
 /// The end of addresses with page tables of four levels.
 const TASK_SIZE: u64 = (1 << 47) - PAGE;
 
-/// Addresses that nothing uses, here and in the children of this process: they see it at the same place.
+/// Addresses that nothing uses, here and in the children of this process, which have them at the
+/// same place.
 pub struct Window {
     reserved: Range<u64>,
     /// Room for the `struct prctl_mm_map` of children.
@@ -60,9 +63,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of so many pages; anywhere, if the place is taken.
+    /// Finds a window of this many pages; anywhere, if the place is taken.
     pub fn reserve(pages: u64, place: Place) -> Self {
-        // With a page on either side that stays, so that no mapping of the window has one of the program as a neighbour.
+        // A page on either side stays mapped, so that no mapping of the window is next to one of
+        // the program.
         let length = (pages + 2) * PAGE;
         let (at, length, fixed) = match place {
             Place::Anywhere => (0, length, 0),
@@ -87,14 +91,14 @@ impl Window {
         start + PAGE..if end == TASK_SIZE { end } else { end - PAGE }
     }
 
-    /// Where the heap begins in children, and the stack.
+    /// Returns where the heap and the stack begin in children.
     pub fn brk_and_stack(&self) -> (u64, u64) {
         let pages = (self.range().end - self.range().start) / PAGE;
         let at = |page| self.range().start + page * PAGE;
         (at(pages / 8), at(pages / 2))
     }
 
-    /// A child whose only free addresses are the window, without capabilities.
+    /// Makes a child whose only free addresses are the window, without capabilities.
     pub fn child(&self) -> Free {
         let mut child = Child::fork();
         let window = self.range();
@@ -136,7 +140,8 @@ impl Window {
         }
     }
 
-    /// Moves heap and stack, as far as the kernel asks where they are, into the window. Whether it can do that.
+    /// Moves the heap and the stack into the window where the kernel allows it. Returns whether it
+    /// does.
     fn move_brk(&self, child: &mut Child) -> bool {
         let set = |what| {
             [
@@ -149,7 +154,7 @@ impl Window {
         let has_mm_map = child.call(libc::SYS_prctl, &set(libc::PR_SET_MM_MAP_SIZE)[..3]).is_ok();
         if has_mm_map {
             let (brk, stack) = self.brk_and_stack();
-            // What brk(2) counts with the heap against RLIMIT_DATA: as much as counts there anyway.
+            // brk(2) counts this with the heap against RLIMIT_DATA: as much as counts there anyway.
             let data = [ANYWHERE, ANYWHERE + child.files.vm_stat()[0]];
             let code = [ANYWHERE, ANYWHERE + 1];
             let arguments_and_environment = [ANYWHERE; 4];
@@ -166,25 +171,25 @@ impl Window {
 impl Drop for Window {
     fn drop(&mut self) {
         let length = self.reserved.end - self.reserved.start;
-        // SAFETY: the mapping is this one's own, and nothing uses it.
+        // SAFETY: the mapping belongs to this value, and nothing uses it.
         unsafe { libc::munmap(self.reserved.start as *mut _, length as usize) };
     }
 }
 
-/// A child with a window, and what the kernel's address space is like.
+/// A child with a window, and the properties of the kernel's address space.
 pub struct Free {
     pub child: Child,
     pub task_size: u64,
     pub min_addr: u64,
     /// Whether the heap begins in the window. Needs CONFIG_CHECKPOINT_RESTORE.
     pub has_brk: bool,
-    /// Whether what is below vm.mmap_min_addr is free, which only root may fill. The kernel looks for room there too, and
-    /// then fails with EPERM, not ENOMEM.
+    /// Whether addresses below vm.mmap_min_addr are free, which only root may map. The kernel also
+    /// looks for room there, and then fails with EPERM instead of ENOMEM.
     pub is_low_free: bool,
 }
 
 impl Free {
-    /// Splits what is mapped above an address until only so many mappings may be made.
+    /// Splits what is mapped above an address until only `count` more mappings fit.
     pub fn leave_mappings(&mut self, above: u64, count: u64) {
         let mut text = Vec::new();
         self.child.files.maps(u64::MAX, &mut text);
@@ -209,14 +214,14 @@ pub fn sysctl(name: &str) -> u64 {
     text.trim().parse().unwrap()
 }
 
-/// Gives mappings a flag that no mapping of a test has, so that none merges with them.
+/// Sets a flag on mappings that no mapping of a test has, so that none merges with them.
 fn dont_merge(child: &mut Child, range: &Range<u64>) {
     let length = range.end - range.start;
     let done = child.call(libc::SYS_madvise, &[range.start, length, libc::MADV_DONTFORK as u64]);
     assert_eq!(done, Ok(0));
 }
 
-/// What is mapped, without [vsyscall], which is no mapping of the process.
+/// Returns what is mapped, without [vsyscall], which is no mapping of the process.
 fn ranges(text: &[u8], task_size: u64) -> impl Iterator<Item = Range<u64>> {
     let lines = text.split(|&byte| byte == b'\n');
     lines.filter_map(range).filter(move |range| range.start < task_size)

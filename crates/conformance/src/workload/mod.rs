@@ -1,5 +1,5 @@
-//! An address space of some hundred mappings, and changes of all kinds to it: each cuts, joins, grows, shrinks, fills or moves
-//! a mapping, while every fourth stays untouched.
+//! An address space of some hundred mappings, and changes of every kind to it. Each change splits,
+//! merges, grows, shrinks, fills or moves a mapping, while every fourth mapping stays untouched.
 
 pub mod pages;
 
@@ -9,7 +9,7 @@ use vmaple_mm::pgtable::Ram;
 use vmaple_mm::{File, Kref, Layout, Limits, Machine, MapFlags, Mm, PAGE_SIZE, Prot, Soft, VirtAddr, VmaStore};
 
 pub const BASE: u64 = 0x1000_0000;
-/// Places of eight pages, of which pages 1 to 4 are mapped at first.
+/// Slots of eight pages, of which pages 1 to 4 are mapped at first.
 pub const SLOTS: u64 = 130;
 const PLAIN: Prot = Prot::READ.union(Prot::WRITE);
 const OTHER: Prot = Prot::READ.union(Prot::EXEC);
@@ -19,7 +19,7 @@ pub struct Workload<S: VmaStore, M: Machine = Soft> {
     file: Kref<File>,
 }
 
-/// The address of a page of a slot.
+/// Returns the address of a page of a slot.
 pub fn page(slot: u64, page: u64) -> VirtAddr {
     VirtAddr(BASE + (slot * 8 + page) * PAGE_SIZE)
 }
@@ -33,7 +33,7 @@ impl<S: VmaStore> Workload<S> {
 impl<S: VmaStore, M: Machine> Workload<S, M> {
     pub fn on(machine: M) -> Self {
         let mut layout = Layout::default();
-        layout.start_brk = page(SLOTS, 0).0;
+        layout.start_brk = page(SLOTS, 0);
         let workload = Self {
             mm: Mm::with_machine(layout, Limits::default(), machine).unwrap(),
             file: File::new((8, 1), 4711, b"/usr/lib/libworkload.so".as_slice()).unwrap(),
@@ -59,7 +59,7 @@ impl<S: VmaStore, M: Machine> Workload<S, M> {
             .unwrap();
     }
 
-    /// Makes a change. Where it is not possible, because there is a hole, nothing happens.
+    /// Makes a change. Over a hole, where the change is impossible, nothing happens.
     pub fn make(&self, change: Change) {
         let len = |pages: Range<u64>| (pages.end - pages.start) * PAGE_SIZE;
         match change {
@@ -72,7 +72,7 @@ impl<S: VmaStore, M: Machine> Workload<S, M> {
     }
 }
 
-/// A call, of which each is one publication.
+/// A call; each is one publication.
 #[derive(Clone, Debug)]
 pub enum Change {
     Map(u64, Range<u64>, Prot),
@@ -83,7 +83,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// A change, or two that belong together; half of them next to `cursor`, where a reader is.
+    /// Draws a change, or two that belong together. Half of them are next to `cursor`, where a
+    /// reader is.
     pub fn random(random: &mut fastrand::Rng, cursor: u64) -> Vec<Self> {
         let cursor = cursor.saturating_sub(BASE) / PAGE_SIZE / 8;
         let mut slot = || loop {
@@ -110,7 +111,7 @@ impl Change {
             // Moved.
             5 => vec![Self::Unmap(slot, 0..8), Self::Map(other, 1..5, PLAIN)],
             6 => vec![Self::Brk(random.u64(..16))],
-            // All that is there replaced at one instant.
+            // All of it replaced at one instant.
             7 => vec![Self::Map(slot, 0..8, PLAIN)],
             8 => vec![Self::Map(slot, 1..5, PLAIN)],
             _ => vec![Self::Name(slot, [None, Some(b"arena".as_slice())][random.usize(..2)])],

@@ -1,5 +1,5 @@
-//! Pages in the address space of a workload: touched, dropped, populated; and mappings of some megabytes that come and go with the
-//! page tables below them.
+//! Pages in the address space of a workload: touched, dropped, populated. Mappings of some
+//! megabytes come and go with the page tables below them.
 
 use std::ops::Range;
 
@@ -11,16 +11,16 @@ use super::{BASE, SLOTS, page};
 const FAR: u64 = BASE + (8 << 20);
 const FAR_BYTES: u64 = 4 << 20;
 
-/// What a thread does with memory: each is a change of pages that happens at once, or page by page.
+/// What a thread does with memory. Each changes pages at once, or page by page.
 #[derive(Clone, Debug)]
 pub enum Touch {
     Write(u64, u64),
     Read(u64, u64),
     Drop(u64, Range<u64>),
     Populate(u64, Range<u64>),
-    /// Maps one of two large ranges anew, without pages.
+    /// Maps one of two large ranges again, without pages.
     MapFar(u64),
-    /// Writes some pages of it, which lie in both leaf tables.
+    /// Writes some of its pages, which lie in both leaf tables.
     WriteFar(u64, u64),
     UnmapFar(u64),
 }
@@ -35,7 +35,7 @@ impl Touch {
         };
         let (one, other) = (random.u64(..8), random.u64(..8));
         let pages = one.min(other)..one.max(other) + 1;
-        // What nobody changes keeps the pages that it has.
+        // Slots that no thread changes keep their pages.
         match random.u32(..16) {
             0..5 => Self::Write(slot, one),
             5..7 => Self::Read(slot, one),
@@ -47,12 +47,12 @@ impl Touch {
         }
     }
 
-    /// Whether it is of one of the large ranges.
+    /// Returns whether it concerns one of the large ranges.
     pub fn is_far(&self) -> bool {
         matches!(self, Self::MapFar(_) | Self::WriteFar(..) | Self::UnmapFar(_))
     }
 
-    /// Does it. Where it is not possible, because there is a hole, a file or no right, nothing or a part of it happens.
+    /// Does it. Over a hole, a file or a missing right, it happens in part or not at all.
     pub fn make<S: VmaStore, M: Machine>(&self, thread: &MmThread<S, M>) {
         let far = |which: u64| VirtAddr(FAR + which * FAR_BYTES);
         let bytes = |pages: &Range<u64>| (pages.end - pages.start) * PAGE_SIZE;
@@ -81,10 +81,10 @@ impl Touch {
     }
 }
 
-/// Whether it was possible does not matter.
+/// Ignores whether it was possible.
 fn is_done<E>(_: Result<(), E>) {}
 
-/// Writes every other page of what nobody changes.
+/// Writes every other page of the slots that no thread changes.
 pub fn settle<S: VmaStore, M: Machine>(thread: &MmThread<S, M>) {
     for slot in (0..SLOTS).step_by(4) {
         for at in [1, 3] {

@@ -1,14 +1,15 @@
 //! Threads that stop at a chosen point until they are released, and locks that count their waiters.
 
 use std::cell::Cell;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use lock_api::{GuardSend, RawMutex, RawRwLock};
 use vmaple_mm::pgtable::{Arch, PageFlags, Pte, Ram, X86_64};
 use vmaple_mm::store::Call;
-use vmaple_mm::{Access, Kref, MmState, RwSem, SnapshotStore, Soft, VmFlags, Vma, VmaRead, VmaStore};
+use vmaple_mm::{
+    Access, Kref, MmState, RwSem, SnapshotStore, Soft, VirtAddr, VirtRange, VmFlags, Vma, VmaRead, VmaStore,
+};
 use vmaple_rcu::AllocError;
 
 /// Where a thread may stop.
@@ -96,17 +97,17 @@ pub struct Stopping<S>(pub S);
 pub struct StoppingSection<V>(V);
 
 impl<V: VmaRead> VmaRead for StoppingSection<V> {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         reached(Point::Find);
         self.0.find(addr)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         reached(Point::Find);
         self.0.find_prev(addr)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         reached(Point::Find);
         self.0.iter_from(addr).inspect(|_| reached(Point::Next))
     }
@@ -163,8 +164,8 @@ pub struct StoppingArch;
 unsafe impl Arch for StoppingArch {
     const NAME: &'static str = X86_64::<4>::NAME;
     const LEVELS: u32 = X86_64::<4>::LEVELS;
-    const TASK_SIZE: u64 = X86_64::<4>::TASK_SIZE;
-    const LOW: Option<Range<u64>> = X86_64::<4>::LOW;
+    const TASK_SIZE: VirtAddr = X86_64::<4>::TASK_SIZE;
+    const LOW: Option<VirtRange> = X86_64::<4>::LOW;
     const FETCHES_AS_READ: bool = X86_64::<4>::FETCHES_AS_READ;
 
     fn table(addr: u64) -> u64 {

@@ -17,7 +17,7 @@ use vmaple_conformance::stop::{
 use vmaple_conformance::workload::pages::{Touch, settle};
 use vmaple_conformance::workload::{BASE, Change, Workload};
 use vmaple_mm::pgtable::{CountBy, PSS_SHIFT, PageCounts, PageFlags, Step};
-use vmaple_mm::{MapleStore, MmReader, MmRef, MmThread, PAGE_SIZE};
+use vmaple_mm::{MapleStore, MmReader, MmRef, MmThread, PAGE_SIZE, VirtAddr};
 use vmaple_proc::{Pagemap, Smaps, SmapsRollup, Statm};
 
 type Store = Stopping<MapleStore<Mutex>>;
@@ -135,14 +135,14 @@ fn leaves(monitor: &mut Monitor, clock: &Clock) -> Seen {
     let ((), window) = clock.during(|| {
         let mut at = ALL.start;
         while at < ALL.end {
-            at = match monitor.reader.walker().leaf(at, |leaf| {
+            at = match monitor.reader.walker().leaf(VirtAddr(at), |leaf| {
                 for (addr, pte) in leaf.ptes(at..ALL.end) {
                     assert!(pte.flags.contains(PageFlags::ZERO) || leaf.mapcount(pte) < 2);
-                    present[((addr - ALL.start) / PAGE_SIZE) as usize] = true;
+                    present[((addr.0 - ALL.start) / PAGE_SIZE) as usize] = true;
                 }
                 leaf.range().end
             }) {
-                Step::Leaf(end) | Step::Hole { end } => end,
+                Step::Leaf(end) | Step::Hole { end } => end.0,
             };
         }
     });

@@ -61,7 +61,7 @@ fn ask_kernel(maps: &std::fs::File, addr: u64, flags: QueryFlags) -> Answer {
 }
 
 fn ask(maps: &mut Maps, addr: u64, flags: QueryFlags) -> Answer {
-    let record = maps.query(addr, flags).map_err(|error| error.errno.code())?;
+    let record = maps.query(VirtAddr(addr), flags).map_err(|error| error.errno.code())?;
     let mut flags = QueryFlags::empty();
     flags.set(QueryFlags::READABLE, record.perms.read);
     flags.set(QueryFlags::WRITABLE, record.perms.write);
@@ -172,8 +172,11 @@ fn unknown_flags_are_told_before_the_end_of_the_address_space() {
     let mut maps = Maps::open(&mm).unwrap();
     drop(mm);
     let unknown = QueryFlags::from_bits_retain(0x80);
-    assert_eq!(maps.query(0, unknown).unwrap_err().errno, Errno::EINVAL);
-    assert_eq!(maps.query(0, QueryFlags::empty()).unwrap_err().errno, Errno::ESRCH);
+    assert_eq!(maps.query(VirtAddr(0), unknown).unwrap_err().errno, Errno::EINVAL);
+    assert_eq!(
+        maps.query(VirtAddr(0), QueryFlags::empty()).unwrap_err().errno,
+        Errno::ESRCH
+    );
 }
 
 #[test]
@@ -187,7 +190,10 @@ fn questions_leave_the_place_of_reads_where_it_is() {
     let mut maps = Maps::open(&mm).unwrap();
     let mut text = [0; 200];
     assert_eq!(maps.read(&mut text[..10]).unwrap(), 10);
-    assert_eq!(maps.query(3 << 20, QueryFlags::empty()).unwrap().start, 3 << 20);
+    assert_eq!(
+        maps.query(VirtAddr(3 << 20), QueryFlags::empty()).unwrap().start,
+        3 << 20
+    );
     let length = maps.read(&mut text[10..]).unwrap() + 10;
     assert_eq!(text[..length].iter().filter(|&&byte| byte == b'\n').count(), 3);
 }

@@ -107,13 +107,13 @@ fn call<S: Design>(what: &str, mm: Mm<S, StoppingMachine>, mut maps: OpenMaps<S>
         "mmap" => map(&mm, VirtAddr(0x20_0000)),
         "munmap" => mm.munmap(AT, PAGE_SIZE).unwrap(),
         "mprotect" => mm.mprotect(AT, PAGE_SIZE, Prot::READ).unwrap(),
-        "brk" => assert_eq!(mm.brk(VirtAddr(mm.layout().start_brk + 1)).0, mm.layout().start_brk + 1),
+        "brk" => assert_eq!(mm.brk(mm.layout().start_brk + 1), mm.layout().start_brk + 1),
         "name" => mm.set_anon_vma_name(AT, PAGE_SIZE, Some(b"arena")).unwrap(),
         "fault" => mm.thread().unwrap().fault(AT, Access::Write).unwrap(),
         "dontneed" => mm.thread().unwrap().madvise(AT, PAGE_SIZE, Advice::DontNeed).unwrap(),
         "open" => drop(Maps::open(&mm).unwrap()),
         "read" => assert!(maps.read(&mut buffer).unwrap() > 0),
-        "query" => assert_eq!(maps.query(AT.0, QueryFlags::empty()).unwrap().start, AT.0),
+        "query" => assert_eq!(maps.query(AT, QueryFlags::empty()).unwrap().start, AT.0),
         "change" => assert!(mm.change() > 0 && mm.map_count() > 0 && mm.total_vm() > 0),
         "snapshot" => drop(S::snapshot(&mm)),
         "smaps" => assert!(Smaps::open(&mm).unwrap().read(&mut buffer).unwrap() > 0),
@@ -182,7 +182,7 @@ fn stop<S: Design>(
         }
         "in-a-leaf" => {
             let reader = monitor.reader().unwrap();
-            assert_eq!(reader.walker().leaf(AT.0, |_| gate.stop()), Step::Leaf(()));
+            assert_eq!(reader.walker().leaf(AT, |_| gate.stop()), Step::Leaf(()));
         }
         "between-two-reads" => {
             let mut maps = Maps::open(monitor).unwrap();

@@ -28,9 +28,9 @@
 //!
 //! let section = monitor.read_lock().unwrap();
 //! mm.munmap(at, 0x4000)?; // waits for nobody
-//! assert_eq!(section.iter_from(0).map(|vma| vma.pages()).sum::<u64>(), 4); // still what was there
+//! assert_eq!(section.iter_from(VirtAddr(0)).map(|vma| vma.pages()).sum::<u64>(), 4); // still what was there
 //! drop(section);
-//! assert!(monitor.read_lock().unwrap().find(0).is_none());
+//! assert!(monitor.read_lock().unwrap().find(VirtAddr(0)).is_none());
 //! # Ok::<(), vmaple_mm::Error>(())
 //! ```
 //!
@@ -149,7 +149,7 @@ pub mod store;
 mod tests;
 mod vma;
 
-pub use addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+pub use addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange};
 pub use calls::Advice;
 pub use error::{Errno, Error};
 pub use fault::{Fault, FaultCause, MmThread};

@@ -1,11 +1,11 @@
 //! What an address space runs on: the format of page tables, memory, and who else translates addresses.
 
 use core::marker::PhantomData;
-use core::ops::Range;
 
 use lock_api::RawMutex;
 use maple_tree::DefaultLock;
 
+use crate::addr::VirtRange;
 use crate::kref::Kref;
 use crate::pgtable::{Arch, Frames, Ram, X86_64};
 
@@ -46,16 +46,15 @@ pub unsafe trait Machine: Send + Sync + 'static {
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use std::ops::Range;
 /// use std::sync::Mutex;
-/// use vmaple_mm::MmuNotifier;
+/// use vmaple_mm::{MmuNotifier, VirtAddr, VirtRange};
 ///
 /// #[derive(Default)]
-/// struct Tlb(Mutex<(usize, BTreeMap<u64, usize>)>);
+/// struct Tlb(Mutex<(usize, BTreeMap<VirtAddr, usize>)>);
 ///
 /// impl Tlb {
 ///     /// To be called in `with_page`.
-///     fn keep(&self, page: u64, memory: usize) {
+///     fn keep(&self, page: VirtAddr, memory: usize) {
 ///         let (open, kept) = &mut *self.0.lock().unwrap();
 ///         if *open == 0 {
 ///             kept.insert(page, memory);
@@ -64,13 +63,13 @@ pub unsafe trait Machine: Send + Sync + 'static {
 /// }
 ///
 /// impl MmuNotifier for Tlb {
-///     fn invalidate_range_start(&self, range: Range<u64>) {
+///     fn invalidate_range_start(&self, range: VirtRange) {
 ///         let (open, kept) = &mut *self.0.lock().unwrap();
 ///         *open += 1;
-///         kept.retain(|page, _| !range.contains(page));
+///         kept.retain(|page, _| !range.contains(*page));
 ///     }
 ///
-///     fn invalidate_range_end(&self, _: Range<u64>) {
+///     fn invalidate_range_end(&self, _: VirtRange) {
 ///         self.0.lock().unwrap().0 -= 1;
 ///     }
 /// }
@@ -91,31 +90,31 @@ pub trait MmuNotifier: Send + Sync + 'static {
     const IS_TOLD: bool = true;
 
     /// Translations of these addresses are about to end, or to allow less.
-    fn invalidate_range_start(&self, range: Range<u64>);
+    fn invalidate_range_start(&self, range: VirtRange);
 
     /// They have, and new ones may be kept.
-    fn invalidate_range_end(&self, range: Range<u64>);
+    fn invalidate_range_end(&self, range: VirtRange);
 }
 
 impl MmuNotifier for () {
     const IS_TOLD: bool = false;
 
-    fn invalidate_range_start(&self, _: Range<u64>) {}
+    fn invalidate_range_start(&self, _: VirtRange) {}
 
-    fn invalidate_range_end(&self, _: Range<u64>) {}
+    fn invalidate_range_end(&self, _: VirtRange) {}
 }
 
 /// A machine in software: an architecture's format, frames, a notifier.
 ///
 /// ```
 /// use vmaple_mm::pgtable::{Ram, Sv39};
-/// use vmaple_mm::{Layout, Limits, MapleStore, Mm, Soft};
+/// use vmaple_mm::{Layout, Limits, MapleStore, Mm, Soft, VirtAddr};
 ///
 /// let machine: Soft<Sv39> = Soft::new(Ram::new(16 << 20)?);
 /// let mut layout = Layout::default();
-/// layout.mmap_base = 1 << 37;
-/// layout.task_size = 1 << 38;
-/// layout.start_brk = 1 << 20;
+/// layout.mmap_base = VirtAddr(1 << 37);
+/// layout.task_size = VirtAddr(1 << 38);
+/// layout.start_brk = VirtAddr(1 << 20);
 /// let mm: Mm<MapleStore, _> = Mm::with_machine(layout, Limits::default(), machine)?;
 /// # Ok::<(), vmaple_mm::Error>(())
 /// ```

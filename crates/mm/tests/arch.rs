@@ -10,6 +10,7 @@ use vmaple_mm::pgtable::{
 };
 use vmaple_mm::{
     Access, Advice, Errno, FaultCause, Layout, Limits, Machine, MapFlags, MapleStore, Mm, Prot, Soft, VirtAddr,
+    VirtRange,
 };
 
 const PAGE: u64 = 0x1000;
@@ -44,16 +45,17 @@ fn tables<A: Arch>() -> PageTables<Soft<A>> {
 }
 
 /// Pages that share tables of each level with others, and not, up to the last.
-fn addresses<A: Arch>() -> Vec<u64> {
-    let mut addresses = BTreeSet::from([0, A::TASK_SIZE - PAGE, (A::TASK_SIZE / 2) & !(PAGE - 1)]);
+fn addresses<A: Arch>() -> Vec<VirtAddr> {
+    let end = A::TASK_SIZE.0;
+    let mut addresses = BTreeSet::from([0, end - PAGE, (end / 2) & !(PAGE - 1)]);
     for level in 0..A::LEVELS {
         let span = PAGE << (9 * level);
-        addresses.extend([span, span - PAGE, 3 * span + PAGE].map(|addr| addr % A::TASK_SIZE));
+        addresses.extend([span, span - PAGE, 3 * span + PAGE].map(|addr| addr % end));
     }
-    addresses.into_iter().collect()
+    addresses.into_iter().map(VirtAddr).collect()
 }
 
-fn map<M: Machine>(walker: &Walker<'_, M>, frames: &M::Frames, addr: u64, flags: PageFlags) -> Pte {
+fn map<M: Machine>(walker: &Walker<'_, M>, frames: &M::Frames, addr: VirtAddr, flags: PageFlags) -> Pte {
     let pfn = frames.take(1).pop().unwrap().into_pfn();
     let pte = Pte { pfn, flags };
     // SAFETY: the frame was just taken.
@@ -62,15 +64,15 @@ fn map<M: Machine>(walker: &Walker<'_, M>, frames: &M::Frames, addr: u64, flags:
 }
 
 /// The tables that pages at these addresses need, the root included.
-fn tables_for<A: Arch>(addresses: &[u64]) -> u64 {
+fn tables_for<A: Arch>(addresses: &[VirtAddr]) -> u64 {
     let of_level = |level| {
-        let spans = addresses.iter().map(|addr| addr >> (12 + 9 * (level + 1)));
+        let spans = addresses.iter().map(|addr| addr.0 >> (12 + 9 * (level + 1)));
         spans.collect::<BTreeSet<_>>().len()
     };
     (0..A::LEVELS - 1).map(of_level).sum::<usize>() as u64 + 1
 }
 
-fn counts<M: Machine>(walker: &Walker<'_, M>, range: std::ops::Range<u64>, by: CountBy) -> PageCounts {
+fn counts<M: Machine>(walker: &Walker<'_, M>, range: impl Into<VirtRange>, by: CountBy) -> PageCounts {
     let mut counts = PageCounts::default();
     walker.count(range, by, &mut counts);
     counts
@@ -92,7 +94,7 @@ fn every_page_is_found_where_it_was_mapped<A: Arch>() {
     }
     let found = addresses.iter().flat_map(|&addr| {
         let found = walker.leaf(addr, |leaf| {
-            assert!(leaf.range().contains(&addr) && leaf.range().start.is_multiple_of(LEAF));
+            assert!(leaf.range().contains(addr) && leaf.range().start.0.is_multiple_of(LEAF));
             leaf.ptes(addr..addr + PAGE).collect::<Vec<_>>()
         });
         let Step::Leaf(found) = found else {
@@ -137,22 +139,22 @@ fn protection_changes_and_pages_stay<A: Arch>() {
     }
     let flags = |addr| walker.translate(addr).unwrap().flags;
     let (first, others) = addresses.split_first().unwrap();
-    tables.protect(PAGE..A::TASK_SIZE, PageFlags::READ);
+    tables.protect(VirtAddr(PAGE)..A::TASK_SIZE, PageFlags::READ);
     assert_eq!(flags(*first), RW | PageFlags::DIRTY);
     assert!(
         others
             .iter()
             .all(|&addr| flags(addr) == PageFlags::READ | PageFlags::DIRTY)
     );
-    tables.protect(0..A::TASK_SIZE, PageFlags::empty());
+    tables.protect(VirtAddr(0)..A::TASK_SIZE, PageFlags::empty());
     assert!(
         addresses.iter().all(|&addr| flags(addr) == PageFlags::DIRTY),
         "PROT_NONE"
     );
-    let rss = counts(&walker, 0..A::TASK_SIZE, CountBy::Walk).rss;
+    let rss = counts(&walker, VirtAddr(0)..A::TASK_SIZE, CountBy::Walk).rss;
     assert_eq!(rss, addresses.len() as u64 * PAGE);
     // What was not writable is made so by faults alone.
-    tables.protect(0..A::TASK_SIZE, RW);
+    tables.protect(VirtAddr(0)..A::TASK_SIZE, RW);
     assert!(
         addresses
             .iter()
@@ -177,9 +179,9 @@ fn what_is_counted_is_what_is_mapped<A: Arch>() {
         flags: PageFlags::READ | PageFlags::ZERO,
     };
     // SAFETY: the page of zeros is nobody's.
-    unsafe { walker.map(5 * PAGE, zero) }.unwrap();
+    unsafe { walker.map(VirtAddr(5 * PAGE), zero) }.unwrap();
     for by in [CountBy::Walk, CountBy::Counters] {
-        let all = counts(&walker, 0..A::TASK_SIZE, by);
+        let all = counts(&walker, VirtAddr(0)..A::TASK_SIZE, by);
         let pages = addresses.len() as u64;
         assert_eq!(
             (all.rss, all.anonymous, all.pss),
@@ -192,7 +194,7 @@ fn what_is_counted_is_what_is_mapped<A: Arch>() {
         // In pieces it is as much as in one.
         let mut pieces = PageCounts::default();
         let ends = addresses.iter().copied().chain([A::TASK_SIZE]);
-        ends.fold(0, |start, end| {
+        ends.fold(VirtAddr(0), |start, end| {
             walker.count(start..end, by, &mut pieces);
             end
         });
@@ -206,7 +208,7 @@ fn counters_say_what_a_walk_says<A: Arch>() {
     let mm = address_space::<A>();
     let thread = mm.thread().unwrap();
     let reader = mm.reader().unwrap();
-    let at = 4 * LEAF;
+    let at = VirtAddr(4 * LEAF);
     let fixed = ANONYMOUS | MapFlags::FIXED;
     let mut random = fastrand::Rng::with_seed(7);
     let mut by_counters = 0;
@@ -216,7 +218,7 @@ fn counters_say_what_a_walk_says<A: Arch>() {
             0 => (random.u64(0..3) * 512, 512),
             _ => (random.u64(0..PAGES), random.u64(1..40)),
         };
-        let (addr, len) = (VirtAddr(at + first * PAGE), pages.min(PAGES - first) * PAGE);
+        let (addr, len) = (at + first * PAGE, pages.min(PAGES - first) * PAGE);
         // What is refused is refused.
         match random.u64(0..7) {
             0 => drop(mm.munmap(addr, len)),
@@ -228,10 +230,10 @@ fn counters_say_what_a_walk_says<A: Arch>() {
             _ => drop(thread.madvise(addr, len, Advice::PopulateWrite)),
         }
         for range in [
-            0..A::TASK_SIZE,
+            VirtAddr(0)..A::TASK_SIZE,
             at..at + LEAF,
             at + LEAF..at + 3 * LEAF,
-            addr.0..addr.0 + len,
+            addr..addr + len,
         ] {
             let walked = counts(reader.walker(), range.clone(), CountBy::Walk);
             let counted = counts(reader.walker(), range, CountBy::Counters);
@@ -254,20 +256,20 @@ fn without_leaves(counts: PageCounts) -> PageCounts {
 fn holes_end_where_the_next_page_can_be<A: Arch>() {
     let tables = tables::<A>();
     let walker = tables.walker().unwrap();
-    let hole = |addr| match walker.leaf(addr, |_| ()) {
+    let hole = |addr: u64| match walker.leaf(VirtAddr(addr), |_| ()) {
         Step::Leaf(()) => None,
-        Step::Hole { end } => Some(end),
+        Step::Hole { end } => Some(end.0),
     };
     let top = PAGE << (9 * (A::LEVELS - 1));
     assert_eq!(hole(0), Some(top));
     assert_eq!(hole(top + 1), Some(2 * top));
-    map(&walker, tables.machine().frames(), LEAF, RW);
+    map(&walker, tables.machine().frames(), VirtAddr(LEAF), RW);
     assert_eq!(hole(LEAF + 7 * PAGE), None);
     assert_eq!(hole(0), Some(LEAF));
     assert_eq!(hole(2 * LEAF), Some(3 * LEAF));
     // From one hole to the next a walk comes to the end, and to the page.
     let (mut at, mut leaves) = (0, 0);
-    while at < A::TASK_SIZE {
+    while at < A::TASK_SIZE.0 {
         at = hole(at).unwrap_or_else(|| {
             leaves += 1;
             at + LEAF
@@ -279,23 +281,23 @@ fn holes_end_where_the_next_page_can_be<A: Arch>() {
 fn what_is_wrong_is_told<A: Arch>() {
     let tables = tables::<A>();
     let walker = tables.walker().unwrap();
-    let pte = map(&walker, tables.machine().frames(), 0, RW);
+    let pte = map(&walker, tables.machine().frames(), VirtAddr(0), RW);
     let again = Pte { pfn: Pfn(0), ..pte };
     // SAFETY: the page of zeros is nobody's.
     let map = |addr| unsafe { walker.map(addr, again) }.unwrap_err().errno;
-    assert_eq!(map(0), Errno::EEXIST);
+    assert_eq!(map(VirtAddr(0)), Errno::EEXIST);
     assert_eq!(map(A::TASK_SIZE), Errno::EINVAL);
-    assert_eq!(map(u64::MAX), Errno::EINVAL);
-    assert_eq!(walker.translate(0), Some(pte));
+    assert_eq!(map(VirtAddr(u64::MAX)), Errno::EINVAL);
+    assert_eq!(walker.translate(VirtAddr(0)), Some(pte));
     assert_eq!(walker.translate(A::TASK_SIZE), None);
 }
 
 fn layout<A: Arch>() -> Layout {
     {
         let mut layout = Layout::default();
-        layout.mmap_base = (A::TASK_SIZE / 2) & !(PAGE - 1);
+        layout.mmap_base = VirtAddr(A::TASK_SIZE.0 / 2).page_floor();
         layout.task_size = A::TASK_SIZE;
-        layout.start_brk = 1 << 30;
+        layout.start_brk = VirtAddr(1 << 30);
         layout
     }
 }
@@ -308,17 +310,16 @@ fn an_address_space_reaches_to_both_ends<A: Arch>() {
     let mm = address_space::<A>();
     let thread = mm.thread().unwrap();
     for at in [layout::<A>().min_addr, A::TASK_SIZE - 2 * PAGE] {
-        let at = VirtAddr(at);
         let fixed = ANONYMOUS | MapFlags::FIXED;
         assert_eq!(mm.mmap(at, 2 * PAGE, Prot::READ | Prot::WRITE, fixed, None, 0), Ok(at));
         let text = b"over the edge of a page";
-        let middle = VirtAddr(at.0 + PAGE - 5);
+        let middle = at + PAGE - 5;
         thread.write(middle, text).unwrap();
         let mut back = [0; 23];
         thread.read(middle, &mut back).unwrap();
         assert_eq!(&back, text);
         let reader = mm.reader().unwrap();
-        let counts = counts(reader.walker(), at.0..at.0 + 2 * PAGE, CountBy::Walk);
+        let counts = counts(reader.walker(), at..at + 2 * PAGE, CountBy::Walk);
         assert_eq!((counts.rss, counts.private_dirty), (2 * PAGE, 2 * PAGE));
         mm.munmap(at, 2 * PAGE).unwrap();
         assert_eq!(thread.read(middle, &mut back).unwrap_err().cause, FaultCause::MapErr);

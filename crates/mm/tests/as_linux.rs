@@ -23,7 +23,7 @@ fn new<S: VmaStore, A: Arch>(limits: Limits) -> On<S, A> {
     let mut layout = Layout::default();
     layout.task_size = A::TASK_SIZE;
     layout.mmap_base = A::TASK_SIZE;
-    layout.start_brk = PAGE * 16;
+    layout.start_brk = VirtAddr(PAGE * 16);
     Mm::with_machine(layout, limits, Soft::new(Ram::new(1 << 20).unwrap())).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn ranges<S: VmaStore, A: Arch>(mm: &On<S, A>) -> Vec<(u64, u64)> {
     let section = reader.read_lock().unwrap();
     let page = |addr: VirtAddr| (addr.0 - BASE) / PAGE;
     section
-        .iter_from(0)
+        .iter_from(VirtAddr(0))
         .map(|vma| (page(vma.start()), page(vma.end())))
         .collect()
 }
@@ -85,11 +85,11 @@ fn a_refused_fetch_brings_in_the_page_that_a_read_would_where_linux_takes_it_for
             // Of these only the fetch brings it in, and the refused write of read-only memory does not.
             if !prot.contains(Prot::WRITE) {
                 assert!(thread.fault(at(page), Access::Write).is_err());
-                assert!(reader.walker().translate(at(page).0).is_none());
+                assert!(reader.walker().translate(at(page)).is_none());
             }
             let refused = thread.fault(VirtAddr(at(page).0 + 8), Access::Exec).unwrap_err();
             assert_eq!((refused.addr.0, refused.cause), (at(page).0 + 8, FaultCause::AccErr));
-            let pte = reader.walker().translate(at(page).0);
+            let pte = reader.walker().translate(at(page));
             assert!(pte.is_none_or(|pte| pte.flags.contains(PageFlags::ZERO)));
             pte.is_some()
         });
@@ -103,13 +103,13 @@ fn a_refused_fetch_brings_in_the_page_that_a_read_would_where_linux_takes_it_for
     fixed(&mm, 0, 1, RW).unwrap();
     thread.write(at(0), b"!").unwrap();
     mm.mprotect(at(0), PAGE, Prot::READ).unwrap();
-    let before = reader.walker().translate(at(0).0);
+    let before = reader.walker().translate(at(0));
     assert!(thread.fault(at(0), Access::Exec).is_err());
-    assert_eq!(reader.walker().translate(at(0).0), before);
+    assert_eq!(reader.walker().translate(at(0)), before);
     // Nothing is mapped.
     let refused = thread.fault(at(1), Access::Exec).unwrap_err();
     assert_eq!(refused.cause, FaultCause::MapErr);
-    assert!(reader.walker().translate(at(1).0).is_none());
+    assert!(reader.walker().translate(at(1)).is_none());
 }
 
 fn droppable_memory_is_private_anonymous_memory_of_its_own_kind<S: VmaStore>() {
@@ -124,7 +124,7 @@ fn droppable_memory_is_private_anonymous_memory_of_its_own_kind<S: VmaStore>() {
     {
         let reader = mm.reader().unwrap();
         let section = reader.read_lock().unwrap();
-        let flags = |page| section.find(at(page).0).unwrap().flags();
+        let flags = |page| section.find(at(page)).unwrap().flags();
         assert_eq!(flags(0) - flags(2), kind);
         // It commits nothing, and is data.
         assert_eq!(flags(2) - flags(0), VmFlags::ACCOUNT);
@@ -169,9 +169,9 @@ fn low_mappings_go_from_1_gib_up_to_2_gib_or_to_a_lower_hint<S: VmaStore>() {
 
 fn high_mappings_do_not_go_below_4_gib<S: VmaStore>() {
     let mut layout = Layout::default();
-    layout.mmap_base = 4 * GIB + 2 * PAGE;
-    layout.task_size = 1 << 33;
-    layout.start_brk = PAGE * 16;
+    layout.mmap_base = VirtAddr(4 * GIB + 2 * PAGE);
+    layout.task_size = VirtAddr(1 << 33);
+    layout.start_brk = VirtAddr(PAGE * 16);
     let machine = Soft::<X86_64>::new(Ram::new(1 << 20).unwrap());
     let mm: On<S, X86_64> = Mm::with_machine(layout, Limits::default(), machine).unwrap();
     let high = |len| map(&mm, 0, len, RW, ANONYMOUS | MapFlags::ABOVE4G);
@@ -183,7 +183,7 @@ fn high_mappings_do_not_go_below_4_gib<S: VmaStore>() {
 
 fn an_architecture_without_low_mappings_ignores_their_flags<S: VmaStore>() {
     let mm = new::<S, Sv39>(Limits::default());
-    let top = Sv39::TASK_SIZE - PAGE;
+    let top = (Sv39::TASK_SIZE - PAGE).0;
     assert_eq!(map(&mm, 0, PAGE, RW, ANONYMOUS | MapFlags::MAP_32BIT), Ok(top));
     let file = File::new((8, 1), 7, &b"/a"[..]).unwrap();
     for flag in [MapFlags::MAP_32BIT, MapFlags::ABOVE4G] {
@@ -262,7 +262,7 @@ fn a_call_that_fails_at_a_limit_leaves_splits_if_that_is_asked_for<S: VmaStore>(
 fn advice_beyond_the_address_space_is_for_what_is_not_mapped<S: VmaStore>() {
     let mm = new::<S, X86_64>(Limits::default());
     let thread = mm.thread().unwrap();
-    let last = VirtAddr(X86_64::<4>::TASK_SIZE - PAGE);
+    let last = X86_64::<4>::TASK_SIZE - PAGE;
     mm.mmap(last, PAGE, RW, ANONYMOUS | MapFlags::FIXED, None, 0).unwrap();
     for advice in [Advice::DontNeed, Advice::PopulateRead, Advice::PopulateWrite] {
         let advise = |addr, len| thread.madvise(addr, len, advice);
@@ -278,8 +278,8 @@ fn advice_beyond_the_address_space_is_for_what_is_not_mapped<S: VmaStore>() {
         for len in [u64::MAX, u64::MAX - PAGE, last.0.wrapping_neg() + PAGE] {
             assert_eq!(errno(advise(last, len)), Errno::EINVAL, "{len:#x}");
         }
-        assert_eq!(errno(advise(VirtAddr(last.0 + 1), 0)), Errno::EINVAL);
-        assert_eq!(advise(VirtAddr(last.0 + PAGE), 0), Ok(()));
-        assert_eq!(errno(advise(VirtAddr(last.0 + PAGE), 1)), Errno::ENOMEM);
+        assert_eq!(errno(advise(last + 1, 0)), Errno::EINVAL);
+        assert_eq!(advise(last + PAGE, 0), Ok(()));
+        assert_eq!(errno(advise(last + PAGE, 1)), Errno::ENOMEM);
     }
 }

@@ -32,7 +32,7 @@ fn fixed<S: VmaStore>(mm: &Mm<S>, first: u64, pages: u64, prot: Prot) -> Result<
 fn lines<S: VmaStore>(mm: &Mm<S>) -> Vec<Line> {
     let reader = mm.reader().unwrap();
     let section = reader.read_lock().unwrap();
-    let lines = section.iter_from(0).map(|vma| {
+    let lines = section.iter_from(VirtAddr(0)).map(|vma| {
         let page = |addr: u64| addr.wrapping_sub(BASE) / PAGE;
         let prot = Prot::from_bits_retain((vma.flags().bits() & 7) as u32);
         let name = vma.anon_name().map(|name| String::from_utf8(name.to_vec()).unwrap());
@@ -96,9 +96,9 @@ fn a_mapping_is_split_and_becomes_one_again<S: VmaStore>() {
 
 fn the_highest_room_is_taken_with_alignment<S: VmaStore>() {
     let mut layout = Layout::default();
-    layout.min_addr = BASE;
-    layout.mmap_base = BASE + 64 * PAGE;
-    layout.task_size = BASE + 96 * PAGE;
+    layout.min_addr = VirtAddr(BASE);
+    layout.mmap_base = VirtAddr(BASE + 64 * PAGE);
+    layout.task_size = VirtAddr(BASE + 96 * PAGE);
     layout.align = 4 * PAGE;
     let mm: Mm<S> = Mm::new(layout, Limits::default()).unwrap();
     let map = |addr: u64, pages: u64| mm.mmap(VirtAddr(addr), pages * PAGE, RW, ANONYMOUS, None, 0);
@@ -164,7 +164,7 @@ fn limits_are_checked_before_anything_changes<S: VmaStore>() {
 fn the_heap_grows_and_shrinks_page_by_page<S: VmaStore>() {
     let start = BASE + 100 * PAGE;
     let mut layout = Layout::default();
-    layout.start_brk = start;
+    layout.start_brk = VirtAddr(start);
     let mm: Mm<S> = Mm::new(layout, Limits::default()).unwrap();
     fixed(&mm, 98, 2, RW).unwrap();
     assert_eq!(mm.brk(VirtAddr(start - 1)).0, start);
@@ -175,7 +175,7 @@ fn the_heap_grows_and_shrinks_page_by_page<S: VmaStore>() {
     let roles = |mm: &Mm<S>| -> Vec<Role> {
         let reader = mm.reader().unwrap();
         let section = reader.read_lock().unwrap();
-        section.iter_from(0).map(vmaple_mm::Vma::role).collect()
+        section.iter_from(VirtAddr(0)).map(vmaple_mm::Vma::role).collect()
     };
     assert_eq!(roles(&mm), [Role::None, Role::Heap]);
     // A page stays free below what is above.
@@ -275,7 +275,11 @@ fn the_last_user_takes_everything_out<S: VmaStore>() {
     let monitor = mm.grab();
     let reader = monitor.reader().unwrap();
     drop(mm);
-    assert!(reader.read_lock().is_some_and(|section| section.find(0).is_some()));
+    assert!(
+        reader
+            .read_lock()
+            .is_some_and(|section| section.find(VirtAddr(0)).is_some())
+    );
     assert!(monitor.upgrade().is_some());
     drop(other);
     assert!(monitor.is_gone() && reader.read_lock().is_none() && monitor.upgrade().is_none());
@@ -300,10 +304,13 @@ fn a_snapshot_stays_what_it_was_and_says_what_is_gone() {
     assert!(before.is_multiple_of(2));
     mm.munmap(at(1), PAGE).unwrap();
     assert_eq!(mm.change(), before + 2);
-    let seen: Vec<_> = snapshot.iter_from(0).map(|vma| (vma.pages(), vma.state())).collect();
+    let seen: Vec<_> = snapshot
+        .iter_from(VirtAddr(0))
+        .map(|vma| (vma.pages(), vma.state()))
+        .collect();
     assert_eq!(seen, [(3, VmaState::Superseded), (1, VmaState::Live)]);
     drop(mm);
-    assert_eq!(snapshot.iter_from(0).count(), 2);
+    assert_eq!(snapshot.iter_from(VirtAddr(0)).count(), 2);
 }
 
 #[test]
@@ -335,7 +342,7 @@ fn a_layout_that_does_not_fit_together_is_refused() {
     let layouts = [
         {
             let mut layout = Layout::default();
-            layout.task_size = u64::MAX;
+            layout.task_size = VirtAddr(u64::MAX);
             layout
         },
         {
@@ -350,17 +357,17 @@ fn a_layout_that_does_not_fit_together_is_refused() {
         },
         {
             let mut layout = Layout::default();
-            layout.min_addr = 1;
+            layout.min_addr = VirtAddr(1);
             layout
         },
         {
             let mut layout = Layout::default();
-            layout.mmap_base = PAGE;
+            layout.mmap_base = VirtAddr(PAGE);
             layout
         },
         {
             let mut layout = Layout::default();
-            layout.start_brk = 1 << 62;
+            layout.start_brk = VirtAddr(1 << 62);
             layout
         },
     ];
@@ -383,7 +390,10 @@ fn files_are_dropped_with_the_last_mapping_that_nobody_reads() {
     let snapshot = mm.snapshot().unwrap();
     mm.munmap(at(0), PAGE).unwrap();
     drop(mm);
-    let kept = snapshot.find(BASE).and_then(|vma| vma.file()).unwrap();
+    let kept = snapshot.find(VirtAddr(BASE)).and_then(|vma| vma.file()).unwrap();
     assert_eq!((kept.path(), kept.inode(), kept.dev()), (path, 7, (8, 1)));
-    assert_eq!(snapshot.find(BASE).unwrap().flags() & VmFlags::SHARED, VmFlags::SHARED);
+    assert_eq!(
+        snapshot.find(VirtAddr(BASE)).unwrap().flags() & VmFlags::SHARED,
+        VmFlags::SHARED
+    );
 }

@@ -3,11 +3,9 @@
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
-#![allow(clippy::single_range_in_vec_init)] // ranges are what is told
 
 mod asleep;
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -19,7 +17,7 @@ use asleep::Watchdog;
 use vmaple_mm::pgtable::{CountBy, Frames, PageCounts, PageFlags, PageTables, Pfn, Pte, Ram, X86_64};
 use vmaple_mm::{
     Access, Advice, Errno, Kref, Layout, Limits, Machine, MapFlags, MapleStore, Mm, MmThread, MmuNotifier, Prot, Soft,
-    VirtAddr,
+    VirtAddr, VirtRange,
 };
 
 const PAGE: u64 = 4096;
@@ -28,14 +26,14 @@ const ANON: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
 const AT: VirtAddr = VirtAddr(0x4000_0000);
 
 /// What a processor keeps: a page, where its memory is, and whether it may be written.
-type Kept = Option<(u64, usize, bool)>;
+type Kept = Option<(VirtAddr, usize, bool)>;
 
 #[derive(Default)]
 struct State {
     /// Ranges that are open.
-    open: Vec<Range<u64>>,
+    open: Vec<VirtRange>,
     kept: [Kept; 2],
-    told: Vec<Range<u64>>,
+    told: Vec<VirtRange>,
     /// The next start says that it has been reached, and waits.
     gate: Option<(Sender<&'static str>, Receiver<()>)>,
     /// The next start panics.
@@ -50,13 +48,13 @@ impl Tlbs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(&self) -> Vec<Range<u64>> {
+    fn told(&self) -> Vec<VirtRange> {
         std::mem::take(&mut self.state().told)
     }
 }
 
 impl MmuNotifier for Tlbs {
-    fn invalidate_range_start(&self, range: Range<u64>) {
+    fn invalidate_range_start(&self, range: VirtRange) {
         let panics = std::mem::take(&mut self.state().panics);
         assert!(!panics, "a notifier that panics");
         let gate = self.state().gate.take();
@@ -72,11 +70,11 @@ impl MmuNotifier for Tlbs {
             .iter_mut()
             .filter(|kept| ends(kept))
             .for_each(|kept| *kept = None);
-        state.told.push(range.clone());
+        state.told.push(range);
         state.open.push(range);
     }
 
-    fn invalidate_range_end(&self, range: Range<u64>) {
+    fn invalidate_range_end(&self, range: VirtRange) {
         let mut state = self.state();
         let open = state.open.iter().position(|open| *open == range);
         state.open.swap_remove(open.expect("an end whose start was told"));
@@ -106,10 +104,10 @@ impl Cpu {
         loop {
             let state = self.tlbs.state();
             if let Some((kept, memory, writable)) = state.kept[self.number]
-                && kept == page.0
+                && kept == page
                 && (writable || !is_write)
             {
-                let byte = memory + (addr.0 - page.0) as usize;
+                let byte = memory + (addr - page) as usize;
                 // Under the lock of what is kept, as a start waits for who uses it.
                 access(std::ptr::with_exposed_provenance_mut(byte));
                 return;
@@ -119,12 +117,12 @@ impl Cpu {
             let mut once = false;
             let keep = |memory: std::ptr::NonNull<u8>| {
                 let mut state = self.tlbs.state();
-                if state.open.iter().any(|range| range.contains(&page.0)) {
+                if state.open.iter().any(|range| range.contains(page)) {
                     // SAFETY: in the page.
-                    access(unsafe { memory.add((addr.0 - page.0) as usize) }.as_ptr());
+                    access(unsafe { memory.add((addr - page) as usize) }.as_ptr());
                     once = true;
                 } else {
-                    state.kept[self.number] = Some((page.0, memory.as_ptr().expose_provenance(), is_write));
+                    state.kept[self.number] = Some((page, memory.as_ptr().expose_provenance(), is_write));
                 }
             };
             self.thread.with_page(page, how, keep).unwrap();
@@ -185,8 +183,8 @@ fn stays_coherent(name: &str, before: impl Fn(&Thread), x: VirtAddr, call: impl 
         // Nobody waits for the notifier.
         let elsewhere = mm.mmap(VirtAddr(0), PAGE, RW, ANON, None, 0).unwrap();
         two.thread.write(elsewhere, &[1]).unwrap();
-        two.thread.write(VirtAddr(x.0 + 1), &[2]).unwrap();
-        mm.munmap(VirtAddr(AT.0 + 2 * PAGE), PAGE).ok();
+        two.thread.write(x + 1, &[2]).unwrap();
+        mm.munmap(AT + 2 * PAGE, PAGE).ok();
         let reader = mm.reader().unwrap();
         assert!(reader.read_lock().is_some());
         reader
@@ -209,7 +207,7 @@ fn nobody_uses_a_new_page_while_an_old_one_is_used() {
     let untouched = |_: &Thread| ();
     let written = |thread: &Thread| thread.write(AT, &[7]).unwrap();
     stays_coherent("a first write to a page that was read", untouched, AT, |thread| {
-        thread.write(VirtAddr(AT.0 + 8), &[7]).unwrap();
+        thread.write(AT + 8, &[7]).unwrap();
     });
     stays_coherent("MADV_POPULATE_WRITE of a page that was read", untouched, AT, |thread| {
         thread.madvise(AT, 2 * PAGE, Advice::PopulateWrite).unwrap();
@@ -226,13 +224,13 @@ fn nobody_uses_a_new_page_while_an_old_one_is_used() {
     stays_coherent("mprotect", written, AT, |thread| {
         thread.mm().mprotect(AT, PAGE, Prot::READ).unwrap();
     });
-    let heap = VirtAddr(Layout::default().start_brk);
+    let heap = Layout::default().start_brk;
     let grown = move |thread: &Thread| {
-        thread.mm().brk(VirtAddr(heap.0 + 2 * PAGE));
-        thread.write(VirtAddr(heap.0 + PAGE), &[7]).unwrap();
+        thread.mm().brk(heap + 2 * PAGE);
+        thread.write(heap + PAGE, &[7]).unwrap();
     };
-    stays_coherent("brk", grown, VirtAddr(heap.0 + PAGE), move |thread| {
-        thread.mm().brk(VirtAddr(heap.0 + PAGE));
+    stays_coherent("brk", grown, heap + PAGE, move |thread| {
+        thread.mm().brk(heap + PAGE);
     });
 }
 
@@ -243,8 +241,8 @@ fn calls_tell_what_they_end_and_no_more() {
     let tlbs = Tlbs::default();
     let (mm, _ram) = new(&tlbs);
     let thread = mm.thread().unwrap();
-    let page = |index: u64| VirtAddr(AT.0 + index * PAGE);
-    let range = |first: u64, end: u64| page(first).0..page(end).0;
+    let page = |index: u64| AT + index * PAGE;
+    let range = |first: u64, end: u64| VirtRange::new(page(first), page(end));
     let fixed = ANON | MapFlags::FIXED;
     mm.mmap(AT, 4 * PAGE, RW, fixed, None, 0).unwrap();
     thread.write(AT, &[1]).unwrap();
@@ -264,7 +262,7 @@ fn calls_tell_what_they_end_and_no_more() {
     mm.mprotect(AT, 8 * PAGE, Prot::READ).unwrap_err();
     assert_eq!(tlbs.told(), [range(0, 2)]);
     drop((thread, mm));
-    assert_eq!(tlbs.told(), [0..Layout::default().task_size]);
+    assert_eq!(tlbs.told(), [VirtRange::new(VirtAddr(0), Layout::default().task_size)]);
     assert!(tlbs.state().open.is_empty());
 }
 
@@ -279,10 +277,10 @@ fn page_tables_that_are_dropped_tell_of_the_pages_in_them() {
     let pfn = map(&tables, 0x7000);
     tables.protect(0x7000..0x8000, PageFlags::READ);
     tables.unmap(0x7000..0x8000);
-    assert_eq!(tlbs.told(), [0x7000..0x8000, 0x7000..0x8000]);
+    assert_eq!(tlbs.told(), [VirtRange::from(0x7000..0x8000); 2]);
     assert_eq!(map(&tables, 0x7000), pfn);
     drop(tables);
-    assert_eq!(tlbs.told(), [0..0x7fff_ffff_f000]);
+    assert_eq!(tlbs.told(), [VirtRange::from(0..0x7fff_ffff_f000)]);
     assert!(tlbs.state().open.is_empty() && is_free(&ram, pfn));
 }
 
@@ -290,7 +288,7 @@ fn map(tables: &PageTables<Emulated>, addr: u64) -> Pfn {
     let pfn = tables.machine().frames().take(1).pop().unwrap().into_pfn();
     let flags = PageFlags::READ | PageFlags::WRITE;
     // SAFETY: the frame was just taken.
-    unsafe { tables.walker().unwrap().map(addr, Pte { pfn, flags }) }.unwrap();
+    unsafe { tables.walker().unwrap().map(VirtAddr(addr), Pte { pfn, flags }) }.unwrap();
     pfn
 }
 
@@ -310,15 +308,15 @@ fn a_call_whose_notifier_panics_has_changed_nothing() {
     mm.mmap(AT, 4 * PAGE, RW, fixed, None, 0).unwrap();
     let thread = mm.thread().unwrap();
     thread.write(AT, &[7; 3 * PAGE as usize]).unwrap();
-    thread.read(VirtAddr(AT.0 + 3 * PAGE), &mut [0]).unwrap(); // of zeros
-    let frames = || [0, 1, 2, 3].map(|page| mm.reader().unwrap().walker().translate(AT.0 + page * PAGE));
+    thread.read(AT + 3 * PAGE, &mut [0]).unwrap(); // of zeros
+    let frames = || [0, 1, 2, 3].map(|page| mm.reader().unwrap().walker().translate(AT + page * PAGE));
     let before = frames();
     let calls: [(&str, &dyn Fn()); 5] = [
         ("mmap", &|| _ = mm.mmap(AT, PAGE, RW, fixed, None, 0)),
         ("munmap", &|| _ = mm.munmap(AT, PAGE)),
         ("mprotect", &|| _ = mm.mprotect(AT, PAGE, Prot::READ)),
         ("DONTNEED", &|| _ = thread.madvise(AT, PAGE, Advice::DontNeed)),
-        ("a first write", &|| _ = thread.write(VirtAddr(AT.0 + 3 * PAGE), &[1])),
+        ("a first write", &|| _ = thread.write(AT + 3 * PAGE, &[1])),
     ];
     for (name, call) in calls {
         let change = mm.change();
@@ -332,7 +330,7 @@ fn a_call_whose_notifier_panics_has_changed_nothing() {
     }
     assert_ne!(frames()[0], before[0]);
     // The last user: what is mapped stays, and goes when nobody refers to the address space any more.
-    thread.write(VirtAddr(AT.0 + PAGE), &[1]).unwrap();
+    thread.write(AT + PAGE, &[1]).unwrap();
     let pfn = frames()[1].unwrap().pfn;
     let grabbed = mm.grab();
     drop(thread);
@@ -378,7 +376,7 @@ fn a_call_that_fails_tells_nothing() {
     let mut limits = Limits::default();
     limits.max_map_count = 1;
     mm.set_limits(limits).unwrap();
-    let split = mm.munmap(VirtAddr(AT.0 + PAGE), PAGE).unwrap_err();
+    let split = mm.munmap(AT + PAGE, PAGE).unwrap_err();
     assert_eq!(split.errno, Errno::ENOMEM);
     assert_eq!(tlbs.told(), []);
 }

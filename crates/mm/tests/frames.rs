@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use vmaple_mm::pgtable::{FrameChain, FrameList, Frames, PageFlags, PageTables, Pfn, Pte, Ram, Step, UniqueFrame};
-use vmaple_mm::{Kref, Machine, Soft};
+use vmaple_mm::{Kref, Machine, Soft, VirtAddr};
 
 const CHUNK: usize = 512;
 const PAGE: usize = 4096;
@@ -270,8 +270,8 @@ fn what_is_no_frame_is_mapped_nowhere() {
     let flags = PageFlags::READ;
     let pfn = frames.take(1).pop().unwrap().into_pfn();
     // SAFETY: just taken.
-    unsafe { walker.map(0, Pte { pfn, flags }) }.unwrap();
-    let counts = walker.leaf(0, |leaf| {
+    unsafe { walker.map(VirtAddr(0), Pte { pfn, flags }) }.unwrap();
+    let counts = walker.leaf(VirtAddr(0), |leaf| {
         [pfn, Pfn(u64::MAX)].map(|pfn| leaf.mapcount(Pte { pfn, flags }))
     });
     assert_eq!(counts, Step::Leaf([1, 0]));

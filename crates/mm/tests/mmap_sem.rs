@@ -16,7 +16,7 @@ use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, RbStore, RwSem, VirtAddr};
 fn new() -> Mm<RbStore> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
     // With memory at hand: a call that has to fetch some lines up twice.
-    mm.brk(VirtAddr(Layout::default().start_brk + 1));
+    mm.brk(Layout::default().start_brk + 1);
     mm
 }
 
@@ -127,7 +127,7 @@ fn who_waits_sleeps() {
         scope.spawn(|| held.read(&mm));
         held.wait_for(1);
         let writer = start_and_let_wait(scope, || {
-            mm.brk(VirtAddr(Layout::default().start_brk + 8192));
+            mm.brk(Layout::default().start_brk + 8192);
             thread_cpu_time()
         });
         thread::sleep(Duration::from_millis(300));

@@ -16,25 +16,25 @@ type Seen = (Vec<(u64, u64, u64, u64, Option<Vec<u8>>)>, usize, u64);
 
 fn new<S: VmaStore>(limits: Limits) -> Mm<S> {
     let mut layout = Layout::default();
-    layout.min_addr = BASE;
-    layout.mmap_base = BASE + PAGES * PAGE;
-    layout.task_size = BASE + (PAGES + 8) * PAGE;
-    layout.start_brk = BASE + 4 * PAGE;
+    layout.min_addr = VirtAddr(BASE);
+    layout.mmap_base = VirtAddr(BASE + PAGES * PAGE);
+    layout.task_size = VirtAddr(BASE + (PAGES + 8) * PAGE);
+    layout.start_brk = VirtAddr(BASE + 4 * PAGE);
     Mm::new(layout, limits).unwrap()
 }
 
 fn seen<S: VmaStore>(mm: &Mm<S>) -> Seen {
     let reader = mm.reader().unwrap();
     let section = reader.read_lock().unwrap();
-    let vmas: Vec<_> = section.iter_from(0).collect();
+    let vmas: Vec<_> = section.iter_from(VirtAddr(0)).collect();
     assert!(vmas.is_sorted_by(|one, other| one.end() <= other.start()));
     // What is found at an address is what a walk comes to.
     for page in 0..PAGES + 8 {
         let addr = BASE + page * PAGE;
         let find = vmas.iter().find(|vma| vma.end().0 > addr).map(|vma| vma.start());
-        assert_eq!(section.find(addr).map(vmaple_mm::Vma::start), find);
+        assert_eq!(section.find(VirtAddr(addr)).map(vmaple_mm::Vma::start), find);
         let prev = vmas.iter().rfind(|vma| vma.start().0 < addr).map(|vma| vma.start());
-        assert_eq!(section.find_prev(addr).map(vmaple_mm::Vma::start), prev);
+        assert_eq!(section.find_prev(VirtAddr(addr)).map(vmaple_mm::Vma::start), prev);
     }
     let pages = vmas.iter().map(|vma| vma.pages()).sum();
     assert_eq!((mm.map_count(), mm.total_vm()), (vmas.len(), pages));

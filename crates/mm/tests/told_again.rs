@@ -3,11 +3,10 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use vmaple_mm::pgtable::{Ram, X86_64};
-use vmaple_mm::{Kref, Layout, Limits, MapFlags, MapleStore, Mm, MmuNotifier, Prot, Soft, VirtAddr};
+use vmaple_mm::{Kref, Layout, Limits, MapFlags, MapleStore, Mm, MmuNotifier, Prot, Soft, VirtAddr, VirtRange};
 
 const PAGE: u64 = 4096;
 const READ: Prot = Prot::READ;
@@ -24,12 +23,12 @@ struct Meddler(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    told: Vec<Range<u64>>,
+    told: Vec<VirtRange>,
     meddling: Option<Meddling>,
 }
 
 impl MmuNotifier for Meddler {
-    fn invalidate_range_start(&self, range: Range<u64>) {
+    fn invalidate_range_start(&self, range: VirtRange) {
         // The calls below tell too: they do not meddle.
         let meddling = {
             let mut state = self.0.lock().unwrap();
@@ -45,7 +44,7 @@ impl MmuNotifier for Meddler {
         }
     }
 
-    fn invalidate_range_end(&self, _: Range<u64>) {}
+    fn invalidate_range_end(&self, _: VirtRange) {}
 }
 
 /// Two pages, of which the first may be written.
@@ -61,7 +60,7 @@ fn two_pages() -> (Space, Meddler) {
 }
 
 /// Makes both pages read-only, and returns what was told meanwhile.
-fn told_of_mprotect(mm: &Space, meddler: &Meddler, meddling: Meddling) -> Vec<Range<u64>> {
+fn told_of_mprotect(mm: &Space, meddler: &Meddler, meddling: Meddling) -> Vec<VirtRange> {
     meddler.0.lock().unwrap().meddling = Some(meddling);
     mm.mprotect(FIRST, 2 * PAGE, READ).unwrap();
     let mut state = meddler.0.lock().unwrap();
@@ -79,7 +78,7 @@ fn what_has_come_since_the_start_was_told_is_told_too() {
             other.mprotect(SECOND, PAGE, RW).unwrap();
         }
     };
-    let pages = |first: u64, end: u64| FIRST.0 + first * PAGE..FIRST.0 + end * PAGE;
+    let pages = |first: u64, end: u64| VirtRange::new(FIRST + first * PAGE, FIRST + end * PAGE);
     let told = told_of_mprotect(&mm, &meddler, Box::new(meddling));
     assert_eq!(told, [pages(0, 1), pages(1, 2), pages(0, 2)]);
 }

@@ -45,7 +45,7 @@ fn unmap(mm: &Mm<VmaLockStore>, first: u64, pages: u64) {
 fn find(section: &Section<'_>, page: u64) -> Option<(u64, u64)> {
     let page_of = |addr: VirtAddr| (addr.0 - BASE) / PAGE_SIZE;
     section
-        .find(at(page).0)
+        .find(at(page))
         .map(|vma| (page_of(vma.start()), page_of(vma.end())))
 }
 
@@ -91,7 +91,7 @@ fn a_reader_that_holds_a_vma_delays_a_writer_of_that_vma_and_not_of_others() {
         let section = section;
         assert_eq!(find(&section, 2), Some((2, 4)));
         writer.join().unwrap();
-        assert_eq!(section.iter_from(0).count(), 6);
+        assert_eq!(section.iter_from(VirtAddr(0)).count(), 6);
     });
 }
 
@@ -163,7 +163,7 @@ fn a_reader_that_loses_the_race_falls_back_and_finds_the_newest() {
             start_and_let_wait(scope, move || {
                 let section = reader.read_lock().unwrap();
                 let found = find(&section, page);
-                assert_eq!(section.find_prev(at(page).0).unwrap().state(), VmaState::Live);
+                assert_eq!(section.find_prev(at(page)).unwrap().state(), VmaState::Live);
                 found
             })
         });
@@ -232,7 +232,7 @@ fn a_reader_of_the_whole_address_space_delays_every_writer() {
         // Readers of VMAs go on, and it sees one state, whatever it has found.
         let section = reader.read_lock().unwrap();
         assert_eq!(find(&section, 0), Some((0, 4)));
-        assert_eq!(whole.iter_from(0).count(), 2);
+        assert_eq!(whole.iter_from(VirtAddr(0)).count(), 2);
         events.note("left");
         drop(whole);
     });
@@ -285,8 +285,8 @@ fn what_a_section_has_found_stays_readable() {
     let found: Vec<_> = (0..1000)
         .map(|page| {
             map(page + 1);
-            let found = section.find(at(page).0).unwrap();
-            assert!(section.find(0).is_some() && section.find(at(page + 1).0).is_some());
+            let found = section.find(at(page)).unwrap();
+            assert!(section.find(VirtAddr(0)).is_some() && section.find(at(page + 1)).is_some());
             unmap(&mm, page, 1);
             found
         })
@@ -311,17 +311,17 @@ fn read(reader: &MmReader<VmaLockStore>, mut rng: fastrand::Rng, stop: &AtomicBo
         let section = reader.read_lock().unwrap();
         if rng.u8(..) < 16 {
             // Between two looks.
-            let vma = section.find(at(rng.u64(..PAGES)).0);
+            let vma = section.find(at(rng.u64(..PAGES)));
             thread::yield_now();
             assert!(vma.is_none_or(|vma| vma.state() == VmaState::Live));
             found += 1;
             continue;
         }
         let (mut last, mut has_fixed) = (0, false);
-        for vma in section.iter_from(0) {
+        for vma in section.iter_from(VirtAddr(0)) {
             assert!(vma.end().0 > last, "it goes up");
             last = vma.end().0;
-            has_fixed |= vma.range().contains(&at(FIXED_PAGE).0);
+            has_fixed |= vma.range().contains(at(FIXED_PAGE));
             if rng.u8(..) < 32 {
                 thread::yield_now();
             }
@@ -385,7 +385,7 @@ fn nothing_is_missed_freed_early_or_kept_beside_random_writers() {
                 .collect();
             while writers.iter().any(|writer| !writer.is_finished()) {
                 let section = mmap_read_lock(&whole);
-                let vmas: Vec<_> = section.iter_from(0).collect();
+                let vmas: Vec<_> = section.iter_from(VirtAddr(0)).collect();
                 thread::yield_now();
                 assert!(vmas.is_sorted_by(|one, other| one.end() <= other.start()), "one state");
                 assert!(vmas.iter().all(|vma| vma.state() == VmaState::Live), "the state of now");

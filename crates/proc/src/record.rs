@@ -1,7 +1,7 @@
 //! Records of address spaces: what their VMAs and page counts are in the terms of maps and smaps.
 
 use vmaple_mm::pgtable::PageCounts;
-use vmaple_mm::{PAGE_SHIFT, Role, Vma};
+use vmaple_mm::{PAGE_SHIFT, Role, VirtAddr, Vma};
 use vmaple_smaps::{FlagLetters, Form, MemSizeStats, Name, Perms, VmaRecord};
 
 /// The form of smaps and smaps_rollup: that of Linux 6.18 without protection keys.
@@ -32,7 +32,7 @@ pub(crate) const LETTERS: FlagLetters = {
 ///
 /// let reader = mm.reader()?;
 /// let section = reader.read_lock().unwrap();
-/// for record in section.iter_from(0).map(|vma| vma_record(vma, 0)) {
+/// for record in section.iter_from(VirtAddr(0)).map(|vma| vma_record(vma, VirtAddr(0))) {
 ///     assert_eq!((record.start, record.end), (0x10000, 0x13000));
 ///     assert_eq!(record.perms.to_string(), "rw-p");
 /// }
@@ -40,21 +40,21 @@ pub(crate) const LETTERS: FlagLetters = {
 /// ```
 #[inline]
 #[must_use]
-pub fn vma_record(vma: &Vma, cursor: u64) -> VmaRecord<'_> {
+pub fn vma_record(vma: &Vma, cursor: VirtAddr) -> VmaRecord<'_> {
     let (offset, dev, inode) = match vma.file() {
         Some(file) => (vma.pgoff() << PAGE_SHIFT, file.dev(), file.inode()),
         None => (0, (0, 0), 0),
     };
     let range = vma.range();
     VmaRecord {
-        start: range.start,
-        end: range.end,
+        start: range.start.0,
+        end: range.end.0,
         perms: Perms::of_vm_flags(vma.flags().bits()),
         offset,
         dev,
         inode,
         name: name(vma),
-        new_from: range.start.max(cursor),
+        new_from: range.start.max(cursor).0,
     }
 }
 

@@ -1,10 +1,9 @@
 //! What readers of the files read: an address space as it is, or one instant of it.
 
-use core::ops::Range;
-
 use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{
-    Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, Soft, Vma, VmaRead, VmaState, VmaStore,
+    Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, Soft, VirtRange, Vma, VmaRead, VmaState,
+    VmaStore,
 };
 
 use crate::open_file::sealed;
@@ -32,7 +31,7 @@ pub trait PageSource: Source {
 
     /// Adds up the pages of a VMA in `range`, and says whether all of them are its own: it was live all the while, and what had been
     /// mapped there before was gone.
-    fn count(&self, vma: &Vma, range: Range<u64>, by: CountBy) -> (PageCounts, bool);
+    fn count(&self, vma: &Vma, range: VirtRange, by: CountBy) -> (PageCounts, bool);
 }
 
 /// The address space as it is: each section has the state of the moment when it begins.
@@ -54,9 +53,9 @@ impl<S: VmaStore, M: Machine> PageSource for MmReader<S, M> {
     }
 
     /// All that is mapped there is counted, pages of the mapping before it or after it too.
-    fn count(&self, vma: &Vma, range: Range<u64>, by: CountBy) -> (PageCounts, bool) {
+    fn count(&self, vma: &Vma, range: VirtRange, by: CountBy) -> (PageCounts, bool) {
         let mut counts = PageCounts::default();
-        let was_pending = self.mm().is_pending(&range);
+        let was_pending = self.mm().is_pending(range);
         self.walker().count(range, by, &mut counts);
         // The pages are looked at by Acquire loads, so the state comes after.
         (counts, !was_pending && vma.state() == VmaState::Live)
@@ -109,7 +108,7 @@ impl<S: SnapshotStore, M: Machine> PageSource for SnapshotWithPages<S, M> {
     }
 
     /// Nothing, if some may be another's.
-    fn count(&self, vma: &Vma, range: Range<u64>, by: CountBy) -> (PageCounts, bool) {
+    fn count(&self, vma: &Vma, range: VirtRange, by: CountBy) -> (PageCounts, bool) {
         match self.reader.count(vma, range, by) {
             (counts, true) => (counts, true),
             _ => (PageCounts::default(), false),

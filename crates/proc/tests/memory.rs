@@ -93,7 +93,7 @@ fn exhausted<S: VmaStore>(mappings: u64) -> Mm<S> {
         assert!((mappings..10_000).any(|i| !more(at(i * 4))), "memory never ends");
         let behind = mm.layout().start_brk + 100 * PAGE_SIZE;
         assert!(
-            (0..10_000).any(|i| !more(VirtAddr(behind + i * 4 * PAGE_SIZE))),
+            (0..10_000).any(|i| !more(behind + i * 4 * PAGE_SIZE)),
             "memory never ends"
         );
     });
@@ -166,7 +166,7 @@ fn calls_fail_well<S: VmaStore>() {
         mm.set_anon_vma_name(at(5), 0x1000, Some(b"arena"))
     });
     fail_each::<S, _>("brk", |mm| {
-        let (wanted, pages) = (VirtAddr(mm.layout().start_brk + 0x3000), mm.total_vm());
+        let (wanted, pages) = (mm.layout().start_brk + 0x3000, mm.total_vm());
         let why = "the break stays";
         match (mm.brk(wanted) == wanted, mm.total_vm() == pages + 3) {
             (true, true) => Ok(()),
@@ -208,7 +208,7 @@ fn a_reader_without_memory_for_a_long_line_tries_again() {
     for left in 0..2 {
         let mut maps = Maps::open(&mm).unwrap();
         let mut buffer = [0; 4096];
-        let error = with_allocations(0, || maps.query(BASE, QueryFlags::empty()).map(drop)).unwrap_err();
+        let error = with_allocations(0, || maps.query(VirtAddr(BASE), QueryFlags::empty()).map(drop)).unwrap_err();
         assert_eq!(error.errno, Errno::ENOMEM);
         let error = with_allocations(0, || maps.next_record().map(drop)).unwrap_err();
         assert_eq!(error.errno, Errno::ENOMEM);
@@ -269,9 +269,9 @@ fn what_is_warm_neither_allocates_nor_frees() {
                 mm.mprotect(at(page), PAGE_SIZE, Prot::READ).unwrap();
                 map(&mm, page, 3, None);
                 let start = mm.layout().start_brk;
-                mm.brk(VirtAddr(start + random.u64(1..9) * PAGE_SIZE));
+                mm.brk(start + random.u64(1..9) * PAGE_SIZE);
                 maps.read(&mut buffer).unwrap();
-                maps.query(at(page).0, QueryFlags::empty()).unwrap();
+                maps.query(at(page), QueryFlags::empty()).unwrap();
                 if maps.next_record().unwrap().is_none() {
                     maps.rewind();
                 }
@@ -279,11 +279,11 @@ fn what_is_warm_neither_allocates_nor_frees() {
                     continue;
                 }
                 // Tables come and go with the pages of the heap, and with those of what is mapped far away.
-                thread.write(VirtAddr(start), &[1]).unwrap();
-                let far = VirtAddr(start + (1 << 30) + random.u64(..3) * (1 << 21));
+                thread.write(start, &[1]).unwrap();
+                let far = start + (1 << 30) + random.u64(..3) * (1 << 21);
                 mm.mmap(far, PAGE_SIZE, RW, ANONYMOUS, None, 0).unwrap();
                 thread.write(far, &[1]).unwrap();
-                thread.madvise(VirtAddr(start), PAGE_SIZE, Advice::DontNeed).unwrap();
+                thread.madvise(start, PAGE_SIZE, Advice::DontNeed).unwrap();
                 smaps.read(&mut buffer).unwrap();
                 if smaps.next_record().unwrap().is_none() {
                     smaps.rewind();

@@ -81,7 +81,7 @@ fn frames_are_shown_to_who_opened_it_for_them() {
     let shown = read_at(&mut pagemap, 500, 1500);
     let hidden = read_at(&mut Pagemap::open(&mm).unwrap(), 500, 1500);
     for ((page, shown), hidden) in (500..).zip(shown).zip(hidden) {
-        let frame = reader.walker().translate(at(page).0).map_or(0, |pte| pte.pfn.0);
+        let frame = reader.walker().translate(at(page)).map_or(0, |pte| pte.pfn.0);
         assert_eq!((shown & FRAME, shown & !FRAME), (frame, hidden), "page {page}");
     }
 }
@@ -126,7 +126,7 @@ fn only_whole_entries_are_read() {
 fn the_end_of_the_address_space_is_the_end_of_the_file() {
     let mm = space::<MapleStore>();
     let mut pagemap = Pagemap::open(&mm).unwrap();
-    let end = mm.layout().task_size / PAGE_SIZE * 8;
+    let end = mm.layout().task_size.page_number() * 8;
     let mut bytes = [0xff; 80];
     for (offset, length) in [
         (end - 80, 80),

@@ -92,8 +92,8 @@ mod form {
     #[test]
     fn each_kind_of_mapping_has_its_line() {
         let mut layout = Layout::default();
-        layout.start_brk = 0x5_0000;
-        layout.start_stack = 0x7fff_ffff_0000;
+        layout.start_brk = VirtAddr(0x5_0000);
+        layout.start_stack = VirtAddr(0x7fff_ffff_0000);
         let mm: Mm = Mm::new(layout, Limits::default()).unwrap();
         let file = File::new((0xfe, 0x12), 1_234_567, b"/usr/lib/a\nb\\c".as_slice()).unwrap();
         let large = File::new((0xabc, 0x12345), u64::MAX, b"/x".as_slice()).unwrap();
@@ -246,7 +246,7 @@ mod reads {
             }
         }
         let mut maps = Maps::open(&mm).unwrap();
-        let long = maps.query(0x1_0000_1000, QueryFlags::empty()).unwrap();
+        let long = maps.query(VirtAddr(0x1_0000_1000), QueryFlags::empty()).unwrap();
         assert!(matches!(long.name, Name::Path(path) if path.len() == 9002 && path.ends_with(b"\n")));
     }
 
@@ -324,7 +324,10 @@ mod reads {
             Some(libc::ESRCH)
         );
         assert_eq!(maps.next_record().unwrap_err().errno, Errno::ESRCH);
-        assert_eq!(maps.query(0, QueryFlags::empty()).unwrap_err().errno, Errno::ESRCH);
+        assert_eq!(
+            maps.query(VirtAddr(0), QueryFlags::empty()).unwrap_err().errno,
+            Errno::ESRCH
+        );
         assert_eq!(at_end.read(&mut buffer).unwrap(), 0);
         assert_eq!(Maps::open(&monitor).unwrap_err().errno, Errno::ESRCH);
         assert_eq!(Maps::snapshot(&monitor).unwrap_err().errno, Errno::ESRCH);
@@ -405,7 +408,7 @@ mod snapshots {
         maps.rewind();
         assert_eq!(text(&mut maps), now);
         assert_eq!(
-            maps.query(0x1_0000_0000, QueryFlags::empty()).unwrap().end,
+            maps.query(VirtAddr(0x1_0000_0000), QueryFlags::empty()).unwrap().end,
             0x1_0000_1000
         );
         assert_eq!(text_of(&mm), "");

@@ -237,7 +237,7 @@ fn counters(bytes: u64, rounds: u64) -> Vec<f64> {
     let base = mm.mmap(VirtAddr(0), bytes, prot, flags, None, 0).expect("mmap");
     for page in 0..bytes / PAGE {
         thread
-            .fault(VirtAddr(base.0 + page * PAGE), vmaple_mm::Access::Write)
+            .fault(base + page * PAGE, vmaple_mm::Access::Write)
             .expect("a page");
     }
     let reader = mm.reader().expect("a reader");

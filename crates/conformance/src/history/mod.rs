@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pages::PageLog;
-use vmaple_mm::{Machine, Mm, MmReader, PAGE_SHIFT, PAGE_SIZE, Role, Soft, VmFlags, Vma, VmaRead, VmaStore};
+use vmaple_mm::{Machine, Mm, MmReader, PAGE_SHIFT, PAGE_SIZE, Role, Soft, VirtAddr, VmFlags, Vma, VmaRead, VmaStore};
 
 /// A VMA, or what a reader was shown of one.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,8 @@ impl Piece {
             (None, None, _) => Vec::new(),
         };
         Self {
-            start: range.start,
-            end: range.end,
+            start: range.start.0,
+            end: range.end.0,
             perms: [
                 letter(VmFlags::READ, b'r'),
                 letter(VmFlags::WRITE, b'w'),
@@ -234,6 +234,6 @@ impl<'a, S: VmaStore, M: Machine> Recorder<'a, S, M> {
     fn log(&mut self) {
         self.pages.push(self.reader.walker());
         let section = self.reader.read_lock().unwrap();
-        self.history.push(section.iter_from(0).map(Piece::of));
+        self.history.push(section.iter_from(VirtAddr(0)).map(Piece::of));
     }
 }

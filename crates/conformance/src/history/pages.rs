@@ -3,7 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use vmaple_mm::pgtable::{PSS_SHIFT, PageCounts, PageFlags, Step, Walker};
-use vmaple_mm::{Machine, PAGE_SIZE};
+use vmaple_mm::{Machine, PAGE_SIZE, VirtAddr};
 
 /// The addresses whose pages are logged, in words of 64 pages.
 const WORDS: usize = 16 << 20 >> 18;
@@ -103,9 +103,9 @@ impl PageLog {
         let mut at = self.base;
         let end = self.base + WORDS as u64 * 64 * PAGE_SIZE;
         while at < end {
-            let step = walker.leaf(at, |leaf| {
+            let step = walker.leaf(VirtAddr(at), |leaf| {
                 for (addr, pte) in leaf.ptes(at..end) {
-                    let (word, bit) = self.place(addr);
+                    let (word, bit) = self.place(addr.0);
                     present[word] |= bit;
                     if !pte.flags.contains(PageFlags::ZERO) {
                         resident[word] |= bit;
@@ -114,7 +114,7 @@ impl PageLog {
                 leaf.range().end
             });
             let (Step::Leaf(next) | Step::Hole { end: next }) = step;
-            at = next;
+            at = next.0;
         }
         self.note_pages(&present, &resident);
     }

@@ -76,10 +76,13 @@ impl<S: VmaStore> Model<S> {
         let mm: Mm<S> = Mm::with_machine(layout, Limits::default(), Soft::new(ram.clone())).unwrap();
         // Mappings of a file of their own, which merge with none.
         let filler = vmaple_mm::File::new((0, 0), 0, &b"filler"[..]).unwrap();
-        let gaps = [layout.min_addr..window.start, window.end..layout.task_size];
+        let gaps = [
+            layout.min_addr..VirtAddr(window.start),
+            VirtAddr(window.end)..layout.task_size,
+        ];
         for gap in gaps.into_iter().filter(|gap| !gap.is_empty()) {
             let (flags, length) = (MapFlags::PRIVATE | MapFlags::FIXED, gap.end - gap.start);
-            mm.mmap(VirtAddr(gap.start), length, Prot::empty(), flags, Some(&filler), 0)
+            mm.mmap(gap.start, length, Prot::empty(), flags, Some(&filler), 0)
                 .unwrap();
         }
         Self {
@@ -105,7 +108,7 @@ impl<S: VmaStore> Model<S> {
             let mut counts = PageCounts::default();
             self.reader
                 .walker()
-                .count(0..self.mm().layout().task_size, by, &mut counts);
+                .count(VirtAddr(0)..self.mm().layout().task_size, by, &mut counts);
             {
                 let mut counts = counts;
                 counts.leaves_by_counters = 0;
@@ -133,12 +136,12 @@ impl<S: VmaStore> Space for Model<S> {
     fn mappings(&self, range: &Range<u64>) -> Vec<Mapping> {
         let section = self.reader.read_lock().unwrap();
         let mut is_next = false;
-        let met = section.iter_from(range.start).take_while(|vma| {
+        let met = section.iter_from(VirtAddr(range.start)).take_while(|vma| {
             let was_next = is_next;
-            is_next = vma.range().start >= range.end;
+            is_next = vma.range().start >= VirtAddr(range.end);
             !was_next
         });
-        met.map(|vma| (vma.range(), vma.flags(), vma.file().is_some()))
+        met.map(|vma| (vma.range().into(), vma.flags(), vma.file().is_some()))
             .collect()
     }
 
@@ -172,14 +175,14 @@ impl<S: VmaStore> Space for Model<S> {
     }
 
     fn memory(&self, addr: u64) -> [u8; PAGE as usize] {
-        let pte = self.reader.walker().translate(addr).unwrap();
+        let pte = self.reader.walker().translate(VirtAddr(addr)).unwrap();
         let page = self.ram.page(pte.pfn);
         // SAFETY: the page is mapped, and no other code uses this address space.
         unsafe { page.cast().read() }
     }
 
     fn has_own_page(&self, addr: u64) -> bool {
-        let pte = self.reader.walker().translate(addr);
+        let pte = self.reader.walker().translate(VirtAddr(addr));
         pte.is_some_and(|pte| !pte.flags.contains(PageFlags::ZERO))
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use vmaple_mm::{Layout, Limits, MapleStore, PartialEffects, RbStore, VmFlags, VmaLockStore};
+use vmaple_mm::{Layout, Limits, MapleStore, PartialEffects, RbStore, VirtAddr, VmFlags, VmaLockStore};
 
 use super::memory::Pages;
 use super::model::{Model, Space};
@@ -66,16 +66,16 @@ impl<'a> Pair<'a> {
             elsewhere
         };
         let mut layout = Layout::default();
-        layout.min_addr = free.min_addr;
+        layout.min_addr = VirtAddr(free.min_addr);
         // The kernel looks for room below its base, and then from the bottom up.
         layout.mmap_base = if within.end == free.task_size {
-            within.start
+            VirtAddr(within.start)
         } else {
-            free.task_size
+            VirtAddr(free.task_size)
         };
-        layout.task_size = free.task_size;
-        layout.start_brk = start_brk;
-        layout.start_stack = start_stack;
+        layout.task_size = VirtAddr(free.task_size);
+        layout.start_brk = VirtAddr(start_brk);
+        layout.start_stack = VirtAddr(start_stack);
         let mut spaces: Vec<Box<dyn Space>> = vec![
             Box::new(Model::<MapleStore>::new("MapleStore", layout, &within, files)),
             Box::new(Model::<RbStore>::new("RbStore", layout, &within, files)),

@@ -33,7 +33,7 @@ impl<S: VmaStore> Workload<S> {
 impl<S: VmaStore, M: Machine> Workload<S, M> {
     pub fn on(machine: M) -> Self {
         let mut layout = Layout::default();
-        layout.start_brk = page(SLOTS, 0).0;
+        layout.start_brk = page(SLOTS, 0);
         let workload = Self {
             mm: Mm::with_machine(layout, Limits::default(), machine).unwrap(),
             file: File::new((8, 1), 4711, b"/usr/lib/libworkload.so".as_slice()).unwrap(),

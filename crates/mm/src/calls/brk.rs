@@ -2,7 +2,7 @@
 
 use super::transaction::{Failure, Transaction, fail};
 use super::unmapped_area::{STACK_GUARD_GAP, start_gap};
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange};
 use crate::error::Errno;
 use crate::machine::Machine;
 use crate::mm::Mm;
@@ -20,7 +20,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
     /// let start = mm.brk(VirtAddr(0));
     /// assert_eq!(start.0, Layout::default().start_brk);
-    /// assert_eq!(mm.brk(VirtAddr(start.0 + 0x2800)).0, start.0 + 0x2800);
+    /// assert_eq!(mm.brk(start + 0x2800).0, start.0 + 0x2800);
     /// assert_eq!((mm.map_count(), mm.total_vm()), (1, 3));
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
@@ -29,14 +29,14 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         let mut before = self.0.0.brk();
         let moved = self.transact(|transaction| {
             before = transaction.brk;
-            transaction.move_brk(addr.0)
+            transaction.move_brk(addr)
         });
-        VirtAddr(if moved.is_ok() { addr.0 } else { before })
+        if moved.is_ok() { addr } else { before }
     }
 }
 
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
-    fn move_brk(&mut self, brk: u64) -> Result<(), Failure> {
+    fn move_brk(&mut self, brk: VirtAddr) -> Result<(), Failure> {
         let start_brk = self.layout().start_brk;
         if brk < start_brk || brk > self.layout().task_size {
             return fail(Errno::EINVAL, "outside of the address space");
@@ -44,7 +44,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         if brk - start_brk > self.limits().data {
             return fail(Errno::ENOMEM, "above RLIMIT_DATA");
         }
-        let (old, new) = (page_align(self.brk), page_align(brk));
+        let (old, new) = (self.brk.page_ceil(), brk.page_ceil());
         if new > old {
             self.grow_heap(old, new, brk)
         } else {
@@ -56,9 +56,9 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         }
     }
 
-    fn grow_heap(&mut self, old: u64, new: u64, brk: u64) -> Result<(), Failure> {
+    fn grow_heap(&mut self, old: VirtAddr, new: VirtAddr, brk: VirtAddr) -> Result<(), Failure> {
         let room_end = new + PAGE_SIZE;
-        let next = self.range(old..room_end + STACK_GUARD_GAP).next();
+        let next = self.range(VirtRange::new(old, room_end + STACK_GUARD_GAP)).next();
         if new > self.layout().task_size || next.is_some_and(|next| room_end > start_gap(next)) {
             return fail(Errno::ENOMEM, "no room above the heap");
         }
@@ -77,15 +77,17 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         self.brk = brk;
         let request = Request::Map {
             mapping,
-            pgoff: old >> PAGE_SHIFT,
+            pgoff: old.page_number(),
             merge: Merge::Heap,
         };
-        let plan = self.neighbours(old..new).plan(request, &self.landmarks());
+        let plan = self
+            .neighbours(VirtRange::new(old, new))
+            .plan(request, &self.landmarks());
         self.apply(plan)
     }
 
-    fn shrink_heap(&mut self, new: u64, old: u64) -> Result<(), Failure> {
-        if self.unmap(new..old)? {
+    fn shrink_heap(&mut self, new: VirtAddr, old: VirtAddr) -> Result<(), Failure> {
+        if self.unmap(VirtRange::new(new, old))? {
             Ok(())
         } else {
             fail(Errno::ENOMEM, "the heap is not there")

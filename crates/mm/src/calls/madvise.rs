@@ -1,8 +1,6 @@
 //! madvise(2).
 
-use core::ops::Range;
-
-use crate::addr::{PAGE_SIZE, VirtAddr, page_align};
+use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange, page_align};
 use crate::error::{Errno, Error};
 use crate::fail_point;
 use crate::fault::{FaultCause, MmThread};
@@ -66,19 +64,17 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
             return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
         }
         let length = page_align(len);
-        let end = addr.0.wrapping_add(length);
-        if (len > 0 && length == 0) || end < addr.0 {
-            return Err(Error::new(Errno::EINVAL, "the range does not fit"));
-        }
+        let range = addr.checked_range(length).filter(|_| len == 0 || length > 0);
+        let range = range.ok_or(Error::new(Errno::EINVAL, "the range does not fit"))?;
         match advice {
-            Advice::DontNeed => self.drop_pages(addr.0..end),
-            Advice::PopulateRead => self.populate(addr.0..end, Access::Read, VmFlags::READ),
-            Advice::PopulateWrite => self.populate(addr.0..end, Access::Write, VmFlags::WRITE),
+            Advice::DontNeed => self.drop_pages(range),
+            Advice::PopulateRead => self.populate(range, Access::Read, VmFlags::READ),
+            Advice::PopulateWrite => self.populate(range, Access::Write, VmFlags::WRITE),
         }
     }
 
     #[doc(alias = "madvise_populate")]
-    fn populate(&self, range: Range<u64>, access: Access, needed: VmFlags) -> Result<(), Error> {
+    fn populate(&self, range: VirtRange, access: Access, needed: VmFlags) -> Result<(), Error> {
         const REFUSED: Error = Error::new(Errno::EINVAL, "a mapping may not be accessed so");
         let mut at = range.start;
         while at < range.end {
@@ -86,21 +82,23 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
             if self.flags_at(at).is_some_and(|(_, flags)| !flags.contains(needed)) {
                 return Err(REFUSED);
             }
-            at = self.fault_in(at..range.end, access).map_err(|cause| match cause {
-                FaultCause::MapErr => Error::new(Errno::ENOMEM, "a part of the range is not mapped"),
-                FaultCause::AccErr => REFUSED,
-                FaultCause::NoMemory => Error::new(Errno::ENOMEM, "no memory for a page"),
-                FaultCause::NotSupported | FaultCause::Unaligned => {
-                    Error::new(Errno::EFAULT, "pages of files and of shared memory are not built yet")
-                }
-            })?;
+            at = self
+                .fault_in(VirtRange::new(at, range.end), access)
+                .map_err(|cause| match cause {
+                    FaultCause::MapErr => Error::new(Errno::ENOMEM, "a part of the range is not mapped"),
+                    FaultCause::AccErr => REFUSED,
+                    FaultCause::NoMemory => Error::new(Errno::ENOMEM, "no memory for a page"),
+                    FaultCause::NotSupported | FaultCause::Unaligned => {
+                        Error::new(Errno::EFAULT, "pages of files and of shared memory are not built yet")
+                    }
+                })?;
         }
         Ok(())
     }
 
     /// Has the pages of a new mapping be there, as far as that goes.
     #[doc(alias = "mm_populate")]
-    pub(crate) fn populate_mapped(&self, range: Range<u64>) {
+    pub(crate) fn populate_mapped(&self, range: VirtRange) {
         let mut at = range.start;
         while at < range.end {
             let Some((end, flags)) = self.flags_at(at) else {
@@ -115,7 +113,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                 Access::Exec
             };
             if flags.intersects(ACCESS) {
-                match self.fault_in(at..end, access) {
+                match self.fault_in(VirtRange::new(at, end), access) {
                     Ok(next) => at = next,
                     Err(_) => return,
                 }
@@ -126,7 +124,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     }
 
     /// What is mapped at an address, up to where.
-    fn flags_at(&self, addr: u64) -> Option<(u64, VmFlags)> {
+    fn flags_at(&self, addr: VirtAddr) -> Option<(VirtAddr, VmFlags)> {
         let section = self.attached().read_lock();
         let vma = section.find(addr).filter(|vma| vma.range().start <= addr)?;
         Some((vma.range().end, vma.flags()))
@@ -137,9 +135,9 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// No table is unlinked, and the writers' lock is not needed: that the mapping is still the one that was found is looked at
     /// under the lock of each leaf table. If it is not, what is mapped there now is looked for, as if the call had come after.
     #[doc(alias = "madvise_dontneed_free")]
-    fn drop_pages(&self, range: Range<u64>) -> Result<(), Error> {
+    fn drop_pages(&self, range: VirtRange) -> Result<(), Error> {
         let mut holes = false;
-        let notice = self.mm().page_tables().tell(range.clone());
+        let notice = self.mm().page_tables().tell(range);
         let mut at = range.start;
         while at < range.end {
             let section = self.attached().read_lock();
@@ -151,19 +149,19 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                 holes = true;
                 at = vma.range().start;
             }
-            let part = at..vma.range().end.min(range.end);
+            let part_end = vma.range().end.min(range.end);
             let mut freed = FrameList::new(self.frames());
-            while at < part.end {
+            while at < part_end {
                 let guard = self.attached().walker().read_lock();
                 fail_point::reach("dontneed: found");
                 match self.attached().walker().find(&guard, at) {
-                    Step::Hole { end } => at = end.min(part.end),
+                    Step::Hole { end } => at = end.min(part_end),
                     Step::Leaf(leaf) => {
-                        let leaf_end = ((at | (LEAF - 1)) + 1).min(part.end);
+                        let leaf_end = (at.align_down(LEAF) + LEAF).min(part_end);
                         let Some(mut leaf) = leaf.lock().filter(|_| vma.is_live()) else {
                             break;
                         };
-                        leaf.clear(self.frames(), at..leaf_end, &mut freed);
+                        leaf.clear(self.frames(), VirtRange::new(at, leaf_end), &mut freed);
                         at = leaf_end;
                     }
                 }

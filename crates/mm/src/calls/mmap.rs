@@ -1,7 +1,7 @@
 //! mmap(2).
 
 use super::transaction::{Failure, fail};
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, page_align};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange, page_align};
 use crate::error::{Errno, Error};
 use crate::fault::MmThread;
 use crate::kref::Kref;
@@ -36,7 +36,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
     /// let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
     /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ | Prot::WRITE, flags, None, 0)?;
-    /// mm.mmap(VirtAddr(at.0 + 0x1000), 0x1000, Prot::READ, flags | MapFlags::FIXED, None, 0)?;
+    /// mm.mmap(at + 0x1000, 0x1000, Prot::READ, flags | MapFlags::FIXED, None, 0)?;
     /// assert_eq!(mm.map_count(), 3);
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
@@ -55,7 +55,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         if populates(flags)
             && let Ok(thread) = self.thread()
         {
-            thread.populate_mapped(at.0..at.0 + page_align(len));
+            thread.populate_mapped(VirtRange::new(at, at + page_align(len)));
         }
         Ok(at)
     }
@@ -96,9 +96,9 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             if transaction.accounts.map_count > transaction.max_map_count() {
                 return fail(Errno::ENOMEM, "more mappings than max_map_count");
             }
-            let start = transaction.unmapped_area(addr.0, len, flags)?;
-            let range = start..start + len;
-            let neighbours = transaction.neighbours(range.clone());
+            let start = transaction.unmapped_area(addr, len, flags)?;
+            let range = VirtRange::new(start, start + len);
+            let neighbours = transaction.neighbours(range);
             if flags.contains(MapFlags::FIXED_NOREPLACE) && neighbours.is_occupied() {
                 return fail(Errno::EEXIST, "something is mapped there");
             }
@@ -117,7 +117,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             let pgoff = match (file, mapping.flags.contains(VmFlags::SHARED)) {
                 (Some(_), _) => offset >> PAGE_SHIFT,
                 (None, true) => 0,
-                (None, false) => start >> PAGE_SHIFT,
+                (None, false) => start.page_number(),
             };
             transaction.check_split(&neighbours)?;
             if !transaction.may_expand(mapping.flags, (len >> PAGE_SHIFT) - neighbours.pages()) {
@@ -131,7 +131,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             };
             let plan = neighbours.plan(request, &transaction.landmarks());
             transaction.apply(plan)?;
-            Ok(VirtAddr(start))
+            Ok(start)
         })
     }
 }
@@ -152,7 +152,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     ) -> Result<VirtAddr, Error> {
         let at = self.mm().map(addr, len, prot, flags, file, offset)?;
         if populates(flags) {
-            self.populate_mapped(at.0..at.0 + page_align(len));
+            self.populate_mapped(VirtRange::new(at, at + page_align(len)));
         }
         Ok(at)
     }

@@ -1,8 +1,7 @@
 //! Changing what mappings are, one by one.
 
-use core::ops::Range;
-
 use super::transaction::{Failure, Transaction};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::error::{Errno, Error};
 use crate::machine::Machine;
 use crate::mm::PartialEffects;
@@ -12,10 +11,8 @@ use crate::vma::{Mapping, Plan, Request};
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     /// Makes `part`, which lies in one VMA, another mapping.
     #[doc(alias = "vma_modify")]
-    pub(crate) fn modify(&mut self, part: Range<u64>, mapping: Mapping) -> Result<(), Failure> {
-        let plan = self
-            .neighbours(part.clone())
-            .plan(Request::Modify(mapping), &self.landmarks());
+    pub(crate) fn modify(&mut self, part: VirtRange, mapping: Mapping) -> Result<(), Failure> {
+        let plan = self.neighbours(part).plan(Request::Modify(mapping), &self.landmarks());
         let room = self.max_map_count().saturating_sub(self.accounts.map_count);
         if plan.growth() > room {
             let error = Error::new(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
@@ -26,7 +23,11 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     }
 
     /// Fails, and leaves mappings split at these addresses if that is wanted.
-    pub(crate) fn fail_split<T>(&mut self, addrs: impl IntoIterator<Item = u64>, error: Error) -> Result<T, Failure> {
+    pub(crate) fn fail_split<T>(
+        &mut self,
+        addrs: impl IntoIterator<Item = VirtAddr>,
+        error: Error,
+    ) -> Result<T, Failure> {
         if self.limits().partial_effects == PartialEffects::None {
             return Err(error.into());
         }

@@ -1,7 +1,7 @@
 //! mprotect(2).
 
 use super::transaction::{Failure, Transaction, fail};
-use crate::addr::{PAGE_SHIFT, VirtAddr, page_align};
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange, page_align};
 use crate::error::{Errno, Error};
 use crate::machine::Machine;
 use crate::mm::Mm;
@@ -21,7 +21,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
     /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
-    /// mm.mprotect(VirtAddr(at.0 + 0x1000), 0x1000, Prot::empty())?;
+    /// mm.mprotect(at + 0x1000, 0x1000, Prot::empty())?;
     /// assert_eq!(mm.map_count(), 3);
     /// mm.mprotect(at, 0x3000, Prot::READ)?;
     /// assert_eq!(mm.map_count(), 1);
@@ -41,16 +41,14 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         if len == 0 {
             return Ok(());
         }
-        let end = addr.0.wrapping_add(page_align(len));
-        if end <= addr.0 {
-            return Err(Error::new(Errno::ENOMEM, "beyond the address space"));
-        }
+        let range = addr.checked_range(page_align(len)).filter(|range| !range.is_empty());
+        let range = range.ok_or(Error::new(Errno::ENOMEM, "beyond the address space"))?;
         if prot.intersects(!(Prot::READ | Prot::WRITE | Prot::EXEC | Prot::SEM)) {
             return Err(Error::new(Errno::EINVAL, "bits that are no protection"));
         }
         self.transact(|transaction| {
-            transaction.expect(addr.0..end)?;
-            let Some(first) = transaction.range(addr.0..end).next() else {
+            transaction.expect(range)?;
+            let Some(first) = transaction.range(range).next() else {
                 return fail(Errno::ENOMEM, "nothing is mapped there");
             };
             let start = if grows == Prot::GROWSDOWN {
@@ -59,17 +57,17 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                 }
                 first.range().start
             } else {
-                if first.range().start > addr.0 {
+                if first.range().start > addr {
                     return fail(Errno::ENOMEM, "nothing is mapped at the address");
                 }
                 if grows == Prot::GROWSUP {
                     return fail(Errno::EINVAL, "no mapping grows up");
                 }
-                addr.0
+                addr
             };
             let mut at = start;
-            while at < end {
-                match transaction.protect_one(at, end, prot) {
+            while at < range.end {
+                match transaction.protect_one(VirtRange::new(at, range.end), prot) {
                     // What came before stays changed.
                     Err(Failure::Error(error)) => return Err(Failure::After(error)),
                     done => at = done?,
@@ -83,25 +81,24 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     /// Changes the part of one mapping that lies in `at..end`; gives its end.
     #[doc(alias = "mprotect_fixup")]
-    fn protect_one(&mut self, at: u64, end: u64, prot: Prot) -> Result<u64, Failure> {
-        let Some(vma) = self.find(at).filter(|vma| vma.range().start <= at) else {
+    fn protect_one(&mut self, range: VirtRange, prot: Prot) -> Result<VirtAddr, Failure> {
+        let Some(vma) = self.find(range.start).filter(|vma| vma.range().contains(range.start)) else {
             return fail(Errno::ENOMEM, "a part of the range is not mapped");
         };
-        let part = at..end.min(vma.range().end);
+        let part = vma.range().intersection(range);
         let mapping = vma.mapping();
         let flags = protected(vma, prot, mapping.anon_vma.is_some());
         if flags == vma.flags() {
             return Ok(part.end);
         }
-        let pages = (part.end - part.start) >> PAGE_SHIFT;
+        let pages = part.len() >> PAGE_SHIFT;
         let old = vma.flags();
         let mapping = Mapping { flags, ..mapping };
         if flags.contains(VmFlags::WRITE) && !self.may_expand(flags, pages) && self.may_expand(old, pages) {
             return fail(Errno::ENOMEM, "above RLIMIT_DATA");
         }
-        let end = part.end;
         self.modify(part, mapping)?;
-        Ok(end)
+        Ok(part.end)
     }
 }
 

@@ -1,9 +1,7 @@
 //! munmap(2).
 
-use core::ops::Range;
-
 use super::transaction::{Failure, Transaction, fail};
-use crate::addr::{VirtAddr, page_align};
+use crate::addr::{VirtAddr, VirtRange, page_align};
 use crate::error::{Errno, Error};
 use crate::machine::Machine;
 use crate::mm::Mm;
@@ -22,7 +20,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
     /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
-    /// mm.munmap(VirtAddr(at.0 + 0x1000), 0x1000)?;
+    /// mm.munmap(at + 0x1000, 0x1000)?;
     /// assert_eq!((mm.map_count(), mm.total_vm()), (2, 2));
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
@@ -32,15 +30,15 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         if !addr.is_page_aligned() {
             return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
         }
-        if addr.0 > task_size || len > task_size - addr.0 {
+        if addr > task_size || len > task_size - addr {
             return Err(Error::new(Errno::EINVAL, "beyond the address space"));
         }
-        let range = addr.0..addr.0 + page_align(len);
+        let range = VirtRange::new(addr, addr + page_align(len));
         if range.is_empty() {
             return Err(Error::new(Errno::EINVAL, "the length is zero"));
         }
         self.transact(|transaction| {
-            transaction.unmap(range.clone())?;
+            transaction.unmap(range)?;
             Ok(())
         })
     }
@@ -48,7 +46,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
 
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     /// Takes out what is mapped in `range`; returns whether anything was.
-    pub(crate) fn unmap(&mut self, range: Range<u64>) -> Result<bool, Failure> {
+    pub(crate) fn unmap(&mut self, range: VirtRange) -> Result<bool, Failure> {
         let neighbours = self.neighbours(range);
         if !neighbours.is_occupied() {
             return Ok(false);

@@ -1,7 +1,7 @@
 //! prctl(2), PR_SET_VMA_ANON_NAME.
 
 use super::transaction::Failure;
-use crate::addr::{VirtAddr, page_align};
+use crate::addr::{VirtAddr, VirtRange, page_align};
 use crate::error::{Errno, Error};
 use crate::machine::Machine;
 use crate::mm::Mm;
@@ -41,17 +41,15 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
         }
         let size = page_align(len);
-        let end = addr.0.wrapping_add(size);
-        if len > 0 && size == 0 || end < addr.0 {
-            return Err(Error::new(Errno::EINVAL, "beyond the address space"));
-        }
+        let range = addr.checked_range(size).filter(|_| len == 0 || size > 0);
+        let range = range.ok_or(Error::new(Errno::EINVAL, "beyond the address space"))?;
         // Made without the lock.
         let name = name.map(AnonName::new).transpose()?;
         self.transact(|transaction| {
-            transaction.expect(addr.0..end)?;
-            let (mut at, mut has_hole) = (addr.0, false);
-            while at < end {
-                let Some(vma) = transaction.range(at..end).next() else {
+            transaction.expect(range)?;
+            let (mut at, mut has_hole) = (addr, false);
+            while at < range.end {
+                let Some(vma) = transaction.range(VirtRange::new(at, range.end)).next() else {
                     has_hole = true;
                     break;
                 };
@@ -71,8 +69,8 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                     anon_name: name.clone(),
                     ..vma.mapping()
                 };
-                let part_end = end.min(vma.range().end);
-                match transaction.modify(at..part_end, mapping) {
+                let part = VirtRange::new(at, range.end.min(vma.range().end));
+                match transaction.modify(part, mapping) {
                     // Linux keeps ENOMEM for holes.
                     Err(Failure::Error(error) | Failure::After(error)) => {
                         let errno = Errno::EAGAIN;
@@ -80,7 +78,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                     }
                     done => done?,
                 }
-                at = part_end;
+                at = part.end;
             }
             if has_hole {
                 return Err(Failure::After(Error::new(

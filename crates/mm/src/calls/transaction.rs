@@ -4,11 +4,9 @@
 //! published at one instant or undone. Where there are not enough VMAs at hand it is undone, more are made without the lock, and
 //! it begins anew.
 
-use core::ops::Range;
-
 use vmaple_rcu::AllocError;
 
-use crate::addr::PAGE_SHIFT;
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::error::{Errno, Error};
 use crate::fail_point;
 use crate::machine::Machine;
@@ -65,7 +63,7 @@ pub(crate) struct Transaction<'m, S: VmaStore, M: Machine> {
     write: S::Write<'m>,
     pub(crate) accounts: Accounts,
     /// The end of the heap, which makes a VMA part of it.
-    pub(crate) brk: u64,
+    pub(crate) brk: VirtAddr,
     is_changed: bool,
     /// What becomes of the pages of a range.
     pages: Pages,
@@ -102,15 +100,13 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
                 }
             };
             let range = transaction.pages.range();
-            if is_told(notice.as_ref(), &range) {
+            if is_told(notice.as_ref(), range) {
                 transaction.finish();
                 return done;
             }
             drop(transaction);
             // What is mapped may change each time before the call is done: the range only grows, so that it suffices in the end.
-            let range = notice
-                .as_ref()
-                .map_or_else(|| range.clone(), |told: &Notice<'_, _>| told.with(&range));
+            let range = notice.as_ref().map_or(range, |told: &Notice<'_, _>| told.with(range));
             // The end of the other range first.
             drop(notice.take());
             notice = Some(self.tables.tell(range));
@@ -123,22 +119,22 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         &self.mm.layout
     }
 
-    pub(crate) fn find(&self, addr: u64) -> Option<&Vma> {
+    pub(crate) fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         self.write.find(addr)
     }
 
     /// The VMAs that have an address in `range`.
-    pub(crate) fn range(&self, range: Range<u64>) -> impl Iterator<Item = &Vma> {
+    pub(crate) fn range(&self, range: VirtRange) -> impl Iterator<Item = &Vma> {
         self.write
             .iter_from(range.start)
             .take_while(move |vma| vma.range().start < range.end)
     }
 
-    pub(crate) fn empty_area(&self, size: u64, limits: Range<u64>) -> Option<u64> {
+    pub(crate) fn empty_area(&self, size: u64, limits: VirtRange) -> Option<VirtAddr> {
         self.write.empty_area(size, limits, self.layout().align)
     }
 
-    pub(crate) fn empty_area_rev(&self, size: u64, limits: Range<u64>) -> Option<u64> {
+    pub(crate) fn empty_area_rev(&self, size: u64, limits: VirtRange) -> Option<VirtAddr> {
         self.write.empty_area_rev(size, limits, self.layout().align)
     }
 
@@ -155,14 +151,14 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     }
 
     /// What is mapped in `range` and next to it.
-    pub(crate) fn neighbours(&self, range: Range<u64>) -> Neighbours<'_> {
+    pub(crate) fn neighbours(&self, range: VirtRange) -> Neighbours<'_> {
         let mut vmas = self.write.iter_from(range.start.saturating_sub(1));
         Neighbours::new(range, &mut vmas)
     }
 
     /// Says how many VMAs the call may take, so that it begins anew with these rather than in its middle: one for each VMA in
     /// `range`, and the parts at its ends.
-    pub(crate) fn expect(&mut self, range: Range<u64>) -> Result<(), Failure> {
+    pub(crate) fn expect(&mut self, range: VirtRange) -> Result<(), Failure> {
         let vmas = self.range(range).count() + 3;
         if self.write.has_room(vmas) {
             Ok(())
@@ -207,7 +203,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     /// Publishes the edits, has the pages follow, gives up the lock, and then frees what was taken out.
     fn finish(mut self) {
         let mm = self.mm;
-        if let Pages::ZapReplaced(range) = &self.pages {
+        if let Pages::ZapReplaced(range) = self.pages {
             mm.pending.begin(range);
         }
         mm.set_brk(self.brk);
@@ -215,21 +211,20 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
             mm.set_accounts(self.accounts);
             self.write.commit(|| mm.change.begin(), || mm.change.end());
         }
-        let gather = match &self.pages {
+        let gather = match self.pages {
             Pages::Keep => return,
             Pages::Zap(range) | Pages::ZapReplaced(range) => {
                 fail_point::reach("zap: published");
                 let mut gather = mm.tables.gather();
-                gather.zap(range.clone());
+                gather.zap(range);
                 mm.pending.end();
                 gather
             }
             Pages::Protect(range) => {
                 fail_point::reach("change: published");
                 let mut gather = mm.tables.gather();
-                for vma in self.range(range.clone()) {
-                    let part = vma.range().start.max(range.start)..vma.range().end.min(range.end);
-                    gather.protect(part, M::Arch::protection(vma.flags()));
+                for vma in self.range(range) {
+                    gather.protect(vma.range().intersection(range), M::Arch::protection(vma.flags()));
                 }
                 gather
             }

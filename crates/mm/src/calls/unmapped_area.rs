@@ -1,7 +1,7 @@
 //! Where a new mapping goes (`get_unmapped_area`).
 
 use super::transaction::{Failure, Transaction, fail};
-use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use crate::error::Errno;
 use crate::machine::Machine;
 use crate::mm::Layout;
@@ -14,7 +14,7 @@ pub(crate) const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 
 /// The lowest address that a mapping keeps from others: its first, or that of the gap below it.
 #[doc(alias = "vm_start_gap")]
-pub(crate) fn start_gap(vma: &Vma) -> u64 {
+pub(crate) fn start_gap(vma: &Vma) -> VirtAddr {
     let gap = if vma.flags().contains(VmFlags::GROWSDOWN) {
         STACK_GUARD_GAP
     } else {
@@ -25,11 +25,11 @@ pub(crate) fn start_gap(vma: &Vma) -> u64 {
 
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     /// The address for a mapping of `len` bytes, a multiple of the page size, that was asked for at `addr`.
-    pub(crate) fn unmapped_area(&self, addr: u64, len: u64, flags: MapFlags) -> Result<u64, Failure> {
+    pub(crate) fn unmapped_area(&self, addr: VirtAddr, len: u64, flags: MapFlags) -> Result<VirtAddr, Failure> {
         let Layout {
             min_addr, task_size, ..
         } = *self.layout();
-        if len > task_size {
+        if len > task_size.0 {
             return fail(Errno::ENOMEM, "longer than the address space");
         }
         let start = if flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
@@ -40,7 +40,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         if start > task_size - len {
             return fail(Errno::ENOMEM, "no room, or beyond the address space");
         }
-        if !VirtAddr(start).is_page_aligned() {
+        if !start.is_page_aligned() {
             return fail(Errno::EINVAL, "the address is not of a page");
         }
         if start < min_addr {
@@ -50,20 +50,24 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     }
 
     /// An address for `len` bytes, near the hint if there is one.
-    fn choose(&self, addr: u64, len: u64, flags: MapFlags) -> Option<u64> {
+    fn choose(&self, addr: VirtAddr, len: u64, flags: MapFlags) -> Option<VirtAddr> {
         let Layout {
             min_addr, task_size, ..
         } = *self.layout();
         match M::Arch::LOW {
             // From the bottom up; a hint may be lower than the bottom.
             Some(low) if flags.contains(MapFlags::MAP_32BIT) => {
-                let (bottom, end) = (low.start.max(min_addr), low.end.min(task_size));
-                let at_hint = self.at_hint(addr, len, end);
-                at_hint.or_else(|| self.search_up(len, bottom, end))
+                let low = low.intersection(min_addr..task_size);
+                let at_hint = self.at_hint(addr, len, low.end);
+                at_hint.or_else(|| self.search_up(len, low))
             }
             low => {
                 let is_high = low.is_some() && flags.contains(MapFlags::ABOVE4G);
-                let bottom = if is_high { min_addr.max(1 << 32) } else { min_addr };
+                let bottom = if is_high {
+                    min_addr.max(VirtAddr(1 << 32))
+                } else {
+                    min_addr
+                };
                 let at_hint = self.at_hint(addr, len, task_size);
                 at_hint.or_else(|| self.search(len, bottom))
             }
@@ -71,10 +75,10 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     }
 
     /// The hinted address, if there is a hint and room below `end`.
-    fn at_hint(&self, addr: u64, len: u64, end: u64) -> Option<u64> {
+    fn at_hint(&self, addr: VirtAddr, len: u64, end: VirtAddr) -> Option<VirtAddr> {
         let min_addr = self.layout().min_addr;
-        let hint = match VirtAddr(addr).page_floor().0 {
-            0 => return None,
+        let hint = match addr.page_floor() {
+            VirtAddr(0) => return None,
             hint => hint.max(min_addr),
         };
         let is_free = || self.find(hint).is_none_or(|vma| hint + len <= start_gap(vma));
@@ -83,30 +87,31 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
 
     /// The highest room between `bottom` and the base, else the lowest anywhere.
     #[doc(alias = "arch_get_unmapped_area_topdown")]
-    fn search(&self, len: u64, bottom: u64) -> Option<u64> {
+    fn search(&self, len: u64, bottom: VirtAddr) -> Option<VirtAddr> {
         let layout = self.layout();
-        self.search_down(len, bottom, layout.mmap_base)
-            .or_else(|| self.search_up(len, layout.min_addr.max(layout.task_size / 3), layout.task_size))
+        let low = layout.min_addr.max(VirtAddr(layout.task_size.0 / 3));
+        self.search_down(len, VirtRange::new(bottom, layout.mmap_base))
+            .or_else(|| self.search_up(len, VirtRange::new(low, layout.task_size)))
     }
 
     #[doc(alias = "unmapped_area_topdown")]
-    fn search_down(&self, len: u64, low: u64, mut high: u64) -> Option<u64> {
+    fn search_down(&self, len: u64, mut area: VirtRange) -> Option<VirtAddr> {
         loop {
-            let start = (low < high).then(|| self.empty_area_rev(len, low..high))??;
+            let start = (!area.is_empty()).then(|| self.empty_area_rev(len, area))??;
             match self.find(start).map(start_gap) {
                 // What lies above grows down, and its gap reaches into the room: look below the gap.
-                Some(gap) if gap < start + len => high = gap,
+                Some(gap) if gap < start + len => area.end = gap,
                 _ => return Some(start),
             }
         }
     }
 
     #[doc(alias = "unmapped_area")]
-    fn search_up(&self, len: u64, mut low: u64, high: u64) -> Option<u64> {
+    fn search_up(&self, len: u64, mut area: VirtRange) -> Option<VirtAddr> {
         loop {
-            let start = (low < high).then(|| self.empty_area(len, low..high))??;
+            let start = (!area.is_empty()).then(|| self.empty_area(len, area))??;
             match self.find(start) {
-                Some(above) if start_gap(above) < start + len => low = above.range().end,
+                Some(above) if start_gap(above) < start + len => area.start = above.range().end,
                 _ => return Some(start),
             }
         }

@@ -80,13 +80,13 @@ impl Parts<'_> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use core::ops::Range;
+    use crate::addr::VirtRange;
 
     struct Somebody;
 
     impl MmuNotifier for Somebody {
-        fn invalidate_range_start(&self, _: Range<u64>) {}
-        fn invalidate_range_end(&self, _: Range<u64>) {}
+        fn invalidate_range_start(&self, _: VirtRange) {}
+        fn invalidate_range_end(&self, _: VirtRange) {}
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Page faults, handled.
 
-use core::ops::Range;
-
 use vmaple_rcu::Guard;
 
 use super::fault::{Fault, FaultCause};
 use super::thread::MmThread;
-use crate::addr::{PAGE_SIZE, VirtAddr};
+use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use crate::fail_point;
 use crate::machine::Machine;
 use crate::mm::MmStruct;
@@ -41,11 +39,11 @@ pub(crate) struct VmFault<'m, S: VmaStore, M: Machine> {
 /// The result of an attempt beside writers.
 enum Attempt {
     /// The pages are there up to this address.
-    Done(u64),
+    Done(VirtAddr),
     /// A writer has interfered: look again.
     Stale,
     /// The notifier must be told first that zero pages in this range are replaced.
-    Untold(Range<u64>),
+    Untold(VirtRange),
 }
 
 /// All that a page at an address takes from its mapping, which has no file.
@@ -56,13 +54,13 @@ struct Content {
 }
 
 impl Content {
-    fn new(vma: &Vma, addr: u64) -> Self {
+    fn new(vma: &Vma, addr: VirtAddr) -> Self {
         let (flags, pgoff) = (vma.flags(), vma.pgoff_at(addr));
         Self { flags, pgoff }
     }
 
     /// Returns whether a page of it is one of `vma` too.
-    fn is_of(&self, vma: &Vma, addr: u64) -> bool {
+    fn is_of(&self, vma: &Vma, addr: VirtAddr) -> bool {
         vma.file().is_none() && *self == Self::new(vma, addr)
     }
 }
@@ -78,9 +76,9 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
     }
 
     /// Maps pages from the start of `range` on, at least one; returns where to go on.
-    fn handle(&mut self, range: Range<u64>) -> Result<u64, FaultCause> {
+    fn handle(&mut self, range: VirtRange) -> Result<VirtAddr, FaultCause> {
         for _ in 0..ATTEMPTS {
-            match self.attempt(range.clone())? {
+            match self.attempt(range)? {
                 Attempt::Done(end) => return Ok(end),
                 Attempt::Stale => {}
                 Attempt::Untold(range) => self.tell(range),
@@ -90,7 +88,7 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
     }
 
     /// Maps pages beside writers, of one mapping and one leaf table.
-    fn attempt(&mut self, range: Range<u64>) -> Result<Attempt, FaultCause> {
+    fn attempt(&mut self, range: VirtRange) -> Result<Attempt, FaultCause> {
         let (thread, mm) = (self.thread, self.mm());
         let addr = range.start;
         let mut section = thread.attached().read_lock();
@@ -107,9 +105,9 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
         let end = range
             .end
             .min(vma.range().end)
-            .min((addr & !(LEAF - 1)) + LEAF)
+            .min(addr.align_down(LEAF) + LEAF)
             .min(addr + BATCH * PAGE_SIZE);
-        let part = addr..end;
+        let part = VirtRange::new(addr, end);
 
         let guard = thread.attached().walker().read_lock();
         fail_point::reach("fault: found");
@@ -118,7 +116,7 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
             Err(LinkError::Stale) => return Ok(Attempt::Stale),
             Err(LinkError::NoMemory) => return Err(FaultCause::NoMemory),
         };
-        if self.is_write() && !self.prepare_for(&leaf, &part)? {
+        if self.is_write() && !self.prepare_for(&leaf, part)? {
             return Ok(Attempt::Untold(part));
         }
 
@@ -130,14 +128,14 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
         if !vma.is_live() {
             // Replaced, perhaps by one that is the same here: then what was prepared is good.
             newer = thread.attached().read_lock();
-            let now = newer.find(addr).filter(|vma| vma.range().start <= addr);
+            let now = newer.find(addr).filter(|vma| vma.range().contains(addr));
             let is_good = |now: &&Vma| end <= now.range().end && content.is_of(now, addr) && now.is_live();
             match now.filter(is_good) {
                 Some(now) => vma = now,
                 None => return Ok(Attempt::Stale),
             }
         }
-        if mm.pending.overlaps(&part) {
+        if mm.pending.overlaps(part) {
             return Ok(Attempt::Stale);
         }
         if let Some(id) = anon_vma {
@@ -149,12 +147,12 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
 
     /// Maps the page at `addr` with the writers' lock held, so that nothing interferes.
     #[cold]
-    fn handle_as_writer(&mut self, addr: u64) -> Result<u64, FaultCause> {
+    fn handle_as_writer(&mut self, addr: VirtAddr) -> Result<VirtAddr, FaultCause> {
         let (thread, mm) = (self.thread, self.mm());
-        let page = addr..addr + PAGE_SIZE;
+        let page = VirtRange::new(addr, addr + PAGE_SIZE);
         if self.is_write() {
-            if !self.may_replace(&page) {
-                self.tell(page.clone());
+            if !self.may_replace(page) {
+                self.tell(page);
             }
             self.prepare(1)?;
         }
@@ -176,10 +174,10 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
     }
 
     /// Prepares the pages that a write to `range` lacks. Returns whether the notifier has been told, if zero pages are to be replaced.
-    fn prepare_for(&mut self, leaf: &LeafTable<'_, M>, range: &Range<u64>) -> Result<bool, FaultCause> {
+    fn prepare_for(&mut self, leaf: &LeafTable<'_, M>, range: VirtRange) -> Result<bool, FaultCause> {
         let mut missing = 0;
         let mut replaces = false;
-        for page in pages(range.clone()) {
+        for page in range.pages() {
             let old = leaf.peek(page);
             let is_zero = old.is_some_and(|pte| pte.flags.contains(PageFlags::ZERO));
             missing += usize::from(old.is_none() || is_zero);
@@ -210,12 +208,12 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
     /// Maps pages in `range` for as long as fresh ones last and the notifier has been told. Returns where to go on, or `None` if no
     /// page was mapped.
     #[doc(alias = "do_anonymous_page")]
-    fn install(&mut self, leaf: &mut LockedLeaf<'_, M>, range: Range<u64>, flags: VmFlags) -> Option<u64> {
+    fn install(&mut self, leaf: &mut LockedLeaf<'_, M>, range: VirtRange, flags: VmFlags) -> Option<VirtAddr> {
         let frames = self.thread.frames();
         let allowed = M::Arch::protection(flags);
         let readable = (allowed - PageFlags::WRITE) | PageFlags::ACCESSED;
         let writable = allowed | PageFlags::ACCESSED | PageFlags::DIRTY;
-        for page in pages(range.clone()) {
+        for page in range.pages() {
             let old = leaf.pte(page);
             match (old, self.access) {
                 (Some(old), Access::Write) if !old.flags.contains(PageFlags::ZERO) => {
@@ -223,28 +221,28 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
                 }
                 (_, Access::Write) => {
                     // The notifier may not know of a zero page that was mapped since the attempt looked.
-                    let may_replace = old.is_none() || self.may_replace(&(page..page + PAGE_SIZE));
+                    let may_replace = old.is_none() || self.may_replace(VirtRange::new(page, page + PAGE_SIZE));
                     let Some(frame) = may_replace.then(|| self.fresh.pop()).flatten() else {
                         return (page > range.start).then_some(page);
                     };
                     leaf.map_fresh(page, old, frame, writable);
                 }
                 (Some(old), _) => leaf.set_flags(page, old, old.flags | readable),
-                (None, _) => leaf.map_zero(page, frames, readable),
+                (None, _) => leaf.map_zero(frames, page, readable),
             }
         }
         Some(range.end)
     }
 
     /// Tells the notifier that zero pages in `range` are about to be replaced. The caller holds nothing.
-    fn tell(&mut self, range: Range<u64>) {
+    fn tell(&mut self, range: VirtRange) {
         // The end of another range first.
         drop(self.notice.take());
         self.notice = Some(self.mm().tables.tell(range));
     }
 
     /// Returns whether zero pages in `range` may be replaced.
-    fn may_replace(&self, range: &Range<u64>) -> bool {
+    fn may_replace(&self, range: VirtRange) -> bool {
         is_told(self.notice.as_ref(), range)
     }
 
@@ -277,9 +275,9 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// ```
     #[doc(alias = "handle_mm_fault")]
     pub fn fault(&self, addr: VirtAddr, access: Access) -> Result<(), Fault> {
-        let page = addr.page_floor().0;
-        let range = page..page.saturating_add(PAGE_SIZE);
-        let done = self.fault_in(range.clone(), access);
+        let page = addr.page_floor();
+        let range = VirtRange::new(page, page.saturating_add(PAGE_SIZE));
+        let done = self.fault_in(range, access);
         // The processor reports a missing page, and not that it may not be fetched from.
         if M::Arch::FETCHES_AS_READ
             && access == Access::Exec
@@ -293,7 +291,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     }
 
     /// Maps pages from the start of `range` on, at least one; returns where to go on.
-    pub(crate) fn fault_in(&self, range: Range<u64>, access: Access) -> Result<u64, FaultCause> {
+    pub(crate) fn fault_in(&self, range: VirtRange, access: Access) -> Result<VirtAddr, FaultCause> {
         let mut fault = VmFault::new(self, access);
         let done = fault.handle(range);
         self.attached().put_frames(fault.fresh);
@@ -304,7 +302,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     pub(crate) fn lock_page<'g>(
         &'g self,
         guard: &'g Guard<'_>,
-        addr: u64,
+        addr: VirtAddr,
         access: Access,
     ) -> Option<(LockedLeaf<'g, M>, Pte)> {
         let Step::Leaf(leaf) = self.attached().walker().find(guard, addr) else {
@@ -316,14 +314,9 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     }
 }
 
-/// The first addresses of the pages in `range`.
-fn pages(range: Range<u64>) -> impl Iterator<Item = u64> {
-    range.step_by(PAGE_SIZE as usize)
-}
-
 /// The mapping that holds `addr`.
-fn find(vmas: &impl VmaRead, addr: u64) -> Result<&Vma, FaultCause> {
-    let vma = vmas.find(addr).filter(|vma| vma.range().start <= addr);
+fn find(vmas: &impl VmaRead, addr: VirtAddr) -> Result<&Vma, FaultCause> {
+    let vma = vmas.find(addr).filter(|vma| vma.range().contains(addr));
     vma.ok_or(FaultCause::MapErr)
 }
 

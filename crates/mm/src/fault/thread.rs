@@ -24,9 +24,9 @@ use crate::vma::Access;
 /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
 /// let thread = mm.thread()?;
 /// let at = mm.mmap(VirtAddr(0), 0x2000, Prot::READ | Prot::WRITE, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
-/// thread.write(VirtAddr(at.0 + 0xffe), b"maple").unwrap(); // over two pages
+/// thread.write(at + 0xffe, b"maple").unwrap(); // over two pages
 /// let mut read = [0; 6];
-/// thread.read(VirtAddr(at.0 + 0xffd), &mut read).unwrap();
+/// thread.read(at + 0xffd, &mut read).unwrap();
 /// assert_eq!(&read, b"\0maple");
 /// let fault = thread.write(VirtAddr(0x10), b"!").unwrap_err();
 /// assert_eq!((fault.addr, fault.cause), (VirtAddr(0x10), FaultCause::MapErr));
@@ -63,14 +63,14 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     #[doc(alias = "copy_from_user")]
     pub fn read(&self, addr: VirtAddr, to: &mut [u8]) -> Result<(), Fault> {
         let mut rest = to;
-        let mut at = addr.0;
+        let mut at = addr;
         while !rest.is_empty() {
             let (now, later) = rest.split_at_mut(in_page(at, rest.len()));
-            self.with_page(VirtAddr(at), Access::Read, |page| {
+            self.with_page(at, Access::Read, |page| {
                 // SAFETY: so many bytes are left of the page, whose table is locked.
                 unsafe { copy_from_page::<M::Notifier>(page, now) };
             })?;
-            at = at.wrapping_add(now.len() as u64);
+            at = VirtAddr(at.0.wrapping_add(now.len() as u64));
             rest = later;
         }
         Ok(())
@@ -83,14 +83,14 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     #[doc(alias = "copy_to_user")]
     pub fn write(&self, addr: VirtAddr, from: &[u8]) -> Result<(), Fault> {
         let mut rest = from;
-        let mut at = addr.0;
+        let mut at = addr;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(in_page(at, rest.len()));
-            self.with_page(VirtAddr(at), Access::Write, |page| {
+            self.with_page(at, Access::Write, |page| {
                 // SAFETY: so many bytes are left of the page, which may be written, and whose table is locked.
                 unsafe { copy_to_page::<M::Notifier>(page, now) };
             })?;
-            at = at.wrapping_add(now.len() as u64);
+            at = VirtAddr(at.0.wrapping_add(now.len() as u64));
             rest = later;
         }
         Ok(())
@@ -137,15 +137,15 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     ) -> Result<R, Fault> {
         loop {
             let guard = self.attached.walker().read_lock();
-            if let Some((mut leaf, pte)) = self.lock_page(&guard, addr.0, access) {
+            if let Some((mut leaf, pte)) = self.lock_page(&guard, addr, access) {
                 let seen = match access {
                     Access::Write => PageFlags::ACCESSED | PageFlags::DIRTY,
                     Access::Read | Access::Exec => PageFlags::ACCESSED,
                 };
-                leaf.set_flags(addr.0, pte, pte.flags | seen);
+                leaf.set_flags(addr, pte, pte.flags | seen);
                 let page = self.frames().page(pte.pfn);
                 // SAFETY: inside of the page.
-                return Ok(lent(unsafe { page.add((addr.0 % PAGE_SIZE) as usize) }));
+                return Ok(lent(unsafe { page.add(addr.page_offset() as usize) }));
             }
             drop(guard);
             self.fault(addr, access)?;
@@ -162,8 +162,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 }
 
 /// Bytes up to the end of the page, at most `len`.
-fn in_page(addr: u64, len: usize) -> usize {
-    len.min((PAGE_SIZE - addr % PAGE_SIZE) as usize)
+fn in_page(addr: VirtAddr, len: usize) -> usize {
+    len.min((PAGE_SIZE - addr.page_offset()) as usize)
 }
 
 impl<S: VmaStore, M: Machine> fmt::Debug for MmThread<S, M> {

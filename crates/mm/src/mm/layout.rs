@@ -1,27 +1,27 @@
 //! Where things are in an address space.
 
-use crate::addr::PAGE_SIZE;
+use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::error::{Errno, Error};
 
 /// The fixed addresses of an address space, in bytes. Made of the [default](Self::default), as addresses may be added:
 ///
 /// ```
 /// let mut layout = vmaple_mm::Layout::default();
-/// layout.start_brk = 0x10_0000;
+/// layout.start_brk = vmaple_mm::VirtAddr(0x10_0000);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Layout {
     /// The lowest address that may be mapped (`vm.mmap_min_addr`).
-    pub min_addr: u64,
+    pub min_addr: VirtAddr,
     /// Mappings without an address go below it, as high as there is room.
-    pub mmap_base: u64,
+    pub mmap_base: VirtAddr,
     /// The first address that is none of the address space's.
-    pub task_size: u64,
+    pub task_size: VirtAddr,
     /// Where the heap of brk(2) begins.
-    pub start_brk: u64,
+    pub start_brk: VirtAddr,
     /// An address in the main thread's stack; 0 if there is none.
-    pub start_stack: u64,
+    pub start_stack: VirtAddr,
     /// Addresses that are chosen are multiples of it: a power of two, a page at least.
     pub align: u64,
 }
@@ -29,12 +29,12 @@ pub struct Layout {
 impl Layout {
     /// That addresses are of pages and in order, that sums of them cannot overflow, and that page tables which end at `tables_end` can
     /// translate them.
-    pub(crate) fn check(&self, tables_end: u64) -> Result<(), Error> {
+    pub(crate) fn check(&self, tables_end: VirtAddr) -> Result<(), Error> {
         let refuse = |why| Err(Error::new(Errno::EINVAL, why));
         if self.task_size > tables_end {
             return refuse("layout: task_size is beyond what the page tables translate");
         }
-        if self.task_size > 1 << 63 {
+        if self.task_size > VirtAddr(1 << 63) {
             return refuse("layout: task_size is above 1 << 63");
         }
         if !self.align.is_power_of_two() {
@@ -43,7 +43,7 @@ impl Layout {
         for (addr, of_pages, too_high) in [
             (self.task_size, "layout: task_size is not a multiple of 4096", ""),
             (
-                self.align,
+                VirtAddr(self.align),
                 "layout: align is not a multiple of 4096",
                 "layout: align is above task_size",
             ),
@@ -63,7 +63,7 @@ impl Layout {
                 "layout: start_brk is above task_size",
             ),
         ] {
-            if !addr.is_multiple_of(PAGE_SIZE) {
+            if !addr.is_page_aligned() {
                 return refuse(of_pages);
             }
             if addr > self.task_size {
@@ -81,11 +81,11 @@ impl Default for Layout {
     /// A process of x86-64 Linux, without randomisation.
     fn default() -> Self {
         Self {
-            min_addr: 0x1_0000,
-            mmap_base: 0x7fff_f7ff_f000,
-            task_size: 0x7fff_ffff_f000,
-            start_brk: 0x5555_5555_9000,
-            start_stack: 0,
+            min_addr: VirtAddr(0x1_0000),
+            mmap_base: VirtAddr(0x7fff_f7ff_f000),
+            task_size: VirtAddr(0x7fff_ffff_f000),
+            start_brk: VirtAddr(0x5555_5555_9000),
+            start_stack: VirtAddr(0),
             align: PAGE_SIZE,
         }
     }

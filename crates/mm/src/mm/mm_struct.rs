@@ -6,6 +6,7 @@ use super::change::ChangeCounter;
 use super::layout::Layout;
 use super::limits::{Limits, MmState};
 use super::pending::Pending;
+use crate::addr::{VirtAddr, VirtRange};
 use crate::error::Error;
 use crate::kref::Kref;
 use crate::machine::Machine;
@@ -53,7 +54,7 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
             exec_vm: AtomicU64::new(0),
             stack_vm: AtomicU64::new(0),
             peak_vm: AtomicU64::new(0),
-            brk: AtomicU64::new(layout.start_brk),
+            brk: AtomicU64::new(layout.start_brk.0),
             snapshots: AtomicUsize::new(0),
             next_anon_vma: AtomicU64::new(1),
         })?;
@@ -84,8 +85,8 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
     /// Takes everything out, and frees it, but for what sections hold that are open.
     #[doc(alias = "exit_mmap")]
     pub(super) fn exit(&self) {
-        let everything = 0..self.layout.task_size;
-        let notice = self.tables.tell(everything.clone());
+        let everything = VirtRange::new(VirtAddr(0), self.layout.task_size);
+        let notice = self.tables.tell(everything);
         // For none it does not fail.
         if let Ok(mut write) = self.store.write(0, &Call(())) {
             self.set_accounts(Accounts::default());
@@ -99,13 +100,13 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
     }
 
     /// What it was a moment ago; for the holder of the writers' lock, what it is.
-    pub(crate) fn brk(&self) -> u64 {
-        self.brk.load(Ordering::Relaxed)
+    pub(crate) fn brk(&self) -> VirtAddr {
+        VirtAddr(self.brk.load(Ordering::Relaxed))
     }
 
     /// For the holder of the writers' lock.
-    pub(crate) fn set_brk(&self, brk: u64) {
-        self.brk.store(brk, Ordering::Relaxed);
+    pub(crate) fn set_brk(&self, brk: VirtAddr) {
+        self.brk.store(brk.0, Ordering::Relaxed);
     }
 
     /// For the holder of the writers' lock.

@@ -7,8 +7,7 @@
 //! The two words are one call's for as long as it holds the writers' lock, and whoever finds a mapping of its sees them, as they
 //! were written before it was published: then, or after [`end`](Pending::end), or as a later call's, which is after it too.
 
-use core::ops::Range;
-
+use crate::addr::VirtRange;
 use crate::primitive::{AtomicU64, Ordering};
 
 /// The range, or an empty one.
@@ -26,11 +25,11 @@ impl Pending {
     }
 
     /// For the holder of the writers' lock, before the new mapping is published.
-    pub(crate) fn begin(&self, range: &Range<u64>) {
+    pub(crate) fn begin(&self, range: VirtRange) {
         // Release pairs with the Acquires in `overlaps`: who finds this range instead of an earlier one, or of either one word, finds
         // the earlier one's pages gone. The publishing store orders it before what is published.
-        self.start.store(range.start, Ordering::Release);
-        self.end.store(range.end, Ordering::Release);
+        self.start.store(range.start.0, Ordering::Release);
+        self.end.store(range.end.0, Ordering::Release);
     }
 
     /// For the same, when the pages are gone.
@@ -40,9 +39,9 @@ impl Pending {
     }
 
     /// Whether faults in `range`, in a mapping that is live, are to wait.
-    pub(crate) fn overlaps(&self, range: &Range<u64>) -> bool {
+    pub(crate) fn overlaps(&self, range: VirtRange) -> bool {
         // Acquire pairs with the Releases in `end` and `begin`.
-        range.start < self.end.load(Ordering::Acquire) && self.start.load(Ordering::Acquire) < range.end
+        range.start.0 < self.end.load(Ordering::Acquire) && self.start.load(Ordering::Acquire) < range.end.0
     }
 }
 
@@ -61,7 +60,7 @@ mod tests {
                 let (pending, root, old_pages) = (Arc::clone(&pending), Arc::clone(&root), Arc::clone(&old_pages));
                 thread::spawn(move || {
                     for (page, call) in pages.into_iter().zip(1..) {
-                        pending.begin(&(page..page + 1));
+                        pending.begin((page..page + 1).into());
                         root.store(call, Ordering::Release);
                         old_pages.store(0, Ordering::Relaxed);
                         pending.end();
@@ -70,7 +69,7 @@ mod tests {
             };
             // Spawned as the writer is: what the main thread does has fewer interleavings in loom.
             let fault = thread::spawn(move || {
-                if root.load(Ordering::Acquire) > 0 && !pending.overlaps(&(pages[0]..pages[0] + 1)) {
+                if root.load(Ordering::Acquire) > 0 && !pending.overlaps((pages[0]..pages[0] + 1).into()) {
                     assert_eq!(old_pages.load(Ordering::Relaxed), 0);
                 }
             });

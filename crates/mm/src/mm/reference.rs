@@ -1,7 +1,6 @@
 //! A reference to an address space, to look at it.
 
 use core::fmt;
-use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use vmaple_rcu::RcuDomain;
@@ -10,6 +9,7 @@ use super::layout::Layout;
 use super::mm_struct::MmStruct;
 use super::owner::Mm;
 use super::stat::VmStat;
+use crate::addr::VirtRange;
 use crate::kref::Kref;
 use crate::machine::{Machine, Soft};
 use crate::pgtable::PageTables;
@@ -56,8 +56,8 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
     /// publishes the new ones, and then takes the old pages out. Who finds it false, and after that finds pages there and the mapping
     /// [live](crate::VmaState::Live), has found the mapping's own.
     #[must_use]
-    pub fn is_pending(&self, range: &Range<u64>) -> bool {
-        self.0.pending.overlaps(range)
+    pub fn is_pending(&self, range: impl Into<VirtRange>) -> bool {
+        self.0.pending.overlaps(range.into())
     }
 
     /// Mapped pages by what they are for; each what it was a moment ago.

@@ -4,6 +4,7 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 
 use super::reference::MmRef;
+use crate::addr::VirtAddr;
 use crate::error::{Errno, Error};
 use crate::machine::{Machine, Soft};
 use crate::store::{Call, MapleStore, SnapshotStore, VmaRead, VmaStore};
@@ -70,20 +71,20 @@ pub struct MmSnapshot<S: SnapshotStore = MapleStore, M: Machine = Soft> {
 impl<S: SnapshotStore, M: Machine> fmt::Debug for MmSnapshot<S, M> {
     /// The mappings in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter_from(0)).finish()
+        f.debug_list().entries(self.iter_from(VirtAddr(0))).finish()
     }
 }
 
 impl<S: SnapshotStore, M: Machine> VmaRead for MmSnapshot<S, M> {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         self.snapshot.find(addr)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         self.snapshot.find_prev(addr)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         self.snapshot.iter_from(addr)
     }
 }

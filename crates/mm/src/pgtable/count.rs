@@ -1,63 +1,64 @@
-//! Counts of pages: what smaps says of a range.
+//! Counts of pages: what smaps reports of a range.
 
-use core::ops::{AddAssign, Range};
+use core::ops::AddAssign;
 
 use super::arch::{PageFlags, Pte};
 use super::counters::LeafCounters;
 use super::table::{index, span};
 use super::walk::{Leaf, Step, Walker};
-use crate::addr::PAGE_SIZE;
+use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use crate::machine::Machine;
 
 /// Binary logarithm of the parts of a byte in which proportional sizes are counted.
 pub const PSS_SHIFT: u32 = 12;
 
-/// Leaf tables whose counters are read in one section.
+/// Leaf tables whose counters are read in one section, at most.
 const MOST_LEAVES: u64 = 64;
 
-/// How pages are counted.
+/// A way to count pages. The result is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CountBy {
-    /// Every entry is looked at.
+    /// Reads every entry.
     Walk,
-    /// Leaf tables that lie in the range whole are counted by their counters, at one step for 512 pages, unless a page of theirs
-    /// may be shared; the others are walked. The result is the same.
+    /// Reads the counters of leaf tables that are wholly in the range: one step for 512 pages.
+    ///
+    /// The entries of other tables are read, and of those in which a page may be shared.
     Counters,
 }
 
-/// What smaps says of pages, in bytes; proportional sizes in parts of a byte, shifted by [`PSS_SHIFT`].
+/// What smaps reports of pages, in bytes. Proportional sizes are in parts of a byte, shifted by [`PSS_SHIFT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(alias = "mem_size_stats")]
 #[non_exhaustive]
 pub struct PageCounts {
     /// Resident.
     pub rss: u64,
-    /// Resident, each page divided by how often it is mapped.
+    /// Resident, each page divided by its map count.
     pub pss: u64,
-    /// Those of them that have been written.
+    /// The part of `pss` that has been written.
     pub pss_dirty: u64,
-    /// Those of them that are of anonymous memory.
+    /// The part of `pss` that is anonymous memory.
     pub pss_anon: u64,
     /// Mapped more than once, and not written.
     pub shared_clean: u64,
     /// Mapped more than once, and written.
     pub shared_dirty: u64,
-    /// Mapped here alone, and not written.
+    /// Mapped only here, and not written.
     pub private_clean: u64,
-    /// Mapped here alone, and written.
+    /// Mapped only here, and written.
     pub private_dirty: u64,
     /// Accessed.
     pub referenced: u64,
-    /// Of anonymous memory.
+    /// Anonymous memory.
     pub anonymous: u64,
-    /// Leaf tables that were counted by their counters.
+    /// Leaf tables whose counters were read.
     pub leaves_by_counters: u64,
-    /// Leaf tables whose entries were looked at.
+    /// Leaf tables whose entries were read.
     pub leaves_walked: u64,
 }
 
 impl PageCounts {
-    /// A page that `mapcount` entries refer to.
+    /// Adds a page that `mapcount` entries refer to.
     #[doc(alias = "smaps_account")]
     fn add(&mut self, pte: Pte, mapcount: u32) {
         if pte.flags.contains(PageFlags::ZERO) {
@@ -83,7 +84,7 @@ impl PageCounts {
         }
     }
 
-    /// A whole leaf table, no page of which is shared.
+    /// Adds a whole leaf table, no page of which is shared.
     fn add_leaf(&mut self, counters: LeafCounters) {
         let (anon, dirty) = (counters.anon() * PAGE_SIZE, counters.dirty() * PAGE_SIZE);
         self.rss += anon;
@@ -116,9 +117,9 @@ impl AddAssign for PageCounts {
 }
 
 impl<M: Machine> Leaf<'_, M> {
-    /// Adds up its pages in `range`.
-    fn count(&self, range: Range<u64>, counts: &mut PageCounts) {
-        // Loaded before the entries: a page can only be shared with one of another table after both have been told so.
+    /// Adds its pages in `range`.
+    fn count(&self, range: VirtRange, counts: &mut PageCounts) {
+        // Loaded before the entries: a page is shared with another table only after both have been marked.
         let may_share = self.counters().may_share();
         for (_, pte) in self.ptes(range) {
             counts.add(pte, if may_share { self.mapcount(pte) } else { 1 });
@@ -128,8 +129,9 @@ impl<M: Machine> Leaf<'_, M> {
 }
 
 impl<M: Machine> Walker<'_, M> {
-    /// Adds the pages in `range` to `counts`: each as it was at some moment of the call, and no address twice. Holds nothing longer
-    /// than one read-side section for 512 entries.
+    /// Adds the pages in `range` to `counts`: each as it was at some moment of the call, and no address twice.
+    ///
+    /// Holds no more than a read-side section, for at most 512 entries at a time.
     ///
     /// ```
     /// use vmaple_mm::pgtable::{CountBy, PageCounts, PageTables, Ram};
@@ -141,18 +143,19 @@ impl<M: Machine> Walker<'_, M> {
     /// assert_eq!(counts.rss, 0);
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
-    pub fn count(&self, range: Range<u64>, by: CountBy, counts: &mut PageCounts) {
+    pub fn count(&self, range: impl Into<VirtRange>, by: CountBy, counts: &mut PageCounts) {
+        let range = range.into();
         let mut at = range.start;
         while at < range.end {
             if by == CountBy::Counters {
-                let next = self.count_by_counters(at..range.end, counts);
+                let next = self.count_by_counters(VirtRange::new(at, range.end), counts);
                 if next > at {
                     at = next;
                     continue;
                 }
             }
             at = match self.leaf(at, |leaf| {
-                leaf.count(at..range.end, counts);
+                leaf.count(VirtRange::new(at, range.end), counts);
                 leaf.range().end
             }) {
                 Step::Leaf(end) | Step::Hole { end } => end,
@@ -160,17 +163,17 @@ impl<M: Machine> Walker<'_, M> {
         }
     }
 
-    /// Adds up leaf tables by their counters, of one table of leaf tables, as far as that goes; gives where to go on.
-    fn count_by_counters(&self, range: Range<u64>, counts: &mut PageCounts) -> u64 {
+    /// Adds leaf tables of one upper table by their counters, up to one that must be walked. Returns where to go on.
+    fn count_by_counters(&self, range: VirtRange, counts: &mut PageCounts) -> VirtAddr {
         let guard = self.reader.read_lock();
         let table = match self.descend(&guard, range.start, 1) {
             Step::Hole { end } => return end,
             Step::Leaf(table) => table,
         };
         let mut at = range.start;
-        // Of one table, and few, so that a reader that is stopped and goes on, again and again, keeps little.
-        let end = ((at & !(span(2) - 1)) + span(2)).min(at + MOST_LEAVES * span(1));
-        while at < end && at.is_multiple_of(span(1)) && at + span(1) <= range.end {
+        // Few, of one table, so that a reader that is stopped again and again keeps little memory.
+        let end = (at.align_down(span(2)) + span(2)).min(at + MOST_LEAVES * span(1));
+        while at < end && at == at.align_down(span(1)) && at + span(1) <= range.end {
             if let Some(leaf) = self.child(&guard, table, index(at, 1)) {
                 let counters = leaf.counters();
                 if counters.may_share() {

@@ -1,4 +1,4 @@
-//! What a leaf table knows of its pages, in one word.
+//! The counters of a leaf table, in one word.
 
 use super::arch::{PageFlags, Pte};
 
@@ -6,7 +6,9 @@ const BITS: u32 = 10;
 const FIELD: u64 = (1 << BITS) - 1;
 const SHARE: u64 = 1 << 63;
 
-/// Counts of a leaf table's pages, packed: one load gives all of one moment. Of an upper table the pages are the tables below it.
+/// Counts of a leaf table's pages, packed: one load reads all of one moment.
+///
+/// An upper table counts the tables below it as present.
 ///
 /// # Invariants
 /// Each of the four counts has ten bits and is at most 512.
@@ -22,7 +24,7 @@ impl LeafCounters {
         self.0
     }
 
-    /// What one entry counts for.
+    /// Returns what one entry counts for.
     pub(super) fn of(pte: Option<Pte>) -> Self {
         let Some(pte) = pte else {
             return Self(0);
@@ -34,14 +36,14 @@ impl LeafCounters {
         Self(1 | 1 << BITS | bit(PageFlags::DIRTY, 2) | bit(PageFlags::ACCESSED, 3))
     }
 
-    /// With an entry replaced that is counted.
+    /// Returns the counters after a counted entry was replaced.
     #[must_use]
     pub(super) fn replaced(self, old: Self, new: Self) -> Self {
         // INVARIANT: no field goes below zero or above the number of entries, so none carries into another.
         Self(self.0 - old.0 + new.0)
     }
 
-    /// With the note that pages may be shared.
+    /// Returns the counters with the mark that pages may be shared.
     #[must_use]
     pub(super) const fn shared(self) -> Self {
         Self(self.0 | SHARE)
@@ -51,31 +53,31 @@ impl LeafCounters {
         self.0 >> (field * BITS) & FIELD
     }
 
-    /// Entries that are not empty.
+    /// Returns the number of entries that are not empty.
     #[must_use]
     pub const fn present(self) -> u64 {
         self.field(0)
     }
 
-    /// Pages of anonymous memory, those of zeros not counted.
+    /// Returns the number of pages of anonymous memory, without the zero page.
     #[must_use]
     pub const fn anon(self) -> u64 {
         self.field(1)
     }
 
-    /// Those of them that have been written.
+    /// Returns the number of anonymous pages that have been written.
     #[must_use]
     pub const fn dirty(self) -> u64 {
         self.field(2)
     }
 
-    /// Those of them that have been accessed.
+    /// Returns the number of anonymous pages that have been accessed.
     #[must_use]
     pub const fn young(self) -> u64 {
         self.field(3)
     }
 
-    /// Whether some page may be in another table too: then only a look at each entry says whose share it is.
+    /// Returns whether a page may be in another table too. Then the entries must be read to count shares.
     #[must_use]
     pub const fn may_share(self) -> bool {
         self.0 & SHARE != 0

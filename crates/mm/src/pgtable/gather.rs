@@ -1,6 +1,4 @@
-//! Taking pages away: what goes is gathered, and freed when the locks are given up.
-
-use core::ops::Range;
+//! Zapping: pages and tables are taken out under the locks, gathered, and freed after the locks are given up.
 
 use lock_api::MutexGuard;
 
@@ -10,93 +8,105 @@ use super::frame_list::FrameList;
 use super::memory::TableList;
 use super::page_tables::PageTables;
 use super::table::{Locked, Table, index, span};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::machine::Machine;
 
-/// The right to unlink tables, and what has been taken out so far. Dropped, it frees the frames and retires the tables: nobody keeps
-/// a translation of them then, as the start of what it is used for has been [told](super::PageTables::tell).
+/// The unlink lock, and what was taken out under it. Dropped, it frees the frames and retires the tables.
+///
+/// No translation is kept elsewhere by then: the notifier has been [told](super::PageTables::tell) before the lock was taken.
 #[doc(alias = "mmu_gather")]
 #[doc(alias = "tlb_finish_mmu")]
 pub(crate) struct MmuGather<'t, M: Machine> {
     tables: &'t PageTables<M>,
-    right: Option<MutexGuard<'t, M::Lock, ()>>,
+    /// Taken by `drop`.
+    lock: Option<MutexGuard<'t, M::Lock, ()>>,
     /// Leaf tables that were unlinked with their pages in them.
     leaves: TableList<M::Lock>,
-    /// Tables that were unlinked with nothing in them.
+    /// Tables that were unlinked empty.
     empty: TableList<M::Lock>,
     frames: FrameList<'t, M::Frames>,
+}
+
+/// Which tables are unlinked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unlink {
+    IfEmpty,
+    WithPages,
 }
 
 impl<'t, M: Machine> MmuGather<'t, M> {
     pub(super) fn new(tables: &'t PageTables<M>) -> Self {
         Self {
             tables,
-            right: Some(tables.unlinking.lock()),
+            lock: Some(tables.unlinking.lock()),
             leaves: TableList::new(),
             empty: TableList::new(),
             frames: FrameList::new(tables.machine().frames()),
         }
     }
 
-    /// Takes the pages out of `range`, and the tables that are empty then. A leaf table that lies in the range whole is one step.
+    /// Takes out the pages in `range`, and the tables that are then empty. A leaf table that is wholly in the range is one step.
     #[doc(alias = "unmap_page_range")]
     #[doc(alias = "free_pgtables")]
-    pub(crate) fn zap(&mut self, range: Range<u64>) {
-        let end = range.end.min(M::Arch::TASK_SIZE);
-        if range.start < end {
-            self.zap_below(self.tables.root(), M::Arch::LEVELS - 1, range.start..end);
+    pub(crate) fn zap(&mut self, range: VirtRange) {
+        let range = range.intersection(VirtAddr(0)..M::Arch::TASK_SIZE);
+        if !range.is_empty() {
+            self.zap_below(self.tables.root(), M::Arch::LEVELS - 1, range);
         }
     }
 
     /// Takes out what is in `range`, which lies in an upper table of this level.
-    fn zap_below(&mut self, table: Table<'t, M::Lock>, level: u32, range: Range<u64>) {
+    fn zap_below(&mut self, table: Table<'t, M::Lock>, level: u32, range: VirtRange) {
         let mut at = range.start;
         while at < range.end {
-            let Some((child, start)) = next_child::<M>(table, level, at..range.end) else {
+            let Some((child, start)) = next_child::<M>(table, level, VirtRange::new(at, range.end)) else {
                 return;
             };
-            let whole = start & !(span(level) - 1);
-            let end = (whole + span(level)).min(range.end);
+            let whole = VirtRange::new(
+                start.align_down(span(level)),
+                start.align_down(span(level)) + span(level),
+            );
+            let part = VirtRange::new(start, whole.end.min(range.end));
             let index = index(start, level);
-            let is_whole = start == whole && end == whole + span(level);
             match level {
-                1 if is_whole => self.unlink(table, index, child, true),
+                1 if part == whole => self.unlink(table, index, child, Unlink::WithPages),
                 1 => {
-                    if self.zap_leaf(child, start..end) {
-                        self.unlink(table, index, child, false);
+                    if self.zap_leaf(child, part) {
+                        self.unlink(table, index, child, Unlink::IfEmpty);
                     }
                 }
                 _ => {
-                    self.zap_below(child, level - 1, start..end);
+                    self.zap_below(child, level - 1, part);
                     if child.counters().present() == 0 {
-                        self.unlink(table, index, child, false);
+                        self.unlink(table, index, child, Unlink::IfEmpty);
                     }
                 }
             }
-            at = end;
+            at = part.end;
         }
     }
 
-    /// Takes pages out of a leaf table; whether it is empty then.
-    fn zap_leaf(&mut self, leaf: Table<'t, M::Lock>, range: Range<u64>) -> bool {
+    /// Takes pages out of a leaf table; returns whether it is then empty.
+    fn zap_leaf(&mut self, leaf: Table<'t, M::Lock>, range: VirtRange) -> bool {
         let mut leaf = leaf.lock();
         clear::<M>(&mut leaf, range, self.tables.machine().frames(), &mut self.frames);
         leaf.counters().present() == 0
     }
 
-    /// Takes a table out of its entry: with all that is in it, or only if it is empty.
+    /// Takes a table out of its entry.
     ///
-    /// It is marked dead first, under its lock, so that nothing more is put into it. Its entries hold no tables then: a leaf
+    /// The table is marked dead first, under its lock, so that nothing more is put into it. Its entries hold no tables by then: a leaf
     /// table's never do, and an upper table is empty, which is rule C.
-    fn unlink(&mut self, parent: Table<'t, M::Lock>, index: usize, child: Table<'t, M::Lock>, with_pages: bool) {
+    fn unlink(&mut self, parent: Table<'t, M::Lock>, index: usize, child: Table<'t, M::Lock>, which: Unlink) {
         let mut parent = parent.lock();
         let mut locked = child.lock();
         let is_empty = locked.counters().present() == 0;
-        if !is_empty && !with_pages {
+        if !is_empty && which == Unlink::IfEmpty {
             return;
         }
         locked.set_dead();
         parent.unlink(index);
-        // Who finds it dead, under its lock, does not find it again.
+        // A thread that locks this table and sees it dead restarts its walk, which can no longer reach it.
         drop(locked);
         drop(parent);
         if is_empty {
@@ -106,26 +116,24 @@ impl<'t, M: Machine> MmuGather<'t, M> {
         }
     }
 
-    /// Lets pages in `range` be accessed as `flags` say, but for writing only those that could be written before: the others
-    /// may be written when a fault has looked at them.
+    /// Sets the access of pages in `range` to that of `flags`, without making a page writable that was not: a fault does that.
     #[doc(alias = "change_protection")]
-    pub(crate) fn protect(&mut self, range: Range<u64>, flags: PageFlags) {
-        let end = range.end.min(M::Arch::TASK_SIZE);
-        if range.start < end {
-            let flags = flags & PAGE_ACCESS;
-            self.protect_below(self.tables.root(), M::Arch::LEVELS - 1, range.start..end, flags);
+    pub(crate) fn protect(&mut self, range: VirtRange, flags: PageFlags) {
+        let range = range.intersection(VirtAddr(0)..M::Arch::TASK_SIZE);
+        if !range.is_empty() {
+            self.protect_below(self.tables.root(), M::Arch::LEVELS - 1, range, flags & PAGE_ACCESS);
         }
     }
 
-    fn protect_below(&mut self, table: Table<'t, M::Lock>, level: u32, range: Range<u64>, flags: PageFlags) {
+    fn protect_below(&mut self, table: Table<'t, M::Lock>, level: u32, range: VirtRange, flags: PageFlags) {
         let mut at = range.start;
         while at < range.end {
-            let Some((child, start)) = next_child::<M>(table, level, at..range.end) else {
+            let Some((child, start)) = next_child::<M>(table, level, VirtRange::new(at, range.end)) else {
                 return;
             };
-            let end = ((start & !(span(level) - 1)) + span(level)).min(range.end);
+            let end = (start.align_down(span(level)) + span(level)).min(range.end);
             if level > 1 {
-                self.protect_below(child, level - 1, start..end, flags);
+                self.protect_below(child, level - 1, VirtRange::new(start, end), flags);
             } else {
                 let mut leaf = child.lock();
                 for index in index(start, 0)..=index(end - 1, 0) {
@@ -143,18 +151,19 @@ impl<'t, M: Machine> MmuGather<'t, M> {
 
 impl<M: Machine> Drop for MmuGather<'_, M> {
     fn drop(&mut self) {
-        self.right = None;
+        self.lock = None;
         let frames = self.tables.machine().frames();
         for leaf in self.leaves.iter() {
-            // Nobody puts anything into it any more; monitors may still look.
+            // Nothing is put into a dead table. Monitors may still look at it.
             for index in 0..ENTRIES {
                 if let Some(pte) = leaf.pte::<M::Arch>(index) {
-                    // SAFETY: a dead table's entry, which is looked at this once.
+                    // SAFETY: an entry of a dead table, which only this loop uncounts.
                     let last = unsafe { unmap(frames, pte) };
                     last.into_iter().for_each(|frame| self.frames.push(frame));
                 }
             }
         }
+        // Frames before tables, which are retired in blocks.
         drop(core::mem::replace(&mut self.frames, FrameList::new(frames)));
         for list in [&mut self.leaves, &mut self.empty] {
             if !list.is_empty() {
@@ -164,20 +173,20 @@ impl<M: Machine> Drop for MmuGather<'_, M> {
     }
 }
 
-/// Uncounts an entry that is gone; returns its frame if no entry refers to it any more. The zero page is not counted.
+/// Uncounts an entry that is gone; returns the frame if no entry refers to it any more. The zero page is not counted.
 ///
 /// # Safety
-/// The entry was of a table over `frames`, and is uncounted by this call alone.
+/// The entry was in a table over `frames`, and no other call uncounts it.
 unsafe fn unmap<F: Frames>(frames: &F, pte: Pte) -> Option<UniqueFrame<'_, F>> {
     let is_last = pte.pfn != frames.zero() && frames.meta(pte.pfn).unmap();
-    // SAFETY: whoever mapped it gave it away to the entries that referred to it, of which this was the last.
+    // SAFETY: the thread that mapped the frame gave it away to its entries, of which this was the last.
     is_last.then(|| unsafe { UniqueFrame::from_pfn(frames, pte.pfn) })
 }
 
-/// Empties a leaf table's entries in `range`. Frames that are mapped nowhere any more go to `freed`.
+/// Empties the entries of a leaf table in `range`. Frames that are not mapped any more go to `freed`.
 pub(super) fn clear<M: Machine>(
     leaf: &mut Locked<'_, M::Lock>,
-    range: Range<u64>,
+    range: VirtRange,
     frames: &M::Frames,
     freed: &mut FrameList<'_, M::Frames>,
 ) {
@@ -191,18 +200,18 @@ pub(super) fn clear<M: Machine>(
     }
 }
 
-/// The first table below an upper table of this level in `range`, and where in the range it begins. That entries before it are
-/// empty has been read under the lock (rule L).
+/// Returns the first table below an upper table of this level in `range`, and where in the range it begins. That the entries before
+/// it are empty has been read under the lock (rule L).
 fn next_child<'t, M: Machine>(
     table: Table<'t, M::Lock>,
     level: u32,
-    range: Range<u64>,
-) -> Option<(Table<'t, M::Lock>, u64)> {
+    range: VirtRange,
+) -> Option<(Table<'t, M::Lock>, VirtAddr)> {
     let (first, last) = (index(range.start, level), index(range.end - 1, level));
     let at = |index: usize| {
-        // SAFETY: tables are unlinked by the holder of the right, for as long as which `'t` lasts.
+        // SAFETY: tables are unlinked under the unlink lock alone, which the caller holds for `'t`.
         let child = unsafe { table.child::<M::Arch>(index) }?;
-        let start = (range.start & !(span(level) - 1)) + (index - first) as u64 * span(level);
+        let start = range.start.align_down(span(level)) + (index - first) as u64 * span(level);
         Some((child, start.max(range.start)))
     };
     at(first).or_else(|| {

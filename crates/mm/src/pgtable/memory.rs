@@ -1,5 +1,5 @@
-//! Memory of page tables. It goes round: who links takes it, who unlinks retires it, and whoever reaps gives it back when no
-//! section can hold it any more.
+//! The memory of page tables, recycled: a fault takes it, a zap retires it, and the reaper gives it back when no section can hold it
+//! any more.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -10,7 +10,7 @@ use vmaple_rcu::{AllocError, RcuDomain, Reader, Retired, Updater};
 
 use super::table::{Descriptor, Entries, Table};
 
-/// Tables that are nobody's.
+/// Free tables.
 #[cfg(not(loom))]
 mod free {
     use core::ptr::{self, NonNull};
@@ -20,10 +20,10 @@ mod free {
 
     use super::super::table::{Descriptor, Entries, POISON};
 
-    /// Bytes for a descriptor: a cache line.
+    /// Bytes for a descriptor next to each table: a cache line.
     const BESIDE: usize = 64;
 
-    // SAFETY: zeros are entries; the link is the first entry, which nobody else writes while the table is nobody's.
+    // SAFETY: zeros are entries; the link is the first entry, which no thread writes while the table is free.
     unsafe impl Pooled for Entries {
         const CHUNK: usize = 64 << 10;
         const BESIDE: usize = BESIDE;
@@ -37,7 +37,7 @@ mod free {
         }
     }
 
-    /// The first entry as a link. Relaxed is enough for it: whoever has the table is alone with it.
+    /// Returns the first entry as a link. Relaxed is enough for it: the table has one owner.
     fn first(entries: &Entries) -> &AtomicPtr<Entries> {
         const { assert!(size_of::<*mut ()>() == size_of::<u64>()) };
         // SAFETY: both are words of the same size, of which any bits are a value.
@@ -55,7 +55,7 @@ mod free {
         unsafe { Pool::beside(table) }.cast()
     }
 
-    /// Empties a table that nobody else knows of.
+    /// Empties a table that no other thread knows of.
     ///
     /// # Safety
     /// As for [`descriptor`].
@@ -83,7 +83,7 @@ mod free {
     }
 }
 
-/// The same for loom: tables are poisoned and left where they are, so that a use after free is found and not merely undefined.
+/// The same for loom. Freed tables are poisoned and stay where they are, so that a use after free is found instead of undefined.
 #[cfg(loom)]
 mod free {
     use core::ptr::NonNull;
@@ -98,15 +98,15 @@ mod free {
     struct Place {
         entries: core::mem::MaybeUninit<Entries>,
         descriptor: [u64; 512],
-        /// Whether it has been given back; loom is told of every access.
+        /// Whether the table has been given back; loom is told of every access.
         freed: UnsafeCell<bool>,
     }
 
-    /// To be called with each access: fails unless the table is there, and given back after it.
+    /// Checks an access: the table has not been given back, and is not meanwhile.
     pub(in super::super) fn touch(table: NonNull<Entries>) {
         // SAFETY: tables are in places, which are freed last.
         let place = unsafe { table.cast::<Place>().as_ref() };
-        // SAFETY: loom checks that nobody writes.
+        // SAFETY: loom checks that no thread writes.
         place
             .freed
             .with(|freed| assert!(!unsafe { *freed }, "a table that has been freed"));
@@ -125,10 +125,10 @@ mod free {
         }
     }
 
-    /// Those that are free, and all: they end with it.
+    /// The free ones, and all places. Dropped, it frees the places.
     pub(super) struct Free(Vec<NonNull<Entries>>, Vec<NonNull<Place>>);
 
-    // SAFETY: the tables are nobody's.
+    // SAFETY: the tables are free.
     unsafe impl Send for Free {}
 
     impl Free {
@@ -167,14 +167,14 @@ mod free {
     }
 
     pub(super) unsafe fn clear(table: NonNull<Entries>) {
-        // SAFETY: nobody else knows of it.
+        // SAFETY: no other thread knows of it.
         unsafe { table.write(Entries(core::array::from_fn(|_| AtomicU64::new(0)))) };
     }
 
     pub(super) unsafe fn give_back(table: *mut ()) {
         // SAFETY: tables are in places, which are freed last.
         let place = unsafe { &*table.cast::<Place>() };
-        // SAFETY: loom checks that nobody else is at it.
+        // SAFETY: loom checks that no other thread accesses it.
         place.freed.with_mut(|freed| unsafe { *freed = true });
         // SAFETY: it was cleared when it was taken.
         let entries = unsafe { place.entries.assume_init_ref() };
@@ -190,7 +190,7 @@ pub(super) use free::descriptor;
 pub(super) use free::touch;
 use free::{Free, Fresh};
 
-/// Tables that have been unlinked, linked through their descriptors: no list of them needs memory.
+/// Unlinked tables, linked through their descriptors: the list needs no memory.
 ///
 /// # Invariants
 /// Every table in it is from [`Memory::take`], with a descriptor of this `L`, and in no other list.
@@ -216,12 +216,12 @@ impl<L: RawMutex> TableList<L> {
 
     /// Adds a table that the caller has unlinked.
     pub(super) fn push(&mut self, table: Table<'_, L>) {
-        // SAFETY: the field is of who unlinked the table.
+        // SAFETY: the field belongs to the thread that unlinked the table.
         unsafe { *table.descriptor().next.get() = self.first };
         self.first = Some(table.as_ptr());
     }
 
-    /// Takes one out; it stays until it is retired.
+    /// Takes one table out. It stays until it is retired.
     pub(super) fn pop<'t>(&mut self) -> Option<Table<'t, L>> {
         let first = self.first?;
         // SAFETY: by the type's invariant it has not been retired, so it is there.
@@ -231,7 +231,7 @@ impl<L: RawMutex> TableList<L> {
         Some(table)
     }
 
-    /// The tables in it.
+    /// Iterates over the tables.
     pub(super) fn iter(&self) -> impl Iterator<Item = Table<'_, L>> {
         let mut next = self.first;
         core::iter::from_fn(move || {
@@ -244,25 +244,25 @@ impl<L: RawMutex> TableList<L> {
     }
 }
 
-/// Tables that are retired under one hold of the lock.
+/// Tables that are retired under one hold of the lock, at most.
 const RETIRED_AT_ONCE: usize = 63;
 
-/// What the lock of the memory protects.
+/// The part of the memory that its lock protects.
 struct Stock<L> {
     updater: Updater,
     free: Free,
-    /// Unlinked, and not noted to be freed yet, for want of memory for the note.
+    /// Unlinked tables that are not retired yet, as there was no memory for the note.
     overdue: TableList<L>,
 }
 
-/// Where tables come from, and go.
+/// The allocator of tables.
 ///
-/// One lock orders births, retirements and the era. It comes after every lock of a table, and is held for a few stores; memory is
-/// taken without it, but for the notes of what is retired, 63 in a block, which go round too.
+/// One lock orders births, retirements and the era. It comes after every lock of a table, and is held for a few stores. Memory is
+/// allocated without it, except for the notes of what is retired: 63 to a block, and blocks are recycled too.
 pub(super) struct Memory<L: RawMutex> {
     domain: RcuDomain,
     stock: Mutex<L, Stock<L>>,
-    /// Tables that are linked.
+    /// Number of linked tables.
     linked: AtomicUsize,
 }
 
@@ -289,18 +289,18 @@ impl<L: RawMutex> Memory<L> {
         self.domain.reader()
     }
 
-    /// Tables that are linked; what it was a moment ago.
+    /// Returns the number of linked tables, as of a moment ago.
     pub(super) fn linked(&self) -> usize {
         // Relaxed: a count.
         self.linked.load(Ordering::Relaxed)
     }
 
-    /// An empty table on its way to be linked.
+    /// Takes an empty table, to be linked.
     pub(super) fn take<'t>(&self) -> Result<Table<'t, L>, AllocError> {
         let (table, birth) = loop {
             let mut stock = self.stock.lock();
             if let Some(table) = stock.free.take() {
-                // Its life may begin before it is linked: a section that finds it has an era that is not older.
+                // The birth may be before the link: a section that finds the table has an era that is not older.
                 let birth = stock.updater.birth(size_of::<Entries>());
                 break (table, birth);
             }
@@ -320,16 +320,17 @@ impl<L: RawMutex> Memory<L> {
         Ok(unsafe { Table::new(table) })
     }
 
-    /// Takes a table back that was not linked.
+    /// Takes back a table that was not linked.
     pub(super) fn put(&self, table: Table<'_, L>) {
         // Relaxed: a count.
         self.linked.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: it is from `take`, and was not linked, so nobody else knows of it.
+        // SAFETY: it is from `take`, and was not linked, so no other thread knows of it.
         unsafe { self.stock.lock().free.put(table.as_ptr().as_ptr()) };
     }
 
-    /// Defers the freeing of tables that are unlinked, and that no entry holds any more which a section may still load (rule C);
-    /// frees some of what was retired before, if it is time. Cannot fail.
+    /// Retires unlinked tables that no entry holds any more which a section may still load (rule C). Cannot fail.
+    ///
+    /// Frees some of what was retired before, if it is time.
     pub(super) fn retire(&self, mut tables: TableList<L>) {
         loop {
             let due = self.retire_some(&mut tables);
@@ -342,7 +343,7 @@ impl<L: RawMutex> Memory<L> {
         }
     }
 
-    /// Some of them, as others wait meanwhile; whether it is time to free.
+    /// Retires some of them, as others wait meanwhile. Returns whether it is time to free.
     fn retire_some(&self, tables: &mut TableList<L>) -> bool {
         let mut stock = self.stock.lock();
         for _ in 0..RETIRED_AT_ONCE {
@@ -369,7 +370,7 @@ impl<L: RawMutex> Memory<L> {
         stock.updater.reap_due()
     }
 
-    /// Frees what no section holds, and gives memory back that nothing uses.
+    /// Frees what no section holds, and gives unused memory back.
     pub(super) fn trim(&self) {
         self.retire(TableList::new());
         self.stock.lock().updater.flush();

@@ -1,7 +1,6 @@
 //! The page tables of one address space.
 
 use core::fmt;
-use core::ops::Range;
 use core::ptr::NonNull;
 
 use lock_api::Mutex;
@@ -12,20 +11,19 @@ use super::gather::MmuGather;
 use super::memory::Memory;
 use super::table::{Entries, Table, span};
 use super::walk::Walker;
-use crate::addr::PAGE_SIZE;
+use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use crate::machine::Machine;
 use crate::notice::Notice;
 
 /// The page tables of one address space.
 ///
 /// # Invariants
-/// `root` is a table from `memory` that is never retired. Tables are unlinked by the holder of `unlinking` alone, and go by way of
-/// `memory`.
+/// `root` is a table from `memory` that is never retired. Tables are unlinked under `unlinking` alone, and go back through `memory`.
 pub struct PageTables<M: Machine> {
     machine: M,
     pub(super) memory: Memory<M::Lock>,
     root: NonNull<Entries>,
-    /// The right to unlink. Comes before the locks of tables.
+    /// The unlink lock. Comes before the locks of tables.
     pub(super) unlinking: Mutex<M::Lock, ()>,
 }
 
@@ -35,12 +33,12 @@ unsafe impl<M: Machine> Send for PageTables<M> {}
 unsafe impl<M: Machine> Sync for PageTables<M> {}
 
 impl<M: Machine> PageTables<M> {
-    /// Empty tables.
+    /// Creates empty tables.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
     pub fn new(machine: M) -> Result<Self, AllocError> {
-        const { assert!(M::Arch::LEVELS >= 2 && M::Arch::LEVELS <= 5 && M::Arch::TASK_SIZE <= span(M::Arch::LEVELS)) };
+        const { assert!(M::Arch::LEVELS >= 2 && M::Arch::LEVELS <= 5 && M::Arch::TASK_SIZE.0 <= span(M::Arch::LEVELS)) };
         let memory = Memory::new()?;
         let root = memory.take()?.as_ptr();
         Ok(Self {
@@ -51,26 +49,26 @@ impl<M: Machine> PageTables<M> {
         })
     }
 
-    /// What they are for.
+    /// Returns the machine that they are for.
     #[must_use]
     pub fn machine(&self) -> &M {
         &self.machine
     }
 
-    /// What frees them, with the counts of what is deferred and for whom.
+    /// Returns the RCU domain that frees tables, which counts what is deferred and for which reader.
     #[must_use]
     pub fn rcu(&self) -> &RcuDomain {
         self.memory.domain()
     }
 
-    /// Bytes of all tables that are linked; what it was a moment ago.
+    /// Returns the bytes of all linked tables, as of a moment ago.
     #[doc(alias = "mm_pgtables_bytes")]
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.memory.linked() as u64 * PAGE_SIZE
     }
 
-    /// A handle to walk them: one for each thread.
+    /// Registers a walker: one for each thread.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory for one more.
@@ -78,11 +76,11 @@ impl<M: Machine> PageTables<M> {
         Ok(Walker::new(self, self.memory.reader()?))
     }
 
-    /// Takes all pages out of `range`, and the tables that are empty then. Their frames are free when it returns.
+    /// Unmaps the pages in `range`, and unlinks the tables that are then empty. The frames are free when it returns.
     ///
     /// ```
     /// use vmaple_mm::pgtable::{Frames, PageFlags, PageTables, Pte, Ram};
-    /// use vmaple_mm::{Machine, Soft};
+    /// use vmaple_mm::{Machine, Soft, VirtAddr};
     ///
     /// let machine: Soft = Soft::new(Ram::new(2 << 20)?);
     /// let tables = PageTables::new(machine)?;
@@ -90,37 +88,39 @@ impl<M: Machine> PageTables<M> {
     /// let frame = tables.machine().frames().take(1).pop().unwrap();
     /// let pte = Pte { pfn: frame.into_pfn(), flags: PageFlags::READ | PageFlags::WRITE };
     /// // SAFETY: the frame was just taken.
-    /// unsafe { walker.map(0x7000, pte) }?;
-    /// assert_eq!(walker.translate(0x7123), Some(pte));
+    /// unsafe { walker.map(VirtAddr(0x7000), pte) }?;
+    /// assert_eq!(walker.translate(VirtAddr(0x7123)), Some(pte));
     /// tables.unmap(0x7000..0x8000);
-    /// assert_eq!(walker.translate(0x7123), None);
+    /// assert_eq!(walker.translate(VirtAddr(0x7123)), None);
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
     #[doc(alias = "zap_page_range")]
-    pub fn unmap(&self, range: Range<u64>) {
-        let _notice = self.tell(range.clone());
+    pub fn unmap(&self, range: impl Into<VirtRange>) {
+        let range = range.into();
+        let _notice = self.tell(range);
         self.gather().zap(range);
     }
 
-    /// Lets pages in `range` be accessed as `READ`, `WRITE` and `EXEC` of `flags` say, but for writing only those that could be written before.
+    /// Sets the access of pages in `range` to `READ`, `WRITE` and `EXEC` of `flags`. A page that was not writable stays so.
     #[doc(alias = "change_protection")]
-    pub fn protect(&self, range: Range<u64>, flags: PageFlags) {
-        let _notice = self.tell(range.clone());
+    pub fn protect(&self, range: impl Into<VirtRange>, flags: PageFlags) {
+        let range = range.into();
+        let _notice = self.tell(range);
         self.gather().protect(range, flags);
     }
 
-    /// Tells who translates besides that translations are about to end: before the right to unlink, the writers' lock, and any lock of
-    /// a table.
-    pub(crate) fn tell(&self, range: Range<u64>) -> Notice<'_, M::Notifier> {
+    /// Tells the notifier that translations in `range` are about to end. The caller holds no lock: neither the unlink lock, nor the
+    /// writers' lock, nor that of a table.
+    pub(crate) fn tell(&self, range: VirtRange) -> Notice<'_, M::Notifier> {
         Notice::start(self.machine.notifier(), range)
     }
 
-    /// Takes the right to unlink, in a range of which the start has been told.
+    /// Takes the unlink lock, for a range whose start the notifier has been told.
     pub(crate) fn gather(&self) -> MmuGather<'_, M> {
         MmuGather::new(self)
     }
 
-    /// Gives memory of tables back that nothing uses.
+    /// Gives unused memory of tables back.
     pub(crate) fn trim(&self) {
         self.memory.trim();
     }
@@ -132,14 +132,15 @@ impl<M: Machine> PageTables<M> {
 }
 
 impl<M: Machine> Drop for PageTables<M> {
-    /// Pages that are still there end as in [`unmap`](PageTables::unmap). A notifier that panics then ends the program: frames
-    /// that others may still use are about to go with the machine.
+    /// Unmaps what is left, as [`unmap`](PageTables::unmap) does. A notifier that panics then ends the program: frames that others
+    /// may still use are about to go with the machine.
     fn drop(&mut self) {
         if self.root().counters().present() > 0 {
+            let everything = VirtRange::new(VirtAddr(0), M::Arch::TASK_SIZE);
             let untold = Untold;
-            let notice = self.tell(0..M::Arch::TASK_SIZE);
+            let notice = self.tell(everything);
             core::mem::forget(untold);
-            self.gather().zap(0..M::Arch::TASK_SIZE);
+            self.gather().zap(everything);
             drop(notice);
         }
         self.memory.put(self.root());
@@ -147,7 +148,7 @@ impl<M: Machine> Drop for PageTables<M> {
     }
 }
 
-/// Dropped by a panic, it panics, which aborts.
+/// Panics when a panic drops it, which aborts.
 struct Untold;
 
 impl Drop for Untold {

@@ -1,9 +1,10 @@
-//! Frames of this program's own memory.
+//! An allocator of frames in this program's own memory.
 
 use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -19,13 +20,13 @@ use crate::kref::Kref;
 /// Frames that are taken from the global allocator at a time.
 const CHUNK: usize = 512;
 
-/// Memory of so many frames, aligned so that the kernel below can back it with one huge page.
+/// The memory of a chunk, aligned so that the kernel can back it with one huge page.
 const MEMORY: Layout = match Layout::from_size_align(CHUNK * PAGE_SIZE as usize, CHUNK * PAGE_SIZE as usize) {
     Ok(layout) => layout,
     Err(_) => panic!("a power of two"),
 };
 
-/// What is known of a chunk's frames, which stays, and their memory, which may go when none is used.
+/// The metadata of a chunk's frames, which stays, and their memory, which may go when no frame is used.
 struct Chunk {
     memory: AtomicPtr<u8>,
     metas: [FrameMeta; CHUNK],
@@ -45,45 +46,70 @@ impl Chunk {
     }
 }
 
-/// Takes memory for a chunk's frames.
-fn take_memory() -> Result<NonNull<u8>, AllocError> {
-    // SAFETY: the size is not zero.
-    NonNull::new(unsafe { alloc(MEMORY) }).ok_or(AllocError)
-}
-
-/// Gives it back.
+/// The memory of a chunk's frames.
 ///
-/// # Safety
-/// `memory` is null or from [`take_memory`], and nobody uses it any more.
-unsafe fn give_memory_back(memory: *mut u8) {
-    if !memory.is_null() {
-        // SAFETY: by this function's contract.
-        unsafe { dealloc(memory, MEMORY) };
+/// # Invariants
+/// The pointer is from the global allocator, for [`MEMORY`], and belongs to this value.
+struct ChunkMemory(NonNull<u8>);
+
+impl ChunkMemory {
+    fn new() -> Result<Self, AllocError> {
+        // SAFETY: the size is not zero.
+        let memory = unsafe { alloc(MEMORY) };
+        NonNull::new(memory).map(Self).ok_or(AllocError)
+    }
+
+    /// Touches it, so that the kernel has nothing left to do for it.
+    fn touched(self) -> Self {
+        // SAFETY: by the type's invariant.
+        unsafe { self.0.write_bytes(0, MEMORY.size()) };
+        self
+    }
+
+    fn into_raw(self) -> *mut u8 {
+        ManuallyDrop::new(self).0.as_ptr()
+    }
+
+    /// Returns the memory behind a pointer; `None` for null.
+    ///
+    /// # Safety
+    /// The pointer is null or from [`into_raw`](Self::into_raw), and nothing uses it any more.
+    unsafe fn from_raw(memory: *mut u8) -> Option<Self> {
+        // INVARIANT: by this function's contract.
+        NonNull::new(memory).map(Self)
     }
 }
 
-/// Frames of this program's own memory: taken from the global allocator in pieces of 2 MiB as they are needed, and kept until it is
-/// dropped; what was not [reserved](Self::reserve) until an address space goes and no frame is used any more. Several address spaces
-/// may share one.
+impl Drop for ChunkMemory {
+    fn drop(&mut self) {
+        // SAFETY: by the type's invariant.
+        unsafe { dealloc(self.0.as_ptr(), MEMORY) };
+    }
+}
+
+/// An allocator of frames in this program's own memory. Several address spaces may share one.
+///
+/// Memory is taken from the global allocator in chunks of 2 MiB as it is needed, and kept until the allocator is dropped. Chunks that
+/// were not [reserved](Self::reserve) go when an address space goes and no frame is used any more.
 ///
 /// # Invariants
-/// The first `grown` chunks have memory; those that were there once are there. `free` has the frames of these `grown` that are nobody's.
+/// The first `grown` chunks have memory. A chunk that was there once stays. `free` has the free frames of the first `grown` chunks.
 pub struct Ram {
     chunks: Box<[AtomicPtr<Chunk>]>,
-    /// Under the lock of `free`.
+    /// Written under the lock of `free`.
     grown: AtomicUsize,
-    /// Chunks whose memory is kept, the first at least. Under the same lock.
+    /// Chunks whose memory is kept, at least the first. Written under the same lock.
     kept: AtomicUsize,
     free: Mutex<DefaultLock, FrameChain>,
 }
 
-// SAFETY: chunks are given out by shared reference and as memory of who took a frame.
+// SAFETY: chunks are shared by reference; their memory belongs to the threads that took frames.
 unsafe impl Send for Ram {}
 // SAFETY: as above.
 unsafe impl Sync for Ram {}
 
 impl Ram {
-    /// Memory of up to so many bytes; takes the first 2 MiB.
+    /// Creates an allocator of up to `bytes` bytes, and takes the first 2 MiB.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory for that.
@@ -102,21 +128,22 @@ impl Ram {
             kept: AtomicUsize::new(1),
             free: Mutex::new(FrameChain::new()),
         };
-        ram.grow(false)?;
+        ram.grow(ChunkMemory::new()?)?;
         let zero = ram.page(ram.zero());
-        // SAFETY: the frame is never taken, and nobody knows of it yet.
+        // SAFETY: the frame is never taken, and no other thread knows of it yet.
         unsafe { zero.write_bytes(0, PAGE_SIZE as usize) };
         Kref::new(ram)
     }
 
-    /// Takes memory now for so many frames to be free, and touches it, so that the kernel below has nothing left to do for them. What
-    /// there is then is kept.
+    /// Takes memory now until `frames` frames are free, and touches it: the kernel then has nothing left to do for them.
+    ///
+    /// All memory that there is then is kept.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory, or not that much allowed.
     pub fn reserve(&self, frames: usize) -> Result<(), AllocError> {
         while self.free.lock().len() < frames {
-            self.grow(true)?;
+            self.grow(ChunkMemory::new()?.touched())?;
         }
         let _free = self.free.lock();
         // Relaxed: under the lock.
@@ -124,70 +151,59 @@ impl Ram {
         Ok(())
     }
 
-    /// Takes memory for some more frames.
+    /// Gives the next chunk memory.
     #[cold]
-    fn grow(&self, touch: bool) -> Result<(), AllocError> {
-        let memory = take_memory()?.as_ptr();
-        if touch {
-            // SAFETY: just taken.
-            unsafe { memory.write_bytes(0, MEMORY.size()) };
-        }
-        let given = Chunk::new().and_then(|chunk| self.add(chunk, memory));
-        if given.is_err() {
-            // SAFETY: taken above, and given to nobody.
-            unsafe { give_memory_back(memory) };
-        }
-        given
-    }
-
-    /// Gives the next chunk memory; `fresh` is for one that is not there.
-    fn add(&self, fresh: Box<Chunk>, memory: *mut u8) -> Result<(), AllocError> {
+    fn grow(&self, memory: ChunkMemory) -> Result<(), AllocError> {
+        // For a chunk that is not there yet. Allocated without the lock.
+        let fresh = Chunk::new()?;
         let mut free = self.free.lock();
         // Relaxed: under the lock.
         let index = self.grown.load(Ordering::Relaxed);
         let place = self.chunks.get(index).ok_or(AllocError)?;
         if place.load(Ordering::Relaxed).is_null() {
-            // Release pairs with the Acquire in `chunk`.
+            // Release pairs with the Acquire in `find_chunk`.
             place.store(Box::into_raw(fresh), Ordering::Release);
         }
         let first = index * CHUNK;
         // Release pairs with the Acquire in `page`.
-        self.chunk(Pfn(first as u64)).memory.store(memory, Ordering::Release);
+        self.chunk(Pfn(first as u64))
+            .memory
+            .store(memory.into_raw(), Ordering::Release);
         // INVARIANT: this chunk too has memory now.
         self.grown.store(index + 1, Ordering::Relaxed);
         for pfn in (first + usize::from(index == 0)..first + CHUNK).rev() {
-            // SAFETY: frames of the chunk, which nobody has yet.
+            // SAFETY: frames of the chunk, which have no owner yet.
             unsafe { free.push(self, Pfn(pfn as u64)) };
         }
         Ok(())
     }
 
     fn chunk(&self, pfn: Pfn) -> &Chunk {
-        self.find_chunk(pfn).expect("a frame that was never given away")
+        self.find_chunk(pfn).expect("a frame that was never allocated")
     }
 
-    /// The chunk of a frame, if there is or was such a frame.
+    /// Returns the chunk of a frame, if there is or was such a frame.
     fn find_chunk(&self, pfn: Pfn) -> Option<&Chunk> {
-        // Acquire pairs with the Release in `add`: whoever knows the frame knows it from somebody who came after.
+        // Acquire pairs with the Release in `grow`: a thread that knows the frame has it from one that came after.
         let chunk = self.chunks.get(pfn.0 as usize / CHUNK)?.load(Ordering::Acquire);
         // SAFETY: by the type's invariant it stays.
         NonNull::new(chunk).map(|chunk| unsafe { chunk.as_ref() })
     }
 }
 
-// SAFETY: a frame is in the list or given away; chunks stay where they are, and have metas for each of their frames.
+// SAFETY: a frame is in the chain or allocated; chunks stay where they are, and have metas for each of their frames.
 unsafe impl Frames for Ram {
     fn alloc(&self, count: usize) -> FrameChain {
         let mut free = self.free.lock();
         while free.is_empty() && count > 0 {
             drop(free);
-            if self.grow(false).is_err() {
-                // SAFETY: the list is this one's.
+            if ChunkMemory::new().and_then(|memory| self.grow(memory)).is_err() {
+                // SAFETY: the chain is this allocator's.
                 return unsafe { self.free.lock().split(self, count) };
             }
             free = self.free.lock();
         }
-        // SAFETY: the list is this one's.
+        // SAFETY: the chain is this allocator's.
         unsafe { free.split(self, count) }
     }
 
@@ -197,7 +213,7 @@ unsafe impl Frames for Ram {
     }
 
     fn page(&self, pfn: Pfn) -> NonNull<u8> {
-        // Acquire pairs with the Release in `add`.
+        // Acquire pairs with the Release in `grow`.
         let memory = self.chunk(pfn).memory.load(Ordering::Acquire);
         let memory = NonNull::new(memory).expect("a frame that is used has memory");
         let offset = pfn.0 as usize % CHUNK * PAGE_SIZE as usize;
@@ -205,7 +221,7 @@ unsafe impl Frames for Ram {
         unsafe { memory.add(offset) }
     }
 
-    /// Of a number that is no frame's, what is known of the page of zeros.
+    /// Returns the metadata of the zero page for a number of no frame.
     fn meta(&self, pfn: Pfn) -> &FrameMeta {
         match self.find_chunk(pfn) {
             Some(chunk) => &chunk.metas[pfn.0 as usize % CHUNK],
@@ -217,23 +233,23 @@ unsafe impl Frames for Ram {
         let mut free = self.free.lock();
         // Relaxed: under the lock.
         let (grown, kept) = (self.grown.load(Ordering::Relaxed), self.kept.load(Ordering::Relaxed));
-        // None is used, but the page of zeros in the first chunk.
+        // No frame is used, except the zero page in the first chunk.
         if grown == kept || free.len() < grown * CHUNK - 1 {
             return;
         }
         *free = FrameChain::new();
         for pfn in (1..(kept * CHUNK) as u64).rev() {
-            // SAFETY: nobody's, and in no list now.
+            // SAFETY: free, and in no chain now.
             unsafe { free.push(self, Pfn(pfn)) };
         }
         for index in kept..grown {
             let chunk = self.chunk(Pfn((index * CHUNK) as u64));
             // Relaxed: under the lock.
             let memory = chunk.memory.swap(ptr::null_mut(), Ordering::Relaxed);
-            // SAFETY: from `grow`; frames without an owner are used by nobody.
-            unsafe { give_memory_back(memory) };
+            // SAFETY: from `grow`; no frame of it is used.
+            drop(unsafe { ChunkMemory::from_raw(memory) });
         }
-        // INVARIANT: the others have none any more.
+        // INVARIANT: the other chunks have no memory any more.
         self.grown.store(kept, Ordering::Relaxed);
     }
 
@@ -246,16 +262,16 @@ impl Drop for Ram {
     fn drop(&mut self) {
         for chunk in &mut self.chunks {
             if let Some(chunk) = NonNull::new(*chunk.get_mut()) {
-                // SAFETY: from `add`, and nobody refers to it any more.
+                // SAFETY: from `grow`, and nothing refers to it any more.
                 let chunk = unsafe { Box::from_raw(chunk.as_ptr()) };
-                // SAFETY: from `grow`, and nobody uses it any more.
-                unsafe { give_memory_back(chunk.memory.load(Ordering::Relaxed)) };
+                // SAFETY: from `grow`, and nothing uses it any more.
+                drop(unsafe { ChunkMemory::from_raw(chunk.memory.load(Ordering::Relaxed)) });
             }
         }
     }
 }
 
-/// A slice of null pointers, which takes no memory of the machine until it is written.
+/// Returns a slice of null pointers, which takes no memory of the machine until it is written.
 fn null_pointers(count: usize) -> Result<Box<[AtomicPtr<Chunk>]>, AllocError> {
     let layout = Layout::array::<AtomicPtr<Chunk>>(count).map_err(|_| AllocError)?;
     // SAFETY: the count is not zero.

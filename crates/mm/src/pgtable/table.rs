@@ -1,4 +1,4 @@
-//! A page table, and what is known of it beside its entries.
+//! A page table: its entries, and its descriptor.
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
@@ -10,37 +10,37 @@ use lock_api::RawMutex;
 use super::arch::{Arch, ENTRIES, INDEX_BITS, Pte};
 use super::counters::LeafCounters;
 use super::memory;
-use crate::addr::PAGE_SHIFT;
+use crate::addr::{PAGE_SHIFT, VirtAddr};
 use crate::primitive::{AtomicBool, AtomicU64, Ordering, own_load};
 
-/// The addresses of an entry of a table whose level is `level`; leaves have level 0.
+/// Returns the bytes that one entry of a table of `level` covers. Leaf tables have level 0.
 pub(super) const fn span(level: u32) -> u64 {
     1 << (PAGE_SHIFT + level * INDEX_BITS)
 }
 
-/// The entry for an address in a table of this level.
-pub(super) const fn index(addr: u64, level: u32) -> usize {
-    (addr >> (PAGE_SHIFT + level * INDEX_BITS)) as usize % ENTRIES
+/// Returns the index of the entry for an address in a table of this level.
+pub(super) const fn index(addr: VirtAddr, level: u32) -> usize {
+    (addr.0 >> (PAGE_SHIFT + level * INDEX_BITS)) as usize % ENTRIES
 }
 
-/// What an entry holds that nobody may see: written where a table is freed, in builds that check.
+/// The value of entries of a freed table, in builds that check. No thread may see it.
 pub(crate) const POISON: u64 = 0xdead_0000_0000_0dea;
 
-/// The entries, as the hardware reads them.
+/// The entries of a table, as the hardware reads them.
 #[repr(C, align(4096))]
 pub(super) struct Entries(pub(super) [AtomicU64; ENTRIES]);
 
-/// What is known of a table beside its entries.
+/// The descriptor of a table, next to its entries.
 #[doc(alias = "struct ptdesc")]
 pub(super) struct Descriptor<L> {
     lock: L,
-    /// Whether it is unlinked, or about to be. Changed under the lock.
+    /// Whether the table is unlinked, or about to be. Changed under the lock.
     dead: AtomicBool,
-    /// Stored under the lock.
+    /// Counts of its entries. Stored under the lock.
     counters: AtomicU64,
-    /// The era in which it was taken to be linked.
+    /// The era in which the table was taken to be linked.
     pub(super) birth: u64,
-    /// The next one in the list that it is in, once it is unlinked. For who unlinked it.
+    /// The next table of the list that it is in once it is unlinked. Belongs to the thread that unlinked it.
     pub(super) next: UnsafeCell<Option<NonNull<Entries>>>,
 }
 
@@ -56,7 +56,7 @@ impl<L: RawMutex> Descriptor<L> {
     }
 }
 
-/// A table that is there for as long as `'t`.
+/// A table that stays for `'t`.
 ///
 /// # Invariants
 /// `table` is from [`memory`], with a descriptor, and is not given back while `'t` lasts.
@@ -83,7 +83,7 @@ impl<'t, L: RawMutex> Table<'t, L> {
         }
     }
 
-    /// The table at an address that an entry holds.
+    /// Returns the table at an address that an entry holds.
     ///
     /// # Safety
     /// As for [`new`](Self::new); the address is from [`addr`](Self::addr) or 0.
@@ -93,7 +93,7 @@ impl<'t, L: RawMutex> Table<'t, L> {
         Some(unsafe { Self::new(table) })
     }
 
-    /// Its address, for an entry.
+    /// Returns the address, for an entry.
     pub(super) fn addr(self) -> u64 {
         self.table.as_ptr().expose_provenance() as u64
     }
@@ -118,29 +118,29 @@ impl<'t, L: RawMutex> Table<'t, L> {
         unsafe { descriptor.as_ref() }
     }
 
-    /// The table that an entry of an upper table refers to.
+    /// Returns the table that an entry of an upper table refers to.
     ///
     /// # Safety
     /// That table is not given back while `'t` lasts.
     pub(super) unsafe fn child<A: Arch>(self, index: usize) -> Option<Self> {
-        // Acquire pairs with the Release in `Locked::set`: the table and its descriptor are initialised.
+        // Acquire pairs with the Release in `Locked::link`: the table and its descriptor are initialised.
         let entry = self.entry(index).load(Ordering::Acquire);
         // SAFETY: by this function's contract; entries of upper tables hold addresses of tables.
         unsafe { Self::at(A::table_addr(entry)) }
     }
 
-    /// A page of a leaf table. What it is at this moment, for who has not locked it.
+    /// Returns a page of a leaf table, as it is at this moment, without the lock.
     pub(super) fn pte<A: Arch>(self, index: usize) -> Option<Pte> {
-        // Acquire pairs with the Release in `Locked::set`: what is known of the frame is there.
+        // Acquire pairs with the Release in `Locked::set_pte`: the frame's metadata is there.
         let entry = self.entry(index).load(Ordering::Acquire);
         debug_assert!(entry != POISON, "an entry of a table that has been freed");
         A::pte(entry)
     }
 
-    /// The counters of this moment.
+    /// Returns the counters of this moment.
     pub(super) fn counters(self) -> LeafCounters {
-        // Acquire pairs with the Release in `set_counters`: who sees pages go, and then finds their mapping live, has seen them go
-        // from that one.
+        // Acquire pairs with the Release in `set_counters`: a reader that sees pages gone, and then finds their mapping live, has seen
+        // them go from that mapping.
         LeafCounters::from_bits(self.descriptor().counters.load(Ordering::Acquire))
     }
 
@@ -151,7 +151,7 @@ impl<'t, L: RawMutex> Table<'t, L> {
     }
 }
 
-/// A table whose lock is held: entries, counters and whether it is dead change only so.
+/// A table whose lock is held. Its entries, its counters and `dead` change only under the lock.
 pub(super) struct Locked<'t, L: RawMutex>(Table<'t, L>);
 
 impl<'t, L: RawMutex> Deref for Locked<'t, L> {
@@ -163,7 +163,7 @@ impl<'t, L: RawMutex> Deref for Locked<'t, L> {
 }
 
 impl<L: RawMutex> Locked<'_, L> {
-    /// Whether it is unlinked, or about to be: then nothing is to be put into it.
+    /// Returns whether the table is unlinked, or about to be: then nothing may be put into it.
     pub(super) fn is_dead(&self) -> bool {
         // Relaxed: under the lock.
         self.descriptor().dead.load(Ordering::Relaxed)
@@ -174,14 +174,14 @@ impl<L: RawMutex> Locked<'_, L> {
         self.descriptor().dead.store(true, Ordering::Relaxed);
     }
 
-    /// The page of an entry, which nobody else changes.
+    /// Returns the page of an entry, which no other thread changes.
     pub(super) fn pte<A: Arch>(&self, index: usize) -> Option<Pte> {
         let entry = own_load(self.entry(index));
         debug_assert!(entry != POISON, "an entry of a table that has been freed");
         A::pte(entry)
     }
 
-    /// The counters, which nobody else changes.
+    /// Returns the counters, which no other thread changes.
     pub(super) fn counters(&self) -> LeafCounters {
         LeafCounters::from_bits(own_load(&self.descriptor().counters))
     }
@@ -201,7 +201,7 @@ impl<L: RawMutex> Locked<'_, L> {
         self.entry(index).store(new.map_or(0, A::page), Ordering::Release);
     }
 
-    /// Notes that a page of it may be in another table too.
+    /// Notes that a page of the table may be in another table too.
     pub(super) fn set_may_share(&mut self) {
         self.set_counters(self.counters().shared());
     }
@@ -215,7 +215,7 @@ impl<L: RawMutex> Locked<'_, L> {
 
     /// Takes a table out of an entry of an upper table.
     pub(super) fn unlink(&mut self, index: usize) {
-        // Release pairs with the Acquire in `Table::child`: who finds nothing finds what the unlinker did before.
+        // Release pairs with the Acquire in `Table::child`: a thread that finds nothing finds what the unlinker did before.
         self.entry(index).store(0, Ordering::Release);
         self.set_counters(LeafCounters::from_bits(self.counters().bits() - 1));
     }

@@ -1,7 +1,6 @@
-//! Walking page tables without holding anything: monitors, and the way down of those who change pages.
+//! Walks of page tables that hold no lock: of monitors, and of threads on their way to a table.
 
 use core::fmt;
-use core::ops::Range;
 
 use vmaple_rcu::{Guard, Reader};
 
@@ -10,7 +9,7 @@ use super::counters::LeafCounters;
 use super::frame::Frames;
 use super::page_tables::PageTables;
 use super::table::{Table, index, span};
-use crate::addr::PAGE_SHIFT;
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::machine::Machine;
 
 /// A handle to walk page tables, for one thread or open file.
@@ -19,22 +18,22 @@ pub struct Walker<'t, M: Machine> {
     pub(super) reader: Reader,
 }
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<R> {
-    /// What the look at a leaf table gave.
+    /// A leaf table was found; this is the result of the look at it.
     Leaf(R),
-    /// There are no pages from the address up to this one.
+    /// There are no pages from the address up to `end`.
     Hole {
         /// Where to go on.
-        end: u64,
+        end: VirtAddr,
     },
 }
 
-/// A leaf table inside of a read-side section: entries change under the look, the table stays.
+/// A leaf table in a read-side section. Its entries change under the look; the table stays.
 pub struct Leaf<'g, M: Machine> {
     table: Table<'g, M::Lock>,
-    start: u64,
+    start: VirtAddr,
     frames: &'g M::Frames,
 }
 
@@ -43,50 +42,58 @@ impl<'t, M: Machine> Walker<'t, M> {
         Self { tables, reader }
     }
 
-    /// Looks at the leaf table that holds `addr`, inside of one read-side section: `look` may take as long as it likes, and delays
-    /// nobody. The table may be out of the tree meanwhile; then it shows what was in it.
+    /// Returns where the pages' memory is from.
+    pub(super) fn frames(&self) -> &'t M::Frames {
+        self.tables.machine().frames()
+    }
+
+    /// Looks at the leaf table that holds `addr`, in one read-side section.
+    ///
+    /// `look` may take any time, and delays no thread. If the table is unlinked meanwhile, it shows what was in it.
     ///
     /// ```
     /// use vmaple_mm::pgtable::{PageTables, Ram, Step};
-    /// use vmaple_mm::Soft;
+    /// use vmaple_mm::{Soft, VirtAddr};
     /// let machine: Soft = Soft::new(Ram::new(2 << 20)?);
     /// let tables = PageTables::new(machine)?;
-    /// let step = tables.walker()?.leaf(0x1000, |leaf| leaf.pte(0x1000));
-    /// assert_eq!(step, Step::Hole { end: 1 << 39 }); // as far as an entry of the root goes
+    /// let addr = VirtAddr(0x1000);
+    /// let step = tables.walker()?.leaf(addr, |leaf| leaf.pte(addr));
+    /// assert_eq!(step, Step::Hole { end: VirtAddr(1 << 39) }); // where the root's entry ends
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
-    pub fn leaf<R>(&self, addr: u64, look: impl FnOnce(Leaf<'_, M>) -> R) -> Step<R> {
+    pub fn leaf<R>(&self, addr: VirtAddr, look: impl FnOnce(Leaf<'_, M>) -> R) -> Step<R> {
         let guard = self.reader.read_lock();
         match self.descend(&guard, addr, 0) {
             Step::Hole { end } => Step::Hole { end },
             Step::Leaf(table) => Step::Leaf(look(Leaf {
                 table,
-                start: addr & !(span(1) - 1),
-                frames: self.tables.machine().frames(),
+                start: addr.align_down(span(1)),
+                frames: self.frames(),
             })),
         }
     }
 
-    /// The page at an address, as it was a moment ago.
+    /// Returns the page at an address, as it was a moment ago.
     #[must_use]
-    pub fn translate(&self, addr: u64) -> Option<Pte> {
+    pub fn translate(&self, addr: VirtAddr) -> Option<Pte> {
         match self.leaf(addr, |leaf| leaf.pte(addr)) {
             Step::Leaf(pte) => pte,
             Step::Hole { .. } => None,
         }
     }
 
-    /// The table of a level on the way to `addr`.
-    pub(super) fn descend<'g>(&'g self, guard: &'g Guard<'_>, addr: u64, level: u32) -> Step<Table<'g, M::Lock>> {
+    /// Returns the table of a level on the way to `addr`.
+    pub(super) fn descend<'g>(&'g self, guard: &'g Guard<'_>, addr: VirtAddr, level: u32) -> Step<Table<'g, M::Lock>> {
         if addr >= M::Arch::TASK_SIZE {
-            return Step::Hole { end: u64::MAX };
+            let end = VirtAddr(u64::MAX);
+            return Step::Hole { end };
         }
         let mut table = self.tables.root();
         for above in (level + 1..M::Arch::LEVELS).rev() {
             match self.child(guard, table, index(addr, above)) {
                 Some(child) => table = child,
                 None => {
-                    let end = (addr & !(span(above) - 1)) + span(above);
+                    let end = addr.align_down(span(above)) + span(above);
                     return Step::Hole { end };
                 }
             }
@@ -94,7 +101,7 @@ impl<'t, M: Machine> Walker<'t, M> {
         Step::Leaf(table)
     }
 
-    /// The table that an entry of an upper table refers to.
+    /// Returns the table that an entry of an upper table refers to.
     pub(super) fn child<'g>(
         &self,
         guard: &'g Guard<'_>,
@@ -108,21 +115,22 @@ impl<'t, M: Machine> Walker<'t, M> {
 }
 
 impl<M: Machine> Leaf<'_, M> {
-    /// Its addresses.
+    /// Returns the addresses of the table.
     #[must_use]
-    pub fn range(&self) -> Range<u64> {
-        self.start..self.start + span(1)
+    pub fn range(&self) -> VirtRange {
+        VirtRange::new(self.start, self.start + span(1))
     }
 
-    /// The page at an address of it, at this moment. The address counts by its place in the table.
+    /// Returns the page at an address of the table, at this moment. Only the address's place in the table counts.
     #[inline]
     #[must_use]
-    pub fn pte(&self, addr: u64) -> Option<Pte> {
+    pub fn pte(&self, addr: VirtAddr) -> Option<Pte> {
         self.table.pte::<M::Arch>(index(addr, 0))
     }
 
-    /// Its pages in `range`, each as it is when the iteration comes to it.
-    pub fn ptes(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Pte)> {
+    /// Iterates over the table's pages in `range`, each as it is when the iteration comes to it.
+    pub fn ptes(&self, range: impl Into<VirtRange>) -> impl Iterator<Item = (VirtAddr, Pte)> {
+        let range = range.into();
         let start = range.start.max(self.start) - self.start;
         let end = range.end.clamp(self.start, self.start + span(1)) - self.start;
         let first = start.div_ceil(1 << PAGE_SHIFT) as usize;
@@ -133,13 +141,13 @@ impl<M: Machine> Leaf<'_, M> {
         })
     }
 
-    /// Its counters of this moment.
+    /// Returns the table's counters of this moment.
     #[must_use]
     pub fn counters(&self) -> LeafCounters {
         self.table.counters()
     }
 
-    /// Entries of page tables that refer to the frame of a page, as far as is known at this moment; 0 of a number that is no frame's.
+    /// Returns how many entries of page tables refer to the frame of a page, at this moment; 0 for a number of no frame.
     #[must_use]
     pub fn mapcount(&self, pte: Pte) -> u32 {
         self.frames.meta(pte.pfn).mapcount()

@@ -1,7 +1,6 @@
 //! The cure: VMAs in a maple tree, freed by RCU. Readers hold a read-side section, for which nobody waits.
 
 use core::fmt;
-use core::ops::Range;
 
 use lock_api::RawMutex;
 use maple_tree::{DefaultLock, Displaced, ReadGuard, Reader, Snapshot};
@@ -9,6 +8,7 @@ use vmaple_rcu::{AllocError, RcuDomain};
 
 use super::tree::{VmaEntry, VmaTree, VmaTreeWrite};
 use super::{Call, Sealed, Shortage, SnapshotStore, VmaRead, VmaStore, VmaWrite};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::mm::MmState;
 use crate::vma::Vma;
 
@@ -34,16 +34,16 @@ macro_rules! reads_as_its_view {
     ($($type:ty),*) => { $(
         impl VmaRead for $type {
             #[inline]
-            fn find(&self, addr: u64) -> Option<&Vma> {
+            fn find(&self, addr: VirtAddr) -> Option<&Vma> {
                 VmaRead::find(&**self, addr)
             }
 
-            fn find_prev(&self, addr: u64) -> Option<&Vma> {
+            fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
                 VmaRead::find_prev(&**self, addr)
             }
 
             #[inline]
-            fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+            fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
                 VmaRead::iter_from(&**self, addr)
             }
         }
@@ -103,15 +103,15 @@ impl<L: RawMutex + Send + Sync + 'static> SnapshotStore for MapleStore<L> {
 pub struct MapleWrite<'s, L: RawMutex = DefaultLock>(VmaTreeWrite<'s, Vma, L>);
 
 impl<L: RawMutex> VmaRead for MapleWrite<'_, L> {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         VmaRead::find(&*self.0.write, addr)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         VmaRead::find_prev(&*self.0.write, addr)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         VmaRead::iter_from(&*self.0.write, addr)
     }
 }
@@ -125,15 +125,17 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
         self.0.state_mut()
     }
 
-    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
-        self.0.write.empty_area(size, limits, align)
+    fn empty_area(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr> {
+        let start = self.0.write.empty_area(size, limits.start.0..limits.end.0, align);
+        start.map(VirtAddr)
     }
 
-    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
-        self.0.write.empty_area_rev(size, limits, align)
+    fn empty_area_rev(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr> {
+        let start = self.0.write.empty_area_rev(size, limits.start.0..limits.end.0, align);
+        start.map(VirtAddr)
     }
 
-    fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
+    fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
         self.0.replace(range, vmas, |vma| vma)
     }
 
@@ -171,6 +173,6 @@ impl fmt::Debug for MapleReader<'_> {
 /// The mappings that it sees.
 impl<L: RawMutex> fmt::Debug for MapleWrite<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter_from(0)).finish()
+        f.debug_list().entries(self.iter_from(VirtAddr(0))).finish()
     }
 }

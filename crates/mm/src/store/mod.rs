@@ -13,10 +13,9 @@ mod vm_refcnt;
 #[cfg(feature = "std")]
 mod vma_lock;
 
-use core::ops::Range;
-
 use vmaple_rcu::AllocError;
 
+use crate::addr::{VirtAddr, VirtRange};
 use crate::mm::MmState;
 use crate::vma::Vma;
 
@@ -31,27 +30,27 @@ pub use vma_lock::{VmaLockReader, VmaLockSection, VmaLockStore, VmaLockWrite};
 pub trait VmaRead {
     /// The first VMA that ends above `addr`.
     #[doc(alias = "find_vma")]
-    fn find(&self, addr: u64) -> Option<&Vma>;
+    fn find(&self, addr: VirtAddr) -> Option<&Vma>;
 
     /// The last VMA that begins below `addr`.
     #[doc(alias = "find_vma_prev")]
-    fn find_prev(&self, addr: u64) -> Option<&Vma>;
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma>;
 
     /// The VMAs that end above `addr`, ascending.
     #[doc(alias = "for_each_vma")]
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma>;
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma>;
 }
 
 impl<V: VmaRead> VmaRead for &V {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         (**self).find(addr)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         (**self).find_prev(addr)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         (**self).iter_from(addr)
     }
 }
@@ -135,16 +134,16 @@ pub trait VmaWrite: Sealed + VmaRead {
     fn state_mut(&mut self) -> &mut MmState;
 
     /// The lowest free address for so many bytes at a multiple of `align` inside of `limits`.
-    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64>;
+    fn empty_area(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr>;
 
     /// The highest.
-    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64>;
+    fn empty_area_rev(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr>;
 
     /// Puts `vmas`, which ascend and lie in `range`, in the place of the VMAs in `range`, none of which reaches out of it.
     ///
     /// # Errors
     /// [`Shortage`]; nothing but dropping is to be done with it then.
-    fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage>;
+    fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage>;
 
     /// Whether there is memory for so many VMAs.
     fn has_room(&mut self, vmas: usize) -> bool;

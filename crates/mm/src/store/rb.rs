@@ -12,7 +12,6 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem::offset_of;
-use core::ops::Range;
 use core::ptr::NonNull;
 
 use intrusive_collections::rbtree::AtomicLinkOps;
@@ -23,6 +22,7 @@ use vmaple_rcu::AllocError;
 use super::rwsem::RwSem;
 use super::slab::{NewSlab, Slab, SlabBox};
 use super::{Call, Sealed, Shortage, VmaRead, VmaStore, VmaWrite};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::mm::MmState;
 use crate::vma::Vma;
 
@@ -91,16 +91,16 @@ unsafe impl Adapter for ByStart {
 }
 
 impl KeyAdapter<'_> for ByStart {
-    type Key = u64;
+    type Key = VirtAddr;
 
-    fn get_key(&self, node: &Node) -> u64 {
+    fn get_key(&self, node: &Node) -> VirtAddr {
         node.vma.range().start
     }
 }
 
 /// What a transaction did, to be undone.
 enum Edit {
-    Inserted(u64),
+    Inserted(VirtAddr),
     Removed(SlabBox<Node>),
 }
 
@@ -121,7 +121,7 @@ pub struct RbStore<L: RawRwLock = RwSem> {
 }
 
 impl VmaRead for Protected {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         let mut at = self.tree.upper_bound(Bound::Included(&addr));
         // Before the first, the next is the first.
         if at.get().is_none_or(|node| node.vma.range().end <= addr) {
@@ -130,14 +130,14 @@ impl VmaRead for Protected {
         at.get().map(|node| &node.vma)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         self.tree
             .upper_bound(Bound::Excluded(&addr))
             .get()
             .map(|node| &node.vma)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         let mut next = match self.find(addr) {
             Some(vma) => self.tree.find(&vma.range().start),
             None => self.tree.cursor(),
@@ -160,26 +160,26 @@ impl Protected {
         }
     }
 
-    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+    fn empty_area(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr> {
         let mut low = limits.start;
         for vma in self.iter_from(low) {
-            let start = low.checked_next_multiple_of(align)?;
+            let start = low.checked_align_up(align)?;
             if start.checked_add(size)? <= vma.range().start.min(limits.end) {
                 return Some(start);
             }
             low = vma.range().end;
         }
-        let start = low.max(limits.start).checked_next_multiple_of(align)?;
+        let start = low.max(limits.start).checked_align_up(align)?;
         (start.checked_add(size)? <= limits.end).then_some(start)
     }
 
-    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+    fn empty_area_rev(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr> {
         let mut high = limits.end;
         let mut below = self.tree.upper_bound(Bound::Excluded(&high));
         loop {
             let vma = below.get().map(|node| node.vma.range());
-            let low = vma.as_ref().map_or(0, |vma| vma.end).max(limits.start);
-            let start = high.checked_sub(size)? & !(align - 1);
+            let low = vma.map_or(VirtAddr(0), |vma| vma.end).max(limits.start);
+            let start = high.checked_sub(size)?.align_down(align);
             if start >= low {
                 return Some(start);
             }
@@ -206,15 +206,15 @@ impl<L: RawRwLock> Drop for RbWrite<'_, L> {
 macro_rules! reads_what_is_protected {
     ($($type:ident),*) => { $(
         impl<L: RawRwLock> VmaRead for $type<'_, L> {
-            fn find(&self, addr: u64) -> Option<&Vma> {
+            fn find(&self, addr: VirtAddr) -> Option<&Vma> {
                 self.0.find(addr)
             }
 
-            fn find_prev(&self, addr: u64) -> Option<&Vma> {
+            fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
                 self.0.find_prev(addr)
             }
 
-            fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+            fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
                 self.0.iter_from(addr)
             }
         }
@@ -287,15 +287,15 @@ impl<L: RawRwLock> VmaWrite for RbWrite<'_, L> {
         &mut self.0.state
     }
 
-    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+    fn empty_area(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr> {
         self.0.empty_area(size, limits, align)
     }
 
-    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
+    fn empty_area_rev(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr> {
         self.0.empty_area_rev(size, limits, align)
     }
 
-    fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
+    fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
         let Protected {
             tree,
             vmas: slab,
@@ -356,13 +356,13 @@ impl<L: RawRwLock> fmt::Debug for RbStore<L> {
 /// The mappings that it sees.
 impl<L: RawRwLock> fmt::Debug for RbSection<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter_from(0)).finish()
+        f.debug_list().entries(self.iter_from(VirtAddr(0))).finish()
     }
 }
 
 /// The mappings that it sees.
 impl<L: RawRwLock> fmt::Debug for RbWrite<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter_from(0)).finish()
+        f.debug_list().entries(self.iter_from(VirtAddr(0))).finish()
     }
 }

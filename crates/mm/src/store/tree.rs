@@ -6,7 +6,6 @@
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,6 +15,7 @@ use vmaple_rcu::{AllocError, RcuDomain};
 
 use super::slab::{NewSlab, Slab, SlabBox, Slot};
 use super::{Shortage, VmaRead};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::mm::MmState;
 use crate::vma::Vma;
 
@@ -83,17 +83,17 @@ unsafe impl<T: Send + Sync + 'static> Entry for VmaEntry<T> {
 
 impl<T: Held> VmaRead for View<VmaEntry<T>> {
     #[inline]
-    fn find(&self, addr: u64) -> Option<&Vma> {
-        Self::find(self, addr).map(|(_, held)| held.vma())
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
+        Self::find(self, addr.0).map(|(_, held)| held.vma())
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
-        self.find_rev(addr.checked_sub(1)?).map(|(_, held)| held.vma())
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
+        self.find_rev(addr.0.checked_sub(1)?).map(|(_, held)| held.vma())
     }
 
     #[inline]
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
-        self.range(addr..).map(|(_, held)| held.vma())
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
+        self.range(addr.0..).map(|(_, held)| held.vma())
     }
 }
 
@@ -210,7 +210,7 @@ impl<T: Held, L: RawMutex> VmaTreeWrite<'_, T, L> {
     /// [`VmaWrite::replace`](super::VmaWrite::replace), with what `hold` makes of a VMA.
     pub(super) fn replace(
         &mut self,
-        range: Range<u64>,
+        range: VirtRange,
         vmas: [Option<Vma>; 3],
         hold: impl Fn(Vma) -> T,
     ) -> Result<(), Shortage> {
@@ -220,8 +220,8 @@ impl<T: Held, L: RawMutex> VmaTreeWrite<'_, T, L> {
         let slab = &mut self.protected_mut().vmas;
         let entries = vmas.map(|vma| {
             let vma = vma?;
-            let last = vma.range().end - 1;
-            let range = vma.range().start..=last;
+            let VirtRange { start, end } = vma.range();
+            let range = start.0..=end.0 - 1;
             let birth = AtomicU64::new(0);
             let held = hold(vma);
             let Ok(node) = slab.put(Node { birth, held }) else {
@@ -229,7 +229,7 @@ impl<T: Held, L: RawMutex> VmaTreeWrite<'_, T, L> {
             };
             Some((range, VmaEntry(node)))
         });
-        let exchanged = self.write.exchange(range, entries).map(|_| ());
+        let exchanged = self.write.exchange(range.start.0..range.end.0, entries).map(|_| ());
         exchanged.map_err(|error| {
             // The VMAs are in the range, and nothing reaches out of it.
             debug_assert!(error.cause == InsertErrorKind::AllocError);

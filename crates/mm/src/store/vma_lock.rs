@@ -46,7 +46,6 @@
 
 use core::cell::Cell;
 use core::fmt;
-use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use lock_api::{RawMutex, RawRwLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -57,6 +56,7 @@ use super::rwsem::{Contended, RwSem};
 use super::tree::{Held, VmaEntry, VmaTree, VmaTreeWrite};
 use super::vm_refcnt::{Refused, VmRefcnt};
 use super::{Call, Sealed, Shortage, VmaRead, VmaStore, VmaWrite};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::fail_point;
 use crate::mm::{ChangeCounter, MmState};
 use crate::vma::Vma;
@@ -86,7 +86,7 @@ impl Held for LockedVma {
 type Entry = VmaEntry<LockedVma>;
 
 /// What a VMA is looked for with, by an address.
-type Find = fn(&View<Entry>, u64) -> Option<&LockedVma>;
+type Find = fn(&View<Entry>, VirtAddr) -> Option<&LockedVma>;
 
 /// VMAs with a lock each, as in Linux v6.17. `W` is `mmap_lock`, `L` the lock of the tree, which is only taken under it.
 ///
@@ -220,7 +220,7 @@ impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
     }
 
     /// What is found for an address in the newest version.
-    fn look(&self, find: Find, addr: u64) -> Option<&LockedVma> {
+    fn look(&self, find: Find, addr: VirtAddr) -> Option<&LockedVma> {
         let newest = self.reader.tree.read_lock();
         let found: *const LockedVma = find(&newest, addr)?;
         // SAFETY: the reader's sections nest: what one has found stays until the outermost has ended, and `_outer` is open.
@@ -241,7 +241,7 @@ impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
 
     /// Finds a VMA and locks it, or waits for `mmap_lock` to do so.
     #[doc(alias = "lock_next_vma")]
-    fn lock(&self, find: Find, addr: u64) -> Option<&Vma> {
+    fn lock(&self, find: Find, addr: VirtAddr) -> Option<&Vma> {
         drop(self.held.take());
         if self.mmap_lock.is_some() {
             return self.look(find, addr).map(Held::vma);
@@ -260,7 +260,7 @@ impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
             // A gap before it may be one that has been filled since: not one to be told of.
             let is_unchanged = || before.is_multiple_of(2) && mm_lock_seq.read() == before;
             let is_newest = || self.look(find, addr).is_some_and(|newest| ptr::eq(newest, found));
-            if !found.vma.range().contains(&addr) && !is_unchanged() && !is_newest() {
+            if !found.vma.range().contains(addr) && !is_unchanged() && !is_newest() {
                 drop(locked);
                 return self.lock_under_mmap_lock(find, addr);
             }
@@ -272,7 +272,7 @@ impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
     /// The same, having lost a race: no writer is at work while it looks.
     #[doc(alias = "lock_next_vma_under_mmap_lock")]
     #[cold]
-    fn lock_under_mmap_lock(&self, find: Find, addr: u64) -> Option<&Vma> {
+    fn lock_under_mmap_lock(&self, find: Find, addr: VirtAddr) -> Option<&Vma> {
         fail_point::reach("vma lock: lost the race");
         let _mmap_lock = self.reader.store.mmap_lock.read();
         let found = self.look(find, addr)?;
@@ -285,15 +285,15 @@ impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
 }
 
 impl<W: RawRwLock, L: RawMutex> VmaRead for VmaLockSection<'_, W, L> {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         self.lock(find, addr)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         self.lock(find_rev, addr.checked_sub(1)?)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         let mut from = Some(addr);
         core::iter::from_fn(move || {
             let vma = self.lock(find, from?);
@@ -303,12 +303,12 @@ impl<W: RawRwLock, L: RawMutex> VmaRead for VmaLockSection<'_, W, L> {
     }
 }
 
-fn find(view: &View<Entry>, addr: u64) -> Option<&LockedVma> {
-    view.find(addr).map(|(_, found)| found)
+fn find(view: &View<Entry>, addr: VirtAddr) -> Option<&LockedVma> {
+    view.find(addr.0).map(|(_, found)| found)
 }
 
-fn find_rev(view: &View<Entry>, addr: u64) -> Option<&LockedVma> {
-    view.find_rev(addr).map(|(_, found)| found)
+fn find_rev(view: &View<Entry>, addr: VirtAddr) -> Option<&LockedVma> {
+    view.find_rev(addr.0).map(|(_, found)| found)
 }
 
 /// `mmap_lock`, held for writing. What was put in under it is locked until it is given up.
@@ -332,15 +332,15 @@ pub struct VmaLockWrite<'s, W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
 }
 
 impl<W: RawRwLock, L: RawMutex> VmaRead for VmaLockWrite<'_, W, L> {
-    fn find(&self, addr: u64) -> Option<&Vma> {
+    fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         VmaRead::find(&*self.write.write, addr)
     }
 
-    fn find_prev(&self, addr: u64) -> Option<&Vma> {
+    fn find_prev(&self, addr: VirtAddr) -> Option<&Vma> {
         VmaRead::find_prev(&*self.write.write, addr)
     }
 
-    fn iter_from(&self, addr: u64) -> impl Iterator<Item = &Vma> {
+    fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma> {
         VmaRead::iter_from(&*self.write.write, addr)
     }
 }
@@ -354,15 +354,20 @@ impl<W: RawRwLock, L: RawMutex> VmaWrite for VmaLockWrite<'_, W, L> {
         self.write.state_mut()
     }
 
-    fn empty_area(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
-        self.write.write.empty_area(size, limits, align)
+    fn empty_area(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr> {
+        let start = self.write.write.empty_area(size, limits.start.0..limits.end.0, align);
+        start.map(VirtAddr)
     }
 
-    fn empty_area_rev(&self, size: u64, limits: Range<u64>, align: u64) -> Option<u64> {
-        self.write.write.empty_area_rev(size, limits, align)
+    fn empty_area_rev(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr> {
+        let start = self
+            .write
+            .write
+            .empty_area_rev(size, limits.start.0..limits.end.0, align);
+        start.map(VirtAddr)
     }
 
-    fn replace(&mut self, range: Range<u64>, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
+    fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
         let vm_lock_seq = self.mmap_lock.mm_lock_seq.read();
         self.write.replace(range, vmas, |vma| LockedVma {
             vm_refcnt: VmRefcnt::new(),
@@ -416,6 +421,6 @@ impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockSection<'_, W, L> {
 /// The mappings that it sees.
 impl<W: RawRwLock, L: RawMutex> fmt::Debug for VmaLockWrite<'_, W, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter_from(0)).finish()
+        f.debug_list().entries(self.iter_from(VirtAddr(0))).finish()
     }
 }

@@ -7,19 +7,19 @@ use core::ops::Range;
 use std::string::String;
 use std::vec::Vec;
 
-use crate::PAGE_SIZE;
 use crate::vma::{
     Accounts, AnonVma, Landmarks, MAY_ACCESS, Mapping, Merge, Neighbours, Pages, Plan, Request, Role, VmFlags, Vma,
 };
+use crate::{PAGE_SIZE, VirtAddr, VirtRange};
 
 /// The page number of the first letter: there is room below.
 const FIRST: u64 = 16;
 
 /// No VMA of these tests is heap or stack.
 const NOWHERE: Landmarks = Landmarks {
-    start_brk: 0,
-    brk: 0,
-    start_stack: 0,
+    start_brk: VirtAddr(0),
+    brk: VirtAddr(0),
+    start_stack: VirtAddr(0),
 };
 
 /// What a page is of: letters differ in protection, identities in who wrote to them.
@@ -46,8 +46,8 @@ impl Kind {
     }
 }
 
-fn addr(page: usize) -> u64 {
-    (FIRST + page as u64) * PAGE_SIZE
+fn addr(page: usize) -> VirtAddr {
+    VirtAddr((FIRST + page as u64) * PAGE_SIZE)
 }
 
 /// VMAs of pages `start..end`, each with its kind.
@@ -55,14 +55,21 @@ type Run = (usize, usize, Kind);
 
 fn vmas(runs: &[Run]) -> Vec<Vma> {
     runs.iter()
-        .map(|&(start, end, kind)| Vma::new(addr(start)..addr(end), FIRST + start as u64, kind.mapping(), Role::None))
+        .map(|&(start, end, kind)| {
+            Vma::new(
+                (addr(start)..addr(end)).into(),
+                FIRST + start as u64,
+                kind.mapping(),
+                Role::None,
+            )
+        })
         .collect()
 }
 
 fn neighbours<'t>(vmas: &'t [Vma], pages: &Range<usize>) -> Neighbours<'t> {
     let range = addr(pages.start)..addr(pages.end);
     let from = range.start - 1;
-    Neighbours::new(range, vmas.iter().filter(move |vma| vma.range().end > from))
+    Neighbours::new(range.into(), vmas.iter().filter(move |vma| vma.range().end > from))
 }
 
 /// What the store does with a plan, on a vector; the checks are those that a store relies on.
@@ -131,11 +138,11 @@ fn drawing(vmas: &[Vma], letters: &[char]) -> String {
 
 /// Checks a case: `before` with `letter` in the pages of `range` becomes `after`, and these pages become what `pages` says.
 #[track_caller]
-fn becomes(before: &str, change: (Want, char), after: &str, pages: fn(Range<u64>) -> Pages) {
+fn becomes(before: &str, change: (Want, char), after: &str, pages: fn(VirtRange) -> Pages) {
     let before = vmas(&drawn(before));
     let range = 4..8;
     let plan = neighbours(&before, &range).plan(change.0.request(change.1, range.start), &NOWHERE);
-    assert_eq!(plan.pages, pages(addr(4)..addr(8)));
+    assert_eq!(plan.pages, pages(VirtRange::new(addr(4), addr(8))));
     assert_eq!(drawing(&replaced(before, plan), &['P', 'M', 'N', '*']), after);
 }
 
@@ -161,7 +168,7 @@ impl Want {
     }
 }
 
-const KEEP: fn(Range<u64>) -> Pages = |_| Pages::Keep;
+const KEEP: fn(VirtRange) -> Pages = |_| Pages::Keep;
 
 #[test]
 fn a_new_mapping_of_a_hole_merges_in_linux_s_cases_1_to_3() {
@@ -213,7 +220,7 @@ fn the_heap_merges_with_the_heap_alone() {
     let heap = Landmarks {
         start_brk: addr(4),
         brk: addr(8),
-        start_stack: 0,
+        start_stack: VirtAddr(0),
     };
     let grown = |before: &str, pages: Range<usize>| {
         let before = vmas(&drawn(before));
@@ -265,7 +272,7 @@ impl Model {
     }
 
     fn of(vmas: &[Vma]) -> Vec<Run> {
-        let page = |addr: u64| (addr / PAGE_SIZE - FIRST) as usize;
+        let page = |addr: VirtAddr| (addr.page_number() - FIRST) as usize;
         let run = |vma: &Vma| {
             let letter = ['a', 'b'].into_iter().find(|&letter| {
                 let kind = Kind { letter, anon_vma: 0 };
@@ -273,7 +280,7 @@ impl Model {
             });
             let ids = 0..=2;
             let anon_vma = ids.into_iter().find(|&id| AnonVma::new(id) == vma.anon_vma());
-            assert_eq!(vma.pgoff(), vma.range().start / PAGE_SIZE);
+            assert_eq!(vma.pgoff(), vma.range().start.page_number());
             let kind = Kind {
                 letter: letter.unwrap(),
                 anon_vma: anon_vma.unwrap(),
@@ -366,9 +373,9 @@ fn check(model: &Model, before: &[Run], range: &Range<usize>, request: Request, 
     let plan = neighbours(&before, range).plan(request, &NOWHERE);
     let range_addrs = addr(range.start)..addr(range.end);
     let pages = match wanted {
-        None => Pages::Zap(range_addrs),
-        Some(_) if !is_new => Pages::Protect(range_addrs),
-        Some(_) if model.pages[range.clone()].iter().any(Option::is_some) => Pages::ZapReplaced(range_addrs),
+        None => Pages::Zap(range_addrs.into()),
+        Some(_) if !is_new => Pages::Protect(range_addrs.into()),
+        Some(_) if model.pages[range.clone()].iter().any(Option::is_some) => Pages::ZapReplaced(range_addrs.into()),
         Some(_) => Pages::Keep,
     };
     assert_eq!(plan.pages, pages);

@@ -13,7 +13,7 @@ use crate::fail_point::at;
 use crate::pgtable::{CountBy, Frames, PageCounts, PageFlags, Ram, X86_64};
 use crate::{
     Access, Advice, Errno, FaultCause, Layout, Limits, MapFlags, MapleStore, Mm, MmThread, MmuNotifier, Prot, Soft,
-    VirtAddr,
+    VirtAddr, VirtRange,
 };
 
 const PAGE: u64 = 4096;
@@ -25,7 +25,7 @@ const FIXED: MapFlags = ANON.union(MapFlags::FIXED);
 const BASE: VirtAddr = VirtAddr(64 * LEAF);
 
 fn page(index: u64) -> VirtAddr {
-    VirtAddr(BASE.0 + index * PAGE)
+    BASE + index * PAGE
 }
 
 fn mm() -> Mm {
@@ -45,9 +45,9 @@ fn byte(thread: &MmThread, addr: VirtAddr) -> u8 {
 fn resident(mm: &Mm) -> u64 {
     let mut counts = PageCounts::default();
     let walker = mm.page_tables().walker().unwrap();
-    walker.count(0..mm.layout().task_size, CountBy::Walk, &mut counts);
+    walker.count(VirtAddr(0)..mm.layout().task_size, CountBy::Walk, &mut counts);
     let mut by_counters = PageCounts::default();
-    walker.count(0..mm.layout().task_size, CountBy::Counters, &mut by_counters);
+    walker.count(VirtAddr(0)..mm.layout().task_size, CountBy::Counters, &mut by_counters);
     assert_eq!(counts.rss, by_counters.rss);
     counts.rss / PAGE
 }
@@ -63,7 +63,7 @@ fn a_fault_that_began_before_mprotect_leaves_no_writable_page() {
         at(place, move || other.mprotect(BASE, 4 * PAGE, Prot::READ).unwrap());
         let fault = thread.write(page(1), &[1]).unwrap_err();
         assert_eq!(fault.cause, FaultCause::AccErr, "{place}");
-        let pte = mm.page_tables().walker().unwrap().translate(page(1).0);
+        let pte = mm.page_tables().walker().unwrap().translate(page(1));
         assert!(pte.is_none_or(|pte| !pte.flags.contains(PageFlags::WRITE)), "{place}");
     }
 }
@@ -229,7 +229,7 @@ fn shares_of_pages_are_counted_exactly_where_pages_may_be_shared() {
     let pfn = frames.take(1).pop().unwrap().into_pfn();
     for addr in [0, LEAF] {
         // SAFETY: the frame was taken above, and is mapped by these calls alone.
-        unsafe { walker.map(addr, Pte { pfn, flags }) }.unwrap();
+        unsafe { walker.map(VirtAddr(addr), Pte { pfn, flags }) }.unwrap();
     }
     let mut counts = PageCounts::default();
     walker.count(0..LEAF, CountBy::Counters, &mut counts);
@@ -272,7 +272,7 @@ fn a_write_to_a_page_of_zeros_keeps_what_was_written_meanwhile() {
         let thread = other.thread().unwrap();
         thread.write(page(1), &[1, 2]).unwrap();
     });
-    thread.write(VirtAddr(page(1).0 + 1), &[9]).unwrap();
+    thread.write(page(1) + 1, &[9]).unwrap();
     assert_eq!(byte(&thread, page(1)), 1);
 }
 
@@ -306,12 +306,12 @@ fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
 #[test]
 fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
     #[derive(Default)]
-    struct Told(Mutex<Vec<std::ops::Range<u64>>>);
+    struct Told(Mutex<Vec<VirtRange>>);
     impl MmuNotifier for Arc<Told> {
-        fn invalidate_range_start(&self, range: std::ops::Range<u64>) {
+        fn invalidate_range_start(&self, range: VirtRange) {
             self.0.lock().unwrap().push(range);
         }
-        fn invalidate_range_end(&self, _: std::ops::Range<u64>) {}
+        fn invalidate_range_end(&self, _: VirtRange) {}
     }
     // Looked at again, and as a writer.
     for changes in [0, 3] {
@@ -335,7 +335,7 @@ fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
         thread.fault(page(1), Access::Write).unwrap();
         let told = std::mem::take(&mut *told.0.lock().unwrap());
         assert_eq!(told.len(), changes + 1, "{told:x?}");
-        assert_eq!(told.last(), Some(&(page(1).0..page(2).0)));
+        assert_eq!(told.last(), Some(&VirtRange::new(page(1), page(2))));
     }
 }
 
@@ -366,11 +366,11 @@ fn memory_of_pages_goes_with_the_last_user() {
 fn no_frame_is_lost_by_a_notifier_that_panics() {
     struct Panics;
     impl MmuNotifier for Panics {
-        fn invalidate_range_start(&self, range: std::ops::Range<u64>) {
-            assert!(range.end - range.start > PAGE, "a notifier that panics");
+        fn invalidate_range_start(&self, range: VirtRange) {
+            assert!(range.len() > PAGE, "a notifier that panics");
         }
 
-        fn invalidate_range_end(&self, _: std::ops::Range<u64>) {}
+        fn invalidate_range_end(&self, _: VirtRange) {}
     }
     let ram = Ram::new(4 << 20).unwrap();
     let count = || ram.take(2000).len();

@@ -10,7 +10,7 @@ use std::thread;
 use crate::fail_point::{at, reach};
 use crate::store::{Call, VmaLockStore, VmaRead, VmaStore, VmaWrite};
 use crate::vma::Vma;
-use crate::{Layout, Limits, MapFlags, Mm, PAGE_SIZE, Prot, Role, VirtAddr, VmaState};
+use crate::{Layout, Limits, MapFlags, Mm, PAGE_SIZE, Prot, Role, VirtAddr, VirtRange, VmaState};
 
 const AT: u64 = 0x10_0000;
 
@@ -34,12 +34,12 @@ fn unmap(mm: &Mm<VmaLockStore>, addr: u64) {
 type Look = fn(&<VmaLockStore as VmaStore>::Section<'_>) -> Option<u64>;
 
 /// The first VMA above 0, and the last one.
-const FIRST: Look = |section| section.find(0).map(start_if_live);
-const LAST: Look = |section| section.find_prev(100 * AT).map(start_if_live);
+const FIRST: Look = |section| section.find(VirtAddr(0)).map(start_if_live);
+const LAST: Look = |section| section.find_prev(VirtAddr(100 * AT)).map(start_if_live);
 
 fn start_if_live(vma: &Vma) -> u64 {
     assert_eq!(vma.state(), VmaState::Live);
-    vma.range().start
+    vma.range().start.0
 }
 
 /// Where a reader comes to if a writer acts between its look into the tree and the lock, and whether it has fallen back.
@@ -82,9 +82,9 @@ fn what_a_writer_puts_in_is_locked_until_it_gives_mmap_lock_up() {
     thread::scope(|scope| {
         let writer = mm.clone();
         scope.spawn(move || {
-            let range = AT..AT + 2 * PAGE_SIZE;
+            let range = VirtRange::from(AT..AT + 2 * PAGE_SIZE);
             let mut write = writer.store().write(4, &Call(())).unwrap();
-            let vma = Vma::new(range.clone(), 0, write.find(0).unwrap().mapping(), Role::None);
+            let vma = Vma::new(range, 0, write.find(VirtAddr(0)).unwrap().mapping(), Role::None);
             assert!(write.replace(range, [Some(vma), None, None]).is_ok());
             write.commit(|| (), || ());
             published.send(()).unwrap();
@@ -95,7 +95,7 @@ fn what_a_writer_puts_in_is_locked_until_it_gives_mmap_lock_up() {
         at("vma lock: lost the race", move || lost.send("in time").unwrap());
         let reader = mm.store().reader().unwrap();
         let section = VmaLockStore::read_lock(&reader);
-        let found = section.find(0);
+        let found = section.find(VirtAddr(0));
         let _ = late.send("never");
         reach("vma lock: lost the race");
         assert_eq!(found.map(Vma::pages), Some(2));

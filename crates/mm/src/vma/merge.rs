@@ -38,16 +38,14 @@
 //!     PPPP|PPMNN|NNNN      PPPP|     |NNNN
 //! ```
 
-use core::ops::Range;
-
 use super::accounts::Accounts;
 use super::role::{Landmarks, Role};
 use super::vma::{Mapping, Vma};
-use crate::addr::PAGE_SHIFT;
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 
 /// What is mapped in a range and next to it.
 pub(crate) struct Neighbours<'t> {
-    range: Range<u64>,
+    range: VirtRange,
     /// The VMA of the page before the range. It may reach into the range, and out of it again.
     prev: Option<&'t Vma>,
     /// The first VMA with a page in the range.
@@ -84,7 +82,7 @@ pub(crate) enum Merge {
 /// What a transaction is to do.
 pub(crate) struct Plan {
     /// The range in which `insert` replaces all VMAs. No VMA reaches out of it.
-    pub(crate) span: Range<u64>,
+    pub(crate) span: VirtRange,
     /// The counts of the VMAs in `span`.
     pub(crate) removed: Accounts,
     /// The VMAs to come. They ascend and lie in `span`.
@@ -98,20 +96,20 @@ pub(crate) enum Pages {
     /// They stay as they are.
     Keep,
     /// They are zapped. Nothing is mapped there.
-    Zap(Range<u64>),
+    Zap(VirtRange),
     /// They are zapped while the new mapping is there already: faults in the range wait until that is done.
-    ZapReplaced(Range<u64>),
+    ZapReplaced(VirtRange),
     /// They get the protections of the VMAs there.
-    Protect(Range<u64>),
+    Protect(VirtRange),
 }
 
 impl<'t> Neighbours<'t> {
     /// Collects the neighbours of `range` in one walk. `vmas` ascend, and begin with the VMA of the page before the range.
     #[inline(always)]
-    pub(crate) fn new(range: Range<u64>, vmas: impl Iterator<Item = &'t Vma>) -> Self {
+    pub(crate) fn new(range: VirtRange, vmas: impl Iterator<Item = &'t Vma>) -> Self {
         let (mut prev, mut middle, mut next, mut inside, mut pages) = (None, None, None, Accounts::default(), 0);
         for vma in vmas {
-            let Range { start, end } = vma.range();
+            let VirtRange { start, end } = vma.range();
             if start > range.end {
                 break;
             }
@@ -158,18 +156,14 @@ impl<'t> Neighbours<'t> {
     /// Whether a VMA has a page in the range.
     #[inline]
     fn is_inside(&self, vma: &Vma) -> bool {
-        vma.range().start < self.range.end && self.range.start < vma.range().end
+        vma.range().overlaps(self.range)
     }
 
     /// Plans a call.
     #[inline(always)]
     pub(crate) fn plan(&self, request: Request, landmarks: &Landmarks) -> Plan {
-        let range = self.range.clone();
-        let whole = |mapping: Mapping, pgoff| Piece {
-            range: range.clone(),
-            pgoff,
-            mapping,
-        };
+        let range = self.range;
+        let whole = |mapping: Mapping, pgoff| Piece { range, pgoff, mapping };
         match request {
             Request::Unmap => self.replace(None, Merge::Both, Pages::Zap(range), landmarks),
             Request::Map { mapping, pgoff, merge } => {
@@ -188,7 +182,7 @@ impl<'t> Neighbours<'t> {
                 let pages = if mapping.flags == old {
                     Pages::Keep
                 } else {
-                    Pages::Protect(range.clone())
+                    Pages::Protect(range)
                 };
                 self.replace(Some(whole(mapping, pgoff)), Merge::Both, pages, landmarks)
             }
@@ -218,12 +212,15 @@ impl<'t> Neighbours<'t> {
         let next = next.filter(|vma| self.is_inside(vma));
         let whole = piece.as_ref().map_or(&self.range, |piece| &piece.range);
         Plan {
-            span: prev.map_or(whole.start, |vma| vma.range().start)..next.map_or(whole.end, |vma| vma.range().end),
+            span: VirtRange::new(
+                prev.map_or(whole.start, |vma| vma.range().start),
+                next.map_or(whole.end, |vma| vma.range().end),
+            ),
             removed,
             insert: [
-                prev.map(|vma| part(vma, vma.range().start..self.range.start, landmarks)),
+                prev.map(|vma| part(vma, VirtRange::new(vma.range().start, self.range.start), landmarks)),
                 piece.map(|piece| piece.vma(landmarks)),
-                next.map(|vma| part(vma, self.range.end..vma.range().end, landmarks)),
+                next.map(|vma| part(vma, VirtRange::new(self.range.end, vma.range().end), landmarks)),
             ],
             pages,
         }
@@ -232,13 +229,13 @@ impl<'t> Neighbours<'t> {
 
 impl Plan {
     /// Plans to split the VMA that has `addr` inside.
-    pub(crate) fn split(vma: &Vma, addr: u64, landmarks: &Landmarks) -> Self {
+    pub(crate) fn split(vma: &Vma, addr: VirtAddr, landmarks: &Landmarks) -> Self {
         let span = vma.range();
         let mut removed = Accounts::default();
         removed.add(vma);
-        let part = |range| Some(part(vma, range, landmarks));
+        let part = |start, end| Some(part(vma, VirtRange::new(start, end), landmarks));
         Self {
-            insert: [part(span.start..addr), part(addr..span.end), None],
+            insert: [part(span.start, addr), part(addr, span.end), None],
             span,
             removed,
             pages: Pages::Keep,
@@ -259,10 +256,10 @@ impl Plan {
 impl Pages {
     /// The range in which translations end or allow less.
     #[inline]
-    pub(crate) fn range(&self) -> Range<u64> {
+    pub(crate) fn range(&self) -> VirtRange {
         match self {
-            Self::Keep => 0..0,
-            Self::Zap(range) | Self::ZapReplaced(range) | Self::Protect(range) => range.clone(),
+            Self::Keep => VirtRange::default(),
+            Self::Zap(range) | Self::ZapReplaced(range) | Self::Protect(range) => *range,
         }
     }
 
@@ -280,7 +277,7 @@ impl Pages {
 
 /// A VMA to come.
 struct Piece {
-    range: Range<u64>,
+    range: VirtRange,
     pgoff: u64,
     mapping: Mapping,
 }
@@ -306,7 +303,7 @@ impl Piece {
     fn vma(self, landmarks: &Landmarks) -> Vma {
         let role = match &self.mapping.file {
             Some(_) => Role::None,
-            None => landmarks.role(&self.range),
+            None => landmarks.role(self.range),
         };
         Vma::new(self.range, self.pgoff, self.mapping, role)
     }
@@ -314,7 +311,7 @@ impl Piece {
 
 /// Another VMA of what `vma` maps in a part of its range.
 #[doc(alias = "__split_vma")]
-fn part(vma: &Vma, range: Range<u64>, landmarks: &Landmarks) -> Vma {
+fn part(vma: &Vma, range: VirtRange, landmarks: &Landmarks) -> Vma {
     let piece = Piece {
         pgoff: vma.pgoff_at(range.start),
         mapping: vma.mapping(),

@@ -2,7 +2,6 @@
 
 use core::fmt;
 use core::num::NonZeroU64;
-use core::ops::Range;
 // Not of `primitive`: loom models the change counter; this word is checked under locks.
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -11,7 +10,7 @@ use vmaple_rcu::AllocError;
 use super::file::File;
 use super::flags::{ACCESS, VmFlags};
 use super::role::Role;
-use crate::addr::{PAGE_SHIFT, VirtAddr};
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::kref::Kref;
 
 /// Most bytes of an anonymous mapping's name, the kernel's limit without its final zero.
@@ -59,8 +58,7 @@ pub enum VmaState {
 /// `start` and `end` are page-aligned, `start < end`. The state only rises. `anon_vma` is 0 until it is set once.
 #[doc(alias = "vm_area_struct")]
 pub struct Vma {
-    start: u64,
-    end: u64,
+    range: VirtRange,
     flags: VmFlags,
     pgoff: u64,
     file: Option<Kref<File>>,
@@ -73,8 +71,7 @@ pub struct Vma {
 impl fmt::Debug for Vma {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut vma = f.debug_struct("Vma");
-        vma.field("range", &format_args!("{:#x}..{:#x}", self.start, self.end))
-            .field("flags", &self.flags);
+        vma.field("range", &self.range).field("flags", &self.flags);
         if let Some(file) = &self.file {
             vma.field("path", &format_args!("{}", file.path().escape_ascii()))
                 .field("pgoff", &self.pgoff);
@@ -112,12 +109,11 @@ pub(crate) struct Mapping {
 }
 
 impl Vma {
-    pub(crate) fn new(range: Range<u64>, pgoff: u64, mapping: Mapping, role: Role) -> Self {
+    pub(crate) fn new(range: VirtRange, pgoff: u64, mapping: Mapping, role: Role) -> Self {
         // INVARIANT: ranges that calls work on are of whole pages, and not empty.
-        debug_assert!(range.start < range.end && (range.start | range.end).trailing_zeros() >= PAGE_SHIFT);
+        debug_assert!(!range.is_empty() && range.start.is_page_aligned() && range.end.is_page_aligned());
         Self {
-            start: range.start,
-            end: range.end,
+            range,
             flags: mapping.flags,
             pgoff,
             file: mapping.file,
@@ -131,27 +127,27 @@ impl Vma {
     /// Its first address.
     #[must_use]
     pub fn start(&self) -> VirtAddr {
-        VirtAddr(self.start)
+        self.range.start
     }
 
     /// The address behind its last.
     #[must_use]
     pub fn end(&self) -> VirtAddr {
-        VirtAddr(self.end)
+        self.range.end
     }
 
     /// Its addresses.
     #[inline]
     #[must_use]
-    pub fn range(&self) -> Range<u64> {
-        self.start..self.end
+    pub fn range(&self) -> VirtRange {
+        self.range
     }
 
     /// Its pages.
     #[doc(alias = "vma_pages")]
     #[must_use]
     pub fn pages(&self) -> u64 {
-        (self.end - self.start) >> PAGE_SHIFT
+        (self.range.end - self.range.start) >> PAGE_SHIFT
     }
 
     /// What it is.
@@ -229,10 +225,10 @@ impl Vma {
     /// may have one identity.
     #[doc(alias = "anon_vma_compatible")]
     pub(crate) fn shares_anon_vma(&self, next: &Self) -> bool {
-        self.end == next.start
+        self.range.end == next.range.start
             && (self.flags ^ next.flags) - ACCESS == VmFlags::empty()
             && self.is_of_file(next.file.as_ref())
-            && self.pgoff_at(next.start) == next.pgoff
+            && self.pgoff_at(next.range.start) == next.pgoff
     }
 
     fn is_of_file(&self, file: Option<&Kref<File>>) -> bool {
@@ -258,15 +254,15 @@ impl Vma {
     }
 
     /// The page offset of what lies at `addr`, which may be outside of it.
-    pub(crate) fn pgoff_at(&self, addr: u64) -> u64 {
+    pub(crate) fn pgoff_at(&self, addr: VirtAddr) -> u64 {
         self.pgoff
-            .wrapping_add((addr >> PAGE_SHIFT).wrapping_sub(self.start >> PAGE_SHIFT))
+            .wrapping_add(addr.page_number().wrapping_sub(self.range.start.page_number()))
     }
 
     /// Whether `mapping`, with the page offset `pgoff` at `addr`, continues this one.
     #[doc(alias = "can_vma_merge_after")]
     #[doc(alias = "is_mergeable_vma")]
-    pub(crate) fn continues_as(&self, addr: u64, pgoff: u64, mapping: &Mapping) -> bool {
+    pub(crate) fn continues_as(&self, addr: VirtAddr, pgoff: u64, mapping: &Mapping) -> bool {
         self.flags == mapping.flags
             && self.is_of_file(mapping.file.as_ref())
             && (self.anon_vma() == mapping.anon_vma || self.anon_vma().is_none() || mapping.anon_vma.is_none())

@@ -1,6 +1,6 @@
 //! /proc/PID/maps.
 
-use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, VmaRead, VmaStore};
+use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, MmSnapshot, SnapshotStore, VirtAddr, VmaRead, VmaStore};
 use vmaple_smaps::VmaRecord;
 
 use crate::files::query::QueryFlags;
@@ -107,7 +107,8 @@ impl<R: Source> Maps<R> {
         if from == END {
             return Ok(None);
         }
-        let record = self.file.find(from, QueryFlags::COVERING_OR_NEXT_VMA, from)?;
+        let at = VirtAddr(from);
+        let record = self.file.find(at, QueryFlags::COVERING_OR_NEXT_VMA, at)?;
         self.cursor = record.map_or(END, |record| record.end);
         Ok(record.map(|record| self.file.name.give(&record)))
     }
@@ -123,9 +124,9 @@ impl<R: Source> MapsFile<R> {
     /// name is in `self.name`.
     pub(crate) fn find(
         &mut self,
-        addr: u64,
+        addr: VirtAddr,
         flags: QueryFlags,
-        cursor: u64,
+        cursor: VirtAddr,
     ) -> Result<Option<VmaRecord<'static>>, Error> {
         loop {
             let section = self.source.section().ok_or(GONE)?;
@@ -158,8 +159,8 @@ impl<R: Source> ProcFile for MapsFile<R> {
             return Ok(());
         }
         let section = self.source.section().ok_or(GONE)?;
-        for vma in section.iter_from(*cursor) {
-            let record = vma_record(vma, *cursor);
+        for vma in section.iter_from(VirtAddr(*cursor)) {
+            let record = vma_record(vma, VirtAddr(*cursor));
             if !seq.add(|to| record.write_line(to)) {
                 return Ok(());
             }

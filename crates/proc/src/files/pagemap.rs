@@ -5,7 +5,7 @@ use core::fmt;
 use core::ops::Range;
 
 use vmaple_mm::pgtable::{PageFlags, Pte, Step};
-use vmaple_mm::{Errno, Error, Machine, MapleStore, MmReader, MmRef, PAGE_SHIFT, PAGE_SIZE, Soft, VmaStore};
+use vmaple_mm::{Errno, Error, Machine, MapleStore, MmReader, MmRef, PAGE_SHIFT, PAGE_SIZE, Soft, VirtRange, VmaStore};
 
 use crate::seq_file::{GONE, NO_MEMORY};
 
@@ -123,7 +123,7 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
     /// let mut pagemap = Pagemap::open(&mm)?;
     /// assert_eq!(pagemap.read_at(4, &mut [0; 8]).unwrap_err().errno, Errno::EINVAL);
     /// assert_eq!(pagemap.read_at(8, &mut [0; 9]).unwrap_err().errno, Errno::EINVAL);
-    /// let pages = mm.layout().task_size >> 12;
+    /// let pages = mm.layout().task_size.page_number();
     /// assert_eq!(pagemap.read_at((pages - 1) * 8, &mut [0; 80])?, 8);
     /// assert_eq!(pagemap.read_at(pages * 8, &mut [0; 80])?, 0);
     /// # Ok::<(), vmaple_mm::Error>(())
@@ -135,7 +135,7 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
                 why: "an offset or a length that is not of whole entries",
             });
         }
-        let end = self.reader.mm().layout().task_size;
+        let end = self.reader.mm().layout().task_size.0;
         let first = (offset / ENTRY_BYTES).saturating_mul(PAGE_SIZE).min(end);
         let pages = (to.len() as u64 / ENTRY_BYTES).min((end - first) / PAGE_SIZE);
         let mut rest = &mut to[..(pages * ENTRY_BYTES) as usize];
@@ -164,6 +164,7 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
         let entries = &mut self.buffer[..length];
         let shown = self.shown;
         entries.fill(0);
+        let range = VirtRange::from(range);
         let mut at = range.start;
         while at < range.end {
             at = match self.reader.walker().leaf(at, |leaf| {

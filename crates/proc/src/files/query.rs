@@ -1,7 +1,7 @@
 //! Questions about one address, as the ioctl PROCMAP_QUERY.
 
 use bitflags::bitflags;
-use vmaple_mm::{Errno, Error, VmFlags, Vma, VmaRead};
+use vmaple_mm::{Errno, Error, VirtAddr, VmFlags, Vma, VmaRead};
 use vmaple_smaps::VmaRecord;
 
 use crate::files::maps::Maps;
@@ -30,11 +30,11 @@ bitflags! {
 
 impl QueryFlags {
     /// Source: `query_matching_vma()` of Linux.
-    pub(crate) fn find(self, vmas: &impl VmaRead, addr: u64) -> Option<&Vma> {
+    pub(crate) fn find(self, vmas: &impl VmaRead, addr: VirtAddr) -> Option<&Vma> {
         if self.contains(Self::COVERING_OR_NEXT_VMA) {
             vmas.iter_from(addr).find(|vma| self.pass(vma))
         } else {
-            vmas.find(addr).filter(|vma| vma.start().0 <= addr && self.pass(vma))
+            vmas.find(addr).filter(|vma| vma.start() <= addr && self.pass(vma))
         }
     }
 
@@ -65,24 +65,24 @@ impl<R: Source> Maps<R> {
     /// mm.mmap(VirtAddr(0x10000), 0x3000, Prot::READ, private, None, 0)?;
     ///
     /// let mut maps = Maps::open(&mm)?;
-    /// assert_eq!(maps.query(0x11000, QueryFlags::empty())?.end, 0x13000);
-    /// assert_eq!(maps.query(0, QueryFlags::empty()).unwrap_err().errno, Errno::ENOENT);
-    /// assert_eq!(maps.query(0, QueryFlags::COVERING_OR_NEXT_VMA)?.start, 0x10000);
+    /// assert_eq!(maps.query(VirtAddr(0x11000), QueryFlags::empty())?.end, 0x13000);
+    /// assert_eq!(maps.query(VirtAddr(0), QueryFlags::empty()).unwrap_err().errno, Errno::ENOENT);
+    /// assert_eq!(maps.query(VirtAddr(0), QueryFlags::COVERING_OR_NEXT_VMA)?.start, 0x10000);
     /// let writable = QueryFlags::COVERING_OR_NEXT_VMA | QueryFlags::WRITABLE;
-    /// assert_eq!(maps.query(0, writable).unwrap_err().errno, Errno::ENOENT);
+    /// assert_eq!(maps.query(VirtAddr(0), writable).unwrap_err().errno, Errno::ENOENT);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// Source: `do_procmap_query()` of Linux.
     #[doc(alias = "PROCMAP_QUERY")]
-    pub fn query(&mut self, addr: u64, flags: QueryFlags) -> Result<VmaRecord<'_>, Error> {
+    pub fn query(&mut self, addr: VirtAddr, flags: QueryFlags) -> Result<VmaRecord<'_>, Error> {
         if QueryFlags::from_bits(flags.bits()).is_none() {
             return Err(Error {
                 errno: Errno::EINVAL,
                 why: "the query has flags that have no meaning",
             });
         }
-        let record = self.file.find(addr, flags, 0)?.ok_or(Error {
+        let record = self.file.find(addr, flags, VirtAddr(0))?.ok_or(Error {
             errno: Errno::ENOENT,
             why: "no mapping is as the query asks",
         })?;

@@ -1,7 +1,7 @@
 //! /proc/PID/smaps.
 
 use vmaple_mm::pgtable::CountBy;
-use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, SnapshotStore, VmaRead, VmaStore};
+use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, SnapshotStore, VirtAddr, VmaRead, VmaStore};
 
 use crate::files::smaps_record::SmapsRecord;
 use crate::name_buffer::NameBuffer;
@@ -175,10 +175,10 @@ impl<R: PageSource> SmapsFile<R> {
     fn find(&mut self, cursor: u64) -> Result<Option<SmapsRecord<'static>>, Error> {
         loop {
             let section = self.source.section().ok_or(GONE)?;
-            let Some(vma) = section.find(cursor) else {
+            let Some(vma) = section.find(VirtAddr(cursor)) else {
                 return Ok(None);
             };
-            let record = vma_record(vma, cursor);
+            let record = vma_record(vma, VirtAddr(cursor));
             match self.name.take(&record) {
                 Ok(record) => return Ok(Some(SmapsRecord::new(&self.source, self.by, vma, record))),
                 Err(too_long) => {
@@ -205,11 +205,11 @@ impl<R: PageSource> ProcFile for SmapsFile<R> {
         }
         let mut section = self.source.section().ok_or(GONE)?;
         loop {
-            let Some(vma) = section.find(*cursor) else {
+            let Some(vma) = section.find(VirtAddr(*cursor)) else {
                 *cursor = END;
                 return Ok(());
             };
-            let record = vma_record(vma, *cursor);
+            let record = vma_record(vma, VirtAddr(*cursor));
             // Before its pages are counted in vain.
             if !seq.may_add(SmapsRecord::min_length(vma, &record)) {
                 return Ok(());

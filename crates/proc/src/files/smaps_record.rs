@@ -47,7 +47,7 @@ impl<'a> SmapsRecord<'a> {
 
     /// The record of a VMA whose own record is there already: counts its pages.
     pub(crate) fn new(source: &impl PageSource, by: CountBy, vma: &Vma, record: VmaRecord<'a>) -> Self {
-        let (counts, was_live) = source.count(vma, record.new_from..record.end, by);
+        let (counts, was_live) = source.count(vma, (record.new_from..record.end).into(), by);
         Self {
             vma: record,
             flags: vma.flags(),

@@ -1,9 +1,7 @@
 //! An open /proc/PID/smaps_rollup.
 
-use core::ops::Range;
-
 use vmaple_mm::pgtable::{CountBy, PageCounts};
-use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, Soft, Vma, VmaRead, VmaStore};
+use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, Soft, VirtAddr, VirtRange, Vma, VmaRead, VmaStore};
 use vmaple_smaps::{FieldSet, TooShort};
 
 use crate::open_file::{OpenFile, ProcFile, sealed};
@@ -130,14 +128,14 @@ fn roll_up<S: VmaStore, M: Machine>(reader: &MmReader<S, M>, by: CountBy) -> Res
     let mut section = reader.mmap_read_lock().ok_or(GONE)?;
     let mut record = RollupRecord::default();
     if by == CountBy::Counters {
-        record.cover(section.find(0).map(Vma::range));
-        record.cover(section.find_prev(u64::MAX).map(Vma::range));
+        record.cover(section.find(VirtAddr(0)).map(Vma::range));
+        record.cover(section.find_prev(VirtAddr(u64::MAX)).map(Vma::range));
         drop(section);
         record.counts = count_all(reader);
         return Ok(record);
     }
-    while let Some(range) = section.find(record.end).map(Vma::range) {
-        let from = range.start.max(record.end);
+    while let Some(range) = section.find(VirtAddr(record.end)).map(Vma::range) {
+        let from = range.start.max(VirtAddr(record.end));
         reader.walker().count(from..range.end, by, &mut record.counts);
         record.cover(Some(range));
         section = reader.renew(section).ok_or(GONE)?;
@@ -149,19 +147,19 @@ fn roll_up<S: VmaStore, M: Machine>(reader: &MmReader<S, M>, by: CountBy) -> Res
 #[doc(alias = "get_mm_counter")]
 pub(crate) fn count_all<S: VmaStore, M: Machine>(reader: &MmReader<S, M>) -> PageCounts {
     let mut counts = PageCounts::default();
-    let all = 0..reader.mm().layout().task_size;
+    let all = VirtAddr(0)..reader.mm().layout().task_size;
     reader.walker().count(all, CountBy::Counters, &mut counts);
     counts
 }
 
 impl RollupRecord {
     /// Has it reach from the first range on to the end of the last.
-    fn cover(&mut self, range: Option<Range<u64>>) {
+    fn cover(&mut self, range: Option<VirtRange>) {
         if let Some(range) = range {
             if self.end == 0 {
-                self.start = range.start;
+                self.start = range.start.0;
             }
-            self.end = range.end;
+            self.end = range.end.0;
         }
     }
 }

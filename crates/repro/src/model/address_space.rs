@@ -115,7 +115,7 @@ impl<S: Design> ModelRegion<S> {
         let failed = |why: &dyn std::fmt::Display| Error::failed("warming up a model", why);
         let reader = self.thread.mm().reader().map_err(|e| failed(&e))?;
         let _section = reader.read_lock();
-        match reader.walker().leaf(at.0, |_| work()) {
+        match reader.walker().leaf(at, |_| work()) {
             Step::Leaf(done) => done,
             Step::Hole { .. } => Err(failed(&"a page is not there")),
         }

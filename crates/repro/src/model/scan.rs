@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use vmaple_mm::pgtable::Step;
-use vmaple_mm::{MmReader, MmRef, VmaRead};
+use vmaple_mm::{MmReader, MmRef, VirtAddr, VmaRead};
 use vmaple_proc::{Maps, Pagemap, Smaps, SmapsRollup};
 
 use crate::error::{Error, Result};
@@ -115,13 +115,13 @@ pub(super) fn freeze<S: Design, T>(mm: &MmRef<S>, file: ProcFile, addr: u64, fro
         ProcFile::SmapsRollup | ProcFile::Pagemap => reader.mmap_read_lock(),
         _ => reader.read_lock(),
     };
-    let vma = section.as_ref().and_then(|section| section.find(addr));
+    let vma = section.as_ref().and_then(|section| section.find(VirtAddr(addr)));
     let vma = vma.ok_or_else(|| failed(&"nothing is mapped"))?;
     let before = vma.range();
     let done = if file == ProcFile::Maps {
         frozen()
     } else {
-        let at = before.start.max(addr);
+        let at = before.start.max(VirtAddr(addr));
         let look = reader.walker().leaf(at, |leaf| {
             let done = frozen();
             // Whatever has become of the table, it can still be read.

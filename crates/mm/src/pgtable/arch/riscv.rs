@@ -1,9 +1,11 @@
 //! RISC-V: three levels.
 //!
-//! Bits: The RISC-V Instruction Set Manual volume II, "Sv39: Page-Based 39-bit Virtual-Memory System". What software may choose is
-//! chosen as Linux does in `asm/pgtable-bits.h`. Linux's extensions of memory types are left out, as all is main memory here.
+//! Source of the bits: The RISC-V Instruction Set Manual volume II, "Sv39: Page-Based 39-bit Virtual-Memory System". Bits
+//! that software may choose are as in Linux's `asm/pgtable-bits.h`. Linux's extensions for memory types are left out: all is main
+//! memory here.
 
 use super::{Arch, PAGE_ACCESS, PageFlags, Pte};
+use crate::addr::VirtAddr;
 use crate::pgtable::Pfn;
 use crate::vma::{Access, VmFlags};
 
@@ -25,13 +27,13 @@ const A: u64 = 1 << 6;
 const D: u64 = 1 << 7;
 /// `_PAGE_SPECIAL`, the first of the two bits for software, RSW.
 const SPECIAL: u64 = 1 << 8;
-/// Where the frame's number is: bits 10 to 53.
+/// Position of the frame's number: bits 10 to 53.
 const PPN_SHIFT: u32 = 10;
 const PPN: u64 = ((1 << 44) - 1) << PPN_SHIFT;
 
-/// The page tables of RISC-V with 39 bits of address, half of which are a process's.
+/// The page tables of RISC-V with 39 bits of address.
 ///
-/// What may be written may be read; what may be executed need not be.
+/// A process has the lower half of the addresses. A page that may be written may be read; one that may be executed need not be.
 ///
 /// ```
 /// use vmaple_mm::pgtable::{Arch, PageFlags, Pfn, Pte, Sv39};
@@ -43,13 +45,13 @@ const PPN: u64 = ((1 << 44) - 1) << PPN_SHIFT;
 #[derive(Debug)]
 pub struct Sv39;
 
-// SAFETY: addresses and frame numbers have their bits to themselves; tested for every combination of flags.
+// SAFETY: addresses and frame numbers have bits of their own; tested for every combination of flags.
 unsafe impl Arch for Sv39 {
     const NAME: &'static str = "RISC-V Sv39";
 
     const LEVELS: u32 = 3;
 
-    const TASK_SIZE: u64 = 1 << 38;
+    const TASK_SIZE: VirtAddr = VirtAddr(1 << 38);
 
     /// `_PAGE_TABLE`: V alone.
     fn table(addr: u64) -> u64 {
@@ -67,7 +69,7 @@ unsafe impl Arch for Sv39 {
         let access = if pte.flags.intersects(PAGE_ACCESS) {
             V | U | has(PageFlags::READ, R) | has(PageFlags::WRITE, R | W) | has(PageFlags::EXEC, X)
         } else {
-            // R, as Linux does: not an entry that refers to a table.
+            // With R, as Linux does: without, it would refer to a table.
             PROT_NONE | R
         };
         let history = has(PageFlags::ACCESSED, A) | has(PageFlags::DIRTY, D) | has(PageFlags::ZERO, SPECIAL);
@@ -87,7 +89,7 @@ unsafe impl Arch for Sv39 {
         Some(Pte { pfn, flags })
     }
 
-    /// `protection_map`, with what `pte_mkwrite` adds to the pages of a private mapping that are its own.
+    /// `protection_map`, with what `pte_mkwrite` adds to the own pages of a private mapping.
     fn protection(flags: VmFlags) -> PageFlags {
         let has = |flag, page| if flags.contains(flag) { page } else { PageFlags::empty() };
         has(VmFlags::READ, PageFlags::READ)

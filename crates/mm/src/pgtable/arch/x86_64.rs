@@ -1,13 +1,12 @@
 //! x86-64: four or five levels.
 //!
-//! Bits: Intel SDM volume 3A, 5.5.4 (tables 5-15 to 5-20); AMD64 APM volume 2, 5.3 and 5.4. What software may choose is chosen as
-//! Linux does in `asm/pgtable_types.h`. Left out is what Linux does for the sake of some processors: frame numbers of pages that
-//! may not be accessed are not inverted (`__pte_needs_invert`), and `D` stays where it is when a page becomes read-only
+//! Sources of the bits: Intel SDM volume 3A, 5.5.4 (tables 5-15 to 5-20); AMD64 APM volume 2, 5.3 and 5.4. Bits that
+//! software may choose are as in Linux's `asm/pgtable_types.h`. Left out are Linux's workarounds for some processors: frame numbers
+//! of pages that may not be accessed are not inverted (`__pte_needs_invert`), and `D` stays in place when a page becomes read-only
 //! (`_PAGE_SAVED_DIRTY`).
 
-use core::ops::Range;
-
 use super::{Arch, PAGE_ACCESS, PageFlags, Pte};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::pgtable::Pfn;
 use crate::vma::{ACCESS, Access, VmFlags};
 
@@ -32,9 +31,9 @@ const ADDR: u64 = (1 << 52) - (1 << 12);
 /// `_PAGE_TABLE`.
 const TABLE: u64 = P | RW | US | A | D;
 
-/// The page tables of x86-64 with four levels (48 bits of address) or five (57 bits, LA57), half of which are a process's.
+/// The page tables of x86-64: four levels (48 bits of address) or five (57 bits, LA57).
 ///
-/// What may be accessed may be read.
+/// A process has the lower half of the addresses. A page that may be accessed may be read.
 ///
 /// ```
 /// use vmaple_mm::pgtable::{Arch, PageFlags, Pfn, Pte, X86_64};
@@ -46,7 +45,7 @@ const TABLE: u64 = P | RW | US | A | D;
 #[derive(Debug)]
 pub struct X86_64<const LEVELS: u32 = 4>;
 
-// SAFETY: addresses and frame numbers have their bits to themselves; tested for every combination of flags.
+// SAFETY: addresses and frame numbers have bits of their own; tested for every combination of flags.
 unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
     const NAME: &'static str = if LEVELS == 5 {
         "x86-64 with five levels"
@@ -59,14 +58,13 @@ unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
         LEVELS
     };
 
-    /// `TASK_SIZE_MAX`: without the last page, behind which `SYSRET` would fault in the kernel.
-    const TASK_SIZE: u64 = (1 << (12 + 9 * LEVELS - 1)) - 4096;
+    /// `TASK_SIZE_MAX`: without the last page, after which `SYSRET` would fault in the kernel.
+    const TASK_SIZE: VirtAddr = VirtAddr((1 << (12 + 9 * LEVELS - 1)) - 4096);
 
     /// `find_start_end`, without randomisation.
-    const LOW: Option<Range<u64>> = Some(0x4000_0000..0x8000_0000);
+    const LOW: Option<VirtRange> = Some(VirtRange::new(VirtAddr(0x4000_0000), VirtAddr(0x8000_0000)));
 
-    /// `access_error` does not look at `VM_EXEC`: Linux lets a fetch pass as a read, and refuses it when the page that it has
-    /// mapped faults again.
+    /// `access_error` ignores `VM_EXEC`: Linux handles a fetch as a read, and refuses it when the mapped page faults again.
     const FETCHES_AS_READ: bool = true;
 
     fn table(addr: u64) -> u64 {
@@ -103,7 +101,7 @@ unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
         Some(Pte { pfn, flags })
     }
 
-    /// `protection_map`, with what `pte_mkwrite` adds to the pages of a private mapping that are its own.
+    /// `protection_map`, with what `pte_mkwrite` adds to the own pages of a private mapping.
     fn protection(flags: VmFlags) -> PageFlags {
         let has = |flag, page| {
             if flags.intersects(flag) {
@@ -115,7 +113,7 @@ unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
         has(ACCESS, PageFlags::READ) | has(VmFlags::WRITE, PageFlags::WRITE) | has(VmFlags::EXEC, PageFlags::EXEC)
     }
 
-    /// `access_error`, and of executing what the processor says.
+    /// `access_error`, and for a fetch what the processor checks.
     fn permits(flags: VmFlags, access: Access) -> bool {
         flags.intersects(match access {
             Access::Read => ACCESS,
@@ -181,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_process_has_half_of_the_addresses_but_a_page() {
-        assert_eq!(Four::TASK_SIZE, 0x7fff_ffff_f000);
-        assert_eq!(X86_64::<5>::TASK_SIZE, 0x00ff_ffff_ffff_f000);
+        assert_eq!(Four::TASK_SIZE, VirtAddr(0x7fff_ffff_f000));
+        assert_eq!(X86_64::<5>::TASK_SIZE, VirtAddr(0x00ff_ffff_ffff_f000));
     }
 
     #[test]

@@ -47,6 +47,8 @@ mutate() {
     lib-loom) flags="--cfg loom" tests=(--lib --features loom) ;;
     unit) profile="" tests=(--lib) ;; # in debug, with what checks itself, such as poisoned tables
     esac
+    # Tests of experiments are no faster in release.
+    case $package in vmaple | vmaple-repro) profile="" ;; esac
     [ "$package" != vmaple ] || [ "$binary" != unit ] || tests=(--bin vmaple)
     local cargo=(cargo test -q $profile -p "$package" "${tests[@]}")
     export RUSTFLAGS=$flags

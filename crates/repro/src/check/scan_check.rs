@@ -1,22 +1,24 @@
 //! Holds each scan against what the mapper did, and counts what was read that was not so.
 //!
 //! - maps: pages with and without a line.
-//! - smaps: the same of its headers. Of its counts, that they add up and that they cover the pages, which are populated.
+//! - smaps: the same of its headers. Of its counts, that they add up and that they cover the pages,
+//!   which are populated.
 //! - smaps_rollup: that its counts add up and cover the pages.
 //! - pagemap: pages that are present and that are not.
 //!
-//! The contract of the walk itself is [`Walk`]'s. What was read is looked at after each read, outside of what is timed and
-//! of any lock. Nothing here allocates.
+//! The contract of the walk itself is [`Walk`]'s. What was read is looked at after each read,
+//! outside of what is timed and of any lock. Nothing here allocates.
 
 use std::ops::Range;
 
 use vmaple_smaps::walk::{Page, Walk};
-use vmaple_smaps::{Field, Line, parse_range};
+use vmaple_smaps::{Line, parse_range};
 
 use crate::plan::ProcFile;
 use crate::sample::Seen;
 
 use super::PageStates;
+use super::record::Record;
 
 /// What each line of the mapper's region has after its addresses: written to, private, of no file.
 const REGION_TAIL: &[u8] = b" -w-p 00000000 00:00 0 ";
@@ -32,43 +34,6 @@ const ENTRY_BYTES: usize = size_of::<u64>();
 
 /// In an entry of pagemap: the page is in memory, or swapped out, and so populated.
 const POPULATED: u64 = 1 << 63 | 1 << 62;
-
-/// The fields of a record of smaps that are looked at.
-const FIELDS: [Field; 7] = [
-    Field::Size,
-    Field::Rss,
-    Field::SharedClean,
-    Field::SharedDirty,
-    Field::PrivateClean,
-    Field::PrivateDirty,
-    Field::Swap,
-];
-
-/// What a record of smaps or smaps_rollup has said so far.
-struct Record {
-    range: Range<u64>,
-    /// In bytes, as they are in [`FIELDS`].
-    fields: [Option<u64>; FIELDS.len()],
-}
-
-impl Record {
-    fn set(&mut self, field: Field, value: u64) {
-        if let Some(at) = FIELDS.iter().position(|&known| known == field) {
-            self.fields[at] = Some(value);
-        }
-    }
-
-    /// Returns the bytes that are counted as populated; `None` if the counts do not fit together, or some are missing.
-    fn populated_bytes(&self, file: ProcFile) -> Option<u64> {
-        let [size, rss, parts @ .., swap] = self.fields;
-        let rss = rss?;
-        let sum = parts.into_iter().try_fold(0, |sum: u64, part| sum.checked_add(part?))?;
-        let bytes = self.range.end - self.range.start;
-        // A roll-up has no size, and what it spans may be of another moment than what it counts.
-        let fits = rss == sum && (file == ProcFile::SmapsRollup || rss <= bytes && size == Some(bytes));
-        fits.then_some(rss.saturating_add(swap.unwrap_or(0)))
-    }
-}
 
 /// What is known of each page of the mapper's region since a scan began.
 #[derive(Clone, Copy)]
@@ -110,7 +75,8 @@ impl<'a> ScanCheck<'a> {
         file.is_of_models()
     }
 
-    /// Prepares to look at scans of the region that begins at the address `start`; `None` for a file that is not looked at.
+    /// Prepares to look at scans of the region that begins at the address `start`; `None` for a
+    /// file that is not looked at.
     pub(crate) fn new(states: PageStates<'a>, start: u64, file: ProcFile) -> Option<Self> {
         let page_bytes = rustix::param::page_size() as u64;
         let known = Known {
@@ -247,8 +213,7 @@ impl<'a> ScanCheck<'a> {
             known => known,
         });
         if self.file != ProcFile::Maps {
-            let fields = [None; FIELDS.len()];
-            self.record = Some(Record { range, fields });
+            self.record = Some(Record::new(range));
         }
     }
 
@@ -278,8 +243,8 @@ mod tests {
 
     const START: u64 = 0x7f00_0000_0000;
 
-    /// What a scan sees that reads `file` in these pieces, where pages 0 to 7 are mapped but for 2 and 5, which have been
-    /// unmapped, all since before the scan but for page 6.
+    /// What a scan sees that reads `file` in these pieces, where pages 0 to 7 are mapped but for 2
+    /// and 5, which have been unmapped, all since before the scan but for page 6.
     fn seen_of(file: ProcFile, pieces: &[&[u8]]) -> Seen {
         let (words, operations) = ([const { AtomicU64::new(0) }; 8], AtomicU64::new(0));
         let states = PageStates::new(&words, &operations);

@@ -1,9 +1,9 @@
-//! The process of a model. Mapper, thread B, scanners and busy tasks are its threads, around an address space that the kernel
-//! does not know.
+//! The process of a model. Mapper, thread B, scanners and busy tasks are its threads, around an
+//! address space that the kernel does not know.
 //!
-//! Each thread is placed as the process of its role is with the kernel target, and runs the same loops. The kernel cannot make
-//! the mapper wait: all memory is touched and, where that is allowed, locked before the run, and neither mapper nor thread B
-//! nor scanners allocate in it.
+//! Each thread is placed as the process of its role is with the kernel target, and runs the same
+//! loops. The kernel cannot make the mapper wait: all memory is touched and, where that is allowed,
+//! locked before the run, and neither mapper nor thread B nor scanners allocate in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,19 +12,19 @@ use rustix::mm::MlockAllFlags;
 use serde::{Deserialize, Serialize};
 use vmaple_mm::MmRef;
 
-use super::counted_lock::COUNTS;
 use crate::check::ScanCheck;
 use crate::error::{Error, Result};
 use crate::machine::now_ns;
 use crate::plan::{Reading, Target};
+use crate::role::mapper::{Calls, DONE, Mapper, tell};
+use crate::role::thread_b::{FRESH, ThreadB, mapped_pages};
 use crate::role::{BusyTask, Ledger, MapperTask, Phase, get_ready, scanner, take_place, wait_once};
 use crate::sample::Inside;
 
 use super::address_space::{ModelMemory, ModelRegion, kept, new_mm};
+use super::counted_lock::COUNTS;
 use super::design::{Design, Maple, V54, V617};
 use super::scan::{ModelScan, freeze};
-use crate::role::mapper::{Calls, DONE, Mapper, tell};
-use crate::role::thread_b::{FRESH, ThreadB, mapped_pages};
 
 /// Stack of a scanner or busy task.
 const STACK_BYTES: usize = 64 << 10;

@@ -1,5 +1,5 @@
-//! What the worst case alone does not show. The worst case depends on when the scheduler runs a preempted reader again,
-//! whatever the lock.
+//! What the worst case alone does not show. The worst case depends on when the scheduler runs a
+//! preempted reader again, whatever the lock.
 
 use std::fmt::Write;
 
@@ -10,7 +10,8 @@ use super::cells::{ms_cell, per_1000_cell, us_cell, worst_cell};
 
 /// Writes the tables below the talk's: all calls, the scanners, the page faults of thread B.
 ///
-/// Where it is known, also what the scanners read that was not so, and what a model reports of itself.
+/// Where it is known, also what the scanners read that was not so, and what a model reports of
+/// itself.
 #[must_use]
 pub fn details(series: &Series) -> String {
     let mut text = String::from(

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Noise, Report, SCHEMA};
 use crate::machine::Machine;
 use crate::machine::noise::Gap;
 use crate::plan::{Placement, Plan, Preset, Reading, Target};
 use crate::sample::{Faults, Inside, Latencies, Recorder, Sample, Seen, Timeline};
+
+use super::{Noise, Report, SCHEMA};
 
 pub(crate) fn latencies(ms: &[f64]) -> Latencies {
     let mut recorder = Recorder::new();

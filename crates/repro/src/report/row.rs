@@ -5,17 +5,20 @@ use crate::sample::{Faults, Inside, Latencies, Sample, Seen};
 
 use super::spread::{Spread, Worst};
 
-/// A call this long counts as long, in nanoseconds. No healthy call takes nearly as long; a preempted lock holder costs more.
+/// A call this long counts as long, in nanoseconds. No healthy call takes nearly as long; a
+/// preempted lock holder costs more.
 pub const LONG_CALL_NS: u64 = 20_000_000;
 
-/// Time in calls this long is charged to the scans, in nanoseconds. It is a hundred times an undisturbed call.
+/// Time in calls this long is charged to the scans, in nanoseconds. It is a hundred times an
+/// undisturbed call.
 pub const STALL_NS: u64 = 1_000_000;
 
-/// With fewer scans than this a row shows nothing: a starved scanner hardly ever holds the lock, and any kernel looks cured.
+/// With fewer scans than this a row shows nothing: a starved scanner hardly ever holds the lock,
+/// and any kernel looks cured.
 pub const ENOUGH_SCANS: u64 = 30;
 
-/// How far above every reference the median worst case must be to count as a stall, since worst cases of single runs
-/// differ by a factor of four on their own.
+/// How far above every reference the median worst case must be to count as a stall, since worst
+/// cases of single runs differ by a factor of four on their own.
 pub const STALL_FACTOR: f64 = 3.0;
 
 /// What a row shows.
@@ -93,8 +96,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// Adds up `samples`, all of one kind, and judges them against the longest call of all references. With fewer scans
-    /// than `enough_scans` there is no verdict. Returns `None` without samples.
+    /// Adds up `samples`, all of one kind, and judges them against the longest call of all
+    /// references. With fewer scans than `enough_scans` there is no verdict. Returns `None`
+    /// without samples.
     pub(super) fn of(samples: &[&Sample], reference_ns: f64, enough_scans: u64) -> Option<Self> {
         let first = samples.first()?;
         let worst = Spread::of(

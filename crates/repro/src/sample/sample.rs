@@ -14,7 +14,8 @@ pub struct Faults {
     pub mapped: Latencies,
     /// First writes to mappings that no thread had touched.
     pub fresh: Latencies,
-    /// Whether one of `mapped` was waiting when the interferers were killed, so that its longest is a lower bound.
+    /// Whether one of `mapped` was waiting when the interferers were killed, so that its longest is
+    /// a lower bound.
     pub mapped_cut_short: bool,
     /// The same of `fresh`.
     pub fresh_cut_short: bool,
@@ -37,15 +38,17 @@ pub struct Timeline {
 
 /// What scanners read that was not so.
 ///
-/// Each is certain: it is held against what the mapper did before the scan and has not touched since (`page_state.rs`).
-/// Scans that began before the mapper's first call count, too.
+/// Each is certain: it is held against what the mapper did before the scan and has not touched
+/// since (`page_state.rs`). Scans that began before the mapper's first call count, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// Lines that began below the end of the one before.
     pub overlaps: u64,
-    /// Pages mapped since before the scan that had no line, no share in the counts of smaps, or were not populated by pagemap.
+    /// Pages mapped since before the scan that had no line, no share in the counts of smaps, or
+    /// were not populated by pagemap.
     pub misses: u64,
-    /// Lines that are malformed, or have attributes that no mapping there ever had; counts that do not add up.
+    /// Lines that are malformed, or have attributes that no mapping there ever had; counts that do
+    /// not add up.
     pub torn: u64,
     /// Pages unmapped since before the scan that had a line, or were populated by pagemap.
     pub resurrected: u64,
@@ -76,9 +79,11 @@ pub struct Inside {
     pub writer_waits: u64,
     /// How often a reader had to wait for it.
     pub reader_waits: u64,
-    /// The most bytes seen that were retired and not yet freed: what readers may hold, and what waits to be freed.
+    /// The most bytes seen that were retired and not yet freed: what readers may hold, and what
+    /// waits to be freed.
     pub deferred_bytes: u64,
-    /// The oldest read-side section seen, in eras: each is about 64 objects or 64 KiB made or retired.
+    /// The oldest read-side section seen, in eras: each is about 64 objects or 64 KiB made or
+    /// retired.
     pub oldest_section_eras: u64,
 }
 
@@ -117,7 +122,8 @@ pub struct Sample {
     pub hang: bool,
     /// The longest call, in nanoseconds; `None` if there was none.
     pub worst_ns: Option<u64>,
-    /// Whether a call was waiting when the interferers were killed, so that `worst_ns` is a lower bound.
+    /// Whether a call was waiting when the interferers were killed, so that `worst_ns` is a lower
+    /// bound.
     pub cut_short: bool,
     /// Calls completed.
     pub operations: u64,
@@ -135,7 +141,8 @@ pub struct Sample {
     pub faults: Option<Faults>,
     /// Scans completed while the mapper ran, of all scanners together.
     pub scans: u64,
-    /// The longest scan that ended after the mapper had begun, or was in flight when it was done, in nanoseconds.
+    /// The longest scan that ended after the mapper had begun, or was in flight when it was done,
+    /// in nanoseconds.
     pub longest_scan_ns: u64,
     /// How often the kernel took the CPU from a scanner while the mapper ran.
     pub preemptions: u64,

@@ -129,7 +129,8 @@ fn print(intervals: &[(u64, u64)]) -> Result<()> {
     Ok(())
 }
 
-/// The monitor: reads the memory map of `pid` again and again, and notes when each read began and ended.
+/// The monitor: reads the memory map of `pid` again and again, and notes when each read began and
+/// ended.
 pub(crate) fn monitor(what: &str, pid: u32, cpu: usize) -> Result<()> {
     let mut scanner = (what == "scan").then(Scanner::new).transpose()?;
     let mut buffer = vec![0; 128 << 10];

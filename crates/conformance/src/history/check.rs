@@ -25,7 +25,7 @@ pub enum Broken {
     Walk(walk::Broken),
 }
 
-/// Checks a scan against all rules: those of every walk ([`Walk`]), and those of lines and instants.
+/// Checks a scan against all rules: those of every walk ([`Walk`]), of lines and of instants.
 pub fn check(history: &History, scan: &Scan) -> Result<(), Broken> {
     let pages = Pages::during(history, scan.span);
     let known = |addr| pages.known(addr);

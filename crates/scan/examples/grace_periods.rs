@@ -106,7 +106,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Scans until it is killed; started at normal priority, as the start costs more than many scans.
+/// Scans until it is killed.
+///
+/// It starts at normal priority, as the start costs more than many scans.
 fn scan(target: libc::pid_t, beside: Beside, mut ready: PipeWriter) {
     if beside == Beside::ScanWithoutSysNice {
         const HEADER: [u32; 2] = [0x2008_0522, 0];

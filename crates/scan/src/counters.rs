@@ -1,10 +1,11 @@
 //! What the kernel has counted for a whole process.
 
-/// Makes [`Counter`] and its table from one list of rows: the label in /proc/PID/status, and the
-/// name here.
+/// Makes [`Counter`] and its table from one list of rows.
+///
+/// A row has the label in /proc/PID/status, and the name here.
 macro_rules! counters {
     ($($counter:ident $label:literal $name:literal;)+) => {
-        /// A number that the kernel counts for a whole process, as a line of /proc/PID/status shows
+        /// A number that the kernel counts for a whole process. A line of /proc/PID/status shows
         /// it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
@@ -59,7 +60,7 @@ counters! {
 }
 
 impl Counter {
-    /// Returns the counter of a name here, or of a label of the kernel's in letters of any case.
+    /// Returns the counter of a name here, or of a label of the kernel's in any case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_it = |counter: &&Self| counter.name() == text || counter.label().eq_ignore_ascii_case(text);
@@ -81,7 +82,7 @@ pub struct Counters {
     pub cgroup: Option<Cgroup>,
 }
 
-/// What memory.stat and memory.current say of a cgroup of version 2, of all processes in it
+/// What memory.stat and memory.current say of a cgroup of version 2. They count all processes in it
 /// together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,13 +9,13 @@ use crate::denied::Denied;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A method is unavailable on this kernel or machine, or with the caller's rights; the text
+    /// A method is unavailable on this kernel or machine, or with the caller's rights. The text
     /// says what is missing.
     NotPossible(String),
-    /// The caller may not read the process's memory map (`EACCES`); the text names the capability
+    /// The caller may not read the process's memory map (`EACCES`). The text names the capability
     /// or rule.
     NotPermitted(Denied),
-    /// There is no such process (`ESRCH`), or it ended during the scan: what was read is discarded.
+    /// There is no such process (`ESRCH`), or it ended during the scan. What was read is discarded.
     NoProcess(u32),
     /// The process is a thread of the kernel, which has no memory map.
     KernelThread(u32),
@@ -57,7 +57,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the process has ended or is ending: there is nothing to scan, and will not
+    /// Returns whether the process has ended or is ending. There is nothing to scan, and will not
     /// be.
     #[must_use]
     pub fn is_gone(&self) -> bool {

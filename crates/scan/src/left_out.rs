@@ -31,8 +31,7 @@ pub enum Why {
     /// `Swap`: pages were swapped out of shared memory that is mapped in part, or privately. Its
     /// file says how many, not which.
     PartOfSharedMemory,
-    /// `SwapPss`: swapped pages may be other processes' too, and this kernel does not show how many
-    /// have them.
+    /// `SwapPss`: other processes may have swapped pages too. This kernel does not show how many.
     SwapCount,
     /// `THPeligible`: this kernel's rule is not the one that is known.
     ThpRule,
@@ -98,8 +97,7 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// Returns what the mappings of a scan lack of the kernel's file, by that method and with those
-/// fields.
+/// Returns what mappings of these fields, by this method, lack of the kernel's file.
 pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: &Form) -> Vec<LeftOut> {
     let own = mappings.own();
     let mut left_out = vec![];
@@ -153,8 +151,9 @@ pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: 
     left_out
 }
 
-/// The effect of rounding on sums: the kernel rounds each mapping's proportional sizes down to 1
-/// kB.
+/// The effect of rounding on sums.
+///
+/// The kernel rounds each mapping's proportional sizes down to 1 kB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rounded {
@@ -165,8 +164,7 @@ pub struct Rounded {
 }
 
 impl Rounded {
-    /// Returns by how much the sums of mappings that were read as text may be too low; `None` if by
-    /// nothing.
+    /// Returns by how much the sums of mappings that were read as text may be low.
     ///
     /// A proportional size is whole kilobytes but for what is shared; then it is less than all of
     /// it.

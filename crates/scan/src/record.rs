@@ -5,7 +5,7 @@ use vmaple_smaps::{Mapping, MemSizeStats};
 /// The size of a page, and of what an entry of the last page table maps.
 pub(crate) const PAGE: u64 = 4096;
 
-/// A mapping as a scan saw it, or the part of it that is new to the scan. It borrows from the
+/// A mapping as a scan saw it, or the part that is new to the scan. It borrows from the
 /// [`Scan`](crate::Scan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,8 +15,7 @@ pub struct ScanRecord<'a> {
     /// Whether the line is known to be of one instant. If not, it passed the tests of structure
     /// alone.
     pub is_validated: bool,
-    /// Whether a writer was inside between the instant of the line and the end of counting its
-    /// pages.
+    /// Whether a writer was inside between the line's instant and the end of counting.
     ///
     /// If so, some of the pages may be those of a mapping that came after it.
     pub counts_later: bool,

@@ -20,7 +20,7 @@ pub struct Report {
     pub mappings: Option<usize>,
     /// Number of runs of the program, or of reads.
     pub runs: u64,
-    /// The time after which a run of the program stops by itself; `None` for the other methods.
+    /// The time after which a run of the program stops by itself. The other methods have none.
     ///
     /// The program looks at the clock after every leaf, table of pages and name, and what
     /// interrupts it counts. A run may take longer, as [`longest_run`](Self::longest_run) then
@@ -33,8 +33,8 @@ pub struct Report {
     pub in_runs: Duration,
     /// The time from the beginning to the end of the scan.
     pub elapsed: Duration,
-    /// Attempts to read a leaf of the tree that failed because a writer was inside; `None` where
-    /// the method reads no tree.
+    /// Attempts to read a leaf of the tree that failed because a writer was inside. It is `None`
+    /// where the method reads no tree.
     pub rejected: Option<u64>,
     /// Acquisitions of the process's `mmap_lock`, by design.
     pub mmap_lock: Acquisitions,

@@ -63,7 +63,7 @@ impl Scan {
         &self.found.report
     }
 
-    /// Returns the fields that the method and what was wanted give: of each mapping, or of the sum.
+    /// Returns the fields that the scan has, of each mapping or of the sum.
     #[must_use]
     pub fn fields(&self) -> FieldSet {
         self.found.fields

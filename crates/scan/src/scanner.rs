@@ -131,8 +131,9 @@ impl Scanner {
         }
     }
 
-    /// Reads the memory map of a process that is held open: never of another process that has its
-    /// number after it.
+    /// Reads the memory map of a process that is held open.
+    ///
+    /// It is never that of another process that has its number later.
     ///
     /// # Errors
     /// As [`scan`](Self::scan). [`Error::NoProcess`] also if the process ended during the scan;
@@ -183,8 +184,8 @@ fn nothing_better(passed_over: &[(Method, String)]) -> Error {
         why.push_str(&format!("not by {method}: {reason}; "));
     }
     Error::NotPossible(format!(
-        "no method is possible that does not make the process wait: {why}what is left, --method plain (Method::Plain), reads the \
-         kernel's files under their locks, and has to be asked for"
+        "no method is possible that does not make the process wait: {why}to read the kernel's files under their locks, ask for \
+         it: --method plain (Method::Plain)"
     ))
 }
 

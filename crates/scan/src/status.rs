@@ -35,7 +35,7 @@ impl Status {
         kilobytes.checked_mul(1024)
     }
 
-    /// Returns whether the task has ended, and is there only for its parent or its other threads.
+    /// Returns whether the task has ended. It then exists only for its parent or its other threads.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.line("State"), Some([b'Z' | b'X', ..]))
     }

@@ -14,8 +14,8 @@ use std::process::Command;
 use targets::{ANON, RW, Target, advise, assert_equal, map, scanner, write};
 use vmaple_scan::{Counter, Counters, Method, Options, Scanner, Want};
 
-/// Names as the kernel has them: cut within a letter, with bytes that begin none, with the end of a
-/// line.
+/// Names as the kernel has them. They are cut within a letter, have bytes that begin none, and ends
+/// of lines.
 const NAMES: [&CStr; 4] = [
     c"\xd0\xbf\xd1\x80\xd0\xb8\xd0\xbb\xd0\xbe\xd0\xb6\xd0\xb5\xd0",
     c"\xff\xfe\x80",

@@ -1,4 +1,4 @@
-//! A scan of a process that changes its mappings at full speed keeps the contract of a walk.
+//! A scan of a process that maps at full speed keeps the contract of a walk.
 //!
 //! Each page of a region has a rule that its process keeps to, so that what a scan may say is known
 //! without a log. `vmaple repro --scanner bpf` also compares scans with the mapper's log.
@@ -209,7 +209,7 @@ fn each_line_is_of_some_instant() {
     assert!(lines > SCANS * GROUPS as u64 && (!numbered || unvalidated * 2 < lines as usize));
 }
 
-/// Checks that pages that are mapped all the time are covered once, and others not at all.
+/// Checks that pages that are mapped all the time are covered, and others not.
 fn check_covers(scan: &Scan, is_mapped: impl Fn(usize) -> bool, begin: u64, pages: usize) {
     assert_walks(scan, begin..begin + (pages * PAGE) as u64, |at| {
         let page = (at - begin) as usize / PAGE;
@@ -228,8 +228,9 @@ fn a_snapshot_is_of_one_instant() {
     }
 }
 
-/// Scans a process one of whose mappings moves between two places: at each instant it is at one of
-/// them.
+/// Scans a process one of whose mappings moves between two places.
+///
+/// At each instant it is at one of them.
 fn assert_snapshots(mut scanner: Alone, pages: usize, pause_us: u32) {
     let places = map(pages, PROT_NONE, ANON | MAP_NORESERVE);
     let (low, high) = (add(places, 10), add(places, pages - 10));

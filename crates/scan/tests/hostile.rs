@@ -1,4 +1,4 @@
-//! Processes that make a scan hard on purpose: the scan ends, and reports what it is worth.
+//! Processes that make a scan hard on purpose. The scan ends, and reports what it is worth.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory

@@ -287,8 +287,9 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
     });
 }
 
-/// A process that is executing or ending may still exist while its memory is gone: the kernel's
-/// text then ends where it was.
+/// A process that is executing or ending may exist while its memory is gone.
+///
+/// The kernel's text then ends where it was.
 #[test]
 fn a_text_of_memory_that_is_gone_is_not_whole() {
     // Another test counts this process's descriptors.

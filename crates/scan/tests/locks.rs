@@ -1,5 +1,6 @@
-//! A scan takes no lock of the process: the kernel's tracepoint counts none, and the program calls
-//! no function that could.
+//! A scan takes no lock of the process.
+//!
+//! The kernel's tracepoint counts none, and the program calls no function that could take one.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -95,8 +96,9 @@ fn no_mmap_lock_is_acquired_not_even_our_own() {
     }
 }
 
-/// Returns the numbers of the helper functions that the object's programs call, and whether they
-/// call other functions of the kernel.
+/// Returns the numbers of the helper functions that the object's programs call.
+///
+/// It also returns whether they call other functions of the kernel.
 fn calls(object: &[u8]) -> (Vec<u32>, bool) {
     const PROGBITS: u32 = 1;
     const EXECINSTR: u64 = 4;

@@ -19,8 +19,8 @@ const SYS_PTRACE: u64 = 1 << 19;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
-/// Runs a test again in a process of its own, as it gives up rights for good. Returns a process of
-/// root's there, and `None` here.
+/// Runs a test in a process of its own, as it gives up rights for good. Returns a process of root's
+/// there, and `None` here.
 fn apart(test: &str) -> Option<u32> {
     if let Ok(other) = std::env::var(AGAIN) {
         return Some(other.parse().unwrap());

@@ -1,4 +1,6 @@
-//! Processes without a memory map are told apart, and read by another thread where there is one.
+//! Processes without a memory map are told apart.
+//!
+//! One whose first thread has ended is read by another.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets end threads

@@ -1,5 +1,4 @@
-//! Sums of the kernel's files: exact where the kernel adds up, and reported as rounded where each
-//! mapping was.
+//! Sums of the kernel's files are exact, or reported as rounded.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -33,7 +32,7 @@ fn sharing() -> Target {
     })
 }
 
-/// Returns a scan, and the kernel's text of the sum, which was the same before and after it.
+/// Returns a scan, and the kernel's sum, which was the same before and after it.
 fn between(scanner: &mut Scanner, pid: u32) -> (Scan, String) {
     let kernels = || fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     loop {

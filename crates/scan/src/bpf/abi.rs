@@ -38,7 +38,7 @@ pub(crate) enum Stop {
     Rejected,
     /// There is no address space: a kernel thread, or a task that has exited.
     NoMm,
-    /// It is another address space: the process has executed a program, or another process has its
+    /// It is another address space. The process has executed a program, or another process has its
     /// number.
     OtherMm,
     /// The process was executing a program at this moment.
@@ -56,8 +56,9 @@ impl Stop {
         Self::Exec,
     ];
 
-    /// Returns the reason of a number in [`Control::stop`]; `None` if it is no number of the
-    /// program's.
+    /// Returns the reason of a number in [`Control::stop`].
+    ///
+    /// Returns `None` if the program has no such number.
     pub(crate) fn of(number: u32) -> Option<Self> {
         Self::ALL.get(number as usize).copied()
     }

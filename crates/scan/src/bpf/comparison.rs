@@ -1,5 +1,4 @@
-//! Compares a scan of the self-test's process with the kernel's text of it, before and after the
-//! scan.
+//! Compares a scan of the self-test's process with the kernel's texts before and after it.
 //!
 //! The machine does not stand still during a comparison. Other processes map and unmap the same
 //! pages of files (Pss, Shared, Private). DAMON, reclaim and readers of a file change Referenced.
@@ -107,8 +106,7 @@ fn first_difference(
     })
 }
 
-/// Returns whether a line is what the kernel wrote before or after, or its number lies between the
-/// two.
+/// Returns whether a line is the kernel's before or after, or its number lies between.
 fn is_between(ours: &str, before: &str, after: &str) -> bool {
     if ours == before || ours == after {
         return true;
@@ -136,8 +134,9 @@ fn records(text: &str) -> Vec<Lines<'_>> {
     records
 }
 
-/// Returns the field that a line is of; `None` for a line of maps, and for a field that this
-/// version does not know.
+/// Returns the field that a line is of.
+///
+/// Returns `None` for a line of maps, and for a field that this version does not know.
 fn field_of(line: &str) -> Option<Field> {
     match Line::parse(line.as_bytes()) {
         Ok(Line::Value(field, _)) => Some(field),

@@ -22,7 +22,7 @@ pub(crate) struct Engine {
     pub(crate) thp: ThpRule,
     pub(crate) thp_sizes: ThpSizes,
     pub(crate) vsyscall: Option<Vsyscall>,
-    /// Whether runs are made at real-time priority: the kernel may be preemptible, and the caller
+    /// Whether runs are made at real-time priority. The kernel may be preemptible, and the caller
     /// has the right.
     pub(crate) may_boost: bool,
     /// Memory that is used again.

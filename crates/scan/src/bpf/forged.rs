@@ -37,7 +37,7 @@ enum Do {
     End = b'k' as isize,
     /// Start a program that has the rights of root.
     StartWithRights = b'2' as isize,
-    /// The same, but first take numbers until the one of the program that was ended is next.
+    /// The same, but first take numbers until that of the ended program is next.
     TakeNumbersAndStartWithRights = b'3' as isize,
 }
 
@@ -157,8 +157,9 @@ fn end(program: libc::pid_t) {
     unsafe { libc::waitpid(program, null_mut(), 0) };
 }
 
-/// Returns the number that was given last in this PID namespace: the last word of /proc/loadavg,
-/// which every user may read.
+/// Returns the number that was given last in this PID namespace.
+///
+/// It is the last word of /proc/loadavg, which every user may read.
 fn last_pid() -> libc::pid_t {
     let mut text = [0_u8; 128];
     // SAFETY: opens, reads and closes a file, into bytes that live on.
@@ -180,8 +181,9 @@ fn last_pid() -> libc::pid_t {
         .unwrap_or(0)
 }
 
-/// Makes a copy of sleep(1) that runs with root's rights, in a directory; `None`, with a message,
-/// where no program does.
+/// Makes a copy of sleep(1) that runs with root's rights, in a directory.
+///
+/// Returns `None`, and prints why, where no program does.
 fn with_rights() -> Option<(tempfile::TempDir, PathBuf)> {
     let dir = tempfile::tempdir().unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -292,7 +294,7 @@ fn another_program_of_the_same_number_address_and_exec_id_is_not_taken_for_the_f
     });
 }
 
-/// The same without any right: numbers come again soon in a PID namespace that has few of them.
+/// The same without any right. Numbers come again soon in a PID namespace that has few of them.
 #[test]
 fn a_user_who_takes_numbers_until_one_comes_again_is_not_shown_another_program() {
     const INSIDE: &str = "VMAPLE_TEST_INSIDE";
@@ -356,8 +358,8 @@ fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// It is like a process that executes a program of more rights, and already has the new memory:
-/// with real-time locks the kernel does not say that it is executing.
+/// The process is like one that executes a program of more rights. It already has the new memory,
+/// and with real-time locks the kernel does not say that it is executing.
 #[test]
 fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
     let Some(mut engine) = load() else { return };

@@ -1,5 +1,4 @@
-//! Checks what tells one process from the next of its number, and one program from the next of its
-//! process.
+//! Checks the numbers that tell processes apart, and the programs of one process.
 //!
 //! The self-test does so before the first scan: this kernel may keep these numbers elsewhere than
 //! it says.
@@ -11,8 +10,7 @@ use crate::process::Process;
 /// The ticks by which the kernel's text and the program's number may differ: both are rounded.
 const SLACK: u64 = 2;
 
-/// Compares what the program finds of this process and of `child`, a copy of it, with what /proc
-/// says.
+/// Compares what the program finds of this process and of its copy `child` with /proc.
 ///
 /// # Errors
 /// [`Error::NotPossible`] if they differ.
@@ -33,8 +31,9 @@ pub(crate) fn check(engine: &mut Engine, child: &Process) -> Result<()> {
     Ok(())
 }
 
-/// Returns when a process began, in ticks: the 22nd word of stat, after a name that may hold
-/// anything.
+/// Returns when a process began, in ticks.
+///
+/// It is the 22nd word of stat, after a name that may hold anything.
 fn started(process: &Process) -> Result<u64> {
     let stat = process.read_file("stat").map_err(|e| process.failed("stat", &e))?;
     let end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);

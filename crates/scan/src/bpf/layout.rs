@@ -1,5 +1,6 @@
-//! Finds out where the running kernel keeps physical memory and `struct page`, with a marked page
-//! and without symbols.
+//! Finds out where the running kernel keeps physical memory and `struct page`.
+//!
+//! It does so with a marked page, and without symbols.
 //!
 //! The two addresses are random on many kernels, and a caller that may load BPF programs may not be
 //! allowed to read /proc/kallsyms. A page of a file in shared memory that this process has mapped
@@ -102,8 +103,9 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Looks for the array of swap areas once there is a swap area: looking for a symbol takes
-    /// longer than all else.
+    /// Looks for the array of swap areas once there is a swap area.
+    ///
+    /// Looking for a symbol takes longer than all else.
     pub(crate) fn find_swap(&mut self) {
         let is_there = || {
             fs::read("/proc/swaps").is_ok_and(|swaps| {

@@ -1,5 +1,6 @@
-//! Joins the records of runs to lines: they ascend, never overlap, and each is a mapping, or the
-//! part of it that is new.
+//! Joins the records of runs to lines.
+//!
+//! Lines ascend and never overlap. Each is a mapping, or the part of it that is new.
 //!
 //! A run gets the cursor where the last one stopped. The mapping that it finds there may begin
 //! below, because it grew or was merged between the runs. Or it is another than the mapping whose

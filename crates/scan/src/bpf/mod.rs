@@ -1,5 +1,6 @@
-//! The method [`Method::Bpf`]: a program in the kernel walks the maple tree and page tables under
-//! RCU.
+//! The method [`Method::Bpf`].
+//!
+//! A program in the kernel walks the maple tree and page tables under RCU.
 //!
 //! From the ground up:
 //! - [`abi`] is what the program and the loader exchange, through memory that is [`shared`].
@@ -40,7 +41,7 @@ use crate::process::Process;
 use crate::record::Mappings;
 use crate::source::{Found, Source};
 
-/// Loads the program, and compares what it says of a child process with what the kernel says.
+/// Loads the program, and compares what it finds of a child process with /proc.
 ///
 /// # Errors
 /// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel that

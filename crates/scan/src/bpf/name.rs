@@ -45,8 +45,9 @@ pub(crate) type Placed = (NameKind, NamePlace);
 /// The beginning of a name that is not whole.
 pub(crate) const CUT: &[u8] = b"(cut)";
 
-/// The most that all names may be together, so that a process that maps files by tens of thousands
-/// of long paths does not fill the scanner's memory.
+/// The most bytes that all names may have together.
+///
+/// A process that maps files by tens of thousands of long paths must not fill the scanner's memory.
 const MAX_TEXT: usize = 64 << 20;
 
 /// The places of the names that are in the text already, by their hashes.

@@ -1,5 +1,6 @@
-//! The BPF program: aya loads it, reads of an iterator over one task run it, and its results are in
-//! shared memory.
+//! Loads and runs the BPF program.
+//!
+//! aya loads it, reads of an iterator over one task run it, and its results are in shared memory.
 
 #![allow(unsafe_code)] // the bpf(2) commands that aya lacks
 

@@ -27,7 +27,7 @@ fn is_locked_down() -> bool {
     fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| modes.contains("[confidentiality]"))
 }
 
-/// Returns what an error of aya says, in one line that is the same for the same failure.
+/// Describes an error of aya in one line, the same for the same failure.
 fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     // It names the map that is made first, which differs from time to time.
     if let Some(MapError::CreateError { io_error, .. }) = find(error) {
@@ -41,7 +41,9 @@ fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     chain(error)
 }
 
-/// Returns the reason in a log of the verifier, after a colon; nothing if there is none.
+/// Returns the reason in a log of the verifier, after a colon.
+///
+/// The text is empty if there is none.
 fn last_reason(log: &str) -> String {
     let is_statistic = |line: &str| {
         line.is_empty()

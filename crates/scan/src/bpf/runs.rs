@@ -16,7 +16,7 @@ use crate::report::{Partial, Report, Validation};
 use crate::source::{Content, Found};
 use crate::want::Want;
 
-/// The runs of a scan so far: their lines and names, and their counts for the report.
+/// The runs of a scan so far, with their lines and names, and their counts for the report.
 pub(crate) struct Runs {
     lines: Lines,
     names: NameText,

@@ -1,4 +1,4 @@
-//! Compares a scan of a child process with the kernel's own text, before the first scan of another.
+//! Compares a scan of a child process with the kernel's own text, before other scans.
 //!
 //! A field that was renamed, moved or has another meaning on this kernel shows here, and the method
 //! is refused rather than wrong. Such a field is wrong each time. What only happens to differ, as
@@ -30,7 +30,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from
 /// a group.
 const CHILDREN: u32 = 3;
 
-/// The longest time of a scan of the child: it is late, not wrong, where it hardly gets a CPU.
+/// The longest time of a scan of the child. It is late, not wrong, where it hardly gets a CPU.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Tests a program that was loaded.
@@ -112,8 +112,9 @@ fn once(engine: &mut Engine, form: &Form, child: &Child) -> Result<Comparison> {
     Ok(compare(&mappings, form, child, &before, &after))
 }
 
-/// Checks that the number of the child's address space, if there is one, goes up by two with each
-/// write.
+/// Checks that the number of the child's address space goes up by two with each write.
+///
+/// Some kernels have no such number.
 fn numbers_writes(engine: &mut Engine, child: &mut Child) -> Result<()> {
     // The child changes its mappings only when it is asked, but the kernel may do so by itself
     // (khugepaged, KSM).
@@ -200,8 +201,8 @@ mod tests {
             text.split(|&byte| byte == 0).next().unwrap()
         }
 
-        /// Returns the place of a member's offset, also of a member of a structure without a name
-        /// inside.
+        /// Returns the place of a member's offset. Members of a nameless structure inside count
+        /// too.
         fn member(&self, structure: usize, name: &str) -> Option<usize> {
             let members = (self.word(structure + 4) & 0xffff) as usize;
             (0..members).map(|i| structure + 12 + 12 * i).find_map(|member| {
@@ -216,7 +217,9 @@ mod tests {
             })
         }
 
-        /// Returns the types with a field moved up by `bytes`; `None` if there is no such field.
+        /// Returns the types with a field moved up by `bytes`.
+        ///
+        /// Returns `None` if there is no such field.
         fn with_moved(&self, structure: &str, field: &str, bytes: i32) -> Option<Btf> {
             let is_it = |&&at: &&usize| at > 0 && self.kind(at) == STRUCT && self.name(at) == structure.as_bytes();
             let at = self.types.iter().filter(is_it).find_map(|&at| self.member(at, field))?;

@@ -22,8 +22,9 @@ use crate::want::Want;
 /// The longest that a scan waits for writers, all together, before it takes lines without
 /// validation. It is never more than a tenth of the time that the scan may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The shortest and the longest wait at once: looking more often does not make a writer faster that
-/// has lost its CPU inside.
+/// The shortest and the longest wait at once.
+///
+/// Looking more often does not make a writer faster that has lost its CPU inside.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
 /// Runs without progress before the budget is doubled: what interrupts a run counts as its time.
 const NO_PROGRESS: u32 = 8;
@@ -39,7 +40,7 @@ pub(crate) fn scan(engine: &mut Engine, process: &Process, options: &Options, ro
     Ok(found)
 }
 
-/// The beginning of a scan: its address space is known, and that the caller may read it.
+/// The beginning of a scan. Its address space is known, and that the caller may read it.
 pub(crate) struct Begun {
     link: Link,
     /// What tells the process's address space from others.
@@ -76,7 +77,7 @@ impl Begun {
     }
 }
 
-/// A scan that was begun: its runs so far, and what the next one is asked for.
+/// A scan that was begun, with its runs so far and what the next one is asked for.
 pub(crate) struct Session<'a> {
     engine: &'a mut Engine,
     begun: &'a Begun,
@@ -226,8 +227,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits for a writer that was inside; after too long a time the next run takes what fits
-    /// together without validation.
+    /// Waits for a writer that was inside.
+    ///
+    /// After too long a time the next run takes what fits together without validation.
     fn wait_for_writer(&mut self) {
         if self.waited >= self.patience {
             (self.asked.take_unvalidated, self.asked.attempts) = (1, 16);

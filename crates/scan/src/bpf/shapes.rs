@@ -28,7 +28,7 @@ pub(crate) struct Child {
     /// The pipe that asks it to change its mappings, and the one by which it answers.
     ask: PipeWriter,
     told: PipeReader,
-    /// Its end of the first pipe, kept so that asking after it was killed is no SIGPIPE.
+    /// Its end of the first pipe. It is kept so that asking a killed child is no SIGPIPE.
     _asked: PipeReader,
 }
 
@@ -123,7 +123,7 @@ impl Child {
         self.pid.cast_unsigned()
     }
 
-    /// Returns whether it made a mapping itself; if not, the mapping is a copy of this process's.
+    /// Returns whether it made a mapping itself. If not, the mapping is a copy of this process's.
     pub(crate) fn has_made(&self, start: u64) -> bool {
         usize::try_from(start).is_ok_and(|start| self.window.contains(&start))
     }
@@ -141,8 +141,9 @@ impl Drop for Child {
     }
 }
 
-/// Makes the mappings at `start` and a process that shares their pages, tells its number, and
-/// sleeps until it is asked or killed.
+/// Makes the mappings at `start` and a process that shares their pages, and sleeps.
+///
+/// It tells the number of that process, and sleeps until it is asked or killed.
 ///
 /// # Safety
 /// The process has one thread, and its memory at `start..start + WINDOW` is not in use.
@@ -313,8 +314,9 @@ fn last_page_of_program() -> (libc::c_int, usize) {
     (exe, usize::try_from(bytes).unwrap_or(0).saturating_sub(1) / PAGE)
 }
 
-/// Maps that page, reads it, and unmaps it after as long as a look at a process may take; returns
-/// after as long again.
+/// Maps that page, reads it, and unmaps it after a while.
+///
+/// The while is as long as a look at a process may take; it returns after as long again.
 #[cfg(test)]
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "system calls, one after the other")]
 pub(crate) fn map_last_page_of_program() {

@@ -41,8 +41,8 @@ pub(crate) struct ThpSettings {
 /// The sizes of huge pages of this kernel, which never change.
 #[derive(Clone, Debug)]
 pub(crate) struct ThpSizes {
-    /// Sizes in bytes, each with the file of its setting; empty before Linux 6.8, which has one
-    /// size.
+    /// Sizes in bytes, each with the file of its setting. It is empty before Linux 6.8, which has
+    /// one size.
     sizes: Vec<(u64, PathBuf)>,
     pmd_bytes: u64,
     no_files: bool,
@@ -89,8 +89,9 @@ impl ThpSizes {
 }
 
 impl ThpSettings {
-    /// Returns whether huge pages may be used in the mapping of a record, of a process that has not
-    /// turned them off for itself.
+    /// Returns whether huge pages may be used in the mapping of a record.
+    ///
+    /// The process must not have turned them off for itself.
     pub(crate) fn eligible(&self, record: &Record) -> Option<bool> {
         let Some(global) = self.global else {
             return Some(false);
@@ -149,8 +150,9 @@ impl<'a> Eligibility<'a> {
         }
     }
 
-    /// Returns whether huge pages may be used in the mapping of a record; `None` if the rule needs
-    /// what is not seen from outside.
+    /// Returns whether huge pages may be used in the mapping of a record.
+    ///
+    /// Returns `None` if the rule needs what is not seen from outside.
     pub(crate) fn of(&self, record: &Record) -> Option<bool> {
         match self.settings.eligible(record) {
             Some(false) => Some(false),

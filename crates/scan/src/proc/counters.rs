@@ -1,5 +1,6 @@
-//! Reads what the kernel has counted already: it takes no lock of the address space for that, and
-//! looks at no mapping.
+//! Reads what the kernel has counted already.
+//!
+//! That takes no lock of the address space, and looks at no mapping.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -110,8 +111,9 @@ impl Counters {
     }
 }
 
-/// Reads the counters of the process's cgroup; `None` if it is in none of version 2 that accounts
-/// memory.
+/// Reads the counters of the process's cgroup.
+///
+/// Returns `None` if it is in none of version 2 that accounts memory.
 fn cgroup(process: &Process) -> Option<Cgroup> {
     let text = process.read_file("cgroup").ok()?;
     // Paths are any bytes.

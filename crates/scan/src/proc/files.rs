@@ -1,4 +1,6 @@
-//! Reads the kernel's own files: a read for each mapping at real-time priority, or as they are.
+//! Reads the kernel's own files.
+//!
+//! Each mapping is a read at real-time priority, or the files are read as they are.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek};
@@ -226,8 +228,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks that the address space is still there: the text of one that is gone ends early, as if
-    /// that were its end.
+    /// Checks that the address space is still there.
+    ///
+    /// The text of one that is gone ends early, as if that were its end.
     fn check_whole(&mut self) -> Result<()> {
         // This too is a read under the kernel's lock.
         let boost = self.boost()?;
@@ -297,4 +300,63 @@ const fn scopes(scopes: &[Scope]) -> FieldSet {
         i += 1;
     }
     set
+}
+
+#[cfg(test)]
+mod tests {
+    use vmaple_smaps::append;
+
+    use super::*;
+
+    const TEXT: &str = "\
+00400000-00452000 r-xp 00000000 08:02 173521                             /usr/bin/a b\\012c
+Size:                328 kB
+Rss:                  12 kB
+Pss:                   7 kB
+VmFlags: rd ex mr mw me 
+7f0000000000-7f0000001000 rw-s 00001000 00:05 99                         [anon_shmem:x]
+Size:                  4 kB
+Rss:                   0 kB
+";
+
+    /// Reads a text in pieces of this length.
+    fn read(text: &[u8], length: usize) -> Mappings {
+        let mut mappings = Mappings::default();
+        let mut parser = Parser::new(FlagLetters::of_release((6, 18)));
+        for piece in text.chunks(length) {
+            parser.take(piece, |mapping| mappings.add(mapping)).unwrap();
+        }
+        parser.end(|mapping| mappings.add(mapping)).unwrap();
+        mappings
+    }
+
+    /// Writes the lines of maps.
+    fn maps(mappings: &Mappings) -> String {
+        let mut text = vec![];
+        for line in &mappings.lines {
+            let vma = line.record(&mappings.names).mapping.vma;
+            append(&mut text, 128, |to| vma.write_line(to));
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn text_that_comes_in_pieces_of_any_length_is_read_back() {
+        for length in [1, 2, 7, 60, 4096] {
+            let mappings = read(TEXT.as_bytes(), length);
+            let [first, second] = mappings.lines.as_slice() else {
+                panic!("{mappings:?}")
+            };
+            assert_eq!((first.mapping.stats.rss, second.mapping.vma.inode), (12 << 10, 99));
+            let is_vma = |line: &&str| line.starts_with(|c: char| !c.is_ascii_uppercase());
+            let expected: String = TEXT.lines().filter(is_vma).flat_map(|line| [line, "\n"]).collect();
+            assert_eq!(maps(&mappings), expected);
+        }
+    }
+
+    #[test]
+    fn our_own_maps_are_written_as_they_were_read() {
+        let text = std::fs::read("/proc/self/maps").unwrap();
+        assert_eq!(maps(&read(&text, 4096)), String::from_utf8(text).unwrap());
+    }
 }

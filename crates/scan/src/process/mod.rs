@@ -138,8 +138,9 @@ impl Process {
         })?
     }
 
-    /// Checks after the last run that all of them were of this process, and that the caller may
-    /// still read it.
+    /// Checks after the last run that all were of this process.
+    ///
+    /// It also checks that the caller may still read the process.
     ///
     /// A run looks the process up by its number, which may be another's once the process has ended.
     /// While the process executes a program, it may have had the new one's memory and still its

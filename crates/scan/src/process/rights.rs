@@ -42,8 +42,7 @@ pub(crate) fn as_caller<T>(ask: impl FnOnce() -> T) -> Result<T> {
     Ok(answer)
 }
 
-/// Lowered capabilities, which the thread gets back when this is dropped: also if what was asked
-/// panics.
+/// Lowered capabilities. The thread gets them back when this is dropped, also if `ask` panics.
 struct Lowered(CapabilitySets);
 
 impl Lowered {

@@ -21,7 +21,7 @@ enum State {
     KernelThread,
 }
 
-/// Calls `read` for a process, and again for another of its threads if the first has ended.
+/// Calls `read` for a process, and for another of its threads if the first has ended.
 ///
 /// Returns what `read` returned, and the number of that other thread.
 ///
@@ -31,7 +31,8 @@ pub(crate) fn by_some_thread<T>(
     process: &Process,
     mut read: impl FnMut(&Process) -> Result<T>,
 ) -> Result<(T, Option<u32>)> {
-    /// A process had no memory a moment ago, and may have it again: it executes a program.
+    /// The most attempts. A process that executes a program had no memory a moment ago, and may
+    /// have it again.
     const TRIES: u32 = 3;
     let pid = process.pid();
     let mut thread: Option<Process> = None;
@@ -56,8 +57,9 @@ pub(crate) fn by_some_thread<T>(
     Err(Error::NoProcess(pid))
 }
 
-/// Returns the error of a process that could not even be opened: it is a zombie, hidden, or not
-/// there.
+/// Returns the error of a process that could not even be opened.
+///
+/// It is a zombie, hidden, or not there.
 pub(crate) fn why_gone(pid: u32) -> Error {
     let status = Status::read(&format!("/proc/{pid}/status"));
     if status.is_ok_and(|status| status.has_ended()) {
@@ -102,8 +104,9 @@ impl State {
     }
 }
 
-/// Returns whether a task is a kernel thread: by the line of status (from Linux 6.8 on), else by
-/// its flags.
+/// Returns whether a task is a kernel thread.
+///
+/// A line of status says so (from Linux 6.8 on); before, the task's flags do.
 fn is_kernel_thread(status: &Status, stat: &[u8]) -> bool {
     const PF_KTHREAD: u64 = 0x0020_0000;
     if let Some(value) = status.line("Kthread") {

@@ -19,8 +19,9 @@ pub(crate) const RW: libc::c_int = libc::PROT_READ | libc::PROT_WRITE;
 pub(crate) const ANON: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 pub(crate) const SHARED: libc::c_int = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
 
-/// A scanner, for one test at a time: targets of another test are copies of this process too, and
-/// would share its pages.
+/// A scanner, for one test at a time.
+///
+/// Targets of another test are copies of this process too, and would share its pages.
 pub(crate) struct Alone {
     scanner: Scanner,
     _alone: MutexGuard<'static, ()>,
@@ -209,8 +210,9 @@ pub(crate) fn truncate(fd: libc::c_int, pages: usize) {
     unsafe { libc::ftruncate(fd, (pages * PAGE) as libc::off_t) };
 }
 
-/// Starts a child of the target, which has one thread, that calls `act` and sleeps; returns after a
-/// moment in which it has.
+/// Starts a child of the target that calls `act` and sleeps; returns after a moment.
+///
+/// The target has one thread.
 pub(crate) fn fork_and(run: impl FnOnce()) {
     // SAFETY: the target has one thread.
     if unsafe { libc::fork() } == 0 {
@@ -308,8 +310,7 @@ fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[String]) -> O
     }
 }
 
-/// Checks that a scan is a walk: lines ascend, and pages of `region` of which a state is known all
-/// the time are shown so.
+/// Checks that a scan keeps the contract of a walk, for the pages of `region`.
 pub(crate) fn assert_walks(scan: &Scan, region: Range<u64>, mut known: impl FnMut(u64) -> Option<Page>) {
     let mut walk = Walk::new(region, PAGE as u64);
     for record in scan.records() {
@@ -327,14 +328,14 @@ pub(crate) fn assert_ascends(scan: &Scan) {
     assert_walks(scan, 0..0, |_| None);
 }
 
-/// Returns whether this kernel numbers the states of an address space, so that lines can be
-/// validated (Linux 6.4 and later).
+/// Returns whether this kernel numbers the states of an address space.
+///
+/// Then lines can be validated (Linux 6.4 and later).
 pub(crate) fn is_numbered(scan: &Scan) -> bool {
     scan.report().validation != Validation::Structure
 }
 
-/// Checks that a scan of a sleeping process is the text of its files, byte for byte; returns the
-/// scan.
+/// Checks that a scan of a sleeping process equals its files byte for byte.
 ///
 /// Other processes come and go and map the same libraries, and the kernel collapses and moves
 /// pages: what differs once is looked at again.

@@ -2,7 +2,7 @@
 # Builds bpf/scan.bpf.o, which the crate embeds, and records which sources it was built from, and by what.
 #   build-bpf.sh            builds; installs Debian's clang, llvm and libbpf-dev where they are missing
 #   build-bpf.sh --check    only says whether the object belongs to the sources; needs no clang
-#   build-bpf.sh --rebuild  builds beside it, and says whether that is the same
+#   build-bpf.sh --rebuild  builds a second one, and says whether that is the same
 set -euo pipefail
 cd "$(dirname "$0")/bpf"
 sources=(abi.h kernel.h maple.h pages.h path.h scan.bpf.c state.h vma.h)
@@ -29,12 +29,12 @@ build() {
 }
 if [ "${1:-}" = --rebuild ]; then
     check
-    beside=$(mktemp)
-    trap 'rm -f "$beside"' EXIT
-    build "$beside"
+    second=$(mktemp)
+    trap 'rm -f "$second"' EXIT
+    build "$second"
     if [ "$this" != "$compiler" ]; then
         echo "bpf/scan.bpf.o: built by $compiler, this is $this: it builds, and is not compared"
-    elif [ "$(hash "$beside")" != "$object" ]; then
+    elif [ "$(hash "$second")" != "$object" ]; then
         fail "bpf/scan.bpf.o is not what its sources give"
     else
         echo "bpf/scan.bpf.o is what its sources give"

@@ -1,4 +1,6 @@
-//! Parses lines of maps that the library or the kernel has written.
+//! Parses lines of maps that the library or the kernel has written, and keeps them.
+
+use vmaple_smaps::{Name, VmaRecord};
 
 /// The fields of a line, with the name as the text has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,21 +17,7 @@ pub struct Line {
 impl Line {
     /// Parses a line without its newline.
     pub fn parse(line: &[u8]) -> Self {
-        let mut fields = line.splitn(6, |&byte| byte == b' ');
-        let mut next = || std::str::from_utf8(fields.next().unwrap()).unwrap();
-        let hex = |text| u64::from_str_radix(text, 16).unwrap();
-        let (start, end) = next().split_once('-').unwrap();
-        let (perms, offset) = (next().to_owned(), hex(next()));
-        let (major, minor) = next().split_once(':').unwrap();
-        Self {
-            start: hex(start),
-            end: hex(end),
-            perms,
-            offset,
-            dev: (hex(major) as u32, hex(minor) as u32),
-            inode: next().parse().unwrap(),
-            name: fields.next().unwrap().trim_ascii_start().to_vec(),
-        }
+        VmaRecord::parse(line).unwrap().into()
     }
 
     /// Parses all lines of a text, whose last line must be complete.
@@ -39,5 +27,27 @@ impl Line {
             return Vec::new();
         };
         lines.split(|&byte| byte == b'\n').map(Self::parse).collect()
+    }
+}
+
+impl From<VmaRecord<'_>> for Line {
+    fn from(record: VmaRecord<'_>) -> Self {
+        let name = match record.name {
+            Name::None => Vec::new(),
+            Name::Path(path) => path.to_vec(),
+            Name::Heap => b"[heap]".to_vec(),
+            Name::Stack => b"[stack]".to_vec(),
+            Name::Anon(name) => [b"[anon:", name, b"]"].concat(),
+            Name::AnonShmem(name) => [b"[anon_shmem:", name, b"]"].concat(),
+        };
+        Self {
+            start: record.start,
+            end: record.end,
+            perms: record.perms.to_string(),
+            offset: record.offset,
+            dev: record.dev,
+            inode: record.inode,
+            name,
+        }
     }
 }

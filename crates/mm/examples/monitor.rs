@@ -59,7 +59,10 @@ fn watch(mm: &MmRef, done: &AtomicBool) -> Result<(), vmaple_mm::Error> {
         looks += 1;
         most = (most.0.max(mapped), most.1.max(counts.rss));
     }
-    println!("{} changes, {looks} looks, {of_one_state} of them at one state", mm.change() / 2);
+    println!(
+        "{} changes, {looks} looks, {of_one_state} of them at one state",
+        mm.change() / 2
+    );
     println!("at most {} bytes mapped and {} resident", most.0, most.1);
     Ok(())
 }

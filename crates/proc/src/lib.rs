@@ -1,99 +1,101 @@
-//! /proc/PID files of the address spaces of [`vmaple_mm`]: the kernel's text byte for byte, or records, for readers that delay
-//! nobody.
+#![doc = include_str!("../README.md")]
 //!
-//! - [`Maps`]: maps. [`read`](Maps::read) is seq_file's protocol, a page of whole lines at a time;
-//!   [`next_record`](Maps::next_record) gives [`VmaRecord`]s instead; [`query`](Maps::query) is the ioctl `PROCMAP_QUERY`.
-//! - [`Smaps`]: smaps, read in the same ways; [`SmapsRecord`]s say what is resident of each mapping. [`SmapsRollup`]:
-//!   smaps_rollup, the sum, by a walk over all pages or by counters.
-//! - [`Pagemap`]: pagemap, 8 bytes for each page. [`Statm`]: statm. [`Status`]: the lines of memory in status.
-//! - [`Maps::snapshot`], [`Smaps::snapshot`]: the mappings of one instant of the whole address space.
-//! - [`VmaRecord::write_line`], [`SmapsRecord::write_text`] and the like: the text of a record from wherever.
+//! # The files
 //!
-//! `no_std` with `alloc`. The feature `std` (default) adds [`std::io::Read`], `serde` makes records serializable.
+//! - [`Maps`]: maps. [`read`](OpenFile::read) is seq_file's protocol, a page of whole lines at a
+//!   time; [`next_record`](Maps::next_record) returns [`VmaRecord`]s instead;
+//!   [`query`](Maps::query) is the ioctl `PROCMAP_QUERY`.
+//! - [`Smaps`]: smaps, read in the same ways; [`SmapsRecord`]s say what is resident of each
+//!   mapping. [`SmapsRollup`]: smaps_rollup, the sum, by a walk over all pages or by counters.
+//! - [`Pagemap`]: pagemap, 8 bytes for each page. [`Statm`]: statm. [`Status`]: the lines of memory
+//!   in status.
+//! - [`Maps::snapshot`], [`Smaps::snapshot`]: the mappings of one instant of the whole address
+//!   space.
+//! - [`VmaRecord::write_line`], [`SmapsRecord::write_text`] and the like: the text of a record of
+//!   any origin.
 //!
-//! ```
-//! use std::io::Read;
-//! use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
-//! use vmaple_proc::Maps;
-//!
-//! let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
-//! let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
-//! mm.mmap(VirtAddr(0x10000), 0x3000, Prot::READ | Prot::WRITE, flags, None, 0)?;
-//! mm.mprotect(VirtAddr(0x11000), 0x1000, Prot::READ)?;
-//! mm.brk(VirtAddr(mm.layout().start_brk + 0x2000));
-//!
-//! let mut text = String::new();
-//! Maps::open(&mm)?.read_to_string(&mut text)?;
-//! assert_eq!(text, "\
-//! 00010000-00011000 rw-p 00000000 00:00 0 \n\
-//! 00011000-00012000 r--p 00000000 00:00 0 \n\
-//! 00012000-00013000 rw-p 00000000 00:00 0 \n\
-//! 555555559000-55555555b000 rw-p 00000000 00:00 0                          [heap]\n");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! The feature `std` (default) adds [`std::io::Read`], `serde` makes records serializable.
 //!
 //! # What a reader may see
 //!
-//! Of maps; what else there is to say of a file that counts pages stands with it: [`Smaps`], [`SmapsRollup`], [`Pagemap`],
-//! [`Statm`], [`Status`].
+//! This section is about maps. What a file that counts pages adds to it stands with that file:
+//! [`Smaps`], [`SmapsRollup`], [`Pagemap`], [`Statm`], [`Status`].
 //!
-//! A scan begins at the lowest address and goes on until a read returns 0. It is made of steps: one for each buffer of text,
-//! one for each record. Each step finds its place by address: next is the first VMA that ends above the cursor, and the
-//! cursor is then its end. The address space may change between any two steps, but
+//! A scan begins at the lowest address and goes on until a read returns 0. It is made of steps: one
+//! for each buffer of text, one for each record. Each step finds its place by address: next is the
+//! first VMA that ends above the cursor, and the cursor is then its end. The address space may
+//! change between any two steps, but
 //!
-//! - **Each line is of some instant** within the scan: all its fields are those of one VMA, or of the part of it at and above
-//!   the cursor, where the VMA begins below it because it grew or was merged since. Of a file's VMA that part has its own
-//!   offset. A record has the VMA's true range, and [`new_from`](VmaRecord::new_from).
+//! - **Each line is of some instant** within the scan: all its fields are those of one VMA, or of
+//!   the part of it at and above the cursor. The VMA begins below the cursor if it grew or was
+//!   merged since. For a VMA of a file that part has its own offset. A record has the VMA's true
+//!   range, and [`new_from`](VmaRecord::new_from).
 //! - **Lines ascend and never overlap.** No address is in two of them.
-//! - **What is mapped all the time is covered.** An address that is mapped from the scan's beginning to its end lies in some
-//!   line, however often its mapping is split, merged or replaced meanwhile.
-//! - **What is untouched appears exactly once**, whole and as it is: a VMA that is the same all the time.
-//! - A buffer of maps is *one* instant: its lines are all that there was then from the cursor to where it ends. Reads that
-//!   leave some of a buffer for the next read do not render it anew.
-//! - What is moved to another address may be missed or seen twice. A scan ends, since the cursor only rises, but it may have
-//!   more lines than there were mappings when it began.
+//! - **What is mapped all the time is covered.** An address that is mapped from the scan's
+//!   beginning to its end lies in some line, however often its mapping is split, merged or replaced
+//!   in between.
+//! - **What is untouched appears exactly once**, whole and as it is: a VMA that is the same all the
+//!   time.
+//! - A buffer of maps is *one* instant: its lines are all that there was then from the cursor to
+//!   where it ends. A read that leaves some of a buffer for the next read does not render it again.
+//! - What is moved to another address may be missed or seen twice. A scan ends, since the cursor
+//!   only rises, but it may have more lines than there were mappings when it began.
 //!
-//! A [snapshot](Maps::snapshot) is one instant from the first line to the last, for any number of scans.
+//! A [snapshot](Maps::snapshot) is one instant from the first line to the last, for any number of
+//! scans.
 //!
-//! The kernel promises less: it shows a VMA whole that grew over the cursor, so lines may overlap, and each line is of an instant
-//! of its own. Without changes meanwhile the text is the same.
+//! The kernel promises less: it shows a VMA whole that grew over the cursor, so lines may overlap,
+//! and each line is of an instant of its own. While nothing changes, the text is the same.
 //!
-//! `tests/contract.rs` checks every rule against the log of writers that split, merge, grow, shrink, fill and move mappings, and
-//! `tests/smaps_contract.rs` every count against the log of which pages there were.
+//! The tests `contract` and `smaps_contract` of the workspace's `conformance` crate check every
+//! rule against the log of writers that split, merge, grow, shrink, fill and move mappings, and
+//! every count against the log of which pages there were.
 //!
-//! # Nobody waits for a reader
+//! # No thread waits for a reader
 //!
-//! A read renders into a buffer of its own in one section of [`vmaple_mm`], which has ended before a byte is copied to the
-//! caller. With a [`MapleStore`](vmaple_mm::MapleStore) no writer waits for a section, so a reader that is stopped, anywhere
-//! and for ever, delays no call of the application and makes none fail. It keeps in memory what was mapped when its section
-//! began, and a constant (the bound of `vmaple_rcu`); what is mapped and unmapped meanwhile is freed. An open file that nobody
-//! reads keeps nothing, a snapshot what was mapped when it was taken, until it is dropped.
+//! A read renders into a buffer of its own in one section of [`vmaple_mm`]. The section has ended
+//! before a byte is copied to the caller. With a [`MapleStore`](vmaple_mm::MapleStore) no writer
+//! waits for a section. So a reader that is stopped, anywhere and for ever, delays no call of the
+//! application and makes none fail. It keeps in memory what was mapped when its section began, and
+//! a constant (the bound of `vmaple_rcu`); what is mapped and unmapped after that is freed. An open
+//! file that no thread reads keeps nothing. A snapshot keeps what was mapped when it was taken,
+//! until it is dropped.
 //!
-//! Reading allocates nothing, so there is no lock of the allocator either. Only a line longer than the buffer, and a record's name
-//! longer than any before it, make a buffer grow, outside of the section.
+//! Reading allocates nothing, so there is no lock of the allocator either. A buffer grows only for
+//! a line that is longer than it, or for a record's name that is longer than any before, and it
+//! does so outside of the section.
 //!
-//! Pages are counted while holding nothing either: a walk is a read-side section of the page tables for each leaf table, or for 512 of
-//! them by their counters, inside of the section that holds the VMA. A fault, munmap(2) or madvise(2) beside it does not wait, and a
-//! walk that is stopped for ever keeps the tables that there were.
+//! Counting pages holds nothing either. A walk is a read-side section of the page tables for each
+//! leaf table, or for 512 of them by their counters, inside of the section that holds the VMA. A
+//! fault, munmap(2) or madvise(2) at the same time does not wait. A walk that is stopped for ever
+//! keeps the tables that there were.
 //!
-//! The models of Linux are read in the same ways, but their sections are locks. `RbStore`, v5.4: the semaphore for reading, for a
-//! buffer of maps or smaps, all of smaps_rollup if it is walked, two megabytes of addresses of pagemap; never for statm and
-//! status. Writers wait for it, and behind them other readers and faults. `VmaLockStore`, v6.17 and later: the lock of the VMA that is
-//! shown, so that lines of one buffer are each of an instant of its own, and `mmap_lock` for smaps_rollup and pagemap.
-//! `crates/conformance/tests/waits.rs` has who waits for whom, as a table that is checked.
+//! The models of Linux are read in the same ways, but their sections are locks:
+//!
+//! - `RbStore`, v5.4: the semaphore for reading, for a buffer of maps or smaps, for all of
+//!   smaps_rollup if it is walked, for 2 MiB of addresses of pagemap; never for statm and status.
+//!   Writers wait for it, and after them other readers and faults.
+//! - `VmaLockStore`, v6.17 and later: the lock of the VMA that is shown, so that lines of one
+//!   buffer are each of an instant of its own; `mmap_lock` for smaps_rollup and pagemap.
+//!
+//! The test `waits` of the crate `conformance` has a table of which thread waits for which, and
+//! checks it.
 //!
 //! # Which kernel
 //!
-//! The text is that of Linux 6.18, compared with the running kernel's on the same mappings (`tests/resident.rs`). What depends on
-//! its configuration is as without `CONFIG_MEM_SOFT_DIRTY` (no `sd` in VmFlags, bit 55 of pagemap is 0) and without protection keys (no
-//! line ProtectionKey). What the address spaces have none of is 0: memory that is merged (KSM), lazily
-//! freed, locked, swapped out or in huge pages. In status, VmHWM is missing, as nobody keeps it.
+//! The text is that of Linux 6.18, compared with the running kernel's on the same mappings (the
+//! test `resident` of `conformance`). Where it depends on the configuration, it is as without
+//! `CONFIG_MEM_SOFT_DIRTY` (no `sd` in VmFlags, bit 55 of pagemap is 0) and without protection keys
+//! (no line ProtectionKey). What the address spaces have none of is 0: memory that is merged (KSM),
+//! lazily freed, locked, swapped out or in huge pages. In status, VmHWM is missing, as no code
+//! keeps it.
 //!
 //! # A cached map
 //!
-//! A monitor that comes back often need not read what did not change: [`change`](vmaple_mm::MmRef::change) is a look at one
-//! word. The same even number before and after a scan says that the scan is one state, and still the current one. How
-//! many mappings there are is as cheap: [`map_count`](vmaple_mm::MmRef::map_count).
+//! A monitor that comes back often need not read what did not change:
+//! [`change`](vmaple_mm::MmRef::change) is a look at one word. The same even number before and
+//! after a scan says that the scan is one state, and still the current one. The number of mappings
+//! is as cheap: [`map_count`](vmaple_mm::MmRef::map_count).
 //!
 //! ```
 //! use std::io::Read;
@@ -104,7 +106,7 @@
 //!     mm: MmRef,
 //!     maps: Maps,
 //!     text: String,
-//!     /// The address space's number when the text was read; odd: the text is not known to be one state.
+//!     /// The address space's number when the text was read; odd if it may be of several states.
 //!     change: u64,
 //! }
 //!
@@ -122,7 +124,8 @@
 //! }
 //!
 //! let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
-//! let mut cached = Cached { mm: mm.grab(), maps: Maps::open(&mm)?, text: String::new(), change: 1 };
+//! let (maps, text) = (Maps::open(&mm)?, String::new());
+//! let mut cached = Cached { mm: mm.grab(), maps, text, change: 1 };
 //! assert_eq!(cached.text()?, "");
 //! let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
 //! mm.mmap(VirtAddr(0x10000), 0x3000, Prot::READ, flags, None, 0)?;
@@ -134,7 +137,6 @@
 //! # Records as JSON
 //!
 //! With the feature `serde`, permissions and names are text:
-//!
 #![cfg_attr(feature = "serde", doc = "```")]
 #![cfg_attr(not(feature = "serde"), doc = "```ignore")]
 //! use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -154,12 +156,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Who may read
+//! # Permissions
 //!
-//! The kernel lets those read who may trace the process (`ptrace_may_access()`), and knows which process a PID means. This crate
-//! knows neither processes nor users: who has a reference to an address space may read it. Whoever serves its text to others
-//! has to check, at each open as the kernel does, and keep the reference of the process that was meant. Who may see which frame holds
-//! a page is a choice at the open of [`Pagemap`].
+//! The kernel lets a thread read that may trace the process (`ptrace_may_access()`), and knows
+//! which process a PID means. This crate knows neither processes nor users: a caller that has a
+//! reference to an address space may read it. A server of the text has to check its clients, at
+//! each open as the kernel does, and to keep the reference of the process that was meant. Whether
+//! the frames of pages are shown is a choice at the open of [`Pagemap`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -167,10 +170,6 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
 
 mod files;
 mod name_buffer;

@@ -1,4 +1,4 @@
-//! An open file of /proc/PID: a file that shows records, a place in it, and the text that was rendered and not read yet.
+//! An open file of /proc/PID: a file that shows records, a place in it, and a buffer of text.
 
 use core::fmt;
 
@@ -6,17 +6,17 @@ use vmaple_mm::Error;
 
 use crate::seq_file::SeqFile;
 
-/// The place after the last record: no VMA ends above it, so nothing is found any more.
+/// The place after the last record. No VMA ends above it.
 pub(crate) const END: u64 = u64::MAX;
 
 /// A file of /proc/PID that is made of records. Sealed.
 pub trait ProcFile: sealed::Sealed {
-    /// What it is called in /proc/PID.
+    /// Its name in /proc/PID.
     const NAME: &'static str;
 
-    /// Renders records into `seq` from the place `cursor` on, until it is full or none is left, and moves the place on.
+    /// Renders records into `seq` from the place `cursor` on, and moves the place on.
     ///
-    /// No section is open when it returns.
+    /// It ends when the buffer is full or no record is left. No section is open when it returns.
     #[doc(hidden)]
     fn show(&self, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error>;
 }
@@ -25,12 +25,14 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// An open file of /proc/PID, with its place in it: [`Maps`](crate::Maps), [`Smaps`](crate::Smaps),
-/// [`SmapsRollup`](crate::SmapsRollup), [`Statm`](crate::Statm) or [`Status`](crate::Status).
+/// An open file of /proc/PID, with its place in it.
+///
+/// It is [`Maps`](crate::Maps), [`Smaps`](crate::Smaps), [`SmapsRollup`](crate::SmapsRollup),
+/// [`Statm`](crate::Statm) or [`Status`](crate::Status).
 #[doc(alias = "seq_file")]
 pub struct OpenFile<F> {
     pub(crate) file: F,
-    /// What is below has been shown.
+    /// What lies below has been shown.
     pub(crate) cursor: u64,
     pub(crate) seq: SeqFile,
 }
@@ -46,14 +48,15 @@ impl<F: ProcFile> OpenFile<F> {
 
     /// Copies text into `to` and returns how many bytes; 0 at the end, and if `to` is empty.
     ///
-    /// The text is what was left of the last buffer, or else of a new one: 4 KiB of whole records. All lines of a buffer of maps
-    /// are of one instant.
+    /// The text is what was left of the last buffer, or else of a new one: 4 KiB of whole records.
+    /// All lines of a buffer of maps are of one instant.
     ///
-    /// No section is open when it returns, nor while it copies. It allocates only for a record that is longer than the buffer.
+    /// No section is open when it returns, nor while it copies. It allocates only for a record that
+    /// is longer than the buffer.
     ///
     /// # Errors
-    /// `ESRCH` if the address space is gone and the end was not reached. `ENOMEM` if a record is longer than the buffer and there
-    /// is no memory for it; the next read tries again.
+    /// `ESRCH` if the address space is gone and the end was not reached. `ENOMEM` if a record is
+    /// longer than the buffer and there is no memory for it; the next read tries again.
     ///
     /// ```
     /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};

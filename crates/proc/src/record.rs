@@ -7,7 +7,8 @@ use vmaple_smaps::{FlagLetters, Form, MemSizeStats, Name, Perms, VmaRecord};
 /// The form of smaps and smaps_rollup: that of Linux 6.18 without protection keys.
 pub(crate) static FORM: Form = Form::of_release((6, 18)).with_letters(LETTERS);
 
-/// The letters of flags: those of Linux 6.18 on a machine whose flags above bit 31 are not x86-64's own.
+/// The letters of flags: those of Linux 6.18 on a machine whose flags above bit 31 are not x86-64's
+/// own.
 pub(crate) const LETTERS: FlagLetters = {
     let mut letters = FlagLetters::of_release((6, 18));
     let mut bit = 32;
@@ -18,7 +19,8 @@ pub(crate) const LETTERS: FlagLetters = {
     letters.with(38, b"ss")
 };
 
-/// Returns the record of a VMA for a scan that has come to the address `cursor`, which is below the VMA's end.
+/// Returns the record of a VMA for a scan that has come to the address `cursor`, which is below the
+/// VMA's end.
 ///
 /// Nothing is copied: the record borrows the VMA.
 ///
@@ -73,7 +75,8 @@ fn name(vma: &Vma) -> Name<'_> {
 
 /// Returns counts of pages as smaps has them.
 ///
-/// What the address spaces have none of stays 0: memory that is merged (KSM), lazily freed, locked, swapped out or in huge pages.
+/// What the address spaces have none of stays 0: memory that is merged (KSM), lazily freed, locked,
+/// swapped out or in huge pages.
 pub(crate) fn stats(counts: &PageCounts) -> MemSizeStats {
     let mut stats = MemSizeStats::default();
     stats.rss = counts.rss;

@@ -1,4 +1,4 @@
-//! seq_file's protocol: text of whole records is rendered into a buffer, and read from there in pieces.
+//! seq_file's protocol: whole records are rendered into a buffer, and read from there in pieces.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -8,7 +8,10 @@ use vmaple_smaps::TooShort;
 
 use crate::open_file::END;
 
-/// seq_file's page. A record fits if it leaves a byte, which is how seq_file tells a full buffer from one that was too small.
+/// The size of a new buffer: seq_file's page.
+///
+/// A record fits if it leaves a byte. That is how seq_file tells a full buffer from one that was
+/// too small.
 const PAGE: usize = 4096;
 
 pub(crate) const GONE: Error = Error {
@@ -27,11 +30,11 @@ pub(crate) const NO_MEMORY: Error = Error {
 /// `unread` lies within `buffer`.
 #[derive(Debug)]
 pub struct SeqFile {
-    /// As long as it may become full.
+    /// All of it may be filled but the last byte.
     buffer: Vec<u8>,
-    /// What of it has not been read.
+    /// The text that has not been read.
     unread: Range<usize>,
-    /// The length of a first record for which there was no room; else 0.
+    /// The length of a first record that had no room; else 0.
     needed: usize,
 }
 
@@ -47,8 +50,10 @@ impl SeqFile {
         Ok(seq)
     }
 
-    /// Copies text into `to` and returns how many bytes: what was left of the last buffer, or else from a new one, which
-    /// `render` fills. `render` is called again if its first record needs a longer buffer.
+    /// Copies text into `to` and returns how many bytes.
+    ///
+    /// The text is what was left of the last buffer, or else of a new one, which `render` fills.
+    /// `render` is called again if its first record needs a longer buffer.
     #[doc(alias = "seq_read")]
     #[inline]
     pub(crate) fn read(
@@ -81,7 +86,7 @@ impl SeqFile {
         }
     }
 
-    /// Adds a record; whether there was room for it.
+    /// Adds a record. Returns whether there was room for it.
     #[inline]
     pub(crate) fn add(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize, TooShort>) -> bool {
         let room = self.buffer.len() - 1;
@@ -98,7 +103,8 @@ impl SeqFile {
         true
     }
 
-    /// Adds the one record of a file, which `show` makes and `write` writes; the cursor is then at the end.
+    /// Adds the only record of a file, which `show` makes and `write` writes; the cursor is then at
+    /// the end.
     #[doc(alias = "single_open")]
     pub(crate) fn show_once<T>(
         &mut self,
@@ -115,12 +121,12 @@ impl SeqFile {
         Ok(())
     }
 
-    /// Whether a record of so many bytes has room, or is the first.
+    /// Whether a record of `length` bytes has room, or is the first.
     pub(crate) fn may_add(&self, length: usize) -> bool {
         self.unread.is_empty() || length < self.buffer.len() - self.unread.end
     }
 
-    /// Bytes that are not read yet.
+    /// Returns how many bytes are not read yet.
     pub(crate) fn unread(&self) -> usize {
         self.unread.len()
     }
@@ -132,7 +138,7 @@ impl SeqFile {
         self.needed = 0;
     }
 
-    /// Makes the buffer so many bytes long, or leaves it as it is.
+    /// Makes the buffer `size` bytes long, or leaves it as it is.
     fn grow(&mut self, size: usize) -> Result<(), Error> {
         let more = size - self.buffer.len();
         self.buffer.try_reserve_exact(more).map_err(|_| NO_MEMORY)?;

@@ -1,4 +1,4 @@
-//! What readers of the files read: an address space as it is, or one instant of it.
+//! What the files are read from: an address space as it is, or one instant of it.
 
 use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{
@@ -19,18 +19,21 @@ pub trait Source: sealed::Sealed {
     where
         Self: 's;
 
-    /// Begins a section; nothing if the address space is gone.
+    /// Begins a section; `None` if the address space is gone.
     fn section(&self) -> Option<Self::Section<'_>>;
 }
 
 /// What a [`Smaps`](crate::Smaps) reads. Sealed.
 pub trait PageSource: Source {
-    /// Between two records: where readers hold nothing that others wait for, a newer section; else the same. Nothing if the
-    /// address space is gone.
+    /// Renews the section between two records; `None` if the address space is gone.
+    ///
+    /// Where readers hold nothing that others wait for, it returns a newer section; else the same.
     fn renew<'s>(&'s self, section: Self::Section<'s>) -> Option<Self::Section<'s>>;
 
-    /// Adds up the pages of a VMA in `range`, and says whether all of them are its own: it was live all the while, and what had been
-    /// mapped there before was gone.
+    /// Counts the pages of a VMA in `range`. Returns the counts, and whether all of the pages are
+    /// its own.
+    ///
+    /// They are if the VMA was live all the while, and what had been mapped there before was gone.
     fn count(&self, vma: &Vma, range: VirtRange, by: CountBy) -> (PageCounts, bool);
 }
 
@@ -52,12 +55,12 @@ impl<S: VmaStore, M: Machine> PageSource for MmReader<S, M> {
         self.renew(section)
     }
 
-    /// All that is mapped there is counted, pages of the mapping before it or after it too.
+    /// Counts all that is mapped there, pages of the mapping before it or after it too.
     fn count(&self, vma: &Vma, range: VirtRange, by: CountBy) -> (PageCounts, bool) {
         let mut counts = PageCounts::default();
         let was_pending = self.mm().is_pending(range);
         self.walker().count(range, by, &mut counts);
-        // The pages are looked at by Acquire loads, so the state comes after.
+        // The pages are read by Acquire loads, so the state is read after them.
         (counts, !was_pending && vma.state() == VmaState::Live)
     }
 }
@@ -75,7 +78,7 @@ impl<S: SnapshotStore, M: Machine> Source for MmSnapshot<S, M> {
     }
 }
 
-/// The mappings of one instant, with the pages of now.
+/// The mappings of one instant, with the present pages.
 #[derive(Debug)]
 pub struct SnapshotWithPages<S: SnapshotStore = MapleStore, M: Machine = Soft> {
     snapshot: MmSnapshot<S, M>,
@@ -107,7 +110,7 @@ impl<S: SnapshotStore, M: Machine> PageSource for SnapshotWithPages<S, M> {
         Some(section)
     }
 
-    /// Nothing, if some may be another's.
+    /// Returns no counts if some pages may be another mapping's.
     fn count(&self, vma: &Vma, range: VirtRange, by: CountBy) -> (PageCounts, bool) {
         match self.reader.count(vma, range, by) {
             (counts, true) => (counts, true),

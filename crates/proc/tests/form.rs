@@ -1,4 +1,5 @@
-//! The form of smaps, smaps_rollup, statm and status: each record of the kernel's own files is taken apart and written again.
+//! The form of smaps, smaps_rollup, statm and status: each record of the kernel's own files is
+//! taken apart and written again.
 
 #![cfg(all(not(loom), feature = "std"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -34,7 +35,8 @@ fn text(mut file: impl Read) -> Vec<u8> {
     text
 }
 
-/// The flags by their letters, as Documentation/filesystems/proc.rst lists them, with their bits in include/linux/mm.h.
+/// The flags by their letters, as Documentation/filesystems/proc.rst lists them, with their bits in
+/// include/linux/mm.h.
 const FLAGS: [(&str, u32); 24] = [
     ("rd", 0),
     ("wr", 1),
@@ -198,7 +200,7 @@ fn lines_of_status_are_the_kernel_s_byte_for_byte() {
         return;
     }
     let text = std::fs::read_to_string("/proc/self/status").unwrap();
-    // But for VmHWM, which nobody keeps.
+    // Without VmHWM, which the model does not keep.
     let is_of_memory = |line: &&str| (line.starts_with("Vm") || line.starts_with("Rss")) && !line.starts_with("VmHWM");
     let said: String = text.split_inclusive('\n').filter(is_of_memory).collect();
     let number = |name: &str| {

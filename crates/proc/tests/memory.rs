@@ -1,5 +1,6 @@
-//! Short of memory: every call says so and changes nothing; and what is warm asks for none. The allocator of this test refuses
-//! the threads that ask for it.
+//! Short of memory, every call says so and changes nothing. Once warm, no call asks for memory.
+//!
+//! The allocator of this test refuses memory to the threads that want to be refused.
 
 #![cfg(all(not(loom), feature = "std"))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -51,7 +52,7 @@ unsafe impl GlobalAlloc for Refusing {
 #[global_allocator]
 static ALLOCATOR: Refusing = Refusing;
 
-/// Runs `work` with so many allocations.
+/// Runs `work` with that many allocations.
 fn with_allocations<T>(left: isize, work: impl FnOnce() -> T) -> T {
     LEFT.set(left);
     let result = work();
@@ -76,7 +77,7 @@ fn map<S: VmaStore>(mm: &Mm<S>, page: u64, pages: u64, file: Option<&Kref<File>>
     mm.mmap(at(page), pages * PAGE_SIZE, RW, flags, file, 0).unwrap();
 }
 
-/// A mapping of a file with a path that no buffer holds, and others of three pages, with holes.
+/// Makes a mapping of a file whose path no buffer holds, and others of three pages, with holes.
 fn space<S: VmaStore>(mappings: u64) -> Mm<S> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
     let file = File::new((8, 1), 7, vec![b'x'; 9000]).unwrap();
@@ -85,15 +86,16 @@ fn space<S: VmaStore>(mappings: u64) -> Mm<S> {
     mm
 }
 
-/// The same, and others until the store has no memory left for one more, neither between others nor at the end.
+/// Makes the same, and maps more until the store has no memory left for another mapping, neither
+/// between others nor at the end.
 fn exhausted<S: VmaStore>(mappings: u64) -> Mm<S> {
     let mm = space(mappings);
     with_allocations(0, || {
         let more = |addr: VirtAddr| mm.mmap(addr, 3 * PAGE_SIZE, RW, ANONYMOUS, None, 0).is_ok();
         assert!((mappings..10_000).any(|i| !more(at(i * 4))), "memory never ends");
-        let behind = mm.layout().start_brk + 100 * PAGE_SIZE;
+        let above = mm.layout().start_brk + 100 * PAGE_SIZE;
         assert!(
-            (0..10_000).any(|i| !more(behind + i * 4 * PAGE_SIZE)),
+            (0..10_000).any(|i| !more(above + i * 4 * PAGE_SIZE)),
             "memory never ends"
         );
     });
@@ -106,8 +108,8 @@ fn text<S: VmaStore>(mm: &Mm<S>) -> Vec<u8> {
     text
 }
 
-/// Fails each allocation of `call` in turn, until it succeeds, in address spaces whose stores have no memory left; some must
-/// have been refused.
+/// Fails each allocation of `call` in turn, until it succeeds, in address spaces whose stores have
+/// no memory left; some must have been refused.
 fn fail_each<S: VmaStore, T>(what: &str, mut call: impl FnMut(&Mm<S>) -> Result<T, Error>) {
     let (mut failed, refused) = (0, REFUSED.get());
     for mappings in 5..8 {
@@ -176,7 +178,7 @@ fn calls_fail_well<S: VmaStore>() {
             }),
             _ => Err(Error {
                 errno: Errno::EINVAL,
-                why: "the break is said to be where it is not",
+                why: "brk reports a break that is not there",
             }),
         }
     });
@@ -250,7 +252,7 @@ fn an_address_space_ends_even_without_memory() {
     check::<RbStore>();
 }
 
-/// What is on timed paths: the calls of the application, and its monitors' reads.
+/// Checks what is on timed paths: the calls of the application, and its monitors' reads.
 #[test]
 fn what_is_warm_neither_allocates_nor_frees() {
     fn check<S: VmaStore>() {
@@ -278,7 +280,7 @@ fn what_is_warm_neither_allocates_nor_frees() {
                 if random.u32(..4) > 0 {
                     continue;
                 }
-                // Tables come and go with the pages of the heap, and with those of what is mapped far away.
+                // Tables come and go with the pages of the heap, and of what is mapped far away.
                 thread.write(start, &[1]).unwrap();
                 let far = start + (1 << 30) + random.u64(..3) * (1 << 21);
                 mm.mmap(far, PAGE_SIZE, RW, ANONYMOUS, None, 0).unwrap();

@@ -27,7 +27,8 @@ fn offset(page: u64) -> u64 {
     at(page).0 / PAGE_SIZE * 8
 }
 
-/// Pages 500 to 2000 are mapped: 510 and 513 were written, 512 was read, 1999 may not be accessed any more.
+/// Pages 500 to 2000 are mapped: 510 and 513 were written, 512 was read, 1999 may not be accessed
+/// any more.
 fn space<S: VmaStore>() -> Mm<S> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
     mm.mmap(at(500), 1500 * PAGE_SIZE, RW, ANONYMOUS, None, 0).unwrap();
@@ -62,7 +63,7 @@ fn each_page_has_its_entry() {
         for (page, entry) in all.into_iter().enumerate() {
             let expected = match page {
                 510 | 513 | 1999 => PRESENT | EXCLUSIVE,
-                // The page of zeros is nobody's alone.
+                // The zero page is never exclusive.
                 512 => PRESENT,
                 _ => 0,
             };

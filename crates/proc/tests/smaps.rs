@@ -35,7 +35,7 @@ fn touch<S: VmaStore, M: Machine>(mm: &Mm<S, M>, addr: u64, len: u64) {
     }
 }
 
-/// An address space of so many mappings of two pages, of which the first is there.
+/// Makes an address space of `mappings` mappings of two pages, of which the first is resident.
 fn many<S: VmaStore>(mappings: u64) -> Mm<S> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
     for i in 0..mappings {
@@ -99,7 +99,7 @@ mod reads {
         let records = Record::parse_all(&buffer[..length]);
         let longest = records.iter().map(|record| record.text.len()).max().unwrap();
         assert!(length < 4096 && length + longest >= 4096, "{length} bytes");
-        // The rest of a buffer is read before the next is made.
+        // The rest of a buffer is read before the next is rendered.
         assert_eq!(smaps.read(&mut buffer[..1000]).unwrap(), 1000);
         assert_eq!(smaps.read(&mut buffer).unwrap(), length - 1000);
         assert_eq!(smaps.read(&mut []).unwrap(), 0);
@@ -235,7 +235,7 @@ mod reads {
         smaps.read_exact(&mut [0; 10]).unwrap();
         statm.read_exact(&mut [0; 1]).unwrap();
         drop(mm);
-        // What was rendered is read, what was not is gone.
+        // What was rendered is still read; the rest is gone.
         let mut rest = Vec::new();
         let error = smaps.read_to_end(&mut rest).unwrap_err();
         assert_eq!((error.raw_os_error(), rest.is_empty()), (Some(libc::ESRCH), false));
@@ -270,7 +270,7 @@ mod counts {
     }
 
     #[test]
-    fn what_was_written_is_dirty_and_the_page_of_zeros_is_nobody_s() {
+    fn what_was_written_is_dirty_and_the_zero_page_is_not_counted() {
         let mm = mm();
         map(&mm, 0x1_0000, 0x8000);
         let thread = mm.thread().unwrap();
@@ -302,7 +302,8 @@ mod counts {
         assert_eq!(smaps_of(&mm)[0].rss, 0x1000);
     }
 
-    /// Mappings that begin and end inside of leaf tables, fill some whole, and share some; with pages in all of them.
+    /// Mappings that begin and end inside of leaf tables, fill some whole, and share some; with
+    /// pages in all of them.
     fn patchwork() -> Mm {
         let mm = mm();
         let mut random = fastrand::Rng::with_seed(7);
@@ -408,7 +409,7 @@ mod counts {
         mm.munmap(VirtAddr(0x1_0000), 0x1_1000).unwrap();
         let record = Status::open(&mm).unwrap().record().unwrap();
         assert_eq!((record.vm_peak, record.vm_size), (0x7000, 0x5000));
-        // The root, and what leads to a page.
+        // The root, then also the tables that lead to a page.
         assert_eq!(record.vm_pte, 0x1000);
         touch(&mm, 0x4_0000, 0x1000);
         assert_eq!(Status::open(&mm).unwrap().record().unwrap().vm_pte, 0x4000);

@@ -23,7 +23,7 @@ fn map<S: VmaStore>(mm: &Mm<S>, addr: u64, len: u64, prot: Prot) {
     mm.mmap(VirtAddr(addr), len, prot, ANONYMOUS, None, 0).unwrap();
 }
 
-/// An address space of so many mappings, whose lines are 43 bytes long.
+/// Makes an address space of `mappings` mappings, whose lines are 43 bytes long.
 fn many<S: VmaStore>(mappings: u64) -> Mm<S> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
     for i in 0..mappings {
@@ -45,7 +45,7 @@ fn text_of(mm: &Mm) -> String {
 mod form {
     use super::*;
 
-    /// Every line of the kernel's own file is taken apart and written again.
+    /// Parses every line of the kernel's own file and writes it again.
     #[test]
     fn lines_are_the_kernel_s_byte_for_byte() {
         let text = std::fs::read("/proc/self/maps").unwrap();
@@ -207,7 +207,7 @@ mod reads {
         let mut maps = Maps::open(&mm).unwrap();
         let mut buffer = vec![0; 128 << 10];
         assert_eq!(maps.read(&mut buffer).unwrap(), 95 * 43);
-        // The rest of a buffer is read before the next is made.
+        // The rest of a buffer is read before the next is rendered.
         assert_eq!(maps.read(&mut buffer[..1000]).unwrap(), 1000);
         assert_eq!(maps.read(&mut buffer).unwrap(), 3085);
         assert_eq!(maps.read(&mut []).unwrap(), 0);
@@ -310,7 +310,7 @@ mod reads {
         let mut buffer = [0; 1000];
         assert_eq!(maps.read(&mut buffer).unwrap(), 1000);
         drop(mm);
-        // What was rendered is read, what was not is gone.
+        // What was rendered is still read; the rest is gone.
         let mut left = 0;
         let error = loop {
             match maps.read(&mut buffer) {

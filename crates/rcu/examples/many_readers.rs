@@ -1,10 +1,12 @@
-//! What many readers cost a writer, while they are there and when they have gone. `cargo run --release --example many_readers`
+//! What many readers cost a writer, while they are there and after they have gone.
+//!
+//! `cargo run --release --example many_readers`
 
 use std::time::Instant;
 
 use vmaple_rcu::{AllocError, Fences, RcuDomain, Updater};
 
-/// Nanoseconds of one of `n` calls of `work`: the least of nine tries.
+/// Returns the nanoseconds of one of `n` calls of `work`: the least of nine tries.
 fn least(n: u32, mut work: impl FnMut()) -> f64 {
     let tries = (0..9).map(|_| {
         let begin = Instant::now();
@@ -14,11 +16,11 @@ fn least(n: u32, mut work: impl FnMut()) -> f64 {
     tries.fold(f64::INFINITY, f64::min)
 }
 
-/// Nanoseconds of a look at all readers, as before each free at once.
+/// Returns the nanoseconds of a look at all readers, as before each free at once.
 fn look(updater: &mut Updater) -> f64 {
     let mut held = 0;
     let ns = least(200, || held = held.max(updater.held_until()));
-    assert_eq!(held, 0, "nobody is inside of a section");
+    assert_eq!(held, 0, "no reader is inside of a section");
     ns
 }
 

@@ -1,8 +1,9 @@
 //! A stack that readers walk while a writer pushes and pops. `cargo run --release --example stack`
 //!
-//! A node never changes once it is published, so a head stands for one whole version of the stack. Everything below a head is
-//! stamped before that head is published, and retired after it is replaced. So one protected load, that of the head, covers a
-//! walk, and the walk follows plain pointers.
+//! A node never changes once it is published, so a head stands for one whole version of the stack.
+//! Everything below a head is stamped before that head is published, and retired after it is
+//! replaced. So one protected load, that of the head, covers a walk, and the walk follows plain
+//! pointers.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -20,7 +21,8 @@ struct Node {
 }
 
 /// # Invariants
-/// `head` is null or heads a list of nodes from boxes. The holder of `writer`, the domain's only updater, alone stores it.
+/// `head` is null or heads a list of nodes from boxes. The holder of `writer`, the domain's only
+/// updater, alone stores it.
 pub(crate) struct Stack {
     head: AtomicPtr<Node>,
     writer: Mutex<Updater>,
@@ -77,7 +79,8 @@ impl Stack {
         };
         // Release as in `push`: the node below was stamped before.
         self.head.store(node.next, Ordering::Release);
-        // SAFETY: stamped by this updater, and unlinked from the only word that readers load. Any thread may free it.
+        // SAFETY: stamped by this updater, and unlinked from the only word that readers load. Any
+        // thread may free it.
         let _ = unsafe { updater.retire(retired) }; // cannot fail: reserved
         let due = updater.reap_due();
         drop(updater);
@@ -95,7 +98,8 @@ impl Walker<'_> {
         let load = || self.stack.head.load(Ordering::Acquire);
         let (_section, mut node) = self.reader.read_lock_at(load);
         let mut values = Vec::new();
-        // SAFETY: the section covers the version of the head that it has loaded, with all nodes below.
+        // SAFETY: the section covers the version of the head that it has loaded, with all nodes
+        // below.
         while let Some(here) = unsafe { node.as_ref() } {
             values.push(here.value);
             node = here.next;
@@ -136,7 +140,8 @@ pub(crate) fn main() -> Result<(), AllocError> {
                 if values.first() == Some(&END) {
                     return walks;
                 }
-                // Each value is its depth: a version reads n, n - 1, ... 1, whatever the writer does.
+                // Each value is its depth: a version reads n, n - 1, ... 1, whatever the writer
+                // does.
                 assert!(values.iter().rev().copied().eq(1..=values.len() as u64));
             }
             0

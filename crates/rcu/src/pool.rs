@@ -140,7 +140,7 @@ struct Shared<T> {
 ///     number: u64,
 /// }
 ///
-/// // SAFETY: zeros are a null pointer and a number; the link is nobody else's.
+/// // SAFETY: zeros are a null pointer and a number; nothing else uses the link.
 /// unsafe impl Pooled for Object {
 ///     fn link(&self) -> *mut Self {
 ///         self.link.load(Ordering::Relaxed)

@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(found(&registry), []);
         assert!(
             registry.claimed().chunk.is_none(),
-            "a look goes through chunks where nobody is"
+            "a look goes through chunks without a reader"
         );
         // One free slot among claimed ones stays free for the next.
         let again: Vec<Claim> = (0..100).map(|_| registry.claim().unwrap()).collect();

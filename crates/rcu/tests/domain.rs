@@ -1,4 +1,4 @@
-//! What a domain promises, on real threads.
+//! The promises of a domain, on real threads.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -28,7 +28,7 @@ impl Drop for Counted {
     }
 }
 
-/// Both kinds of fences, where there are two.
+/// Returns both kinds of fences, where there are two.
 fn each(test: impl Fn(RcuDomain, Updater)) {
     for fences in [Fences::Symmetric, Fences::cheapest_for_readers()] {
         let (domain, updater) = RcuDomain::with_fences(fences).unwrap();
@@ -99,7 +99,8 @@ fn a_frozen_reader_holds_what_was_live_and_no_more() {
     let guard = reader.read_lock();
     let held = ptrs[0].dereference(&guard).unwrap();
     let object = size_of::<[u64; 30]>() + 8;
-    // What was live, what was born in the era of the entry, and what is on its way: four blocks and one that is open.
+    // What was live, what was born in the era of the entry, and what is in flight: four blocks and
+    // an open one.
     let bound = (object * (LIVE + 64 + 5 * 63)) as u64;
     let mut most = 0;
     for i in 0..RETIRED {
@@ -173,7 +174,7 @@ fn births_alone_advance_the_era() {
     for ptr in &ptrs {
         assign(ptr, &mut updater, RcuBox::new(1).unwrap());
     }
-    // None of them was there when the reader stopped, but for those born in the same era.
+    // None of them was there when the reader stopped, except those born in the same era.
     for ptr in &ptrs {
         assert!(ptr.assign(&mut updater, None).is_ok());
     }
@@ -202,7 +203,7 @@ fn a_reader_that_wakes_and_extends_holds_one_more_live_set_each_time() {
     for wakes in 0..20 {
         ptrs[wakes % LIVE].dereference(&guard).unwrap();
         churn(50);
-        // Each extension holds what is live, two eras, and what is on its way to being freed.
+        // Each extension holds what is live, two eras, and what is in flight.
         let bound = object * (wakes + 1) * (LIVE + 2 * 64 + 5 * 63);
         let deferred = domain.stats().deferred_bytes;
         assert!(
@@ -307,7 +308,7 @@ fn many_readers_in_different_eras_are_parked_apart() {
     while domain.reap() {}
     // Each holds the object that it found and what was born in the era of its entry.
     assert!(domain.stats().deferred_objects <= 100 * 65);
-    // They leave in an order of their own; what only they held goes with each.
+    // They leave in an order of their own; what only one held goes with it.
     let mut before = domain.stats().deferred_objects;
     while !guards.is_empty() {
         drop(guards.swap_remove(guards.len() / 2));
@@ -395,7 +396,7 @@ fn the_last_user_frees_everything_whatever_readers_threads_keep() {
     assert_eq!(dropped.load(Ordering::Relaxed), 0);
     drop(domain);
     assert_eq!(dropped.load(Ordering::Relaxed), 1);
-    // This thread lets its reader of the other go.
+    // This thread drops its reader of the other domain.
     let (other, _updater) = RcuDomain::new().unwrap();
     assert_eq!(other.read(|_| other.stats().readers_inside), Ok(1));
 }

@@ -1,4 +1,4 @@
-//! The example of a kernel's own RCU keeps the contract of `Reclaim`: people will copy it.
+//! The example of a kernel's own RCU keeps the contract of `Reclaim`: users will copy it.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -23,7 +23,7 @@ unsafe fn free(object: *mut ()) {
     drop(unsafe { Box::from_raw(object.cast::<AtomicU64>()) });
 }
 
-/// Replaces what `word` points to.
+/// Replaces the object of `word`.
 fn replace(word: &AtomicPtr<AtomicU64>, callbacks: &mut Callbacks, value: u64) {
     let new = Box::into_raw(Box::new(AtomicU64::new(value)));
     let old = word.swap(new, Ordering::AcqRel);
@@ -60,12 +60,12 @@ fn sections_nest_and_end_in_any_order() {
         before,
         "freed under the section that is left"
     );
-    // SAFETY: a section is open that has been since before it was found.
+    // SAFETY: a section has been open since before it was found.
     assert_eq!(unsafe { &*held }.load(Ordering::Relaxed), 1);
     drop(inner);
     replace(&word, &mut callbacks, 3);
     assert_eq!(FREED.load(Ordering::Relaxed), before + 2);
-    // SAFETY: nobody is left.
+    // SAFETY: no reader is left.
     unsafe { free(word.load(Ordering::Relaxed).cast()) };
 }
 
@@ -87,7 +87,7 @@ fn readers_of_several_cpus_keep_what_they_hold() {
                     let inner = KernelRcu::read_lock(&());
                     drop(outer);
                     assert!(load(&inner, &word) >= before);
-                    // SAFETY: sections have been open since it was found.
+                    // SAFETY: a section has been open since it was found.
                     assert_eq!(unsafe { &*held }.load(Ordering::Relaxed), before);
                 }
             });
@@ -99,6 +99,6 @@ fn readers_of_several_cpus_keep_what_they_hold() {
     });
     replace(&word, &mut callbacks, ROUNDS);
     assert!(callbacks.0.is_empty());
-    // SAFETY: nobody is left.
+    // SAFETY: no reader is left.
     unsafe { free(word.load(Ordering::Relaxed).cast()) };
 }

@@ -1,5 +1,5 @@
-//! Short of memory: whatever needs some says so, nothing changes, nothing is lost. The allocator of this test refuses the
-//! threads that ask for it.
+//! Without memory every operation that needs some returns an error, nothing changes, and nothing
+//! is lost. The allocator of this test refuses the threads that ask for that.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -10,9 +10,9 @@ use std::cell::Cell;
 use vmaple_rcu::{AllocError, Fences, RcuBox, RcuDomain, RcuPtr};
 
 thread_local! {
-    /// Allocations of this thread that succeed before all others fail; negative: all succeed.
+    /// The number of allocations of this thread that still succeed; negative: all succeed.
     static LEFT: Cell<isize> = const { Cell::new(-1) };
-    /// How many of them were left after the last [`with_allocations`].
+    /// The number that was left after the last [`with_allocations`].
     static LEFT_AFTER: Cell<isize> = const { Cell::new(-1) };
 }
 
@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Refusing {
 #[global_allocator]
 static ALLOCATOR: Refusing = Refusing;
 
-/// Runs `work` with so many allocations.
+/// Runs `work` with `left` allocations that succeed.
 fn with_allocations<T>(left: isize, work: impl FnOnce() -> T) -> T {
     LEFT.set(left);
     let result = work();
@@ -64,7 +64,7 @@ fn a_domain_a_reader_and_a_box_that_do_not_fit_are_refused() {
 fn a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken() {
     let (_domain, mut updater) = RcuDomain::with_fences(Fences::Symmetric).unwrap();
     for wanted in [usize::MAX, usize::MAX / 2, 1 << 45] {
-        // Else it would be all memory of the machine, in blocks.
+        // Without the check it would take all memory of the machine, in blocks.
         assert_eq!(with_allocations(5, || updater.reserve(wanted)), Err(AllocError));
         assert!(LEFT_AFTER.get() >= 4, "blocks were taken for {wanted}");
     }
@@ -92,7 +92,7 @@ fn what_was_reserved_needs_no_memory_and_an_updater_out_of_memory_goes_on_later(
     let ptr = RcuPtr::null(&domain);
     let boxes: Vec<_> = (0..2 * OBJECTS).map(|i| RcuBox::new(i).unwrap()).collect();
     let reader = domain.reader().unwrap();
-    // Someone holds everything, so no block comes back.
+    // A reader holds everything, so no block comes back.
     let guard = reader.read_lock();
     ptr.dereference(&guard);
     updater.reserve(OBJECTS).unwrap();

@@ -1,5 +1,6 @@
-//! `RcuDomain::read` inside of another domain's: threads' own readers, found, kept and let go. For Miri too, with many seeds
-//! (`ci/deep/miri.sh`): each is another order of the threads, with other stores seen late.
+//! `RcuDomain::read` inside of another domain's: threads' own readers are found, kept and dropped.
+//! For Miri too, with many seeds (`ci/deep/miri.sh`): each is another order of the threads, with
+//! other stores seen late.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -17,7 +18,7 @@ fn domain_of<T: Send + Sync + 'static>(value: T) -> (RcuDomain, vmaple_rcu::Upda
     (domain, updater, ptr)
 }
 
-/// Waits until it is so.
+/// Waits until `what` is true.
 fn wait_for(what: impl Fn() -> bool) {
     while !what() {
         std::thread::yield_now();
@@ -53,8 +54,8 @@ fn a_section_stays_open_while_its_thread_reads_another_domain_for_the_first_time
     drop(updater);
 }
 
-/// Threads come and go, each with a reader of the outer domain; one thread is inside of a section of it, and reads domains
-/// that come and go; a writer replaces what it holds.
+/// Threads come and go, each with a reader of the outer domain. One thread is inside of a section
+/// of it, and reads domains that come and go. A writer replaces what it holds.
 #[test]
 fn a_section_stays_open_beside_threads_and_domains_that_come_and_go() {
     const ROUNDS: usize = if cfg!(miri) { 1 } else { 200 };

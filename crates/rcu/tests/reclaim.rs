@@ -25,7 +25,7 @@ unsafe fn free(object: *mut ()) {
     drop(unsafe { Box::from_raw(object.cast::<Value>()) });
 }
 
-/// A value that a writer replaces and readers copy out.
+/// A value that a writer replaces and readers copy.
 fn replace_while_others_read<D: Reclaim + 'static>(domain: &Arc<D>, update: &mut D::Update) {
     let word = Arc::new(AtomicPtr::new(std::ptr::null_mut::<Value>()));
     let stop = Arc::new(AtomicBool::new(false));
@@ -69,7 +69,7 @@ fn replace_while_others_read<D: Reclaim + 'static>(domain: &Arc<D>, update: &mut
     }
     stop.store(true, Ordering::Relaxed);
     readers.into_iter().for_each(|r| r.join().unwrap());
-    // SAFETY: nobody is left.
+    // SAFETY: no reader is left.
     unsafe { free(word.load(Ordering::Relaxed).cast()) };
 }
 

@@ -10,7 +10,7 @@ use vmaple_rcu::{RcuBox, RcuDomain, RcuPtr, Reader};
 
 struct Shared {
     ptr: RcuPtr<[u64; 8]>,
-    /// The handler's own. Locked by the handler only, which does not interrupt itself.
+    /// The handler's own reader. Only the handler locks it, which does not interrupt itself.
     reader: Mutex<Reader>,
     handled: AtomicU64,
     wrong: AtomicBool,
@@ -49,7 +49,7 @@ fn a_handler_with_its_own_reader_is_protected_wherever_it_comes() {
         std::thread::spawn(move || {
             let own = rustix::process::getpid();
             while !stop.load(Ordering::Relaxed) {
-                // To the process: whichever thread runs is interrupted, wherever it is.
+                // To the process: the running thread is interrupted, wherever it is.
                 rustix::process::kill_process(own, rustix::process::Signal::USR1).unwrap();
                 std::thread::yield_now();
             }

@@ -1,4 +1,4 @@
-//! The example's stack: walks beside pushes and pops.
+//! The example's stack: walks next to pushes and pops.
 #![cfg(not(loom))]
 
 #[path = "../examples/stack.rs"]

@@ -1,5 +1,6 @@
-//! In the manner of rcutorture: readers, an updater, freezers and short-lived threads on one domain, over objects that are
-//! poisoned when they are freed. `VMAPLE_TORTURE_SECONDS` and `VMAPLE_SEED` make it longer and repeat it; `ci/deep/long.sh torture`.
+//! In the manner of rcutorture: readers, an updater, freezers and short-lived threads on one
+//! domain, over objects that are poisoned when they are freed. `VMAPLE_TORTURE_SECONDS` lengthens
+//! it, `VMAPLE_SEED` repeats it; `ci/deep/long.sh torture`.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -14,8 +15,9 @@ use vmaple_rcu::{Fences, RcuDomain, Retired, Updater};
 const POISON: u64 = 0xdead_dead_dead_dead;
 const WORDS: usize = 16;
 
-/// An object of which all words are equal while it lives. Freed ones go to a pool and come back with another value, so a
-/// reader that holds one too long sees words that differ, poison, or another generation.
+/// An object whose words are all equal while it lives. Freed ones go to a pool and come back with
+/// another value. So a reader that holds one too long sees words that differ, poison, or another
+/// generation.
 struct Object {
     generation: AtomicU64,
     /// Plain memory, so that ThreadSanitizer sees a use after free as the race that it is.
@@ -23,7 +25,8 @@ struct Object {
     next_free: AtomicPtr<Object>,
 }
 
-// SAFETY: the words are written by the updater before publication and by the reaper after the last reader: what is tested.
+// SAFETY: the updater writes the words before publication, the reaper after the last reader: that
+// is under test.
 unsafe impl Sync for Object {}
 // SAFETY: as above.
 unsafe impl Send for Object {}
@@ -33,7 +36,7 @@ static FREE: AtomicPtr<Object> = AtomicPtr::new(std::ptr::null_mut());
 unsafe fn poison(object: *mut ()) {
     // SAFETY: objects are never given back to the allocator while the test runs.
     let this = unsafe { &*object.cast::<Object>() };
-    // SAFETY: nobody reads a freed object: what is tested.
+    // SAFETY: no reader reads a freed object: that is under test.
     unsafe { *this.words.get() = [POISON; WORDS] };
     this.generation.store(POISON, Ordering::Relaxed);
     let mut head = FREE.load(Ordering::Relaxed);
@@ -59,7 +62,7 @@ fn take_free() -> Vec<*mut Object> {
 }
 
 fn check(object: *mut Object) -> u64 {
-    // SAFETY: the section protects it: what is tested.
+    // SAFETY: the section protects it: that is under test.
     let this = unsafe { &*object };
     let generation = this.generation.load(Ordering::Relaxed);
     // SAFETY: as above.

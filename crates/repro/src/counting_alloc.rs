@@ -1,4 +1,5 @@
-//! The allocator of the unit tests: counts what each thread asks for, so that a test can show that something asks for nothing.
+//! The allocator of the unit tests: counts what each thread asks for, so that a test can show that
+//! something asks for nothing.
 
 #![allow(unsafe_code)] // GlobalAlloc's contract
 
@@ -16,7 +17,8 @@ pub(crate) fn calls() -> u64 {
 
 struct Counting;
 
-// SAFETY: all is left to the system's allocator, under the same contract; counting allocates nothing.
+// SAFETY: all is left to the system's allocator, under the same contract; counting allocates
+// nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);

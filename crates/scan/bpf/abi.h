@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What the program and the loader say to each other, through maps that both have in memory. src/abi.rs has the same, field by
- * field, and a test holds the two against each other.
+ * What the program and the loader exchange, through maps that both have in memory. src/bpf/abi.rs has the same, field by field,
+ * and a test compares the two.
  */
 #ifndef ABI_H
 #define ABI_H
@@ -11,32 +11,32 @@
 #define MAX_RECORDS 4096
 #define NAME_BYTES (1 << 20)
 
-/* What is wanted beside ranges. */
+/* What is wanted with ranges. */
 #define WANT_NAMES 1 /* paths, names */
 #define WANT_TABLES 2 /* what page tables say */
 #define WANT_PAGES 4 /* what struct page says */
 
-/* Why a run stopped. */
+/* The reason why a run stopped. */
 enum stop {
 	STOP_END = 0, /* at the end of the address space */
 	STOP_BUDGET = 1, /* time, entries, records or names are used up */
-	STOP_REJECTED = 2, /* what was read did not fit together, however often */
+	STOP_REJECTED = 2, /* what was read did not fit together in any attempt */
 	STOP_NO_MM = 3, /* no address space: a kernel thread, or it has exited */
 	STOP_OTHER = 4, /* another address space: the process has executed a program; or another process has its number */
 	STOP_EXEC = 5, /* the process is executing a program at this moment */
 };
 
-/* How this kernel lets what was read be validated. */
+/* The way in which this kernel lets reads be validated. */
 enum validation {
-	VALIDATION_NONE = 0, /* no number: whether a writer is inside, no more */
+	VALIDATION_NONE = 0, /* no number: only whether a writer is inside */
 	VALIDATION_INT = 1, /* mm_lock_seq as a number of finished writes */
 	VALIDATION_SEQCOUNT = 2, /* mm_lock_seq as a seqcount */
 };
 
-/* What is asked of a run, and what became of it. */
+/* What is asked of a run, and what the run leaves. */
 struct control {
 	/* Asked. */
-	u64 start; /* the cursor: what lies below is not looked at */
+	u64 start; /* the cursor: nothing below it is looked at */
 	u64 budget_ns;
 	u64 page_offset; /* of the direct map */
 	u64 vmemmap; /* where the array of struct page begins */
@@ -46,17 +46,17 @@ struct control {
 	u64 swap_info; /* where the array of swap areas is, or 0 */
 	u64 mm; /* the address space that is meant, or 0 */
 	u64 exec_id;
-	u64 started; /* when the task that is meant began, which no two have in common that had one number */
+	u64 started; /* when the task that is meant began, which differs between tasks of one number */
 	u64 magic[2]; /* calibrate: what the page at start begins with */
 	u32 levels; /* of page tables */
 	u32 want;
 	u32 max_records;
 	u32 max_entries; /* of page tables, and pages */
 	u32 attempts; /* at one leaf */
-	u32 take_unvalidated; /* after as many attempts what fits together is taken */
-	/* What became of it. */
+	u32 take_unvalidated; /* after that many attempts take what fits together */
+	/* Left. */
 	u64 next; /* the cursor afterwards */
-	u64 ns; /* how long it took */
+	u64 ns; /* how long the run took */
 	u64 found_mm, found_exec_id, found_started;
 	u64 entries; /* looked at */
 	u64 start_brk, brk, start_stack;
@@ -80,9 +80,9 @@ struct control {
 #define RECORD_SHMEM 16 /* of a file in shared memory */
 #define RECORD_ANON_NAME 32 /* has a name by prctl(2) */
 #define RECORD_NAME_CUT 64 /* the path is longer than what was read */
-#define RECORD_SWAP_SHARED 128 /* has swapped pages that other processes may have too; how many is not known */
+#define RECORD_SWAP_SHARED 128 /* has swapped pages that an unknown number of other processes may have */
 
-/* What is known of the file or the name. */
+/* The form of a file's name. */
 enum name {
 	NAME_NONE = 0,
 	NAME_PATH = 1, /* components from the last to the first, each with a NUL */
@@ -94,9 +94,9 @@ enum name {
 /* A VMA, or the part of it from `from` to `to`. */
 struct record {
 	u64 start, end; /* the VMA's */
-	u64 from, to; /* what was looked at in this run */
+	u64 from, to; /* the part that was looked at in this run */
 	u64 vm_flags, pgoff, ino;
-	u64 file; /* whether two are the same */
+	u64 file; /* to compare two */
 	u64 block_bytes; /* of the file system: the page size of hugetlbfs */
 	u64 i_size, shmem_swapped; /* in bytes and in pages */
 	u64 rss, anonymous, ksm, lazyfree, referenced; /* pages */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The fields of the kernel's structures that are read, written by hand. The loader puts in the offsets of the running kernel
- * (CO-RE): a structure needs no more than the fields used here, in any order, each of the same kind as the kernel's.
+ * The fields of the kernel's structures that the program reads, written by hand. The loader puts in the offsets of the running
+ * kernel (CO-RE). A structure needs only the fields used here, in any order, each of the same kind as the kernel's.
  */
 #ifndef KERNEL_H
 #define KERNEL_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* The kernel's maple tree: down to the leaf that holds an address. */
+/* Walks the kernel's maple tree down to the leaf that holds an address. */
 #ifndef MAPLE_H
 #define MAPLE_H
 
@@ -61,8 +61,8 @@ static long descend_step(u32 k, void *unused)
 }
 
 /*
- * Reads the leaf that holds the cursor into q->node, and finds the slot. No lock is held: whoever reads at the same time as a
- * writer may find a node that is not in the tree any more, and is told so where that can be seen.
+ * Reads the leaf that holds the cursor into q->node, and finds the slot. No lock is held: a reader that runs with a writer may find
+ * a node that is no longer in the tree. It fails where that can be seen.
  */
 int __attribute__((noinline)) descend(void)
 {

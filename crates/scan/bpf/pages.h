@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The pages of a VMA, by the page tables of x86-64 and struct page: what smaps counts.
+ * Counts the pages of a VMA, by the page tables of x86-64 and struct page, as smaps does.
  *
- * Page tables are not kept for readers of this kind: where the kernel does not free them by RCU, a table may be freed and be anything
- * while it is read. Reads never fault. After a table was read all entries that led to it are read again, from the last to the
- * first: an entry is cleared before the table that it leads to is freed, so if the first is unchanged the second was read from a table,
- * and so on down. If one has changed nothing of the table is counted.
+ * The kernel keeps no page table for readers of this kind. Where it does not free tables by RCU, one may be freed and become anything
+ * while it is read. Reads never fault. After a table was read all entries that led to it are read again, from the last to the first. An
+ * entry is cleared before the table that it leads to is freed: so if the first is unchanged, the second was read from a table, and so on
+ * down. If one has changed, nothing of the table is counted.
  */
 #ifndef PAGES_H
 #define PAGES_H
@@ -37,7 +37,7 @@
 #define PAGE_BYTES 64 /* of struct page; `calibrate` refuses others */
 #define ONLY_PAGES_MAPPED 0x7fffff /* of _nr_pages_mapped */
 
-/* What is counted for a page beside its size. */
+/* What else a page is counted as. */
 #define IS_DIRTY 1
 #define IS_YOUNG 2
 #define IS_SWAP_PTE 4 /* not present, though it has a page: under migration */
@@ -48,7 +48,7 @@ static __always_inline u64 flag(u64 flags, u32 bit)
 	return flags >> bit & 1;
 }
 
-/* The physical address in an entry. Entries that are not present have its complement (since L1TF). */
+/* Returns the physical address in an entry. Entries that are not present have its complement (since L1TF). */
 static __always_inline u64 physical(struct scratch *q, u64 entry)
 {
 	return (entry & PRESENT ? entry : ~entry) & q->c.physical_mask;
@@ -59,7 +59,7 @@ static __always_inline u64 page_of(struct scratch *q, u64 physical)
 	return q->c.vmemmap + (physical >> PAGE_SHIFT) * PAGE_BYTES;
 }
 
-/* How often the whole of a large folio is mapped, by its head. */
+/* Returns how often the whole of a large folio is mapped, by its head. */
 static __always_inline s32 entire_mapcount(u64 head)
 {
 	s32 count = -1;
@@ -82,7 +82,7 @@ static __always_inline int see_head(struct scratch *q, u64 head)
 		return 1;
 	if (bpf_probe_read_kernel(b, PAGE_BYTES, (void *)head))
 		return 0;
-	p->head_flags = b[0]; /* always the first; its type differs */
+	p->head_flags = b[0]; /* always the first; its type differs between kernels */
 	p->head_mapping = b[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
 	p->head_mapcount = entire_mapcount(head);
 	if (bpf_core_field_exists(struct folio, _nr_pages_mapped)) {
@@ -118,7 +118,7 @@ static __always_inline s32 mapcount_of(u64 page)
 	return count + 1;
 }
 
-/* A page of a huge page that is mapped as one, where each has a count of its own. */
+/* Counts a page of a huge page that is mapped as one, where each has a count of its own. */
 static long huge_page_step(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
@@ -241,13 +241,13 @@ int __attribute__((noinline)) account(u64 physical, u32 count, u32 how)
 	return 0;
 }
 
-/* How an entry that is present has been used. */
+/* Returns how an entry that is present has been used. */
 static __always_inline u32 how_used(u64 entry)
 {
 	return (entry & DIRTY ? IS_DIRTY : 0) | (entry & ACCESSED ? IS_YOUNG : 0);
 }
 
-/* Whether an entry that is not present has a page still: it is under migration, or in a device's memory. */
+/* Returns whether an entry that is not present still has a page: it is under migration, or in a device's memory. */
 static __always_inline int is_migrated(u64 entry)
 {
 	u32 type = entry >> 59;
@@ -255,13 +255,13 @@ static __always_inline int is_migrated(u64 entry)
 	return type >= FEWEST_SWAP_AREAS && type < PTE_MARKER;
 }
 
-/* Where in a swap area the page of an entry is that is not present. */
+/* Returns where in a swap area the page of an entry is that is not present. */
 static __always_inline u64 swap_offset(u64 entry)
 {
 	return ~entry << 5 >> 14;
 }
 
-/* Where its page is, if it is migrated. Above the number there may be bits of use. */
+/* Returns where its page is, if it is migrated. Above the number there may be bits of use. */
 static __always_inline u64 swap_physical(struct scratch *q, u64 entry)
 {
 	u32 bits = q->c.levels == 5 ? 52 : 46;
@@ -269,7 +269,7 @@ static __always_inline u64 swap_physical(struct scratch *q, u64 entry)
 	return swap_offset(entry) << PAGE_SHIFT & q->c.physical_mask & ((1ULL << bits) - 1);
 }
 
-/* An entry that is not present: the page was swapped out, or is under migration. */
+/* Counts an entry that is not present: the page was swapped out, or is under migration. */
 int __attribute__((noinline)) account_swap(u64 entry)
 {
 	struct scratch *q = scratch();
@@ -304,7 +304,7 @@ int __attribute__((noinline)) account_swap(u64 entry)
 	return 0;
 }
 
-/* One entry of a leaf table. */
+/* Counts one entry of a leaf table. */
 static long pte_step(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
@@ -322,7 +322,7 @@ static long pte_step(u32 k, void *unused)
 	return 0;
 }
 
-/* Whether other processes have the same table of PMDs, as hugetlbfs lets them. */
+/* Returns whether other processes have the same table of PMDs, as hugetlbfs lets them. */
 static __always_inline int is_shared_table(struct scratch *q, u64 table)
 {
 	u64 page = page_of(q, table - q->c.page_offset);
@@ -340,7 +340,7 @@ static __always_inline int is_shared_table(struct scratch *q, u64 table)
 	return count > 1;
 }
 
-/* A huge page of hugetlbfs: `bytes` long, mapped by an entry of the table at `table`. */
+/* Counts a huge page of hugetlbfs: `bytes` long, mapped by an entry of the table at `table`. */
 static __always_inline void account_hugetlb(struct scratch *q, u64 entry, u64 table, u64 bytes)
 {
 	u64 page = page_of(q, physical(q, entry));
@@ -361,7 +361,7 @@ static __always_inline void account_hugetlb(struct scratch *q, u64 entry, u64 ta
 		q->r.private_hugetlb += bytes;
 }
 
-/* Where the next entry at a level begins, or the end. */
+/* Returns where the next entry at a level begins, or the end. */
 static __always_inline u64 next_at(struct pages *p, u32 shift)
 {
 	u64 next = ((p->addr >> shift) + 1) << shift;
@@ -369,13 +369,13 @@ static __always_inline u64 next_at(struct pages *p, u32 shift)
 	return next && next < p->end ? next : p->end;
 }
 
-/* Whether an entry is what it was, but for the bit that the processor and the search for old pages change. */
+/* Returns whether an entry is what it was, but for the bit that the processor and the search for old pages change. */
 static __always_inline int is_same(u64 at, u64 entry)
 {
 	return !((load(at) ^ entry) & ~ACCESSED);
 }
 
-/* Whether the entries that led to p->pmd_table still do. */
+/* Returns whether the entries that led to p->pmd_table still do. */
 static __always_inline int is_path_same(struct pages *p)
 {
 	return is_same(p->pud_at, p->pud) && is_same(p->pgd_at, p->pgd) && (!p->top_at || is_same(p->top_at, p->top));
@@ -391,7 +391,7 @@ static __always_inline u64 entry_at(u64 table, u64 addr, u32 shift)
 	return load(place(table, addr, shift));
 }
 
-/* Down to the table of PMDs that holds p->addr, into q->pmd; or on to where there may be one. */
+/* Reads the table of PMDs that holds p->addr into q->pmd; if there is none, goes on to where there may be one. */
 int __attribute__((noinline)) read_pmds(void)
 {
 	struct scratch *q = scratch();
@@ -440,7 +440,7 @@ int __attribute__((noinline)) read_pmds(void)
 	return 0;
 }
 
-/* One PMD: a table, a huge page, or nothing. */
+/* Counts one PMD: a table, a huge page, or nothing. */
 int __attribute__((noinline)) account_pmd(void)
 {
 	struct scratch *q = scratch();
@@ -464,7 +464,7 @@ int __attribute__((noinline)) account_pmd(void)
 		is_there = !bpf_probe_read_kernel(q->pte, bytes, (void *)place(table, p->addr, PAGE_SHIFT)) && is_same(at, entry);
 	}
 	if (!is_there || !is_path_same(p)) {
-		p->pmd_gib = ~0ULL; /* found anew */
+		p->pmd_gib = ~0ULL; /* look for the table again */
 	} else if (is_table) {
 		bpf_loop(count, pte_step, (void *)0, 0);
 		q->c.entries += count;
@@ -483,7 +483,7 @@ int __attribute__((noinline)) account_pmd(void)
 	return 0;
 }
 
-/* One step of the walk; whether there are more. */
+/* Makes one step of the walk; returns whether there are more. */
 static __always_inline int page_step(struct scratch *q)
 {
 	struct pages *p = &q->pages;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* The name of a file, as d_path() makes it. User space puts the components in order. */
+/* Reads the name of a file, as d_path() makes it. User space puts the components in order. */
 #ifndef PATH_H
 #define PATH_H
 
@@ -19,7 +19,7 @@ static __always_inline u32 dentry_seq(struct dentry *dentry)
 	return BPF_CORE_READ(dentry, d_seq.seqcount.sequence);
 }
 
-/* Adds a name to those of the run; its length, or 0 if there is no room. */
+/* Adds a name to those of the run; returns its length, or 0 if there is no room. */
 static __always_inline u32 put_name(u32 at, u64 address)
 {
 	struct names *to = names();
@@ -31,7 +31,7 @@ static __always_inline u32 put_name(u32 at, u64 address)
 	return length > 0 ? length : 0;
 }
 
-/* One step up: a component, or over to the mount point. */
+/* Makes one step up: a component, or over to the mount point. */
 static long path_step(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
@@ -63,7 +63,7 @@ static long path_step(u32 k, void *unused)
 		p->mnt = parent;
 		return 0;
 	}
-	/* A name that is changed meanwhile is read again. */
+	/* A name that changes while it is read is read again. */
 	u32 seq = dentry_seq(dentry);
 	struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 	u32 length;
@@ -137,7 +137,7 @@ int __attribute__((noinline)) put_path(u32 i)
 	return 0;
 }
 
-/* Finds what a VMA is called. */
+/* Finds the name of a VMA. */
 int __attribute__((noinline)) put_names(u32 i)
 {
 	struct scratch *q = scratch();

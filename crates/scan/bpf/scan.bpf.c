@@ -2,17 +2,17 @@
 /*
  * Walks the maple tree and the page tables of a process without a lock.
  *
- * It runs in read(2) of a BPF iterator over tasks, in the context of who reads, under RCU. So no writer waits for it: it may see
- * what is being changed, and is built to notice. A run is bounded by time and by what it looks at, as nothing else may run on
- * this CPU meanwhile where the kernel is not preemptible; user space goes on from where it stopped.
+ * It runs in read(2) of a BPF iterator over tasks, in the context of the reader, under RCU. So no writer waits for it: it may see
+ * what is being changed, and is built to notice. A run is bounded by time and by what it looks at: where the kernel is not
+ * preemptible nothing else runs on this CPU during it. User space goes on from where it stopped.
  */
 #include "pages.h"
 #include "path.h"
 #include "vma.h"
 
 /*
- * Whether the task executes a program at this moment: it may have the new address space and still its old rights, so that what the
- * caller may do is not to be asked now.
+ * Returns whether the task executes a program at this moment. It may then have the new address space and still its old rights, so
+ * the caller's permission must not be asked for now.
  */
 static __always_inline int is_in_exec(struct task_struct *task)
 {
@@ -21,7 +21,7 @@ static __always_inline int is_in_exec(struct task_struct *task)
 	return has_writer(&signal->exec_update_lock);
 }
 
-/* Whether the task still has the address space that it began with. */
+/* Returns whether the task still has the address space that it began with. */
 static __always_inline u32 check_identity(struct scratch *q, struct task_struct *task)
 {
 	u64 mm = (u64)BPF_CORE_READ(task, mm);
@@ -33,7 +33,7 @@ static __always_inline u32 check_identity(struct scratch *q, struct task_struct 
 	return is_in_exec(task) ? STOP_EXEC : STOP_END;
 }
 
-/* What the iterator's task is; whether it is the one that is meant. */
+/* Identifies the iterator's task; returns whether it is the one that is meant. */
 static __always_inline int begin(struct scratch *q, struct control *c, struct task_struct *task)
 {
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
@@ -61,7 +61,7 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 	if (!mm || BPF_CORE_READ(mm, mm_users.counter) <= 0)
 		return 0;
 	q->c.stop = STOP_OTHER;
-	/* Where an address space was and how many programs were executed can be the same of the next process of this number. */
+	/* The next process of this number can have the same address of its mm, and the same number of executed programs. */
 	if (q->c.mm && (q->c.mm != (u64)mm || q->c.exec_id != q->c.found_exec_id || q->c.started != q->c.found_started))
 		return 0;
 	q->c.stop = STOP_EXEC;
@@ -120,7 +120,7 @@ int __attribute__((noinline)) begin_record(void)
 		u32 names = q->names;
 
 		put_names(i);
-		/* A file that a writer has unmapped meanwhile may be freed, and the name another's. */
+		/* A file that a writer has unmapped since may be freed, and the name another's. */
 		if (r->name && !w->unvalidated && lock_seq(w->mm) != w->seq) {
 			q->last_file = 0;
 			q->c.rejected++;
@@ -142,7 +142,7 @@ int __attribute__((noinline)) begin_record(void)
 	return 0;
 }
 
-/* Puts the record where user space finds it, as far as its pages were counted. */
+/* Puts the record, as far as its pages were counted, where user space finds it. */
 int __attribute__((noinline)) end_record(void)
 {
 	struct scratch *q = scratch();
@@ -166,7 +166,7 @@ int __attribute__((noinline)) end_record(void)
 	return 0;
 }
 
-/* Goes on to the next leaf; whether there is one. */
+/* Goes on to the next leaf; returns whether there is one. */
 static __always_inline int next_leaf(struct scratch *q)
 {
 	struct walk *w = &q->walk;
@@ -192,7 +192,7 @@ static __always_inline int next_leaf(struct scratch *q)
 	return 1;
 }
 
-/* One step of a run: a leaf, a VMA, or what of its pages one table has. */
+/* Makes one step of a run: a leaf, a VMA, or those of its pages that one table maps. */
 static long step(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
@@ -211,7 +211,7 @@ static long step(u32 k, void *unused)
 	} else if (!next_leaf(q)) {
 		return 1;
 	}
-	/* A step may be as little as an empty entry, and a look at the clock is more. */
+	/* A step may be as little as an empty entry, and a look at the clock costs more. */
 	if (q->c.entries - q->checked < 64)
 		return 0;
 	q->checked = q->c.entries;
@@ -237,8 +237,8 @@ int scan(struct bpf_iter__task *ctx)
 		if (q->in_pages)
 			end_record();
 		/*
-		 * Whoever still has the address space has had it all the time. Else it may have been freed, and be another's now:
-		 * nothing of this run is worth anything.
+		 * A task that still has the address space has had it all the time. Otherwise it may have been freed, and be another's
+		 * now: nothing of this run can be used.
 		 */
 		stop = check_identity(q, task);
 		if (stop) {
@@ -255,7 +255,7 @@ int scan(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* Whether the direct map begins here: then the page at `start` is found by it, and begins with what is expected. */
+/* Returns whether the direct map begins here: then the page at `start` is found by it, and begins with what is expected. */
 static long try_page_offset(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
@@ -296,8 +296,8 @@ static long try_page_offset(u32 k, void *unused)
 }
 
 /*
- * Finds out where this kernel keeps what its tables lead to, from a file in shared memory, of one page, that the reader has mapped at
- * `start`: the file's pages lead to its struct page, its PTE to its number.
+ * Finds out where this kernel keeps physical memory and struct page, by a file in shared memory, of one page, that the reader has
+ * mapped at `start`: the file's pages lead to its struct page, its PTE to its number.
  */
 SEC("iter/task")
 int calibrate(struct bpf_iter__task *ctx)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What a run works with. It lies in a map, not on the stack: the verifier does not follow its values there, and need not try
- * every way through the loops for every combination of them.
+ * The state of a run. It lies in a map, not on the stack: the verifier does not follow its values there, and need not try every way
+ * through the loops for every combination of them.
  */
 #ifndef STATE_H
 #define STATE_H
@@ -11,7 +11,7 @@
 #define ENTRIES 512 /* of a page table */
 #define LEAF 16 /* slots of a leaf of the maple tree */
 
-/* What was read of a VMA at one leaf, before it is known to be of one instant. */
+/* The reads of a VMA at one leaf, before it is known to be of one instant. */
 struct vma {
 	u64 start, end, vm_flags, pgoff, file, ops, private_data, anon_name;
 	u64 dentry, mnt, ino, i_size, shmem_swapped, block_bytes, a_ops;
@@ -24,11 +24,11 @@ struct vma {
 /* The place in the maple tree. */
 struct walk {
 	struct mm_struct *mm;
-	u64 cursor; /* what lies below is done */
+	u64 cursor; /* all below it is done */
 	u64 min, max; /* of the slot, of the leaf */
 	u64 entry; /* the node to read */
 	u32 found;
-	u64 upto; /* what lies below was read with this leaf; 0: all */
+	u64 upto; /* all below it was read with this leaf; 0: all of the leaf */
 	u32 slot;
 	u32 vmas, limit; /* read with this leaf, and how many may be */
 	u32 vma; /* the next of them */
@@ -85,7 +85,7 @@ struct scratch {
 	u32 records;
 	u32 in_pages; /* of the VMA in r */
 	u32 again; /* the leaf is to be read again */
-	u32 names_in_vain; /* names that were read while a writer came, one after the other */
+	u32 names_in_vain; /* names in a row that were read while a writer came */
 	u32 leaves;
 	u64 checked; /* entries, when time was looked at */
 	u32 validation;
@@ -148,7 +148,7 @@ static __always_inline u64 load(u64 address)
 	return value;
 }
 
-/* Whether this kernel tells whether a lock has a writer. */
+/* Returns whether this kernel shows that a lock has a writer. */
 static __always_inline int tells_writers(struct rw_semaphore *lock)
 {
 	struct rw_semaphore___rt *rt = (void *)lock;
@@ -156,7 +156,7 @@ static __always_inline int tells_writers(struct rw_semaphore *lock)
 	return bpf_core_field_exists(lock->count) || bpf_core_field_exists(rt->rwbase.readers);
 }
 
-/* Whether a lock has a writer; a real-time lock also while a writer waits for readers to leave. */
+/* Returns whether a lock has a writer; a real-time lock also while a writer waits for readers to leave. */
 static __always_inline u32 has_writer(struct rw_semaphore *lock)
 {
 	struct rw_semaphore___rt *rt = (void *)lock;
@@ -167,13 +167,13 @@ static __always_inline u32 has_writer(struct rw_semaphore *lock)
 		bpf_core_read(&count, sizeof(count), &lock->count);
 		return count & 1;
 	}
-	/* A writer takes the bias away, which makes it negative, and gives it back when it leaves. */
+	/* A writer subtracts the bias, which makes it negative, and adds it again when it leaves. */
 	if (bpf_core_field_exists(rt->rwbase.readers))
 		bpf_core_read(&readers, sizeof(readers), &rt->rwbase.readers);
 	return readers >= 0;
 }
 
-/* Whether time or what may be looked at is used up. */
+/* Returns whether time or what may be looked at is used up. */
 static __always_inline int is_used_up(struct scratch *q)
 {
 	return q->c.entries >= q->c.max_entries || bpf_ktime_get_ns() >= q->deadline_ns;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* The VMAs of a leaf, as they are at one instant. */
+/* Reads the VMAs of a leaf, as they are at one instant. */
 #ifndef VMA_H
 #define VMA_H
 
@@ -7,19 +7,19 @@
 
 #define TMPFS_MAGIC 0x01021994
 
-/* How this kernel numbers the writes of an address space. */
+/* Returns how this kernel numbers the writes of an address space. */
 static __always_inline u32 validation(struct mm_struct *mm)
 {
 	struct mm_struct___int *old = (void *)mm;
 
 	if (bpf_core_field_exists(mm->mm_lock_seq))
 		return VALIDATION_SEQCOUNT;
-	/* The number of finished writes says nothing of one that is going on. */
+	/* The number of finished writes does not show one that is going on. */
 	return bpf_core_field_exists(old->mm_lock_seq) && tells_writers(&mm->mmap_lock) ? VALIDATION_INT : VALIDATION_NONE;
 }
 
 /*
- * A number that is odd while a writer is inside, and another one after each write. Where the kernel's own only counts finished
+ * Returns a number that is odd while a writer is inside, and another one after each write. Where the kernel's own only counts finished
  * writes, whether a writer holds the lock must be read before it.
  */
 static __always_inline u32 lock_seq(struct mm_struct *mm)
@@ -84,7 +84,7 @@ static __always_inline void read_file(struct scratch *q, struct vma *v)
 
 #define FIELD(field) q->raw[(bpf_core_field_offset(struct vm_area_struct, field) >> 3) & 63]
 
-/* Whether there may be a name by prctl(2). Before 6.2 that of a file's mapping is something else in the same place. */
+/* Returns whether there may be a name by prctl(2). Before 6.2 that of a file's mapping is something else in the same place. */
 static __always_inline int has_anon_name(struct vma *v)
 {
 	if (!bpf_core_field_exists(struct vm_area_struct, anon_name))
@@ -92,7 +92,7 @@ static __always_inline int has_anon_name(struct vma *v)
 	return !v->file || bpf_core_field_offset(struct vm_area_struct, anon_name) != bpf_core_field_offset(struct vm_area_struct, shared);
 }
 
-/* Reads the VMA in a slot; whether it is one of this address space, and lies where the tree says. */
+/* Reads the VMA in a slot; returns whether it is one of this address space, and lies where the tree says. */
 int __attribute__((noinline)) read_vma(u64 address, u64 min, u64 max)
 {
 	struct scratch *q = scratch();
@@ -158,7 +158,7 @@ int __attribute__((noinline)) read_vma(u64 address, u64 min, u64 max)
 	return 1;
 }
 
-/* One slot of the leaf. */
+/* Reads one slot of the leaf. */
 static long read_slot(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
@@ -191,7 +191,7 @@ static long read_slot(u32 k, void *unused)
 	return 0;
 }
 
-/* One attempt to read a leaf at one instant; the more were in vain the fewer VMAs at once. */
+/* Makes one attempt to read a leaf at one instant. The more failed before, the fewer VMAs it reads at once. */
 static long attempt(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
@@ -206,7 +206,7 @@ static long attempt(u32 k, void *unused)
 	w->unvalidated = q->validation == VALIDATION_NONE;
 	w->limit = k < 4 ? LEAF : k < 8 ? 4 : 1;
 	w->seq = lock_seq(w->mm);
-	/* While a writer is inside nothing can be accepted, but taken for want of something better. */
+	/* While a writer is inside nothing is validated; it may still be taken if nothing better comes. */
 	if (!(w->seq & 1) || (is_last && q->c.take_unvalidated)) {
 		w->upto = 0;
 		w->ok = descend();
@@ -229,7 +229,7 @@ static long attempt(u32 k, void *unused)
 	return is_last || is_used_up(q);
 }
 
-/* Reads what is at the cursor into q->vma, as it was at one instant. */
+/* Reads the VMA at the cursor into q->vma, as it was at one instant. */
 int __attribute__((noinline)) read_leaf(void)
 {
 	struct scratch *q = scratch();

@@ -1,4 +1,6 @@
-//! What a scan costs beside the kernel's files: CPU time, in turns, as a table. `beside_smaps [ROUNDS]`, or `ci/bench/run.sh scan`.
+//! Measures the CPU time of a scan next to that of the kernel's files, in turns.
+//!
+//! `beside_smaps [ROUNDS]`, or `ci/bench/run.sh scan`.
 
 #![allow(unsafe_code)] // targets are made by fork(2)
 
@@ -15,7 +17,7 @@ type Error = Box<dyn std::error::Error>;
 const PAGE: usize = 4096;
 const DENSE_BYTES: usize = 1 << 30;
 
-/// What is scanned.
+/// A shape of a process to scan.
 #[derive(Clone, Copy)]
 enum Shape {
     Mappings(usize),
@@ -33,7 +35,7 @@ impl Shape {
     fn make(self) {
         let map = |bytes: usize, prot: libc::c_int| {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            // SAFETY: at an address of the kernel's choice.
+            // SAFETY: the kernel chooses the address.
             let at = unsafe { libc::mmap(null_mut(), bytes, prot, flags, -1, 0) };
             if at == libc::MAP_FAILED {
                 // SAFETY: ends the target at once.
@@ -60,7 +62,7 @@ impl Shape {
             }),
             Self::Dense => {
                 let at = map(DENSE_BYTES, libc::PROT_READ | libc::PROT_WRITE);
-                // SAFETY: mapped above.
+                // SAFETY: the memory was mapped above.
                 unsafe { libc::madvise(at.cast(), DENSE_BYTES, libc::MADV_NOHUGEPAGE) };
                 (0..DENSE_BYTES)
                     .step_by(PAGE)
@@ -70,7 +72,7 @@ impl Shape {
     }
 }
 
-/// A process that sleeps until this goes.
+/// A process that sleeps until this is dropped.
 struct Target(libc::pid_t);
 
 impl Target {
@@ -82,7 +84,7 @@ impl Target {
             // SAFETY: system calls alone.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
             shape.make();
-            // SAFETY: a byte that lives on.
+            // SAFETY: the byte outlives the call.
             unsafe { libc::write(tell.as_raw_fd(), [1_u8].as_ptr().cast(), 1) };
             loop {
                 // SAFETY: sleeps.
@@ -103,18 +105,18 @@ impl Drop for Target {
     fn drop(&mut self) {
         // SAFETY: a child that has not been waited for keeps its number.
         unsafe { libc::kill(self.0, libc::SIGKILL) };
-        // SAFETY: its status is of no interest.
+        // SAFETY: a null pointer, as the status is not wanted.
         unsafe { libc::waitpid(self.0, null_mut(), 0) };
     }
 }
 
-/// The CPU time of this thread.
+/// Returns the CPU time of this thread.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// A way to read a process, and what it is called.
+/// A way to read a process, and its name.
 struct Reader {
     name: &'static str,
     read: Box<dyn FnMut(u32) -> Result<(), Error>>,
@@ -148,7 +150,7 @@ impl Reader {
     }
 }
 
-/// Median, minimum and maximum.
+/// Returns median, minimum and maximum.
 fn cell(times: &mut [Duration]) -> String {
     times.sort_unstable();
     let ms = |time: Duration| format!("{:.3}", time.as_secs_f64() * 1e3);

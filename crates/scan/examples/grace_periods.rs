@@ -1,8 +1,11 @@
-//! How long RCU's grace periods take beside a scan that has to share its CPU with busy tasks: `grace_periods SECONDS BUSY`.
+//! Measures RCU's grace periods next to a scan that shares its CPU with busy tasks.
 //!
-//! Where the kernel is preemptible (boot with `preempt=full`) a run that loses its CPU holds them back. The scanner runs at nice 15 on CPU 1
-//! beside BUSY tasks; CPU 0 asks for grace periods by membarrier(2). Once without a scan, once with one, once with one that may
-//! not raise its priority (without CAP_SYS_NICE). Root, two CPUs.
+//! `grace_periods SECONDS BUSY`.
+//!
+//! Where the kernel is preemptible (boot with `preempt=full`) a run that loses its CPU holds them
+//! back. The scanner runs at nice 15 on CPU 1 next to BUSY tasks; CPU 0 asks for grace periods by
+//! membarrier(2). It is measured once without a scan, once with one, and once with one that may not
+//! raise its priority (without CAP_SYS_NICE). It needs root and two CPUs.
 
 #![allow(unsafe_code)] // system calls that have no safe form here
 
@@ -103,7 +106,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Scans until it is killed; started at normal priority, as the start costs more than many scans.
+/// Scans until it is killed.
+///
+/// It starts at normal priority, as the start costs more than many scans.
 fn scan(target: libc::pid_t, beside: Beside, mut ready: PipeWriter) {
     if beside == Beside::ScanWithoutSysNice {
         const HEADER: [u32; 2] = [0x2008_0522, 0];
@@ -148,12 +153,12 @@ fn child(run: impl FnOnce()) -> libc::pid_t {
 fn end_child(pid: libc::pid_t) {
     // SAFETY: a child that was not waited for keeps its number.
     unsafe { libc::kill(pid, libc::SIGKILL) };
-    // SAFETY: its status is of no interest.
+    // SAFETY: a null pointer, as the status is not wanted.
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
 }
 
 fn pin(cpu: usize) {
-    // SAFETY: plain data.
+    // SAFETY: of this type zeros are a value.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: a number below the set's size.
     unsafe { libc::CPU_SET(cpu, &mut set) };

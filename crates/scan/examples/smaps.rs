@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use vmaple_scan::{Options, Scanner, Want, write_maps_line};
+use vmaple_scan::{FieldSet, Options, Scanner, Want, append};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -14,20 +14,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("not by {method}: {why}");
     }
     let scan = scanner.scan(pid)?;
+    let form = scanner.form();
     let mut text = vec![];
     match file.as_deref() {
-        Some("maps") => scan
-            .records()
-            .for_each(|record| write_maps_line(&record.vma, &mut text)),
-        Some("rollup") => scanner.form().write_rollup(&scan.rollup(), |_| true, &mut text),
+        Some("maps") => {
+            for record in scan.records() {
+                append(&mut text, 128, |to| record.mapping.vma.write_line(to));
+            }
+        }
+        Some("rollup") => {
+            let sum = scan.rollup();
+            append(&mut text, 1024, |to| {
+                form.write_rollup(sum.start..sum.end, &sum.stats, FieldSet::ALL, to)
+            });
+        }
         Some(other) => return Err(format!("{other}: maps or rollup").into()),
-        None => scan
-            .records()
-            .for_each(|record| scanner.form().write_smaps(&record, |_| true, &mut text)),
+        None => {
+            for record in scan.records() {
+                append(&mut text, 1024, |to| {
+                    form.write_smaps(&record.mapping, FieldSet::ALL, to)
+                });
+            }
+        }
     }
     std::io::stdout().write_all(&text)?;
-    if let Some(report) = scan.report() {
-        eprintln!("{report}");
-    }
+    eprintln!("{}", scan.report());
     Ok(())
 }

@@ -1,22 +1,26 @@
-//! Real-time priority around a read: a reader that usual tasks cannot preempt does not keep a lock, or RCU's grace periods from ending, while
-//! they run.
+//! Real-time priority around a read, so that usual tasks cannot preempt the reader.
+//!
+//! A reader that loses its CPU keeps its lock, or RCU's grace periods from ending, for as long as
+//! others run.
 
 #![allow(unsafe_code)] // scheduling calls that rustix lacks
 
 use std::io;
 
-/// What the calling thread was before.
+/// The calling thread at real-time priority, until this is dropped.
+///
+/// It remembers what the thread was before.
 #[derive(Debug)]
 pub(crate) struct Boost {
     policy: libc::c_int,
     param: libc::sched_param,
 }
 
-/// The lowest: above usual tasks, below all else that is real-time.
+/// The lowest real-time priority: above usual tasks, below all else that is real-time.
 const PRIORITY: libc::c_int = 1;
 
 impl Boost {
-    /// Tries it once.
+    /// Checks that the thread may have real-time priority, by trying it once.
     ///
     /// # Errors
     /// `EPERM` without CAP_SYS_NICE, or in a cgroup without real-time share.
@@ -24,15 +28,18 @@ impl Boost {
         Self::begin().map(drop)
     }
 
-    /// Whether it keeps runs of the BPF program from losing their CPU: the kernel may be preemptible, and the caller has the right. A
-    /// kernel says how it was built, not how it was booted.
+    /// Returns whether it keeps runs of the BPF program from losing their CPU.
+    ///
+    /// It does if the kernel may be preemptible, and the caller has the right. A kernel says how it
+    /// was built, not how it was booted.
     pub(crate) fn keeps_runs() -> bool {
         let uname = rustix::system::uname();
         uname.version().to_bytes().windows(7).any(|word| word == b"PREEMPT") && Self::check().is_ok()
     }
 
-    /// Raises the calling thread to real-time priority, until this is dropped. Of a thread that is real-time already nothing
-    /// is changed.
+    /// Raises the calling thread to real-time priority, until this is dropped.
+    ///
+    /// A thread that is real-time already stays as it is.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -71,7 +78,7 @@ impl Boost {
 impl Drop for Boost {
     fn drop(&mut self) {
         if !self.is_real_time() {
-            // Lowering needs no right, but to have no flag "reset on fork" again.
+            // Lowering needs no right, unless the flag "reset on fork" is to go.
             let _ =
                 set(self.policy, &self.param).or_else(|_| set(self.policy | libc::SCHED_RESET_ON_FORK, &self.param));
         }

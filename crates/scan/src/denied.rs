@@ -1,7 +1,8 @@
-//! Why the kernel does not let the caller read a process's memory map.
+//! Explains why the kernel does not let the caller read a process's memory map.
 //!
-//! Source: `__ptrace_may_access()` in Linux's kernel/ptrace.c and `cap_ptrace_access_check()` in security/commoncap.c, for
-//! `PTRACE_MODE_READ_FSCREDS`, with which /proc/PID/maps is opened. Yama looks at attaching alone.
+//! Source: `__ptrace_may_access()` in Linux's kernel/ptrace.c and `cap_ptrace_access_check()` in
+//! security/commoncap.c, for `PTRACE_MODE_READ_FSCREDS`, with which /proc/PID/maps is opened. Yama
+//! looks at attaching alone.
 
 use std::fmt;
 use std::fs;
@@ -19,7 +20,7 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// Finds out what is missing for a process that the kernel refuses.
+    /// Finds out what is missing to read a process that the kernel refuses.
     pub(crate) fn of(pid: u32) -> Self {
         let ours = Status::read("/proc/thread-self/status")
             .ok()
@@ -36,19 +37,19 @@ impl Denied {
         Self { pid, why }
     }
 
-    /// The process.
+    /// Returns the number of the process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// What is missing, and what would help.
+    /// Says what is missing, and what would help.
     #[must_use]
     pub fn why(&self) -> &str {
         &self.why
     }
 
-    /// Whether there is a process of this number though /proc has none.
+    /// Returns whether there is a process of this number though /proc has none.
     pub(crate) fn is_hidden(pid: u32) -> bool {
         let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
             return false;
@@ -69,7 +70,7 @@ impl fmt::Display for Denied {
     }
 }
 
-/// Who a task is to the kernel.
+/// The identity and the capabilities of a task, as the kernel compares them.
 struct Rights {
     /// Real, effective, saved, of file systems.
     uid: [u32; 4],
@@ -98,7 +99,7 @@ impl Rights {
         })
     }
 
-    /// What these rights lack to read the memory map of a task with those.
+    /// Describes what these rights lack to read the memory map of a task with those.
     fn lack_for(&self, other: &Self, modules: &str) -> String {
         let more = other.permitted & !self.effective;
         let has_more = if more == 0 {
@@ -142,7 +143,7 @@ impl Rights {
     }
 }
 
-/// The first number, and others that differ from it.
+/// Returns the first number, and the others if they differ from it.
 fn ids([real, effective, saved, _]: [u32; 4]) -> String {
     if real == effective && real == saved {
         real.to_string()
@@ -151,7 +152,7 @@ fn ids([real, effective, saved, _]: [u32; 4]) -> String {
     }
 }
 
-/// The names of the capabilities in a set.
+/// Returns the names of the capabilities in a set.
 fn capabilities(set: u64) -> String {
     const MOST: usize = 4;
     let names: Vec<_> = (0..64).filter(|bit| set >> bit & 1 == 1).map(capability).collect();
@@ -210,7 +211,7 @@ fn capability(bit: usize) -> String {
         .map_or_else(|| format!("capability {bit}"), |name| format!("CAP_{name}"))
 }
 
-/// The machine's security modules, as the kernel lists them; nothing if it does not say.
+/// Returns the machine's security modules, as the kernel lists them; nothing if it does not say.
 fn security_modules() -> String {
     let list = fs::read("/sys/kernel/security/lsm").unwrap_or_default();
     String::from_utf8_lossy(list.trim_ascii()).into_owned()

@@ -1,27 +1,29 @@
-//! What can go wrong, sorted by what the user can do about it.
+//! The errors of a scan, sorted by what the user can do about them.
 
 use std::fmt;
 use std::io;
 
 use crate::denied::Denied;
 
-/// Why a process could not be scanned.
+/// The reason why a process could not be scanned.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// This kernel, this machine or the caller's rights do not allow a method; the text says what is missing.
+    /// A method is unavailable on this kernel or machine, or with the caller's rights. The text
+    /// says what is missing.
     NotPossible(String),
-    /// The caller may not read the process's memory map (`EACCES`); the text names the capability or rule.
+    /// The caller may not read the process's memory map (`EACCES`). The text names the capability
+    /// or rule.
     NotPermitted(Denied),
-    /// There is no such process (`ESRCH`), or it ended during the scan: what was read is discarded.
+    /// There is no such process (`ESRCH`), or it ended during the scan. What was read is discarded.
     NoProcess(u32),
-    /// It is a thread of the kernel, which has no memory map.
+    /// The process is a thread of the kernel, which has no memory map.
     KernelThread(u32),
     /// The process has been killed or is ending: its memory map is gone already.
     Exiting(u32),
     /// The process has ended, and its parent has not waited for it.
     Zombie(u32),
-    /// The process executed another program during the scan, so that what was read is of two.
+    /// The process executed another program during the scan: what was read is of two.
     Executed(u32),
     /// Something that should have worked did not.
     Failed {
@@ -33,7 +35,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::Failed`] from what was tried and any displayable reason.
+    /// Returns an [`Error::Failed`] from what was tried and any displayable reason.
     pub(crate) fn failed(what: impl Into<String>, why: impl fmt::Display) -> Self {
         Self::Failed {
             what: what.into(),
@@ -41,7 +43,7 @@ impl Error {
         }
     }
 
-    /// The process that it is about, if it is about one.
+    /// Returns the process that the error is about, if it is about one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         match self {
@@ -55,13 +57,14 @@ impl Error {
         }
     }
 
-    /// Whether the process has ended or is ending: there is nothing to scan, and will not be.
+    /// Returns whether the process has ended or is ending. There is nothing to scan, and will not
+    /// be.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::NoProcess(_) | Self::Exiting(_) | Self::Zombie(_))
     }
 
-    /// What an access to /proc/PID says.
+    /// Returns the error of an access to /proc/PID that failed.
     pub(crate) fn of_proc(pid: u32, what: &str, error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EACCES | libc::EPERM) => Self::NotPermitted(Denied::of(pid)),

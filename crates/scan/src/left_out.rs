@@ -1,25 +1,22 @@
-//! What a scan has not of the kernel's file, and why.
+//! What a scan lacks of the kernel's file, and why.
 
 use std::fmt;
 
-use crate::bpf::name::CUT;
-use crate::method::Method;
-use crate::options::Want;
-use crate::report::Report;
-use crate::scanner::Raw;
-use crate::text::field::Field;
-use crate::text::form::Form;
-use crate::text::record::{Line, MemSizeStats, NameKind, PSS_SHIFT};
+use vmaple_smaps::{Field, FieldSet, Form, MemSizeStats, PSS_SHIFT, Scope};
 
-/// A line of the kernel's file that a scan lacks, or has not of every mapping.
+use crate::method::Method;
+use crate::record::{Line, Mappings};
+
+/// A line of the kernel's file that a scan lacks, of some mappings or of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftOut {
-    /// What the line is called in smaps, such as `Swap`; `memory.stat` for the cgroup's of [`Counters`](crate::Counters).
+    /// The label of the line in smaps, such as `Swap`; `memory.stat` for the cgroup of
+    /// [`Counters`](crate::Counters).
     pub line: String,
-    /// The same as a field; nothing for a line that this version does not know.
+    /// The same as a field; `None` for a line that this version does not know.
     pub field: Option<Field>,
-    /// Of how many mappings it is left out. If it is one at least, the sum lacks it too.
+    /// The number of mappings that lack it. If it is one at least, the sum lacks it too.
     pub mappings: usize,
     /// Whether the sum lacks it.
     pub of_sum: bool,
@@ -27,13 +24,14 @@ pub struct LeftOut {
     pub why: Why,
 }
 
-/// Why a line is left out.
+/// The reason why a line is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// `Swap`: pages were swapped out of a file in shared memory that is mapped in part, or privately. The file says how many, not which.
+    /// `Swap`: pages were swapped out of shared memory that is mapped in part, or privately. Its
+    /// file says how many, not which.
     PartOfSharedMemory,
-    /// `SwapPss`: swapped pages may be other processes' too, and this kernel does not show how many have them.
+    /// `SwapPss`: other processes may have swapped pages too. This kernel does not show how many.
     SwapCount,
     /// `THPeligible`: this kernel's rule is not the one that is known.
     ThpRule,
@@ -48,7 +46,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// A word for it, for programs.
+    /// Returns a word for it, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -80,7 +78,7 @@ impl fmt::Display for Why {
 }
 
 impl LeftOut {
-    /// Whether two are told in one: of as many mappings, for the same reason.
+    /// Returns whether two are reported in one: of as many mappings, for the same reason.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         (self.mappings, self.of_sum, self.why) == (other.mappings, other.of_sum, other.why)
     }
@@ -99,96 +97,83 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// Finds out what a scan has not, and puts it into its report.
-pub(crate) fn find(raw: &Raw, want: Want, form: &Form, report: &mut Report) {
-    let is_text = matches!(report.method, Method::Boosted | Method::Plain);
-    // Whoever asks for page tables alone knows that the rest is not there. The kernel's text has always all.
-    let has_pages = want >= Want::Pages || is_text && want > Want::Ranges;
-    report.left_out.clear();
-    if report.method == Method::Counters {
-        if raw.counters.as_ref().is_some_and(|counters| counters.cgroup.is_none()) {
-            report.left_out.push(LeftOut {
-                line: "memory.stat".into(),
-                field: None,
-                mappings: 0,
-                of_sum: true,
-                why: Why::NoCgroup,
-            });
-        }
-        return;
-    }
-    report.cut_names = raw.lines.iter().filter(|line| is_cut(line, &raw.names)).count();
-    if want <= Want::Ranges {
-        return;
-    }
-    let mapped = raw.lines.get(..raw.mapped).unwrap_or_default();
+/// Returns what mappings of these fields, by this method, lack of the kernel's file.
+pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: &Form) -> Vec<LeftOut> {
+    let own = mappings.own();
+    let mut left_out = vec![];
     let mut of_mappings = |field: Field, why, lacks: &dyn Fn(&Line) -> bool| {
-        let mappings = mapped.iter().filter(|line| lacks(line)).count();
-        if form.has(field) && mappings > 0 {
-            report.left_out.push(LeftOut {
+        let mappings = own.iter().filter(|line| lacks(line)).count();
+        if fields.contains(field) && form.fields().contains(field) && mappings > 0 {
+            left_out.push(LeftOut {
                 line: field.label().into(),
                 field: Some(field),
                 mappings,
-                of_sum: field.bytes(&MemSizeStats::default()).is_some(),
+                of_sum: field.scope() != Scope::Mapping,
                 why,
             });
         }
     };
-    of_mappings(Field::Swap, Why::PartOfSharedMemory, &|line| line.stats.swap_unknown);
-    of_mappings(Field::SwapPss, Why::SwapCount, &|line| line.stats.swap_pss_unknown);
-    if has_pages {
-        of_mappings(Field::THPeligible, Why::ThpRule, &|line| line.thp_eligible.is_none());
-        of_mappings(Field::VmFlags, Why::Letters, &|line| {
-            line.lost_letters || !is_text && form.lacks_letters(line.vm_flags)
-        });
-        for (line, [of_smaps, of_sum]) in form.unknown() {
-            report.left_out.push(LeftOut {
-                line: line.into(),
-                field: None,
-                mappings: if of_smaps { mapped.len() } else { 0 },
-                of_sum,
-                why: Why::UnknownLine,
-            });
-        }
+    let is_unknown = |line: &Line, field| line.mapping.stats.unknown.contains(field);
+    of_mappings(Field::Swap, Why::PartOfSharedMemory, &|line| {
+        is_unknown(line, Field::Swap)
+    });
+    of_mappings(Field::SwapPss, Why::SwapCount, &|line| is_unknown(line, Field::SwapPss));
+    // A caller that asks for page tables alone knows that the rest is not there.
+    if !fields.contains(Field::Pss) {
+        return left_out;
     }
-    if is_text && raw.sum.is_none() {
-        report.left_out.extend(form.of_sum_alone().map(|field| LeftOut {
+    of_mappings(Field::THPeligible, Why::ThpRule, &|line| {
+        line.mapping.thp_eligible.is_none()
+    });
+    of_mappings(Field::VmFlags, Why::Letters, &|Line { mapping, .. }| {
+        mapping.lost_letters || !method.reads_text() && form.letters().lacks(mapping.vm_flags)
+    });
+    left_out.extend(form.unknown().map(|(line, [of_smaps, of_sum])| LeftOut {
+        line: line.into(),
+        field: None,
+        mappings: if of_smaps { own.len() } else { 0 },
+        of_sum,
+        why: Why::UnknownLine,
+    }));
+    if method.reads_text() {
+        let of_sum_alone = form
+            .rollup_fields()
+            .iter()
+            .filter(|&field| !form.fields().contains(field));
+        left_out.extend(of_sum_alone.map(|field| LeftOut {
             line: field.label().into(),
             field: Some(field),
             mappings: 0,
             of_sum: true,
             why: Why::SumAlone,
         }));
-        report.rounded = Rounded::of(mapped);
     }
+    left_out
 }
 
-fn is_cut(line: &Line, names: &[u8]) -> bool {
-    // No path begins so, and no name that a file system gives.
-    line.name == NameKind::Path && names.get(line.name_at..).is_some_and(|name| name.starts_with(CUT))
-}
-
-/// Sums of values each of which the kernel has rounded down to 1 kB: proportional sizes of pages that processes share.
+/// The effect of rounding on sums.
+///
+/// The kernel rounds each mapping's proportional sizes down to 1 kB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rounded {
-    /// How many mappings have such a value.
+    /// The number of mappings with a value that was rounded.
     pub mappings: usize,
-    /// By how much a sum may be too low at most.
+    /// The most by which a sum may be too low.
     pub at_most_bytes: u64,
 }
 
 impl Rounded {
-    /// A proportional size is whole kilobytes but for what is shared; then it is less than all of it.
-    fn of(mapped: &[Line]) -> Option<Self> {
-        let count = |is: fn(&MemSizeStats) -> bool| mapped.iter().filter(|line| is(&line.stats)).count();
-        let pss: fn(&MemSizeStats) -> bool = |stats| stats.pss >> PSS_SHIFT != stats.rss;
-        let swap_pss: fn(&MemSizeStats) -> bool = |stats| stats.swap_pss >> PSS_SHIFT != stats.swap;
-        let mappings = mapped
-            .iter()
-            .filter(|line| pss(&line.stats) || swap_pss(&line.stats))
-            .count();
-        let most = count(pss).max(count(swap_pss));
+    /// Returns by how much the sums of mappings that were read as text may be low.
+    ///
+    /// A proportional size is whole kilobytes but for what is shared; then it is less than all of
+    /// it.
+    pub(crate) fn of(own: &[Line]) -> Option<Self> {
+        let count = |is: &dyn Fn(&MemSizeStats) -> bool| own.iter().filter(|line| is(&line.mapping.stats)).count();
+        let pss = |stats: &MemSizeStats| stats.pss >> PSS_SHIFT != stats.rss;
+        let swap_pss = |stats: &MemSizeStats| stats.swap_pss >> PSS_SHIFT != stats.swap;
+        let mappings = count(&|stats| pss(stats) || swap_pss(stats));
+        let most = count(&pss).max(count(&swap_pss));
         (mappings > 0).then_some(Self {
             mappings,
             at_most_bytes: (most as u64) << 10,
@@ -215,8 +200,12 @@ fn mappings(n: usize) -> String {
 mod tests {
     use std::time::Duration;
 
+    use vmaple_smaps::{FlagLetters, Mapping, VmaRecord};
+
     use super::*;
-    use crate::proc::counters::Counters;
+    use crate::record::NamePlace;
+    use crate::report::Report;
+    use crate::want::Want;
 
     const SMAPS: &[u8] =
         b"1000-2000 r--p 00000000 00:00 0\nRss: 0 kB\nPss: 0 kB\nNew: 0 kB\nSwap: 0 kB\nSwapPss: 0 kB\n\
@@ -225,30 +214,32 @@ mod tests {
         b"1000-2000 ---p 00000000 00:00 0 [rollup]\nRss: 0 kB\nPss: 0 kB\nPss_Anon: 0 kB\nNew: 0 kB\n\
         Swap: 0 kB\nSwapPss: 0 kB\n";
 
-    fn line(change: impl Fn(&mut Line)) -> Line {
-        let mut line = Line {
-            end: 4096,
-            vm_flags: 1,
-            thp_eligible: Some(false),
-            is_validated: true,
-            ..Line::default()
-        };
-        change(&mut line);
-        line
+    fn line(change: impl Fn(&mut Mapping<'_>)) -> Line {
+        let mut mapping = Mapping::new(VmaRecord::new(0..4096));
+        (mapping.vm_flags, mapping.thp_eligible) = (1, Some(false));
+        change(&mut mapping);
+        Line::new(mapping, NamePlace::default())
     }
 
-    /// What is said of a scan with these mappings.
-    fn found(method: Method, want: Want, lines: Vec<Line>, names: &[u8]) -> Report {
-        let raw = Raw {
-            mapped: lines.len(),
+    /// The report of a scan with these mappings.
+    fn found(method: Method, want: Want, lines: Vec<Line>) -> Report {
+        let mappings = Mappings {
+            own: lines.len(),
             lines,
-            names: names.to_vec(),
-            ..Raw::default()
+            names: vec![],
         };
-        let mut report = Report::of_kernel(method, Duration::ZERO);
-        report.mappings = raw.mapped;
-        find(&raw, want, &Form::of_text(SMAPS, ROLLUP), &mut report);
-        report
+        let fields = if method.reads_text() { Want::Pages } else { want };
+        let fields = Field::ALL
+            .into_iter()
+            .filter(|&field| Want::of(field) <= fields)
+            .collect();
+        let form = Form::of_text(SMAPS, Some(ROLLUP), FlagLetters::of_release((6, 18)));
+        Report {
+            mappings: Some(mappings.own),
+            left_out: find(&mappings, method, fields, &form),
+            rounded: Rounded::of(mappings.own()).filter(|_| method.reads_text()),
+            ..Report::of_one_read(method, Duration::ZERO)
+        }
     }
 
     fn told(report: &Report) -> Vec<(&str, usize, bool, &str)> {
@@ -263,11 +254,11 @@ mod tests {
         let lines = || {
             vec![
                 line(|_| {}),
-                line(|line| line.stats.swap_unknown = true),
-                line(|line| line.stats.swap_unknown = true),
-                line(|line| line.stats.swap_pss_unknown = true),
-                line(|line| line.thp_eligible = None),
-                line(|line| line.vm_flags |= 1 << 62),
+                line(|mapping| mapping.stats.unknown.insert(Field::Swap)),
+                line(|mapping| mapping.stats.unknown.insert(Field::Swap)),
+                line(|mapping| mapping.stats.unknown.insert(Field::SwapPss)),
+                line(|mapping| mapping.thp_eligible = None),
+                line(|mapping| mapping.vm_flags |= 1 << 62),
             ]
         };
         let swap = [
@@ -279,7 +270,7 @@ mod tests {
             ("VmFlags", 1, false, "letters"),
             ("New", 6, true, "unknown-line"),
         ];
-        let report = found(Method::Bpf, Want::Pages, lines(), b"");
+        let report = found(Method::Bpf, Want::Pages, lines());
         assert_eq!(told(&report), [&swap[..], &more].concat());
         let said = report.to_string();
         assert!(
@@ -287,17 +278,18 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("; THPeligible of 1 mapping (this kernel"), "{said}");
-        // Who asks for page tables alone does not expect the others, and of ranges there is nothing to be left out.
-        assert_eq!(told(&found(Method::Bpf, Want::Tables, lines(), b"")), swap);
-        assert_eq!(told(&found(Method::Bpf, Want::Ranges, lines(), b"")), []);
-        let whole = found(Method::Bpf, Want::Tables, vec![line(|_| {})], b"");
+        // A caller that asks for page tables alone does not expect the others, and of ranges
+        // nothing is left out.
+        assert_eq!(told(&found(Method::Bpf, Want::Tables, lines())), swap);
+        assert_eq!(told(&found(Method::Bpf, Want::Ranges, lines())), []);
+        let whole = found(Method::Bpf, Want::Tables, vec![line(|_| {})]);
         assert!(!whole.to_string().contains("LEFT OUT"), "{whole}");
     }
 
     #[test]
     fn what_the_kernels_text_has_and_lacks_is_told() {
-        let lines = vec![line(|_| {}), line(|line| line.lost_letters = true)];
-        let report = found(Method::Plain, Want::Tables, lines, b"");
+        let lines = vec![line(|_| {}), line(|mapping| mapping.lost_letters = true)];
+        let report = found(Method::Plain, Want::Tables, lines);
         let expected = [
             ("VmFlags", 1, false, "letters"),
             ("New", 2, true, "unknown-line"),
@@ -308,44 +300,16 @@ mod tests {
 
     #[test]
     fn a_share_of_a_page_is_rounded_and_a_whole_page_is_not() {
-        let share =
-            |rss: u64, pss: u64| line(|line| (line.stats.rss, line.stats.pss) = (rss << 10, pss << 10 << PSS_SHIFT));
-        let of = |lines| found(Method::Boosted, Want::Pages, lines, b"").rounded;
+        let share = |rss: u64, pss: u64| {
+            line(|mapping| (mapping.stats.rss, mapping.stats.pss) = (rss << 10, pss << 10 << PSS_SHIFT))
+        };
+        let of = |lines| found(Method::Boosted, Want::Pages, lines).rounded;
         assert_eq!(of(vec![share(4, 4), share(8, 8)]), None);
         let rounded = of(vec![share(4, 1), share(8, 8), share(8, 2)]).unwrap();
         assert_eq!((rounded.mappings, rounded.at_most_bytes), (2, 2 << 10));
-        let swapped = line(|line| (line.stats.swap, line.stats.swap_pss) = (4 << 10, 1 << 10 << PSS_SHIFT));
+        let swapped = line(|mapping| (mapping.stats.swap, mapping.stats.swap_pss) = (4 << 10, 1 << 10 << PSS_SHIFT));
         let rounded = of(vec![share(4, 1), swapped]).unwrap();
         assert_eq!((rounded.mappings, rounded.at_most_bytes), (2, 1 << 10));
-        assert_eq!(found(Method::Bpf, Want::Pages, vec![share(4, 1)], b"").rounded, None);
-    }
-
-    #[test]
-    fn names_that_are_cut_are_counted() {
-        let names = b"(cut)/a/b/c";
-        let named = |at, bytes| line(|line| (line.name, line.name_at, line.name_bytes) = (NameKind::Path, at, bytes));
-        let report = found(
-            Method::Bpf,
-            Want::Ranges,
-            vec![named(0, 11), named(5, 6), line(|_| {})],
-            names,
-        );
-        assert_eq!(report.cut_names, 1);
-        assert!(
-            report.to_string().contains("CUT: 1 name, which begins with (cut)"),
-            "{report}"
-        );
-    }
-
-    #[test]
-    fn counters_without_a_cgroup_say_so() {
-        let raw = Raw {
-            counters: Some(Counters::default()),
-            ..Raw::default()
-        };
-        let mut report = Report::of_kernel(Method::Counters, Duration::ZERO);
-        find(&raw, Want::Counters, &Form::of_text(SMAPS, ROLLUP), &mut report);
-        assert_eq!(told(&report), [("memory.stat", 0, true, "no-cgroup")]);
-        assert!(report.to_string().contains("LEFT OUT: memory.stat"), "{report}");
+        assert_eq!(found(Method::Bpf, Want::Pages, vec![share(4, 1)]).rounded, None);
     }
 }

@@ -1,28 +1,37 @@
-//! How a process is read.
+//! The ways of reading a process.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How a process is read, from what holds nothing to what holds most.
+/// A way of reading a process. They are in order, from what holds nothing to what holds most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// What status and the cgroup's memory.stat answer, of the whole process.
+    /// Reads status and the cgroup's memory.stat: numbers of the whole process.
     Counters,
-    /// A BPF program walks the kernel's maple tree and page tables under RCU.
+    /// Runs a BPF program that walks the kernel's maple tree and page tables under RCU.
     Bpf,
-    /// /proc/PID/smaps, one mapping a read, each at real-time priority: who is not preempted does not keep a lock meanwhile. A
-    /// mapping of many gigabytes is one long read nevertheless, during which usual tasks of this CPU wait.
+    /// Reads /proc/PID/smaps, one mapping a read, each at real-time priority.
+    ///
+    /// A reader that is not preempted does not keep the kernel's lock while others run. A mapping
+    /// of many gigabytes is one long read nevertheless, during which usual tasks of this CPU
+    /// wait.
     Boosted,
-    /// /proc/PID/smaps as it is, under the kernel's locks; never taken unasked.
+    /// Reads /proc/PID/smaps as it is, under the kernel's locks. It is never taken unless it is
+    /// asked for.
     Plain,
 }
 
 impl Method {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Counters, Self::Bpf, Self::Boosted, Self::Plain];
+    /// All methods.
+    pub const ALL: &[Self] = &[Self::Counters, Self::Bpf, Self::Boosted, Self::Plain];
 
-    /// Its name, as on the command line.
+    /// Returns whether it reads the text of maps or smaps.
+    pub(crate) const fn reads_text(self) -> bool {
+        matches!(self, Self::Boosted | Self::Plain)
+    }
+
+    /// Returns its name, as on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -33,7 +42,7 @@ impl Method {
         }
     }
 
-    /// What is held while the process is read.
+    /// Describes what is held while the process is read.
     #[must_use]
     pub fn held(self) -> &'static str {
         match self {
@@ -51,14 +60,14 @@ impl fmt::Display for Method {
     }
 }
 
-/// A name that is no method's.
+/// The error of a name that no method has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoSuchMethod(String);
 
 impl fmt::Display for NoSuchMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Method::ALL.map(Method::name).join(", ");
-        write!(f, "{} is no method: {names}", self.0)
+        let names: Vec<_> = Method::ALL.iter().map(|method| method.name()).collect();
+        write!(f, "{} is no method: {}", self.0, names.join(", "))
     }
 }
 
@@ -68,7 +77,7 @@ impl FromStr for Method {
     type Err = NoSuchMethod;
 
     fn from_str(name: &str) -> Result<Self, NoSuchMethod> {
-        let found = Self::ALL.into_iter().find(|method| method.name() == name);
-        found.ok_or_else(|| NoSuchMethod(name.to_owned()))
+        let found = Self::ALL.iter().find(|method| method.name() == name);
+        found.copied().ok_or_else(|| NoSuchMethod(name.to_owned()))
     }
 }

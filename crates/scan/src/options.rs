@@ -1,24 +1,13 @@
-//! What a scanner is to do.
+//! The options of a scanner.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::method::Method;
+use crate::want::Want;
 
-/// How much of a process is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Want {
-    /// What the kernel has counted anyway, of the whole process.
-    Counters,
-    /// Mappings, as maps has them.
-    Ranges,
-    /// And what page tables say of each: resident, huge and swapped pages.
-    Tables,
-    /// And what is known of each page: all of smaps.
-    Pages,
-}
-
-/// What a scanner is to do. Without more it is all of smaps, by the best method that holds nothing of the process for long.
+/// The options of a scanner. By default: all of smaps, by the best method that holds nothing of the
+/// process for long.
 ///
 /// ```
 /// use vmaple_scan::{Options, Want};
@@ -29,18 +18,20 @@ pub enum Want {
 pub struct Options {
     pub(crate) method: Option<Method>,
     pub(crate) want: Want,
+    /// Within [`BUDGETS`](Self::BUDGETS).
     pub(crate) budget: Duration,
     pub(crate) limit: Duration,
     pub(crate) sum_alone: bool,
 }
 
-pub(crate) const LEAST_BUDGET: Duration = Duration::from_micros(10);
-pub(crate) const MOST_BUDGET: Duration = Duration::from_millis(10);
-
 impl Options {
-    /// All of smaps, by the best method.
+    /// The [budgets](Self::budget) that make sense. A shorter run reads no page; a longer one is
+    /// felt where the kernel is not preemptible.
+    pub const BUDGETS: RangeInclusive<Duration> = Duration::from_micros(10)..=Duration::from_millis(10);
+
+    /// Returns the default options.
     #[must_use]
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             method: None,
             want: Want::Pages,
@@ -50,44 +41,47 @@ impl Options {
         }
     }
 
-    /// The method. Nothing for the best that kernel and rights allow, which is never [`Method::Plain`]: that has to be asked for.
+    /// Sets the method. `None` takes the best that kernel and rights allow, but never
+    /// [`Method::Plain`]: ask for that by name.
     #[must_use]
     pub fn method(mut self, method: impl Into<Option<Method>>) -> Self {
         self.method = method.into();
         self
     }
 
-    /// How much is wanted.
+    /// Sets how much is wanted.
     #[must_use]
-    pub fn want(mut self, want: Want) -> Self {
+    pub const fn want(mut self, want: Want) -> Self {
         self.want = want;
         self
     }
 
-    /// The time after which a run of the program stops by itself: from 10 us to 10 ms, less or more is taken as these. Where the kernel
-    /// is not preemptible nothing else runs on this CPU meanwhile.
+    /// Sets the time after which a run of the program stops by itself, clamped to
+    /// [`BUDGETS`](Self::BUDGETS).
     ///
-    /// The program looks at the clock after each leaf, table of pages and name. What interrupts it counts as its time, and a run that
-    /// comes no further in several attempts is given more: [`Report::longest_run`](crate::Report::longest_run) says how long it took.
+    /// Where the kernel is not preemptible nothing else runs on this CPU during a run. The program
+    /// looks at the clock after each leaf, table of pages and name. Interrupts count as its
+    /// time, and a run that makes no progress in several attempts gets
+    /// more: [`Report::longest_run`](crate::Report::longest_run) reports how long it took.
     #[must_use]
     pub fn budget(mut self, budget: Duration) -> Self {
-        self.budget = budget;
+        self.budget = budget.clamp(*Self::BUDGETS.start(), *Self::BUDGETS.end());
         self
     }
 
-    /// The longest that a scan may take; what was found until then is a partial result.
+    /// Sets the longest time that a scan may take. What was found until then is a partial result.
     #[must_use]
-    pub fn limit(mut self, limit: Duration) -> Self {
+    pub const fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Whether the sum of all mappings is all that is wanted.
+    /// Sets whether the sum over all mappings is all that is wanted.
     ///
-    /// [`Method::Plain`] reads smaps_rollup then, which adds up before it rounds; the scan has no records. The other methods look at each
-    /// mapping all the same.
+    /// [`Method::Plain`] then reads smaps_rollup, which adds up before it rounds; the scan has no
+    /// records. The other methods look at each mapping all the same.
     #[must_use]
-    pub fn sum_alone(mut self, alone: bool) -> Self {
+    pub const fn sum_alone(mut self, alone: bool) -> Self {
         self.sum_alone = alone;
         self
     }

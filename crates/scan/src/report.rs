@@ -6,42 +6,51 @@ use std::time::Duration;
 use crate::left_out::{LeftOut, Rounded};
 use crate::method::Method;
 
-/// What a scan held, and what its lines are worth: whatever is left out, rounded, cut or not validated stands here.
+/// What a scan held, and what its lines are worth.
+///
+/// Whatever is left out, rounded, cut or not validated stands here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How the process was read.
+    /// The method by which the process was read.
     pub method: Method,
     /// The thread that was read, where the process's first thread has ended and others run.
     pub thread: Option<u32>,
-    /// Mappings found; 0 where sums alone were read.
-    pub mappings: usize,
-    /// Runs of the program, or reads.
+    /// Number of mappings found; `None` where sums alone were read.
+    pub mappings: Option<usize>,
+    /// Number of runs of the program, or of reads.
     pub runs: u64,
-    /// The time after which a run of the program stops by itself. It looks at the clock after every leaf, table of pages and name, and
-    /// what interrupts it counts: a run may take longer, as [`longest_run`](Self::longest_run) then says.
+    /// The time after which a run of the program stops by itself. The other methods have none.
+    ///
+    /// The program looks at the clock after every leaf, table of pages and name, and what
+    /// interrupts it counts. A run may take longer, as [`longest_run`](Self::longest_run) then
+    /// says.
     pub budget: Option<Duration>,
-    /// The longest of the runs. Where the kernel is not preemptible nothing else ran on this CPU meanwhile.
+    /// The longest of the runs. Where the kernel is not preemptible nothing else ran on this CPU
+    /// during it.
     pub longest_run: Duration,
-    /// All of them together.
+    /// All runs together.
     pub in_runs: Duration,
-    /// From the beginning to the end.
+    /// The time from the beginning to the end of the scan.
     pub elapsed: Duration,
-    /// Attempts to read a leaf of the tree that were in vain, as a writer was inside.
-    pub rejected: u64,
+    /// Attempts to read a leaf of the tree that failed because a writer was inside. It is `None`
+    /// where the method reads no tree.
+    pub rejected: Option<u64>,
     /// Acquisitions of the process's `mmap_lock`, by design.
     pub mmap_lock: Acquisitions,
     /// How lines are validated.
     pub validation: Validation,
-    /// Lines that are not known to be of one instant.
-    pub unvalidated: usize,
-    /// Mappings whose pages were counted while writers were inside.
-    pub counted_later: usize,
-    /// Mappings whose name is not whole, and begins with `(cut)`.
-    pub cut_names: usize,
-    /// Lines of the kernel's file that the scan lacks, or has not of every mapping.
+    /// Lines that are not known to be of one instant; `None` where sums alone were read.
+    pub unvalidated: Option<usize>,
+    /// Mappings whose pages were counted while writers were inside; `None` where sums alone were
+    /// read.
+    pub counted_later: Option<usize>,
+    /// Mappings whose name is not whole, and begins with `(cut)`; `None` where sums alone were
+    /// read.
+    pub cut_names: Option<usize>,
+    /// Lines of the kernel's file that the scan lacks, of some mappings or of all.
     pub left_out: Vec<LeftOut>,
-    /// By how much sums may be too low, where they are sums of values that the kernel has rounded down.
+    /// The effect of rounding, where sums are of values that the kernel has rounded down.
     pub rounded: Option<Rounded>,
     /// The number of the address space's state, if all lines are of one.
     pub snapshot: Option<u32>,
@@ -49,17 +58,17 @@ pub struct Report {
     pub partial: Option<Partial>,
 }
 
-/// How often a method takes `mmap_lock`.
+/// The number of times that a method takes `mmap_lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acquisitions {
     /// Never: there is no such call in it.
     None,
-    /// As the kernel's file does, which differs by version; `vmaple doctor` counts them.
+    /// As often as the kernel's file does, which differs by version; `vmaple doctor` counts them.
     AsTheFile,
 }
 
-/// How this kernel lets lines be validated.
+/// The way in which this kernel lets lines be validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Validation {
@@ -73,35 +82,35 @@ pub enum Validation {
     Kernel,
 }
 
-/// Why a scan ended before the end of the address space.
+/// The reason why a scan ended before the end of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Partial {
-    /// The time that it may take was over; the lines are those below the address.
+    /// The time limit was reached; the lines are those below this address.
     OutOfTime(u64),
 }
 
 impl Report {
-    /// The report of one read of the kernel's, of which nothing more is known.
-    pub(crate) fn of_kernel(method: Method, elapsed: Duration) -> Self {
+    /// Returns the report of one read of the kernel's text, of which nothing more is known.
+    pub(crate) fn of_one_read(method: Method, elapsed: Duration) -> Self {
         Self {
             method,
             thread: None,
-            mappings: 0,
+            mappings: None,
             runs: 1,
             budget: None,
             longest_run: elapsed,
             in_runs: elapsed,
             elapsed,
-            rejected: 0,
+            rejected: None,
             mmap_lock: match method {
                 Method::Counters | Method::Bpf => Acquisitions::None,
                 Method::Boosted | Method::Plain => Acquisitions::AsTheFile,
             },
             validation: Validation::Kernel,
-            unvalidated: 0,
-            counted_later: 0,
-            cut_names: 0,
+            unvalidated: None,
+            counted_later: None,
+            cut_names: None,
             left_out: vec![],
             rounded: None,
             snapshot: None,
@@ -111,7 +120,7 @@ impl Report {
 }
 
 impl Acquisitions {
-    /// How many; nothing where the kernel's file decides.
+    /// Returns how many; `None` where the kernel's file decides.
     #[must_use]
     pub fn count(self) -> Option<u64> {
         match self {
@@ -122,7 +131,7 @@ impl Acquisitions {
 }
 
 impl Validation {
-    /// A word for it, for programs.
+    /// Returns a word for it, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -135,7 +144,7 @@ impl Validation {
 }
 
 impl Partial {
-    /// A word for it, for programs.
+    /// Returns a word for it, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -143,7 +152,7 @@ impl Partial {
         }
     }
 
-    /// The address below which the scan is whole.
+    /// Returns the address below which the scan is whole.
     #[must_use]
     pub fn below(self) -> u64 {
         match self {
@@ -164,24 +173,19 @@ impl fmt::Display for Report {
             write!(f, " | mmap_lock taken: {}", self.mmap_lock)?;
             return self.write_limits(f);
         }
-        if self.mappings == 0 {
-            f.write_str(" | the sum alone")?;
-        } else {
-            write!(f, " | {} mappings", self.mappings)?;
+        match self.mappings {
+            None => f.write_str(" | the sum alone")?,
+            Some(n) => write!(f, " | {n} mappings")?,
         }
-        match (self.snapshot, self.unvalidated) {
+        match (self.snapshot, self.unvalidated.unwrap_or(0)) {
             (Some(seq), _) => write!(f, ", a snapshot (mm_lock_seq {seq})")?,
             (None, 0) => write!(f, ", each of one instant")?,
-            (None, n) if n == self.mappings => write!(f, ", none validated")?,
+            (None, n) if Some(n) == self.mappings => write!(f, ", none validated")?,
             (None, n) => write!(f, ", {n} not validated")?,
         }
         write!(f, " ({})", self.validation)?;
-        if self.counted_later > 0 {
-            write!(
-                f,
-                ", {} with writers inside while pages were counted",
-                self.counted_later
-            )?;
+        if let Some(n @ 1..) = self.counted_later {
+            write!(f, ", {n} with writers inside while pages were counted")?;
         }
         let run = if self.method == Method::Bpf { "run" } else { "read" };
         let plural = if self.runs == 1 { "" } else { "s" };
@@ -196,8 +200,8 @@ impl fmt::Display for Report {
         if let Some(budget) = self.budget.filter(|&budget| budget < self.longest_run) {
             write!(f, ", over the budget of {}", micros(budget))?;
         }
-        if self.method == Method::Bpf {
-            write!(f, ", {} attempts rejected", self.rejected)?;
+        if let Some(rejected) = self.rejected {
+            write!(f, ", {rejected} attempts rejected")?;
         }
         write!(f, " | mmap_lock taken: {}", self.mmap_lock)?;
         self.write_limits(f)
@@ -205,15 +209,15 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// What the result is not, each with a heading in capitals.
+    /// Writes in which ways the result is not whole, each with a heading in capitals.
     fn write_limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(thread) = self.thread {
             write!(f, " | BY THREAD {thread}: the first thread has ended")?;
         }
         match self.cut_names {
-            0 => {}
-            1 => write!(f, " | CUT: 1 name, which begins with (cut)")?,
-            n => write!(f, " | CUT: {n} names, which begin with (cut)")?,
+            None | Some(0) => {}
+            Some(1) => write!(f, " | CUT: 1 name, which begins with (cut)")?,
+            Some(n) => write!(f, " | CUT: {n} names, which begin with (cut)")?,
         }
         for (i, alike) in self.left_out.chunk_by(LeftOut::is_like).enumerate() {
             f.write_str(if i == 0 { " | LEFT OUT: " } else { "; " })?;
@@ -262,7 +266,7 @@ impl fmt::Display for Partial {
     }
 }
 
-/// As text that keeps its length: micro- or milliseconds.
+/// Formats a time in micro- or milliseconds, with one or two decimals.
 fn micros(time: Duration) -> String {
     let ns = time.as_nanos();
     if ns < 1_000_000 {

@@ -1,4 +1,6 @@
-//! /proc/PID/status: lines of a name and a value, in bytes. The process's own name stands there, and may be any bytes.
+//! Parses /proc/PID/status: lines of a name and a value.
+//!
+//! It is bytes and not text: the process's own name stands there, and may be any bytes.
 
 use std::fs;
 use std::io;
@@ -15,25 +17,25 @@ impl Status {
         Self(text)
     }
 
-    /// The value of a line, without spaces around.
+    /// Returns the value of a line, without spaces around.
     pub(crate) fn line(&self, name: &str) -> Option<&[u8]> {
         let mut lines = self.0.split(|&byte| byte == b'\n');
         let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
         Some(value.trim_ascii())
     }
 
-    /// The value of a line as text.
+    /// Returns the value of a line as text.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.line(name)?).ok()
     }
 
-    /// The value of a line that is in kilobytes, in bytes.
+    /// Returns the value of a line that is in kilobytes, in bytes.
     pub(crate) fn bytes(&self, name: &str) -> Option<u64> {
         let kilobytes: u64 = self.text(name)?.strip_suffix(" kB")?.trim_end().parse().ok()?;
         kilobytes.checked_mul(1024)
     }
 
-    /// Whether the task has ended, and is there only for its parent or its other threads.
+    /// Returns whether the task has ended. It then exists only for its parent or its other threads.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.line("State"), Some([b'Z' | b'X', ..]))
     }

@@ -12,9 +12,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use targets::{ANON, RW, Target, advise, assert_equal, map, scanner, write};
-use vmaple_scan::{Counters, Method, Options, Scanner, Want};
+use vmaple_scan::{Counter, Counters, Method, Options, Scanner, Want};
 
-/// Names as the kernel has them: cut within a letter, with bytes that begin none, with the end of a line.
+/// Names as the kernel has them. They are cut within a letter, have bytes that begin none, and ends
+/// of lines.
 const NAMES: [&CStr; 4] = [
     c"\xd0\xbf\xd1\x80\xd0\xb8\xd0\xbb\xd0\xbe\xd0\xb6\xd0\xb5\xd0",
     c"\xff\xfe\x80",
@@ -27,10 +28,10 @@ fn a_process_with_a_name_of_any_bytes_is_scanned_by_every_method() {
     let mut bpf = scanner();
     for name in NAMES {
         let target = Target::new(|| {
-            // SAFETY: a name that lives on.
+            // SAFETY: the name outlives the call.
             unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
             write(map(50, RW, ANON), 50, 1);
-            // Whether huge pages are eligible is asked of status.
+            // A scan of huge pages reads status.
             let huge = map(1024, RW, ANON);
             advise(huge, 1024, libc::MADV_HUGEPAGE);
         });
@@ -38,9 +39,9 @@ fn a_process_with_a_name_of_any_bytes_is_scanned_by_every_method() {
         if let Some(bpf) = &mut bpf {
             assert_equal(bpf, pid);
         }
-        let rss = Counters::of(pid).unwrap().get("rss").unwrap();
+        let rss = Counters::of(pid).unwrap().get(Counter::Rss).unwrap();
         assert!(rss >= 50 << 12, "{name:?}: {rss}");
-        for method in Method::ALL {
+        for &method in Method::ALL {
             for want in [Want::Counters, Want::Ranges, Want::Pages] {
                 let Ok(mut scanner) = Scanner::with(Options::new().method(method).want(want)) else {
                     continue;
@@ -56,13 +57,13 @@ const AGAIN: &str = "VMAPLE_TEST_AGAIN";
 #[test]
 fn a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse() {
     if std::env::var_os(AGAIN).is_some() {
-        // The main thread's, which is the process's.
+        // The name of the main thread is the process's.
         fs::write("/proc/self/comm", b"\xff\xd0").unwrap();
         let Some(mut scanner) = scanner() else { return };
         let scan = assert_equal(&mut scanner, Target::new(|| {}).pid());
         let path = std::env::current_exe().unwrap();
         let is_ours = |name: &vmaple_scan::Name<'_>| *name == vmaple_scan::Name::Path(path.as_os_str().as_bytes());
-        assert!(scan.records().any(|record| is_ours(&record.vma.name)));
+        assert!(scan.records().any(|record| is_ours(&record.mapping.vma.name)));
         return;
     }
     let _alone = scanner();

@@ -1,7 +1,7 @@
-//! What a scan says of a process that changes its mappings at full speed.
+//! A scan of a process that maps at full speed keeps the contract of a walk.
 //!
-//! Each page of a region has a rule that its process keeps to, so that what a scan may say is known without a log:
-//! `vmaple repro --scanner bpf` holds scans against the mapper's log besides.
+//! Each page of a region has a rule that its process keeps to, so that what a scan may say is known
+//! without a log. `vmaple repro --scanner bpf` also compares scans with the mapper's log.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -11,8 +11,11 @@ mod targets;
 use std::time::Duration;
 
 use libc::{MAP_FIXED, MAP_NORESERVE, PROT_NONE, PROT_READ};
-use targets::{ANON, Alone, PAGE, RW, Target, add, is_numbered, map, map_at, protect, scanner_with, unmap, write};
+use targets::{
+    ANON, Alone, PAGE, RW, Target, add, assert_walks, is_numbered, map, map_at, protect, scanner_with, unmap, write,
+};
 use vmaple_scan::{Options, Partial, Scan, Want};
+use vmaple_smaps::walk::Page;
 
 const PAGES: usize = 4096;
 const NEVER: libc::c_int = libc::PROT_WRITE | libc::PROT_EXEC;
@@ -39,7 +42,7 @@ fn rule(page: usize) -> Rule {
     }
 }
 
-/// A process that maps, unmaps and protects pages of a region, and where that is.
+/// A process that maps, unmaps and protects pages of a region, and the region.
 fn mapper() -> (Target, u64) {
     let region = map(PAGES, PROT_NONE, ANON | MAP_NORESERVE);
     let target = Target::with_word(|ready| {
@@ -73,43 +76,42 @@ fn mapper() -> (Target, u64) {
     (target, region.addr() as u64)
 }
 
-/// The next of a mapper's random numbers, of which the upper bits are good.
+/// Returns the next of a mapper's random numbers, of which the upper bits are good.
 fn next(seed: u64) -> u64 {
     seed.wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407)
 }
 
-/// Holds a scan against the rules; how many lines it has in the region.
+/// Checks a scan by the rules; returns how many lines it has in the region.
 fn check(scan: &Scan, region: u64) -> usize {
-    let mut seen = vec![None; PAGES];
-    let (mut below, mut lines) = (0, 0);
+    let rule_at = |at: u64| {
+        let page = at.wrapping_sub(region) as usize / PAGE;
+        (page < PAGES).then(|| rule(page))
+    };
+    assert_walks(scan, region..region + (PAGES * PAGE) as u64, |at| match rule_at(at)? {
+        Rule::Mapped | Rule::Changes => Some(Page::Mapped),
+        Rule::ComesAndGoes => None,
+        Rule::Empty => Some(Page::Unmapped),
+    });
+    let mut lines = 0;
     for record in scan.records() {
-        let vma = &record.vma;
-        assert!(below <= vma.new_from && vma.new_from < vma.end, "{record:?} overlaps");
-        below = vma.end;
+        let vma = &record.mapping.vma;
         for at in (vma.new_from..vma.end).step_by(PAGE) {
-            let page = at.wrapping_sub(region) / PAGE as u64;
-            if let Some(seen) = seen.get_mut(page as usize) {
-                *seen = Some((vma.perms.to_string(), record.is_validated));
-                lines += usize::from(at == vma.new_from);
-            }
+            let Some(rule) = rule_at(at) else { continue };
+            let allowed: &[_] = match rule {
+                Rule::Mapped | Rule::ComesAndGoes => &["rw-p"],
+                Rule::Changes => &["r--p", "rw-p"],
+                Rule::Empty => &[],
+            };
+            let perms = vma.perms.to_string();
+            assert!(allowed.contains(&perms.as_str()), "{rule:?} at {at:x}: {record:?}");
+            lines += usize::from(at == vma.new_from);
         }
         let size = vma.end - vma.new_from;
-        assert!(record.stats.rss <= size && record.stats.pss >> 12 <= size, "{record:?}");
-    }
-    let below = scan.report().unwrap().partial.map_or(u64::MAX, Partial::below);
-    for (page, seen) in seen.iter().enumerate() {
-        if region + (page * PAGE) as u64 >= below {
-            break;
-        }
-        let perms = seen.as_ref().map(|(perms, _)| perms.as_str());
-        let allowed: &[_] = match rule(page) {
-            Rule::Mapped => &[Some("rw-p")],
-            Rule::ComesAndGoes => &[Some("rw-p"), None],
-            Rule::Changes => &[Some("r--p"), Some("rw-p")],
-            Rule::Empty => &[None],
-        };
-        assert!(allowed.contains(&perms), "page {page} ({:?}) is {seen:?}", rule(page));
+        assert!(
+            record.mapping.stats.rss <= size && record.mapping.stats.pss >> 12 <= size,
+            "{record:?}"
+        );
     }
     lines
 }
@@ -129,7 +131,8 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
         let options = Options::new()
             .want(want)
             .budget(Duration::from_micros(budget_us))
-            // A tenth of it is the longest that a scan waits for a mapper that leaves no time between its calls.
+            // A scan waits at most a tenth of its limit for a mapper that leaves no time between
+            // its calls.
             .limit(Duration::from_secs(2));
         let Some(mut scanner) = scanner_with(options) else {
             return;
@@ -139,9 +142,9 @@ fn lines_ascend_and_what_is_mapped_all_the_time_is_covered() {
         for _ in 0..20 {
             let scan = scanner.scan(target.pid()).unwrap();
             lines += check(&scan, region);
-            let report = scan.report().unwrap();
-            rejected += report.rejected;
-            unvalidated += report.unvalidated;
+            let report = scan.report();
+            rejected += report.rejected.unwrap();
+            unvalidated += report.unvalidated.unwrap();
             scanner.reuse(scan);
         }
         eprintln!(
@@ -181,7 +184,7 @@ fn each_line_is_of_some_instant() {
         let scan = scanner.scan(target.pid()).unwrap();
         check_covers(&scan, |page| page % 4 != 3, begin, GROUPS * 4);
         for record in scan.records() {
-            let vma = &record.vma;
+            let vma = &record.mapping.vma;
             let page = vma.start.wrapping_sub(begin) / PAGE as u64;
             if vma.start < begin || page >= GROUPS as u64 * 4 {
                 continue;
@@ -189,15 +192,16 @@ fn each_line_is_of_some_instant() {
             let pages = (vma.end - vma.start) / PAGE as u64;
             let is_of_an_instant = match (page % 4, pages, vma.perms.to_string().as_str()) {
                 (0, 3, "rw-p") | (0 | 2, 1, "rw-p") | (1, 1, "r--p") => true,
-                // Cut off where the scan was when it was replaced, or shown from there on.
+                // The mapping was cut off where the scan was when it was replaced, or shown from
+                // there on.
                 _ => vma.new_from > vma.start,
             };
             assert!(is_of_an_instant || !record.is_validated, "{record:?}");
             lines += 1;
         }
-        let report = scan.report().unwrap();
-        rejected += report.rejected;
-        unvalidated += report.unvalidated;
+        let report = scan.report();
+        rejected += report.rejected.unwrap();
+        unvalidated += report.unvalidated.unwrap();
         numbered = is_numbered(&scan);
         scanner.reuse(scan);
     }
@@ -205,20 +209,12 @@ fn each_line_is_of_some_instant() {
     assert!(lines > SCANS * GROUPS as u64 && (!numbered || unvalidated * 2 < lines as usize));
 }
 
-/// Checks that pages that are mapped all the time are covered once, and others not at all.
+/// Checks that pages that are mapped all the time are covered, and others not.
 fn check_covers(scan: &Scan, is_mapped: impl Fn(usize) -> bool, begin: u64, pages: usize) {
-    let mut covered = vec![0; pages];
-    for record in scan.records() {
-        for at in (record.vma.new_from..record.vma.end).step_by(PAGE) {
-            let page = at.wrapping_sub(begin) as usize / PAGE;
-            if let Some(covered) = covered.get_mut(page) {
-                *covered += 1;
-            }
-        }
-    }
-    for (page, &covered) in covered.iter().enumerate() {
-        assert_eq!(covered, usize::from(is_mapped(page)), "page {page}");
-    }
+    assert_walks(scan, begin..begin + (pages * PAGE) as u64, |at| {
+        let page = (at - begin) as usize / PAGE;
+        Some(if is_mapped(page) { Page::Mapped } else { Page::Unmapped })
+    });
 }
 
 #[test]
@@ -232,7 +228,9 @@ fn a_snapshot_is_of_one_instant() {
     }
 }
 
-/// Scans a process of one mapping that moves between two places, among others: at each instant it is at one of them.
+/// Scans a process one of whose mappings moves between two places.
+///
+/// At each instant it is at one of them.
 fn assert_snapshots(mut scanner: Alone, pages: usize, pause_us: u32) {
     let places = map(pages, PROT_NONE, ANON | MAP_NORESERVE);
     let (low, high) = (add(places, 10), add(places, pages - 10));
@@ -263,11 +261,11 @@ fn assert_snapshots(mut scanner: Alone, pages: usize, pause_us: u32) {
         let at = |place: *mut u8| {
             let here = place.addr() as u64;
             scan.records()
-                .filter(|r| (r.vma.new_from..r.vma.end).contains(&here))
+                .filter(|r| (r.mapping.vma.new_from..r.mapping.vma.end).contains(&here))
                 .count()
         };
         let (low, high) = (at(low), at(high));
-        if scan.report().unwrap().snapshot.is_some() {
+        if scan.report().snapshot.is_some() {
             assert_eq!(
                 low + high,
                 1,
@@ -296,11 +294,11 @@ fn a_scan_that_is_out_of_time_says_how_far_it_came() {
     for _ in 0..20 {
         let scan = scanner.scan(target.pid()).unwrap();
         check(&scan, region);
-        let report = scan.report().unwrap();
+        let report = scan.report();
         let Some(Partial::OutOfTime(below)) = report.partial else {
             panic!("{report}")
         };
-        assert!(scan.records().all(|record| record.vma.end <= below), "{report}");
+        assert!(scan.records().all(|record| record.mapping.vma.end <= below), "{report}");
         assert_eq!(report.snapshot, None);
         assert!(report.to_string().contains("PARTIAL"), "{report}");
     }

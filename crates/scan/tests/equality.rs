@@ -1,4 +1,4 @@
-//! A scan of a sleeping process says what /proc/PID/smaps, maps and smaps_rollup say, in every field.
+//! A scan of a sleeping process equals /proc/PID/smaps, maps and smaps_rollup, in every field.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -13,13 +13,13 @@ use targets::{
     map_file, map_many, protect, read, scanner, stats, truncate, unmap, write,
 };
 
-/// `path` as C has it, before a target begins: it must not allocate.
+/// Returns `path` as C has it. A target must not allocate, so this is called before it begins.
 fn c(path: &std::path::Path) -> CString {
     CString::new(path.to_str().unwrap()).unwrap()
 }
 
 fn open(path: &CString) -> libc::c_int {
-    // SAFETY: a path that lives on.
+    // SAFETY: the path outlives the call.
     unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600) }
 }
 
@@ -39,7 +39,7 @@ fn anonymous_memory_written_read_and_made_inaccessible() {
     if let Some(scan) = scan {
         let hidden = scan
             .records()
-            .find(|r| !r.vma.perms.read && r.stats.rss == 13 * PAGE as u64);
+            .find(|r| !r.mapping.vma.perms.read && r.mapping.stats.rss == 13 * PAGE as u64);
         assert!(hidden.is_some(), "pages that may not be accessed are there");
     }
 }
@@ -51,7 +51,7 @@ fn memory_that_was_locked_freed_lazily_advised_or_kept_from_children() {
         write(locked, 20, 1);
         // SAFETY: memory of the target.
         unsafe { libc::mlock(locked.cast(), 10 * PAGE) };
-        // More than the kernel puts off in its lists of each CPU.
+        // The kernel puts off fewer in its lists of each CPU.
         let lazy = map(200, RW, ANON);
         write(lazy, 200, 1);
         advise(lazy, 150, libc::MADV_FREE);
@@ -164,9 +164,9 @@ fn files_private_shared_deleted_and_with_unusual_paths() {
             // Beyond the end of the file.
             map_file(30, PROT_READ, MAP_SHARED, fd, 190);
         }
-        // SAFETY: a path that lives on.
+        // SAFETY: the path outlives the call.
         unsafe { libc::unlink(paths[3].as_ptr()) };
-        // SAFETY: a path that lives on.
+        // SAFETY: the path outlives the call.
         let fd = unsafe { libc::open(exe.as_ptr(), libc::O_RDONLY) };
         read(map_file(100, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 3), 100);
     });
@@ -178,7 +178,7 @@ fn shared_memory_in_all_its_forms() {
     let shm = CString::new(format!("/dev/shm/vmaple-{}", std::process::id())).unwrap();
     assert_equal_of(|| {
         write(map(30, RW, SHARED), 30, 3);
-        // SAFETY: a name that lives on.
+        // SAFETY: the name outlives the call.
         let memfd = unsafe { libc::memfd_create(c"a name of a memfd".as_ptr(), 0) };
         truncate(memfd, 100);
         write(map_file(100, RW, MAP_SHARED, memfd, 0), 100, 2);
@@ -186,9 +186,9 @@ fn shared_memory_in_all_its_forms() {
         read(private, 50);
         write(private, 50, 5);
         read(map_file(100, PROT_READ, MAP_SHARED, memfd, 0), 10);
-        // SAFETY: of the target's.
+        // SAFETY: the descriptor is the target's.
         let segment = unsafe { libc::shmget(libc::IPC_PRIVATE, 20 * PAGE, libc::IPC_CREAT | 0o600) };
-        // SAFETY: at an address of the kernel's choice.
+        // SAFETY: the kernel chooses the address.
         let at = unsafe { libc::shmat(segment, std::ptr::null(), 0) };
         write(at.cast(), 20, 4);
         // SAFETY: goes with the process.
@@ -200,7 +200,7 @@ fn shared_memory_in_all_its_forms() {
         if fd >= 0 {
             truncate(fd, 20);
             write(map_file(20, RW, MAP_SHARED, fd, 0), 20, 1);
-            // SAFETY: a path that lives on.
+            // SAFETY: the path outlives the call.
             unsafe { libc::unlink(shm.as_ptr()) };
         }
     });
@@ -227,7 +227,7 @@ fn what_has_a_name_or_no_path() {
             write(map_file(2, RW, MAP_SHARED, secret, 0), 2, 1);
         }
         // A ring of packets, and one of a perf event: both need rights, and are left out without.
-        // SAFETY: of the target's.
+        // SAFETY: the descriptor is the target's.
         let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) };
         let ring: [u32; 4] = [4096, 4, 2048, 8];
         // SAFETY: the ring's description lives on.
@@ -252,7 +252,7 @@ fn what_has_a_name_or_no_path() {
     });
     if let Some(scan) = scan {
         for name in ["[heap]", "[stack]", "[vdso]"] {
-            assert!(scan.records().any(|r| r.vma.name.to_string() == name), "{name}");
+            assert!(scan.records().any(|r| r.mapping.vma.name.to_string() == name), "{name}");
         }
     }
 }
@@ -269,7 +269,8 @@ fn vast_and_sparse_mappings_and_the_ends_of_the_address_space() {
         write(map_at(low, 2, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), 2, 1);
         let high = std::ptr::with_exposed_provenance_mut((1 << 47) - 2 * PAGE);
         write(map_at(high, 1, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), 1, 1);
-        // Beyond 47 bits, where page tables have five levels; elsewhere the kernel takes another place.
+        // Beyond 47 bits, where page tables have five levels; elsewhere the kernel takes another
+        // place.
         let beyond = std::ptr::with_exposed_provenance_mut(1 << 52);
         write(map_at(beyond, 3, RW, ANON, -1, 0), 3, 1);
     });
@@ -282,12 +283,12 @@ fn ten_to_sixty_thousand_mappings_and_many_threads() {
         let target = Target::new(|| map_many(mappings));
         let scan = assert_equal(&mut scanner, target.pid());
         assert!(scan.rollup().mappings >= mappings as u64);
-        // Nothing has changed meanwhile.
+        // Nothing has changed during the scan.
         assert_eq!(
-            scan.report().unwrap().snapshot.is_some(),
+            scan.report().snapshot.is_some(),
             is_numbered(&scan),
             "{}",
-            scan.report().unwrap()
+            scan.report()
         );
         scanner.reuse(scan);
     }

@@ -1,4 +1,4 @@
-//! Processes that make a scan hard on purpose: it ends, and says what it is worth.
+//! Processes that make a scan hard on purpose. The scan ends, and reports what it is worth.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -10,21 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use libc::{MAP_FIXED, MAP_NORESERVE, MAP_SHARED, PROT_NONE, PROT_READ};
-use targets::{ANON, PAGE, RW, Target, add, map, map_at, map_file, scanner_for, scanner_with, truncate, unmap, write};
-use vmaple_scan::{Name, Options, Partial, Scan, Want};
+use targets::{
+    ANON, PAGE, RW, Target, add, assert_ascends, map, map_at, map_file, scanner_for, scanner_with, truncate, unmap,
+    write,
+};
+use vmaple_scan::{Name, Options, Partial, Want};
 
-fn assert_ascends(scan: &Scan) {
-    let mut below = 0;
-    for record in scan.records() {
-        assert!(
-            below <= record.vma.new_from && record.vma.new_from < record.vma.end,
-            "{record:?}"
-        );
-        below = record.vma.end;
-    }
-}
-
-/// Directories in each other, without a path to the last: it would be too long.
+/// Directories in each other. The last has no path: it would be too long.
 struct Deep {
     dir: tempfile::TempDir,
     component: CString,
@@ -32,28 +24,28 @@ struct Deep {
 }
 
 impl Deep {
-    /// With a file in the innermost, which is opened.
+    /// Makes them, with a file in the innermost, which is opened.
     fn new(depth: usize, length: usize) -> (Self, libc::c_int) {
         let dir = tempfile::tempdir().unwrap();
         let component = CString::new("d".repeat(length)).unwrap();
         let top = CString::new(dir.path().as_os_str().as_bytes()).unwrap();
-        // SAFETY: a path that lives on.
+        // SAFETY: the path outlives the call.
         let mut fd = unsafe { libc::open(top.as_ptr(), libc::O_RDONLY) };
         for _ in 0..depth {
-            // SAFETY: a name that lives on.
+            // SAFETY: the name outlives the call.
             unsafe { libc::mkdirat(fd, component.as_ptr(), 0o700) };
             // SAFETY: as above.
             let inner = unsafe { libc::openat(fd, component.as_ptr(), libc::O_RDONLY) };
             assert!(inner >= 0);
-            // SAFETY: opened above.
+            // SAFETY: the descriptor was opened above.
             unsafe { libc::close(fd) };
             fd = inner;
         }
-        // SAFETY: a name that lives on.
+        // SAFETY: the name outlives the call.
         let file = unsafe { libc::openat(fd, c"file".as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600) };
         assert!(file >= 0);
         truncate(file, 1);
-        // SAFETY: opened above.
+        // SAFETY: the descriptor was opened above.
         unsafe { libc::close(fd) };
         (Self { dir, component, depth }, file)
     }
@@ -61,13 +53,14 @@ impl Deep {
 
 impl Drop for Deep {
     fn drop(&mut self) {
-        // From the top, as the last is not to be reached: each directory's only child is taken up beside it.
+        // From the top, as the last cannot be reached: each directory's only child is moved up next
+        // to it.
         let top = CString::new(self.dir.path().as_os_str().as_bytes()).unwrap();
-        // SAFETY: a path that lives on.
+        // SAFETY: the path outlives the call.
         let fd = unsafe { libc::open(top.as_ptr(), libc::O_RDONLY) };
         let [old, new] = [c"old", c"new"];
         for _ in 0..self.depth {
-            // SAFETY: names that live on.
+            // SAFETY: the names outlive the calls.
             unsafe { libc::renameat(fd, self.component.as_ptr(), fd, old.as_ptr()) };
             // SAFETY: as above.
             let inner = unsafe { libc::openat(fd, old.as_ptr(), libc::O_RDONLY) };
@@ -79,10 +72,10 @@ impl Drop for Deep {
             unsafe { libc::unlinkat(fd, old.as_ptr(), libc::AT_REMOVEDIR) };
             // SAFETY: as above.
             unsafe { libc::renameat(fd, new.as_ptr(), fd, self.component.as_ptr()) };
-            // SAFETY: opened above.
+            // SAFETY: the descriptor was opened above.
             unsafe { libc::close(inner) };
         }
-        // SAFETY: opened above.
+        // SAFETY: the descriptor was opened above.
         unsafe { libc::close(fd) };
     }
 }
@@ -96,7 +89,7 @@ fn paths_that_are_too_long_are_cut_which_is_said_and_are_kept_once() {
             return;
         };
         let target = Target::new(|| {
-            // SAFETY: a path that lives on.
+            // SAFETY: the path outlives the call.
             let other = unsafe { libc::open(top.as_ptr(), libc::O_RDWR | libc::O_CREAT, 0o600) };
             truncate(other, 1);
             for i in 0..3_000 {
@@ -107,7 +100,9 @@ fn paths_that_are_too_long_are_cut_which_is_said_and_are_kept_once() {
         let (mut cut, mut whole) = (0, 0);
         let mut places = vec![];
         for record in scan.records() {
-            let Name::Path(path) = record.vma.name else { continue };
+            let Name::Path(path) = record.mapping.vma.name else {
+                continue;
+            };
             if path.starts_with(b"(cut)") && path.ends_with(b"/file") {
                 assert!(path.len() <= 4096 + 300, "{} bytes", path.len());
                 places.push(path.as_ptr());
@@ -116,11 +111,11 @@ fn paths_that_are_too_long_are_cut_which_is_said_and_are_kept_once() {
                 whole += 1;
             }
         }
-        let report = scan.report().unwrap();
-        assert_eq!(report.cut_names, cut, "{report}");
+        let report = scan.report();
+        assert_eq!(report.cut_names, Some(cut), "{report}");
         places.dedup();
         assert_eq!((cut, whole, places.len()), (1_500, 1_500, 1));
-        // SAFETY: opened above.
+        // SAFETY: the descriptor was opened above.
         unsafe { libc::close(file) };
     }
 }
@@ -149,21 +144,21 @@ fn a_process_that_maps_and_unmaps_with_all_its_threads_is_scanned_to_the_end() {
     unmap(region, PAGES);
     for _ in 0..5 {
         let scan = scanner.scan(target.pid()).unwrap();
-        let report = scan.report().unwrap();
+        let report = scan.report();
         assert_ascends(&scan);
         assert_eq!(report.partial, None, "{report}");
         assert!(scan.rollup().mappings > PAGES as u64 / 10, "{report}");
-        // What was not read at one instant is said.
+        // What was not read at one instant is reported.
         assert_eq!(
             report.unvalidated,
-            scan.records().filter(|record| !record.is_validated).count()
+            Some(scan.records().filter(|record| !record.is_validated).count())
         );
         eprintln!("{report}");
         scanner.reuse(scan);
     }
 }
 
-/// Maps and unmaps pages from here on, for ever.
+/// Maps and unmaps pages from here on, forever.
 extern "C" fn churn(from: *mut libc::c_void) -> libc::c_int {
     let mut seed = from.addr() as u64 | 1;
     loop {
@@ -191,8 +186,8 @@ fn a_sparse_terabyte_is_scanned_in_parts_each_of_which_is_true() {
     let whole = {
         let Some(mut scanner) = with(Duration::MAX) else { return };
         let scan = scanner.scan(target.pid()).unwrap();
-        assert_eq!(scan.report().unwrap().partial, None);
-        assert!(scan.report().unwrap().runs > 1);
+        assert_eq!(scan.report().partial, None);
+        assert!(scan.report().runs > 1);
         scan.rollup()
     };
     assert!(whole.stats.rss >= (2048 * PAGE) as u64);
@@ -200,9 +195,9 @@ fn a_sparse_terabyte_is_scanned_in_parts_each_of_which_is_true() {
         return;
     };
     let scan = scanner.scan(target.pid()).unwrap();
-    let Some(Partial::OutOfTime(below)) = scan.report().unwrap().partial else {
-        panic!("{}", scan.report().unwrap())
+    let Some(Partial::OutOfTime(below)) = scan.report().partial else {
+        panic!("{}", scan.report())
     };
-    assert!(scan.records().all(|record| record.vma.end <= below));
+    assert!(scan.records().all(|record| record.mapping.vma.end <= below));
     assert!(scan.rollup().stats.rss <= whole.stats.rss);
 }

@@ -1,4 +1,5 @@
-//! Processes that end, execute other programs, or whose number becomes another's, while they are scanned.
+//! Processes that end, execute other programs, or whose number becomes another's, while they are
+//! scanned.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -8,21 +9,8 @@ mod targets;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use targets::{ANON, RW, Target, assert_equal, map, scanner, scanner_for, write};
-use vmaple_scan::{Counters, Error, Method, Options, Process, Scan, Scanner, Want};
-
-/// Checks what is so in every scan, whatever the process did.
-fn assert_ascends(scan: &Scan) {
-    let mut below = 0;
-    for record in scan.records() {
-        assert!(record.vma.start <= record.vma.new_from, "{record:?}");
-        assert!(
-            below <= record.vma.new_from && record.vma.new_from < record.vma.end,
-            "{record:?}"
-        );
-        below = record.vma.end;
-    }
-}
+use targets::{ANON, RW, Target, assert_ascends, assert_equal, map, scanner, scanner_for, write};
+use vmaple_scan::{Counter, Counters, Error, Method, Options, Process, Scanner, Want};
 
 #[test]
 fn a_number_that_is_nobodys_and_a_kernel_thread_are_errors() {
@@ -62,7 +50,7 @@ fn a_process_that_is_killed_during_a_scan_leaves_a_whole_result_or_none() {
         });
         let pid = target.pid();
         let whole = scanner.scan(pid).unwrap();
-        let elapsed = whole.report().unwrap().elapsed;
+        let elapsed = whole.report().elapsed;
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(elapsed * round / 30);
@@ -71,7 +59,7 @@ fn a_process_that_is_killed_during_a_scan_leaves_a_whole_result_or_none() {
             match scanner.scan(pid) {
                 Ok(scan) => {
                     assert_ascends(&scan);
-                    let report = scan.report().unwrap();
+                    let report = scan.report();
                     assert_eq!(report.partial, None);
                     assert_eq!(scan.rollup().mappings, whole.rollup().mappings, "{report}");
                 }
@@ -101,7 +89,11 @@ fn a_scan_is_of_one_program_though_the_process_executes_others() {
             Ok(scan) => {
                 assert_ascends(&scan);
                 assert!(scan.rollup().mappings > 0, "{:?}", scan.report());
-                let count = |what: &str| scan.records().filter(|r| r.vma.name.to_string().contains(what)).count();
+                let count = |what: &str| {
+                    scan.records()
+                        .filter(|r| r.mapping.vma.name.to_string().contains(what))
+                        .count()
+                };
                 assert!(count("[stack]") <= 1 && count("[vdso]") <= 1, "{:?}", scan.report());
                 // While a program is being set up it has no mapping of its file yet.
                 assert!(
@@ -115,7 +107,7 @@ fn a_scan_is_of_one_program_though_the_process_executes_others() {
             Err(e) => panic!("{e}"),
         }
     }
-    eprintln!("{scans} scans, {executed} of a process that executed another program meanwhile");
+    eprintln!("{scans} scans, {executed} of a process that executed another program during them");
     assert!(scans > 0);
 }
 
@@ -147,8 +139,8 @@ fn a_process_that_is_held_open_is_never_the_next_of_its_number_by_any_method() {
     let last = "/proc/sys/kernel/ns_last_pid";
     let _alone = scanner();
     let mut scanners: Vec<_> = Method::ALL
-        .into_iter()
-        .filter_map(|method| {
+        .iter()
+        .filter_map(|&method| {
             Scanner::with(Options::new().method(method))
                 .inspect_err(|why| eprintln!("{why}"))
                 .ok()
@@ -227,7 +219,7 @@ fn a_thousand_processes_one_after_the_other_leave_nothing_behind() {
         return;
     };
     let fds = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let anonymous = || Counters::of(std::process::id()).unwrap().get("rss_anon").unwrap();
+    let anonymous = || Counters::of(std::process::id()).unwrap().get(Counter::RssAnon).unwrap();
     let (mut fds_before, mut bytes_before) = (0, 0);
     for i in 0..1_000 {
         if i == 100 {
@@ -257,11 +249,11 @@ fn a_copy_of_the_process_is_told_to_make_a_scanner_of_its_own() {
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         let is_told = matches!(scanner.scan(scanned.pid()), Err(Error::Failed { why, .. }) if why.contains("fork"));
-        // SAFETY: ends at once.
+        // SAFETY: ends this process at once.
         unsafe { libc::_exit(if is_told { 0 } else { 1 }) };
     }
     let mut status = 0;
-    // SAFETY: a child of ours, and a place for its status.
+    // SAFETY: the child is this process's, and the status has a place.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     assert_eq!(status, 0);
     assert_equal(&mut scanner, scanned.pid());
@@ -285,7 +277,7 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
             let here = std::ptr::from_ref(&stop).addr() as u64;
             assert_eq!(
                 scan.records()
-                    .filter(|r| (r.vma.new_from..r.vma.end).contains(&here))
+                    .filter(|r| (r.mapping.vma.new_from..r.mapping.vma.end).contains(&here))
                     .count(),
                 1
             );
@@ -295,7 +287,9 @@ fn a_scan_of_a_process_with_many_threads_and_of_ourselves() {
     });
 }
 
-/// A process that is executing or ending may be there still while its memory is gone, and the kernel's text ends where it was.
+/// A process that is executing or ending may exist while its memory is gone.
+///
+/// The kernel's text then ends where it was.
 #[test]
 fn a_text_of_memory_that_is_gone_is_not_whole() {
     // Another test counts this process's descriptors.
@@ -306,7 +300,7 @@ fn a_text_of_memory_that_is_gone_is_not_whole() {
     let target = Target::new(|| targets::map_many(6_000));
     let mut whole = 0;
     let mut none = 0;
-    let elapsed = scanner.scan(target.pid()).unwrap().report().unwrap().elapsed;
+    let elapsed = scanner.scan(target.pid()).unwrap().report().elapsed;
     for round in 0..40 {
         let target = Target::new(|| targets::map_many(6_000));
         let pid = target.pid();

@@ -1,4 +1,6 @@
-//! A scan takes no lock of the process: counted by the kernel's tracepoint, and read off the program, which calls nothing that could.
+//! A scan takes no lock of the process.
+//!
+//! The kernel's tracepoint counts none, and the program calls no function that could take one.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -26,7 +28,7 @@ fn counter() -> Result<Counter, String> {
             Mode::empty(),
         )
     } else {
-        // A mount that no path leads to.
+        // The mount has no path.
         fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC).and_then(|fs| {
             fsconfig_create(&fs)?;
             fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
@@ -69,20 +71,21 @@ fn no_mmap_lock_is_acquired_not_even_our_own() {
             map_many(3_000);
             write(map(20_000, RW, ANON), 20_000, 1);
         });
-        // Memory of the scanner's own is there after some rounds: where a page fault takes mmap_lock, before 6.4, it is our own.
+        // After some rounds the scanner's own memory is there. Before Linux 6.4 a page fault takes
+        // the mmap_lock of this process.
         let mut rounds = (0..10).map(|_| {
             let before = counter.read().unwrap();
             for _ in 0..20 {
                 let scan = scanner.scan(target.pid()).unwrap();
                 assert!(scan.rollup().mappings >= 3_000);
-                assert_eq!(scan.report().unwrap().mmap_lock, Acquisitions::None);
+                assert_eq!(scan.report().mmap_lock, Acquisitions::None);
                 scanner.reuse(scan);
             }
             counter.read().unwrap() - before
         });
         let scanning = rounds.find(|&acquired| acquired == 0);
         drop(rounds);
-        // One that takes it on all kernels: smaps does not from 7.x on.
+        // This file takes it on all kernels: smaps does not from 7.x on.
         let rollup = format!("/proc/{}/smaps_rollup", target.pid());
         let before = counter.read().unwrap();
         File::open(&rollup).unwrap().read_to_string(&mut String::new()).unwrap();
@@ -93,7 +96,9 @@ fn no_mmap_lock_is_acquired_not_even_our_own() {
     }
 }
 
-/// The numbers of helper functions that the object's programs call, and whether they call functions of the kernel's besides.
+/// Returns the numbers of the helper functions that the object's programs call.
+///
+/// It also returns whether they call other functions of the kernel.
 fn calls(object: &[u8]) -> (Vec<u32>, bool) {
     const PROGBITS: u32 = 1;
     const EXECINSTR: u64 = 4;

@@ -1,4 +1,4 @@
-//! Who may not read /proc/PID/maps may not scan the process, though the program could.
+//! A caller that may not read /proc/PID/maps may not scan the process, though the program could.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // becomes another user
@@ -19,7 +19,8 @@ const SYS_PTRACE: u64 = 1 << 19;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
-/// Runs a test again in a process of its own, as it gives up rights for good; `Some` there, with a process of root's.
+/// Runs a test in a process of its own, as it gives up rights for good. Returns a process of root's
+/// there, and `None` here.
 fn apart(test: &str) -> Option<u32> {
     if let Ok(other) = std::env::var(AGAIN) {
         return Some(other.parse().unwrap());
@@ -37,7 +38,7 @@ fn apart(test: &str) -> Option<u32> {
     None
 }
 
-/// Becomes a user without rights but these of Linux's capabilities.
+/// Becomes a user whose only rights are these capabilities of Linux.
 fn become_nobody(capabilities: u64) {
     // SAFETY: changes the rights of this process alone.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1) }, 0);
@@ -65,7 +66,7 @@ fn keep(capabilities: u64) {
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) }, 0);
 }
 
-/// A program of this user's, without capabilities.
+/// Starts a program of this user's, without capabilities.
 fn sleeping() -> Killed {
     let mut command = Command::new("sleep");
     command.arg("100").stdout(Stdio::null()).stderr(Stdio::null());
@@ -128,7 +129,7 @@ fn a_program_that_runs_with_the_rights_of_another_user_is_refused() {
     };
     let mut scanner = scanner().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    // Who is to remove it will be nobody.
+    // The user `nobody` will remove it.
     chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let path = dir.path().join("sleep");
     let sleep = ["/bin/sleep", "/usr/bin/sleep"]
@@ -177,7 +178,8 @@ fn without_root_two_capabilities_are_enough_and_without_them_no_method_is_taken_
     assert_eq!(scanner.method(), Method::Bpf, "{:?}", scanner.passed_over());
     let own = sleeping();
     assert_scans(&mut scanner, own.0.id(), true);
-    // There are kernels where CAP_PERFMON may read every process's maps; it is given to run the program, not for that.
+    // There are kernels where CAP_PERFMON may read every process's maps; it is given to run the
+    // program, not for that.
     eprintln!("/proc/{other}/maps is readable: {}", may_read(other));
     assert_scans(&mut scanner, other, false);
     for want in [Want::Ranges, Want::Pages] {
@@ -217,7 +219,7 @@ fn a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_h
         }
         let scanner = Scanner::new().unwrap();
         assert_eq!(scanner.method(), Method::Bpf, "{:?}", scanner.passed_over());
-        // Who executes it may read what he could read without it.
+        // A user who executes it may read what the user could read without it.
         let own = sleeping();
         for method in [Method::Bpf, Method::Plain] {
             let mut scanner = Scanner::with(Options::new().method(method)).unwrap();
@@ -235,7 +237,8 @@ fn a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_h
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = dir.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
-    // `struct vfs_cap_data`: revision 2 with "effective"; permitted and inheritable, lower and upper half.
+    // `struct vfs_cap_data`: revision 2 with "effective"; permitted and inheritable, lower and
+    // upper half.
     let data = [0x0200_0001, 0, 0, ((BPF | PERFMON) >> 32) as u32, 0];
     let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
     let attribute = c"security.capability";
@@ -269,7 +272,7 @@ fn a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_h
     eprint!("{text}");
 }
 
-/// Ends with this.
+/// A process that ends when this is dropped.
 struct Killed(std::process::Child);
 
 impl Drop for Killed {

@@ -1,4 +1,6 @@
-//! What has no memory map is told apart, and read by another thread where there is one.
+//! Processes without a memory map are told apart.
+//!
+//! One whose first thread has ended is read by another.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets end threads
@@ -9,12 +11,12 @@ use std::fs;
 use std::process::Command;
 
 use targets::{ANON, RW, Target, map, map_many, scanner, write};
-use vmaple_scan::{Counters, Error, Method, Options, Scanner, Want};
+use vmaple_scan::{Counter, Counters, Error, Method, Options, Scanner, Want};
 
-/// A scanner by each method that is possible here.
+/// Returns a scanner by each method that is possible here.
 fn scanners() -> impl Iterator<Item = Scanner> {
     let with = |method| Scanner::with(Options::new().method(method));
-    Method::ALL.into_iter().filter_map(move |method| with(method).ok())
+    Method::ALL.iter().filter_map(move |&method| with(method).ok())
 }
 
 #[test]
@@ -63,7 +65,7 @@ fn a_process_that_is_being_killed_is_never_called_a_kernel_thread() {
     let Some(mut scanner) = scanner() else { return };
     let mut exiting = 0;
     for _ in 0..10 {
-        // To free them takes a while.
+        // Freeing them takes a while.
         let target = Target::new(|| map_many(20_000));
         target.kill();
         loop {
@@ -82,7 +84,7 @@ fn a_process_that_is_being_killed_is_never_called_a_kernel_thread() {
     eprintln!("{exiting} scans of a process whose memory was gone already");
 }
 
-/// Ends the calling thread, and leaves another behind that sleeps. In a target, which has one.
+/// Ends the calling thread of a target, which has one, and leaves another that sleeps.
 fn end_first_thread(tell: &dyn Fn()) -> ! {
     extern "C" fn sleep(_: *mut libc::c_void) -> libc::c_int {
         loop {
@@ -133,7 +135,7 @@ fn a_process_whose_first_thread_has_ended_is_read_by_another() {
                 continue;
             };
             let scan = scanner.scan(pid).unwrap();
-            let report = scan.report().unwrap();
+            let report = scan.report();
             assert_eq!(scan.pid(), pid);
             assert_eq!(report.thread.as_slice(), threads, "{report}");
             assert!(report.to_string().contains("the first thread has ended"), "{report}");
@@ -142,5 +144,5 @@ fn a_process_whose_first_thread_has_ended_is_read_by_another() {
         }
     }
     let counters = Counters::of(pid).unwrap();
-    assert!(counters.get("rss").unwrap() > 0);
+    assert!(counters.get(Counter::Rss).unwrap() > 0);
 }

@@ -1,5 +1,6 @@
-//! As equality.rs, of memory that there is only with a setting of the machine. These tests change none: `ci/deep/scan-settings.sh` does, and
-//! puts them back.
+//! As equality.rs, of memory that exists only with a setting of the machine.
+//!
+//! These tests change no setting: `ci/deep/scan-settings.sh` does, and puts them back.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -15,10 +16,10 @@ use targets::{
 };
 use vmaple_scan::{Field, Scan};
 
-/// In pages.
+/// The size of a huge page in pages.
 const GIB: usize = 1 << 18;
 
-/// Whether a number of the kernel's is at least this; says so if not.
+/// Returns whether a number of the kernel's is at least this; prints that it is not.
 fn is_at_least(path: &str, least: u64) -> bool {
     let value = fs::read_to_string(path)
         .ok()
@@ -40,10 +41,10 @@ fn a_hundred_thousand_mappings() {
     let scan = assert_equal(&mut scanner, target.pid());
     assert!(scan.rollup().mappings >= 100_000);
     assert_eq!(
-        scan.report().unwrap().snapshot.is_some(),
+        scan.report().snapshot.is_some(),
         is_numbered(&scan),
         "{}",
-        scan.report().unwrap()
+        scan.report()
     );
 }
 
@@ -58,7 +59,7 @@ fn pages_of_hugetlbfs() {
         write(private, 1, 1);
         let shared = map(1024, RW, SHARED | MAP_HUGETLB);
         write(shared, 1024, 512);
-        // SAFETY: a name that lives on.
+        // SAFETY: the name outlives the call.
         let file = unsafe { libc::memfd_create(c"huge".as_ptr(), libc::MFD_HUGETLB) };
         truncate(file, 512);
         write(map_file(512, RW, libc::MAP_SHARED, file, 0), 1, 1);
@@ -92,7 +93,7 @@ fn pages_that_were_merged() {
         write(pages, 300, 1);
     });
     let smaps = format!("/proc/{}/smaps", target.pid());
-    // After some rounds of the kernel's. Before 6.8 smaps does not say it.
+    // The kernel merges pages in some rounds. Before 6.8 smaps does not say which.
     let is_merged = |line: &str| line.starts_with("KSM:") && !line.ends_with(" 0 kB");
     loop {
         let text = fs::read_to_string(&smaps).unwrap();
@@ -128,8 +129,11 @@ fn pages_that_were_swapped_out() {
     });
     let scan = assert_equal(&mut scanner, target.pid());
     let found = stats(&scan);
-    assert!(found.swap >= 150 * PAGE as u64 && !found.swap_pss_unknown, "{found:?}");
-    // What several processes have there is only to be found out where the kernel shows its variables.
+    assert!(
+        found.swap >= 150 * PAGE as u64 && !found.unknown.contains(Field::SwapPss),
+        "{found:?}"
+    );
+    // How many processes have a swapped page is known only where the kernel shows its variables.
     let forked = Target::new(|| {
         let pages = map(200, RW, ANON);
         write(pages, 200, 1);
@@ -140,16 +144,16 @@ fn pages_that_were_swapped_out() {
     let found = stats(&scan);
     let shows = fs::read_to_string("/proc/kallsyms").is_ok_and(|text| text.contains(" swap_info\n"));
     assert!(found.swap >= 50 * PAGE as u64, "{found:?}");
-    assert!(found.swap_pss_unknown || shows, "{found:?}");
+    assert!(found.unknown.contains(Field::SwapPss) || shows, "{found:?}");
     assert_eq!(
         said(&scan, Field::SwapPss) > 0,
-        found.swap_pss_unknown,
+        found.unknown.contains(Field::SwapPss),
         "{:?}",
         scan.report()
     );
-    // What of a file is swapped out is known of the whole alone.
+    // How much of a file is swapped out is known of the whole alone.
     let part = Target::new(|| {
-        // SAFETY: a name that lives on.
+        // SAFETY: the name outlives the call.
         let file = unsafe { libc::memfd_create(c"part".as_ptr(), 0) };
         truncate(file, 200);
         let whole = map_file(200, RW, libc::MAP_SHARED, file, 0);
@@ -159,17 +163,20 @@ fn pages_that_were_swapped_out() {
         advise(whole, 200, PAGEOUT);
     });
     let scan = assert_equal(&mut scanner, part.pid());
-    let unknown = scan.records().filter(|record| record.stats.swap_unknown).count();
+    let unknown = scan
+        .records()
+        .filter(|record| record.mapping.stats.unknown.contains(Field::Swap))
+        .count();
     // Pages of this program's file may be there too, where it lies on a tmpfs.
-    assert!(unknown >= 2 && stats(&scan).swap_unknown, "{unknown}");
+    assert!(unknown >= 2 && stats(&scan).unknown.contains(Field::Swap), "{unknown}");
     assert_eq!(said(&scan, Field::Swap), unknown, "{:?}", scan.report());
-    assert_eq!(Field::Swap.bytes(&stats(&scan)), None);
-    eprintln!("{}", scan.report().unwrap());
+    assert_eq!(stats(&scan).bytes(Field::Swap), None);
+    eprintln!("{}", scan.report());
 }
 
-/// Of how many mappings a scan says that it lacks a field.
+/// Returns of how many mappings a scan reports that it lacks a field.
 fn said(scan: &Scan, field: Field) -> usize {
-    let left_out = scan.report().unwrap().left_out.iter();
+    let left_out = scan.report().left_out.iter();
     let mut of_field = left_out.filter(|left_out| left_out.field == Some(field));
     of_field.next().map_or(0, |left_out| left_out.mappings)
 }

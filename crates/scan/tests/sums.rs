@@ -1,4 +1,4 @@
-//! Sums of the kernel's files: exact where the kernel adds up, and said to be rounded where each mapping was.
+//! Sums of the kernel's files are exact, or reported as rounded.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // targets map memory
@@ -9,16 +9,16 @@ use std::fs;
 
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ};
 use targets::{ANON, RW, SHARED, Target, advise, fork_and, map, map_file, read, scanner, truncate, write};
-use vmaple_scan::{Field, Method, Options, Scan, Scanner, Want, Why};
+use vmaple_scan::{Field, Method, Options, Scan, Scanner, Want, Why, append};
 
-/// A process many of whose pages three others have too.
+/// Starts a process that shares many of its pages with three others.
 fn sharing() -> Target {
     Target::new(|| {
         for pages in 1..40 {
             write(map(pages, RW, ANON), pages, 1);
             write(map(pages, RW, SHARED), pages, 1);
         }
-        // SAFETY: a name that lives on.
+        // SAFETY: the name outlives the call.
         let file = unsafe { libc::memfd_create(c"shared".as_ptr(), 0) };
         truncate(file, 20);
         write(map_file(20, RW, MAP_SHARED, file, 0), 20, 1);
@@ -32,7 +32,7 @@ fn sharing() -> Target {
     })
 }
 
-/// A scan, and the kernel's text of the sum as it was before and after it.
+/// Returns a scan, and the kernel's sum, which was the same before and after it.
 fn between(scanner: &mut Scanner, pid: u32) -> (Scan, String) {
     let kernels = || fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     loop {
@@ -47,8 +47,12 @@ fn between(scanner: &mut Scanner, pid: u32) -> (Scan, String) {
 
 fn text(scanner: &Scanner, scan: &Scan) -> String {
     let mut text = vec![];
-    let has = |field| scan.has(field);
-    scanner.form().write_rollup(&scan.rollup(), has, &mut text);
+    let sum = scan.rollup();
+    append(&mut text, 1024, |to| {
+        scanner
+            .form()
+            .write_rollup(sum.start..sum.end, &sum.stats, scan.fields(), to)
+    });
     String::from_utf8(text).unwrap()
 }
 
@@ -61,7 +65,7 @@ fn the_sum_by_plain_is_the_kernels_own_line_for_line() {
         let mut scanner = Scanner::with(options).unwrap();
         let (scan, kernels) = between(&mut scanner, target.pid());
         assert_eq!(text(&scanner, &scan), kernels);
-        let report = scan.report().unwrap();
+        let report = scan.report();
         assert_eq!(
             (report.rounded, report.left_out.as_slice()),
             (None, &[][..]),
@@ -85,13 +89,13 @@ fn a_sum_of_rounded_values_is_said_to_be_one_and_is_off_by_no_more_than_is_said(
             }
         };
         let (scan, kernels) = between(&mut scanner, target.pid());
-        let report = scan.report().unwrap();
+        let report = scan.report();
         let rounded = report.rounded.unwrap();
         let is_off = |line: &str| {
             let (label, value) = line.split_once(':')?;
             let field = Field::parse(label).filter(|&field| scan.has(field))?;
             let value: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
-            let ours = field.bytes(&scan.rollup().stats)? >> 10;
+            let ours = scan.rollup().stats.bytes(field)? >> 10;
             assert!(
                 ours <= value && value - ours <= rounded.at_most_bytes >> 10,
                 "{line}, not {ours}: {report}"
@@ -99,14 +103,15 @@ fn a_sum_of_rounded_values_is_said_to_be_one_and_is_off_by_no_more_than_is_said(
             Some((field, value - ours))
         };
         let off: Vec<_> = kernels.lines().filter_map(is_off).filter(|&(_, kb)| kb > 0).collect();
-        // Of four processes' pages there are 39 mappings and more whose share is no whole number of kilobytes.
+        // Of four processes' pages there are 39 mappings and more whose share is no whole number of
+        // kilobytes.
         assert!(off.iter().any(|&(field, _)| field == Field::Pss), "{off:?}: {report}");
         assert!(
             off.iter()
                 .all(|(field, _)| [Field::Pss, Field::PssDirty].contains(field)),
             "{off:?}"
         );
-        assert!(rounded.mappings <= report.mappings);
+        assert!(Some(rounded.mappings) <= report.mappings);
         // The lines that smaps lacks.
         let lacks: Vec<_> = report.left_out.iter().filter_map(|left_out| left_out.field).collect();
         assert_eq!(lacks, [Field::PssAnon, Field::PssFile, Field::PssShmem], "{report}");
@@ -131,11 +136,11 @@ fn sums_of_whole_pages_are_not_said_to_be_rounded() {
     let target = sharing();
     let mut scanner = Scanner::with(Options::new().method(Method::Plain).want(Want::Ranges)).unwrap();
     let scan = scanner.scan(target.pid()).unwrap();
-    let report = scan.report().unwrap();
+    let report = scan.report();
     assert!(report.rounded.is_none() && report.left_out.is_empty(), "{report}");
     let Some(mut bpf) = bpf else { return };
     let scan = bpf.scan(target.pid()).unwrap();
-    let report = scan.report().unwrap();
+    let report = scan.report();
     assert!(report.rounded.is_none(), "{report}");
     // Where the machine swaps it may have swapped the target's shared memory out.
     let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);

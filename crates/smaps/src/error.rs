@@ -1,8 +1,8 @@
-//! What is wrong with a text that is not of maps or smaps.
+//! The error of the parser: a text that is not of maps or smaps.
 
 use core::fmt;
 
-/// A text is not of maps or smaps; says which part of it is wrong.
+/// The error of a text that is not of maps or smaps: the part of it that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotSmaps(pub Part);
 

@@ -1,10 +1,10 @@
-//! The fields of smaps: one table of their labels, units, files, first kernels, and of the counts behind them.
+//! The fields of smaps: one table of their labels, units, files, first kernels and counts.
 
 use core::ops::AddAssign;
 
 use crate::field_set::FieldSet;
 
-/// Binary logarithm of the parts of a byte in which proportional sizes are counted, as in Linux.
+/// The binary logarithm of the parts of a byte that proportional sizes are counted in, as in Linux.
 pub const PSS_SHIFT: u32 = 12;
 
 /// The unit of a field's value.
@@ -32,7 +32,7 @@ pub enum Scope {
 /// A row of the table.
 struct Row {
     label: &'static str,
-    form: Form,
+    template: Template,
     unit: Unit,
     scope: Scope,
     since: (u32, u32),
@@ -47,15 +47,16 @@ pub(crate) const NUMBER_WIDTH: usize = 8;
 /// A line of zero kilobytes.
 pub(crate) type ZeroLine = [u8; NUMBER_COLUMN + NUMBER_WIDTH + " kB\n".len()];
 
-/// How a field's line begins, and the whole line of zero kilobytes.
-struct Form {
+/// A field's line, with its label and no value.
+struct Template {
     zero: ZeroLine,
-    /// The length of label and colon, and of spaces up to the number's column. One label fills the column, and has a space
-    /// nevertheless.
+    /// The length of label and colon, and of spaces up to the number's column.
+    ///
+    /// One label reaches the column; a space follows it nevertheless.
     prefix: usize,
 }
 
-impl Form {
+impl Template {
     const fn new(label: &str) -> Self {
         let (label, mut zero) = (label.as_bytes(), *b"                       0 kB\n");
         let mut i = 0;
@@ -74,7 +75,7 @@ impl Form {
 
 /// Makes [`Field`], its table and [`MemSizeStats`] from one list of rows.
 ///
-/// The last column is the count behind a field: bytes, or a share in parts of a byte.
+/// The last column is the count of a field: bytes, or a share in parts of a byte.
 macro_rules! fields {
     ($($field:ident $label:literal $unit:ident $scope:ident $since:tt $($kind:ident $count:ident)?;)+) => {
         /// A field of smaps or smaps_rollup, in the order of the files.
@@ -87,7 +88,7 @@ macro_rules! fields {
         const FIELDS: usize = [$(Field::$field),+].len();
 
         const TABLE: [Row; FIELDS] = [
-            $(Row { label: $label, form: Form::new($label), unit: Unit::$unit, scope: Scope::$scope, since: $since },)+
+            $(Row { label: $label, template: Template::new($label), unit: Unit::$unit, scope: Scope::$scope, since: $since },)+
         ];
 
         impl Field {
@@ -104,7 +105,7 @@ macro_rules! fields {
         #[non_exhaustive]
         pub struct MemSizeStats {
             $($(#[doc = concat!("`", $label, "`")] pub $count: u64,)?)+
-            /// The counts that are not known; their numbers mean nothing.
+            /// The counts that are not known. Their numbers mean nothing.
             pub unknown: FieldSet,
         }
 
@@ -142,7 +143,8 @@ macro_rules! shift {
     };
 }
 
-// Kernels: tags of the commits that brought the lines into fs/proc/task_mmu.c; proc_pid_smaps(5) has most of them.
+// Kernels: tags of the commits that brought the lines into fs/proc/task_mmu.c; proc_pid_smaps(5)
+// has most of them.
 fields! {
     Size            "Size"            Kilobytes  Mapping   (2, 6);
     KernelPageSize  "KernelPageSize"  Kilobytes  Mapping   (2, 6);
@@ -206,14 +208,14 @@ impl Field {
     /// Returns what its line begins with: label, colon, and spaces up to the number's column.
     #[inline]
     pub(crate) const fn prefix(self) -> &'static [u8] {
-        let Form { zero, prefix } = &self.row().form;
+        let Template { zero, prefix } = &self.row().template;
         zero.split_at(*prefix).0
     }
 
-    /// Returns its line of zero kilobytes, which has the units at the same place for all other numbers that fit.
+    /// Returns its line of zero kilobytes. The unit of any number that fits is at the same place.
     #[inline]
     pub(crate) const fn zero_line(self) -> &'static ZeroLine {
-        &self.row().form.zero
+        &self.row().template.zero
     }
 
     /// Returns the field of a name as in smaps, in letters of any case.

@@ -46,7 +46,7 @@ impl FieldSet {
         self.0 == 0
     }
 
-    /// The fields, in the order of smaps.
+    /// Iterates over the fields, in the order of smaps.
     pub fn iter(self) -> impl Iterator<Item = Field> {
         Field::ALL.into_iter().filter(move |&field| self.contains(field))
     }

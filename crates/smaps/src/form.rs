@@ -29,8 +29,11 @@ use crate::vm_flags::FlagLetters;
 /// MMUPageSize:           4 kB\n\
 /// Rss:                   4 kB\n"));
 ///
-/// // Of a kernel whose text is there: what that has.
-/// let text = b"00010000-00013000 ---p 00000000 00:00 0 \nSize:                 12 kB\nRss:                   4 kB\n";
+/// // The form of a kernel whose text is at hand.
+/// let text = b"\
+/// 00010000-00013000 ---p 00000000 00:00 0 \n\
+/// Size:                 12 kB\n\
+/// Rss:                   4 kB\n";
 /// let form = Form::of_text(text, None, FlagLetters::of_release((2, 6)));
 /// let length = form.write_smaps(&mapping, FieldSet::ALL, &mut to)?;
 /// assert_eq!(to[..length], *text);
@@ -61,9 +64,10 @@ struct FormLine {
 }
 
 impl Form {
-    /// Returns the form of a release of Linux, by its major and minor number, on a machine without protection keys.
+    /// Returns the form of a release of Linux, by its major and minor number.
     ///
-    /// The order and the widths are those of Linux 6.0 and later.
+    /// It is that of a machine without protection keys. The order and the widths are those of Linux
+    /// 6.0 and later.
     #[must_use]
     pub const fn of_release(release: (u32, u32)) -> Self {
         let (mut smaps, mut rollup) = (FormLines::NONE, FormLines::NONE);
@@ -94,10 +98,11 @@ impl Form {
         }
     }
 
-    /// Learns the form of a kernel from a text of smaps and one of smaps_rollup, of which only the first record is looked at.
+    /// Learns the form of a kernel from its smaps and smaps_rollup.
     ///
-    /// Without smaps_rollup, which came with Linux 4.14, the roll-up has the sums of what smaps has. Lines that this version does
-    /// not know are left out; [`unknown`](Self::unknown) names them.
+    /// Only the first record of a text counts. Without smaps_rollup, which came with Linux 4.14,
+    /// the roll-up has the sums of what smaps has. Lines that this version does not know are
+    /// left out; [`unknown`](Self::unknown) names them.
     #[must_use]
     pub fn of_text(smaps: &[u8], rollup: Option<&[u8]>, letters: FlagLetters) -> Self {
         let mut unknown = [Vec::new(), Vec::new()];
@@ -122,25 +127,27 @@ impl Form {
         self
     }
 
-    /// The letters of flags.
+    /// Returns the letters of flags.
     #[must_use]
     pub const fn letters(&self) -> &FlagLetters {
         &self.letters
     }
 
-    /// The fields of smaps.
+    /// Returns the fields of smaps.
     #[must_use]
     pub fn fields(&self) -> FieldSet {
         self.smaps.fields().collect()
     }
 
-    /// The fields of the roll-up.
+    /// Returns the fields of the roll-up.
     #[must_use]
     pub fn rollup_fields(&self) -> FieldSet {
         self.rollup.fields().collect()
     }
 
-    /// The lines that this version does not know, by their labels, and whether smaps and its roll-up have them.
+    /// Iterates over the lines that this version does not know, by their labels.
+    ///
+    /// The flags say whether smaps and its roll-up have the line.
     pub fn unknown(&self) -> impl Iterator<Item = (&str, [bool; 2])> {
         let [smaps, rollup] = &self.unknown;
         let of_smaps = smaps.iter().map(|line| (line.as_str(), [true, rollup.contains(line)]));
@@ -148,9 +155,10 @@ impl Form {
         of_smaps.chain(of_rollup.map(|line| (line.as_str(), [false, true])))
     }
 
-    /// Writes the lines of smaps for a mapping at the beginning of `to`, and returns their length in bytes.
+    /// Writes the lines of smaps for a mapping at the beginning of `to`; returns their length.
     ///
-    /// They are the line of maps ([`VmaRecord::write_line`]), and those of the fields that are `wanted` and known.
+    /// They are the line of maps ([`VmaRecord::write_line`]), and those of the fields that are
+    /// `wanted` and known.
     ///
     /// # Errors
     /// [`TooShort`] if `to` is; what is in it then is part of no record.
@@ -168,7 +176,9 @@ impl Form {
         text.finish()
     }
 
-    /// Writes the text of smaps_rollup for the sum over the mappings in `range` at the beginning of `to`, and returns its length.
+    /// Writes the text of smaps_rollup at the beginning of `to`; returns its length.
+    ///
+    /// `stats` is the sum over the mappings, which lie in `range`.
     ///
     /// # Errors
     /// [`TooShort`] if `to` is; what is in it then is part of no record.
@@ -228,7 +238,7 @@ impl FormLines {
         self.lines().map(|line| line.field)
     }
 
-    /// The lines of the first record of a text; the labels of those that are not known go to `unknown`.
+    /// Learns the lines of the first record of a text. Labels that are not known go to `unknown`.
     fn learn(text: &[u8], unknown: &mut Vec<String>) -> Self {
         let mut known = Self::NONE;
         let lines = text.split(|&byte| byte == b'\n').skip(1);
@@ -242,7 +252,7 @@ impl FormLines {
         known
     }
 
-    /// Those that a roll-up may have.
+    /// Returns the lines that a roll-up may have.
     fn sums(&self) -> Self {
         let mut sums = Self::NONE;
         for &line in self.lines().filter(|line| line.field.scope() == Scope::Summed) {

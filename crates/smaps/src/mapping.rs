@@ -1,10 +1,10 @@
-//! What one record of smaps says.
+//! A record of smaps.
 
 use crate::field::{Field, MemSizeStats};
 use crate::maps_line::VmaRecord;
 use crate::vm_flags::VM_PKEY_SHIFT;
 
-/// The size of a page where nothing says otherwise.
+/// The size of a page of a text without KernelPageSize.
 const PAGE_BYTES: u64 = 4096;
 
 /// A mapping and its pages, as a reader of smaps sees them.
@@ -12,7 +12,9 @@ const PAGE_BYTES: u64 = 4096;
 pub struct Mapping<'a> {
     /// Its line of maps.
     pub vma: VmaRecord<'a>,
-    /// Its flags, with the bits of the kernel that it is of. Of a text without VmFlags: what the permissions say.
+    /// Its flags, with the bits of its kernel.
+    ///
+    /// After a text without VmFlags they are what the permissions say.
     pub vm_flags: u64,
     /// Whether the text had letters of flags that are not known, so that `vm_flags` lacks some.
     pub lost_letters: bool,
@@ -25,7 +27,7 @@ pub struct Mapping<'a> {
 }
 
 impl<'a> Mapping<'a> {
-    /// Makes the record of a mapping of which only the line of maps is known.
+    /// Makes the record of a mapping whose line of maps is all that is known.
     #[must_use]
     pub fn new(vma: VmaRecord<'a>) -> Self {
         Self {
@@ -38,7 +40,9 @@ impl<'a> Mapping<'a> {
         }
     }
 
-    /// Returns a field's value, in bytes or as a number; `None` if it is not known, and for VmFlags.
+    /// Returns a field's value, in bytes or as a number.
+    ///
+    /// It is `None` if the value is not known, and for VmFlags.
     #[must_use]
     #[inline]
     pub fn value(&self, field: Field) -> Option<u64> {
@@ -52,7 +56,7 @@ impl<'a> Mapping<'a> {
         }
     }
 
-    /// Sets a field's value, as a text has it. The size is the line's own.
+    /// Sets a field's value, as a text has it. The size is known from the line of maps.
     pub(crate) fn set_value(&mut self, field: Field, value: u64) {
         match field {
             Field::Size | Field::MMUPageSize | Field::VmFlags => {}

@@ -14,8 +14,10 @@ use crate::text::TooShort;
 
 /// Where names begin, on 64 bits: `seq_setwidth(m, 25 + sizeof(void *) * 6 - 1)`, and a space.
 const NAME_COLUMN: usize = 73;
-/// The longest text before a name: three numbers of 16 digits, two of 8, one in decimal, four letters, eight signs; and what is
-/// written after a number's last digit, to be overwritten.
+/// The longest text before a name.
+///
+/// It is three numbers of 16 digits, two of 8, one in decimal, four letters and eight signs; and
+/// the bytes after a number's last digit that are written to be overwritten.
 const PREFIX: usize = 3 * 16 + 2 * 8 + MAX_DIGITS + 4 + 8 + 8;
 
 /// A mapping as a reader of maps sees it.
@@ -40,15 +42,15 @@ pub struct VmaRecord<'a> {
     pub inode: u64,
     /// What it is called.
     pub name: Name<'a>,
-    /// From here on it is new to its scan: `start`, or an address above it.
+    /// The address from which it is new to its scan: `start`, or an address above it.
     ///
-    /// It is above `start` where the scan had come further when the mapping grew or was merged. A sum over `new_from..end` counts
-    /// no address twice.
+    /// It is above `start` where the scan had come further when the mapping grew or was merged. A
+    /// sum over `new_from..end` counts no address twice.
     pub new_from: u64,
 }
 
 impl<'a> VmaRecord<'a> {
-    /// Makes the record of a mapping of these addresses, without permissions, file and name, all of it new.
+    /// Makes the record of a mapping without permissions, file and name, all of it new.
     #[must_use]
     pub const fn new(range: Range<u64>) -> Self {
         Self {
@@ -65,7 +67,8 @@ impl<'a> VmaRecord<'a> {
 
     /// Reads a line of maps, without its newline.
     ///
-    /// The name borrows the line, with its newlines still escaped ([`unescaped`](crate::unescaped)); written again it is the same.
+    /// The name borrows the line, with its newlines still escaped
+    /// ([`unescaped`](crate::unescaped)). Written again it is the same.
     ///
     /// # Errors
     /// [`NotSmaps`] if it is no such line; it says which part is wrong.
@@ -73,10 +76,11 @@ impl<'a> VmaRecord<'a> {
     /// ```
     /// use vmaple_smaps::{Name, VmaRecord};
     ///
-    /// let line = b"7f0000001000-7f0000003000 r-xp 00002000 fe:00 1234                       /bin/true";
+    /// let line = b"7f0000001000-7f0000003000 r-xp 00002000 fe:00 1234     /bin/true";
     /// let record = VmaRecord::parse(line)?;
     /// assert_eq!((record.end, record.offset, record.dev), (0x7f00_0000_3000, 0x2000, (0xfe, 0)));
-    /// assert_eq!((record.perms.to_string().as_str(), record.name), ("r-xp", Name::Path(b"/bin/true")));
+    /// assert_eq!(record.perms.to_string(), "r-xp");
+    /// assert_eq!(record.name, Name::Path(b"/bin/true"));
     /// # Ok::<(), vmaple_smaps::NotSmaps>(())
     /// ```
     pub fn parse(line: &'a [u8]) -> Result<Self, NotSmaps> {
@@ -102,10 +106,11 @@ impl<'a> VmaRecord<'a> {
         })
     }
 
-    /// Writes the record's line of maps, newline included, at the beginning of `to`, and returns its length in bytes.
+    /// Writes the record's line of maps at the beginning of `to`; returns its length in bytes.
     ///
-    /// The line shows `new_from..end`, and the offset of `new_from`. Names begin in column 73, or after the inode and a space;
-    /// without a name the line ends in a space. A newline in a path is written as `\012`.
+    /// The line ends in a newline. It shows `new_from..end`, and the offset of `new_from`. Names
+    /// begin in column 73, or after the inode and a space; without a name the line ends in a
+    /// space. A newline in a path is written as `\012`.
     ///
     /// # Errors
     /// [`TooShort`] if `to` is; what is in it then is part of no line.
@@ -195,9 +200,10 @@ impl<'a> VmaRecord<'a> {
     }
 }
 
-/// Reads the addresses that a line of maps begins with; returns them and the rest, which begins with a space.
+/// Reads the addresses that a line of maps begins with; returns them and the rest.
 ///
-/// The end is not below the start. This is the cheap part of [`VmaRecord::parse`], for callers that look at nothing else.
+/// The rest begins with a space. The end is not below the start. This is the cheap part of
+/// [`VmaRecord::parse`], for callers that look at nothing else.
 #[must_use]
 #[inline]
 pub fn parse_range(line: &[u8]) -> Option<(Range<u64>, &[u8])> {
@@ -213,7 +219,7 @@ fn parse_dev(text: &[u8]) -> Option<(u32, u32)> {
     rest.is_empty().then_some(dev)
 }
 
-/// What is left to write of a line whose length is known.
+/// The part of a line that is left to write, when its length is known.
 struct Rest<'a>(&'a mut [u8]);
 
 impl Rest<'_> {
@@ -225,7 +231,7 @@ impl Rest<'_> {
     }
 }
 
-/// A line as far as the column of names.
+/// A line up to the column of names.
 struct Prefix<'a> {
     bytes: &'a mut [u8; PREFIX],
     length: usize,
@@ -257,7 +263,7 @@ impl Prefix<'_> {
         self.length += N;
     }
 
-    /// A number in hexadecimal, of eight digits at least.
+    /// Writes a number in hexadecimal, of eight digits at least.
     #[inline]
     fn hex8(&mut self, number: u64) {
         let upper = (number >> 32) as u32;
@@ -267,13 +273,13 @@ impl Prefix<'_> {
         self.digits(number as u32, 8);
     }
 
-    /// A number in hexadecimal, of two digits at least.
+    /// Writes a number in hexadecimal, of two digits at least.
     #[inline]
     fn hex2(&mut self, number: u32) {
         self.digits(number, (8 - number.leading_zeros() / 4).max(2));
     }
 
-    /// The last digits of a number in hexadecimal.
+    /// Writes the last digits of a number in hexadecimal.
     #[inline]
     fn digits(&mut self, number: u32, digits: u32) {
         let at = self.length;
@@ -289,15 +295,17 @@ impl Prefix<'_> {
     }
 }
 
-/// A number as eight hexadecimal digits, the first in the highest byte: the half bytes are spread by halves,
-/// then all eight become digits at once.
+/// Returns a number as eight hexadecimal digits, the first in the highest byte.
+///
+/// The half bytes are spread by halves, then all eight become digits at once.
 #[inline]
 fn eight_digits(number: u32) -> u64 {
     let spread = u64::from(number);
     let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
     let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
     let spread = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-    // Adding 6 carries into bit 4 of what is above 9, where the letters begin, 0x27 above the sign after 9.
+    // Adding 6 carries into bit 4 of what is above 9, where the letters begin, 0x27 above the sign
+    // after 9.
     let letters = (spread + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
     spread + 0x3030_3030_3030_3030 + letters * 0x27
 }

@@ -1,15 +1,16 @@
-//! What a mapping is called.
+//! The name of a mapping.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// What the kernel writes for a newline in a path.
+/// The kernel's escape of a newline in a path.
 pub(crate) const NEWLINE: &[u8] = b"\\012";
 
-/// What a mapping is called.
+/// The name of a mapping.
 ///
-/// [`Display`](fmt::Display) is as in maps, but newlines stay as they are, and what is not UTF-8 becomes `U+FFFD`.
+/// [`Display`](fmt::Display) is as in maps, but newlines stay as they are, and what is not UTF-8
+/// becomes `U+FFFD`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Name<'a> {
     /// Nothing.
@@ -46,7 +47,7 @@ pub enum NameKind {
 }
 
 impl NameKind {
-    /// Returns the name of this kind with that text, which is ignored if the kind has none.
+    /// Returns the name of this kind with `text`, which is ignored if the kind has none.
     #[must_use]
     #[inline]
     pub const fn with(self, text: &[u8]) -> Name<'_> {
@@ -118,7 +119,8 @@ impl<'a> Name<'a> {
 
 /// Returns the text with the kernel's escapes of newlines undone.
 ///
-/// The kernel does not escape backslashes: a path with a backslash and `012` in it reads the same as one with a newline.
+/// The kernel does not escape backslashes: a path with a backslash and `012` in it reads the same
+/// as one with a newline.
 #[must_use]
 pub fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.windows(NEWLINE.len()).any(|window| window == NEWLINE) {

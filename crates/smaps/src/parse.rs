@@ -32,10 +32,11 @@ impl<'a> Line<'a> {
     /// ```
     /// use vmaple_smaps::{Field, Line};
     ///
-    /// assert_eq!(Line::parse(b"Rss:                 132 kB")?, Line::Value(Field::Rss, 132 << 10));
+    /// assert_eq!(Line::parse(b"Rss:         132 kB")?, Line::Value(Field::Rss, 132 << 10));
     /// assert_eq!(Line::parse(b"VmFlags: rd wr ")?, Line::Flags(b"rd wr"));
     /// assert_eq!(Line::parse(b"NewInLinux9: 1 kB")?, Line::Unknown(b"NewInLinux9"));
-    /// assert!(matches!(Line::parse(b"00400000-00452000 r-xp 00000000 08:02 17 /bin/a")?, Line::Vma(_)));
+    /// let line = b"00400000-00452000 r-xp 00000000 08:02 17 /bin/a";
+    /// assert!(matches!(Line::parse(line)?, Line::Vma(_)));
     /// # Ok::<(), vmaple_smaps::NotSmaps>(())
     /// ```
     pub fn parse(line: &'a [u8]) -> Result<Self, NotSmaps> {
@@ -58,7 +59,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Splits a line of a field into its label and what comes after the colon; `None` for a line of maps.
+/// Splits a line of a field at its colon; `None` for a line of maps.
 #[must_use]
 pub(crate) fn split_label(line: &[u8]) -> Option<(&[u8], &[u8])> {
     line.first().filter(|byte| byte.is_ascii_uppercase())?;
@@ -66,10 +67,10 @@ pub(crate) fn split_label(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..colon], &line[colon + 1..]))
 }
 
-/// The text of maps, smaps or smaps_rollup as it comes, in pieces of any length; becomes records.
+/// A parser of the text of maps, smaps or smaps_rollup, which may come in pieces of any length.
 ///
-/// A record is complete when the next one begins, and the last one at the [end](Self::end). Fields that this version does not
-/// know are skipped.
+/// A record is complete when the next one begins, and the last one at the [end](Self::end). Fields
+/// that this version does not know are skipped.
 ///
 /// ```
 /// use vmaple_smaps::{FlagLetters, Parser};
@@ -134,7 +135,8 @@ impl Parser {
         Ok(())
     }
 
-    /// Takes the end of the text, and calls `found` for the last record. The parser can then take another text.
+    /// Takes the end of the text, and calls `found` for the last record. The parser can then take
+    /// another text.
     ///
     /// # Errors
     /// [`NotSmaps`] if the text ends within a line.

@@ -1,10 +1,10 @@
-//! What may be done with a mapping.
+//! The permissions of a mapping.
 
 use core::fmt;
 
 use crate::vm_flags::{VM_EXEC, VM_MAYSHARE, VM_READ, VM_WRITE};
 
-/// What may be done with a mapping; [`Display`](fmt::Display) is as in maps: `rw-p`.
+/// The permissions of a mapping; [`Display`](fmt::Display) is as in maps: `rw-p`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Perms {
     /// `r`: reading.
@@ -13,7 +13,7 @@ pub struct Perms {
     pub write: bool,
     /// `x`: execution.
     pub execute: bool,
-    /// `s`: writes are seen by others that map the same; `p` (private) if not.
+    /// `s`: writes are visible to all that map the same memory; `p` (private) if not.
     pub shared: bool,
 }
 

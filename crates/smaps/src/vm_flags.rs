@@ -20,10 +20,10 @@ pub const VM_HUGETLB: u64 = 0x0040_0000;
 pub const VM_HUGEPAGE: u64 = 0x2000_0000;
 /// `MADV_NOHUGEPAGE` was asked for.
 pub const VM_NOHUGEPAGE: u64 = 0x4000_0000;
-/// Where the protection key is, which is of four bits.
+/// The lowest of the four bits of the protection key.
 pub const VM_PKEY_SHIFT: u32 = 32;
 
-/// What the kernel writes for a flag without letters.
+/// The kernel's letters of a flag that has none.
 const NO_LETTERS: [u8; 2] = *b"??";
 
 /// The letters of the lower flags, by their bits.
@@ -37,12 +37,14 @@ const LOW: [&[u8; 2]; 32] = [
 /// Source: `mnemonics` in `show_smap_vma_flags()` of Linux, and the bits in include/linux/mm.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlagLetters {
-    /// By bit; nothing for a bit that is not shown.
+    /// By bit; `None` for a bit that is not shown.
     letters: [Option<[u8; 2]>; 64],
 }
 
 impl FlagLetters {
-    /// Returns the letters of a release of Linux, by its major and minor number, on x86-64 with protection keys.
+    /// Returns the letters of a release of Linux, by its major and minor number.
+    ///
+    /// They are those of x86-64 with protection keys.
     #[must_use]
     pub const fn of_release(release: (u32, u32)) -> Self {
         let mut letters = [Some(NO_LETTERS); 64];
@@ -110,7 +112,7 @@ impl FlagLetters {
         self.of(vm_flags).any(|letters| letters == NO_LETTERS)
     }
 
-    /// Returns the flags of letters, the inverse of [`of`](Self::of), and whether all letters are known.
+    /// Returns the flags of letters, and whether all letters are known.
     #[must_use]
     pub fn parse(&self, text: &[u8]) -> (u64, bool) {
         let bit = |letters: &[u8]| {

@@ -1,12 +1,14 @@
 //! The contract of a walk over mappings, checked.
 //!
-//! Every reader of maps goes from the lowest address up while the address space changes. Whatever it reads by, it promises that
+//! A reader of maps goes from the lowest address up while the address space changes. In whichever
+//! way it reads, it promises that
 //!
 //! - lines ascend and never overlap,
 //! - a page that is mapped all the time is in a line,
 //! - a page that is unmapped all the time is in none.
 //!
-//! A [`Walk`] is given the lines as they come, and asks its caller what is known of each page that the walk passes.
+//! A [`Walk`] is given the lines as they come, and asks its caller what is known of each page that
+//! the walk passes.
 
 use core::fmt;
 use core::ops::Range;
@@ -39,7 +41,7 @@ pub enum Broken {
     Resurrected(u64),
 }
 
-/// What a walk has broken, how often.
+/// How often a walk has broken the contract.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Lines of no address.
@@ -54,9 +56,9 @@ pub struct Findings {
     pub first: Option<Broken>,
 }
 
-/// One walk from the lowest address up, checked line by line. Allocates nothing.
+/// A walk from the lowest address up, checked line by line.
 ///
-/// The pages of one region are judged; the order of lines is everywhere.
+/// Pages are judged in one region; the order of lines is judged everywhere. Nothing is allocated.
 ///
 /// ```
 /// use vmaple_smaps::walk::{Broken, Page, Walk};
@@ -113,7 +115,8 @@ impl Walk {
 
     /// Takes the next line. What lies between it and the line before is shown as unmapped.
     ///
-    /// `known` says what a page was from the beginning of the walk until now; `None` if it has changed, or is not known.
+    /// `known` says what a page was from the beginning of the walk until now; `None` if it has
+    /// changed, or is not known.
     pub fn line(&mut self, line: Range<u64>, mut known: impl FnMut(u64) -> Option<Page>) {
         if line.is_empty() {
             self.findings.empty += 1;
@@ -132,9 +135,11 @@ impl Walk {
         self.pass(line.end, Page::Mapped, &mut known);
     }
 
-    /// Passes the pages below `to` that have not been passed yet, all of which the walk shows as `shown`.
+    /// Passes the pages below `to` that have not been passed, all of which the walk shows as
+    /// `shown`.
     ///
-    /// It is for readers that see pages and not lines; [`line`](Self::line) does it for both sides of a line's start.
+    /// It is for readers that see pages and not lines; [`line`](Self::line) does it for both sides
+    /// of a line's start.
     pub fn pass(&mut self, to: u64, shown: Page, mut known: impl FnMut(u64) -> Option<Page>) {
         let to = to.min(self.region.end);
         while self.next < to {
@@ -161,7 +166,7 @@ impl Walk {
         self.findings
     }
 
-    /// Returns what was found so far; of a walk that was cut off, all.
+    /// Returns the findings so far; of a walk that was cut off, all of them.
     #[must_use]
     pub fn findings(&self) -> &Findings {
         &self.findings
@@ -173,7 +178,7 @@ impl Walk {
         self.cursor
     }
 
-    /// Returns the first page of the region that has not been passed; the region's end if all have been.
+    /// Returns the first page of the region that has not been passed, or the region's end.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.next
@@ -210,7 +215,8 @@ mod tests {
 
     const PAGE: u64 = 0x1000;
 
-    /// The findings of lines of pages of a region of eight, in which 2 and 5 are unmapped, 6 changes, and the others are mapped.
+    /// The findings of lines of pages of a region of eight, in which 2 and 5 are unmapped, 6
+    /// changes, and the others are mapped.
     fn findings(lines: &[Range<u64>]) -> Findings {
         let start = 0x7f00_0000_0000;
         let known = |addr| match (addr - start) / PAGE {

@@ -56,7 +56,8 @@ fn write(records: &[Owned], form: &Form) -> Vec<u8> {
     text
 }
 
-/// Texts of names: any bytes, newlines among them, but no spaces in front and no backslash, which the kernel does not escape.
+/// Texts of names: any bytes, newlines among them, but no spaces in front and no backslash, which
+/// the kernel does not escape.
 fn name() -> impl Strategy<Value = (NameKind, Vec<u8>)> {
     let bytes = prop_oneof![Just(b'\n'), Just(b' '), Just(b']'), any::<u8>()];
     let bytes = bytes.prop_filter("a backslash is ambiguous", |&byte| byte != b'\\' && byte != 0);

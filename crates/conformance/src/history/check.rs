@@ -2,6 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use vmaple_mm::PAGE_SIZE;
+use vmaple_smaps::walk::{self, Page, Walk};
+
 use super::scan::{Scan, Seen};
 use super::{History, Life, Piece};
 
@@ -18,24 +21,32 @@ pub enum Broken {
     UntouchedShown(usize, Piece),
     /// The lines of one instant match no version; the first of these lines.
     NotOneInstant(Piece),
+    /// Another rule of every walk.
+    Walk(walk::Broken),
 }
 
-/// Checks a scan against all rules.
+/// Checks a scan against all rules: those of every walk ([`Walk`]), of lines and of instants.
 pub fn check(history: &History, scan: &Scan) -> Result<(), Broken> {
-    let mut cursor = 0;
+    let pages = Pages::during(history, scan.span);
+    let known = |addr| pages.known(addr);
+    let mut walk = Walk::new(pages.base..pages.addr(pages.always.len() * 64), PAGE_SIZE);
     let mut cursors = vec![0];
     for seen in &scan.seen {
         let part = seen.part;
-        if part.start < cursor || part.end <= part.start {
+        let cursor = walk.cursor();
+        walk.line(part.start..part.end, known);
+        if walk.findings().empty + walk.findings().overlaps > 0 {
             return Err(Broken::Overlap(part));
         }
         if !lives(history, seen, cursor).any(|life| meets(life, seen.window)) {
             return Err(Broken::NeverExisted(part));
         }
-        cursor = part.end;
-        cursors.push(cursor);
+        cursors.push(part.end);
     }
-    covers(history, scan)?;
+    let found = walk.end(known).first;
+    if let Some(walk::Broken::Missed(addr)) = found {
+        return Err(Broken::NotCovered(addr));
+    }
     shows_what_is_untouched_once(history, scan)?;
     let mut first = 0;
     for &count in &scan.instants {
@@ -44,7 +55,49 @@ pub fn check(history: &History, scan: &Scan) -> Result<(), Broken> {
         }
         first += count;
     }
-    Ok(())
+    found.map_or(Ok(()), |broken| Err(Broken::Walk(broken)))
+}
+
+/// The pages that were mapped in all of some versions, and in any of them; 64 to a word.
+struct Pages {
+    base: u64,
+    always: Vec<u64>,
+    ever: Vec<u64>,
+}
+
+impl Pages {
+    fn during(history: &History, (first, last): (usize, usize)) -> Self {
+        let versions = &history.mapped[first..=last];
+        let words = versions.iter().map(Vec::len).max().unwrap_or(0);
+        let mut pages = Self {
+            base: history.base,
+            always: vec![u64::MAX; words],
+            ever: vec![0; words],
+        };
+        for mapped in versions {
+            for (i, (always, ever)) in pages.always.iter_mut().zip(&mut pages.ever).enumerate() {
+                let word = mapped.get(i).copied().unwrap_or(0);
+                *always &= word;
+                *ever |= word;
+            }
+        }
+        pages
+    }
+
+    fn addr(&self, page: usize) -> u64 {
+        self.base + page as u64 * PAGE_SIZE
+    }
+
+    /// Returns what a page was in all versions, or `None` if it changed.
+    fn known(&self, addr: u64) -> Option<Page> {
+        let page = ((addr - self.base) / PAGE_SIZE) as usize;
+        let is_in = |words: &[u64]| words[page / 64] >> (page % 64) & 1 == 1;
+        match (is_in(&self.always), is_in(&self.ever)) {
+            (true, _) => Some(Page::Mapped),
+            (_, false) => Some(Page::Unmapped),
+            _ => None,
+        }
+    }
 }
 
 /// Returns the VMAs of which a line may be the part that begins at the cursor.
@@ -58,25 +111,6 @@ pub(super) fn lives<'h>(history: &'h History, seen: &Seen, cursor: u64) -> impl 
 
 fn meets(life: &Life, (first, last): (usize, usize)) -> bool {
     life.born <= last && life.died > first
-}
-
-fn covers(history: &History, scan: &Scan) -> Result<(), Broken> {
-    let versions = &history.mapped[scan.span.0..=scan.span.1];
-    let mut always = versions[0].clone();
-    for mapped in &versions[1..] {
-        always.truncate(mapped.len());
-        always.iter_mut().zip(mapped).for_each(|(word, mapped)| *word &= mapped);
-    }
-    for (i, word) in always.iter().enumerate() {
-        for bit in (0..64).filter(|bit| word >> bit & 1 == 1) {
-            let addr = history.addr(i, bit);
-            let behind = scan.seen.partition_point(|seen| seen.part.end <= addr);
-            if scan.seen.get(behind).is_none_or(|seen| seen.part.start > addr) {
-                return Err(Broken::NotCovered(addr));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn shows_what_is_untouched_once(history: &History, scan: &Scan) -> Result<(), Broken> {

@@ -146,11 +146,6 @@ impl History {
         }
     }
 
-    /// Returns the address of a bit of a word of `mapped`.
-    pub fn addr(&self, word: usize, bit: usize) -> u64 {
-        self.base + (word * 64 + bit) as u64 * PAGE_SIZE
-    }
-
     /// Returns whether this ever was a VMA as a whole.
     pub fn has(&self, piece: &Piece) -> bool {
         let lives = self.by_end.get(&piece.end).into_iter().flatten();

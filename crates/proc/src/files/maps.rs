@@ -12,14 +12,15 @@ use crate::source::Source;
 
 /// An open /proc/PID/maps, with its place in it.
 ///
-/// There are two ways through it, with one cursor: as text ([`read`](OpenFile::read)), or record by record
-/// ([`next_record`](Self::next_record)). Both show next what ends above the cursor, and set the cursor to its end. Questions
-/// about one address ([`query`](Self::query)) leave the cursor where it is.
+/// There are two ways through it, with one cursor: as text ([`read`](OpenFile::read)), or record by
+/// record ([`next_record`](Self::next_record)). Both show next what ends above the cursor, and set
+/// the cursor to its end. Questions about one address ([`query`](Self::query)) leave the cursor
+/// where it is.
 ///
 /// What a concurrent reader may see: [the contract](crate#what-a-reader-may-see).
 pub type Maps<R = MmReader<MapleStore>> = OpenFile<MapsFile<R>>;
 
-/// The file behind [`Maps`].
+/// The file of [`Maps`].
 #[derive(Debug)]
 pub struct MapsFile<R> {
     source: R,
@@ -27,9 +28,9 @@ pub struct MapsFile<R> {
 }
 
 impl<S: VmaStore, M: Machine> Maps<MmReader<S, M>> {
-    /// Opens the maps of an address space, which lives on or ends as if nobody had it open.
+    /// Opens the maps of an address space, which lives on or ends as if no file were open.
     ///
-    /// Nobody is asked for permission: see [the crate](crate#who-may-read).
+    /// No permission is checked: see [the crate](crate#permissions).
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM`.
@@ -50,11 +51,14 @@ impl<S: VmaStore, M: Machine> Maps<MmReader<S, M>> {
 }
 
 impl<S: SnapshotStore, M: Machine> Maps<MmSnapshot<S, M>> {
-    /// Opens the maps of an address space as they are now: all that is read is of this one instant, whatever happens meanwhile
-    /// and even when the address space is gone. What is mapped now stays in memory while it is open.
+    /// Opens the maps of an address space as they are now.
+    ///
+    /// All that is read is of this one instant, whatever happens after it, even when the address
+    /// space is gone. What is mapped now stays in memory while it is open.
     ///
     /// # Errors
-    /// `ESRCH` if the address space is gone, `EAGAIN` if too many snapshots of it are open, `ENOMEM`.
+    /// `ESRCH` if the address space is gone, `EAGAIN` if too many snapshots of it are open,
+    /// `ENOMEM`.
     ///
     /// ```
     /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -77,14 +81,15 @@ impl<S: SnapshotStore, M: Machine> Maps<MmSnapshot<S, M>> {
 }
 
 impl<R: Source> Maps<R> {
-    /// The next VMA, whole, with the address from which it is new to this scan; nothing at the end. Text that was rendered and
-    /// not read yet comes before it.
+    /// Returns the next VMA, whole, or `None` at the end.
     ///
-    /// Each record is of an instant of its own. No section is open when it returns.
+    /// Its `new_from` is the address from which it is new to this scan. Text that was rendered and
+    /// not read yet comes before it. Each record is of an instant of its own. No section is
+    /// open when this returns.
     ///
     /// # Errors
-    /// `ESRCH` if the address space is gone and the end was not reached, `ENOMEM` if there is no memory for the name; the next
-    /// call tries again.
+    /// `ESRCH` if the address space is gone and the end was not reached. `ENOMEM` if there is no
+    /// memory for the name; the next call tries again.
     ///
     /// ```
     /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -120,8 +125,10 @@ impl<R: Source> MapsFile<R> {
         OpenFile::new(Self { source, name })
     }
 
-    /// The first record that answers the question, found in one section, for a scan that has come to `cursor`. The text of its
-    /// name is in `self.name`.
+    /// Finds the first record that answers the question, in one section, for a scan that has come
+    /// to `cursor`.
+    ///
+    /// The text of its name is in `self.name`.
     pub(crate) fn find(
         &mut self,
         addr: VirtAddr,
@@ -136,7 +143,7 @@ impl<R: Source> MapsFile<R> {
             match self.name.take(&vma_record(vma, cursor)) {
                 Ok(record) => return Ok(Some(record)),
                 Err(too_long) => {
-                    // As for lines: outside of the section, and then looked for again.
+                    // As for lines: it grows outside of the section, then the search is repeated.
                     drop(section);
                     self.name.grow(too_long)?;
                 }

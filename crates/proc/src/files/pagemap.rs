@@ -1,4 +1,7 @@
-//! An open /proc/PID/pagemap.
+//! /proc/PID/pagemap.
+//!
+//! It is no [`OpenFile`](crate::OpenFile): it is read at any offset, by pages and not by records,
+//! and as in Linux it is no seq_file.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,35 +12,36 @@ use vmaple_mm::{Errno, Error, Machine, MapleStore, MmReader, MmRef, PAGE_SHIFT, 
 
 use crate::seq_file::{GONE, NO_MEMORY};
 
-/// Bytes of an entry.
+/// The bytes of an entry.
 const ENTRY_BYTES: u64 = 8;
-/// Addresses of a step: those of a table of the lowest level.
+/// The addresses of a step: those of one leaf table.
 const WALK_SIZE: u64 = 2 << 20;
-/// What is known of the pages of a step.
+/// The bytes of the entries of a step.
 const BUFFER: usize = ((WALK_SIZE >> PAGE_SHIFT) * ENTRY_BYTES) as usize;
 
-/// Bits 0 to 54: the frame's number.
+/// Bits 0 to 54: the number of the frame.
 const PM_PFRAME: u64 = (1 << 55) - 1;
-/// Bit 56: mapped nowhere else.
+/// Bit 56: the page is mapped nowhere else.
 const PM_MMAP_EXCLUSIVE: u64 = 1 << 56;
 /// Bit 63: there is a page.
 const PM_PRESENT: u64 = 1 << 63;
 
-/// An open /proc/PID/pagemap: for each page of the address space 8 bytes, at its number times 8.
+/// An open /proc/PID/pagemap: 8 bytes for each page of the address space, at its number times 8.
 ///
 /// | bits | |
 /// |---|---|
 /// | 0-54 | the number of its frame; 0 where it is not shown |
 /// | 56 | mapped nowhere else |
-/// | 63 | there is a page; also one that may not be accessed (PROT_NONE), and the page of zeros, which is nobody's alone |
+/// | 63 | there is a page, also one that may not be accessed (PROT_NONE), also the zero page |
 ///
-/// The others are 0: there is no swap (62, and 0-54), no page of a file (61), no guard (58), no userfaultfd (57), and nothing is
-/// known of soft-dirty (55), as in a kernel without `CONFIG_MEM_SOFT_DIRTY`.
+/// The zero page is never exclusive. The other bits are 0: there is no swap (62, and 0-54), no page
+/// of a file (61), no guard (58) and no userfaultfd (57). Soft-dirty (55) is not tracked, as in a
+/// kernel without `CONFIG_MEM_SOFT_DIRTY`.
 ///
 /// # What a reader may see
-/// Each entry is the page table's of some moment during the read that returned it, and each read sees the pages of now. Between two
-/// steps of two megabytes of addresses nothing is held; during a step the lock of the whole address space, where the
-/// [store](VmaStore) has one that readers take.
+/// Each entry is the page table's at some moment during the read that returned it. Nothing is held
+/// between two steps of 2 MiB of addresses. During a step the lock of the whole address space is
+/// held, where the [store](VmaStore) has one that readers take.
 ///
 /// ```
 /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -68,7 +72,9 @@ pub struct Pagemap<S: VmaStore = MapleStore, M: Machine = Soft> {
 }
 
 impl<S: VmaStore, M: Machine> Pagemap<S, M> {
-    /// Opens the pagemap of an address space, with 0 for the numbers of frames: as who lacks CAP_SYS_ADMIN sees it.
+    /// Opens the pagemap of an address space, with 0 for the numbers of frames.
+    ///
+    /// It is what a reader without CAP_SYS_ADMIN sees.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM`.
@@ -76,8 +82,10 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
         Self::of(mm.reader()?, !PM_PFRAME)
     }
 
-    /// The same with the numbers of frames, which tell where data lies in memory: for who has CAP_SYS_ADMIN, or what the embedder
-    /// has like it.
+    /// Opens the pagemap of an address space, with the numbers of frames.
+    ///
+    /// They tell where data lies in memory: for readers that have CAP_SYS_ADMIN, or the embedder's
+    /// equivalent.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
@@ -97,8 +105,10 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
         })
     }
 
-    /// Copies entries into `to` and returns how many bytes: as many as there is room for; fewer, or 0, at the end of the address
-    /// space. The next read goes on behind.
+    /// Copies entries into `to` and returns how many bytes.
+    ///
+    /// These are as many as there is room for; fewer, or 0, at the end of the address space. The
+    /// next read goes on after them.
     ///
     /// # Errors
     /// As for [`read_at`](Self::read_at).
@@ -108,12 +118,14 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
         Ok(length)
     }
 
-    /// As [`read`](Self::read), from `offset` on, which is a page's number times 8; the place of reads stays where it is.
+    /// Copies entries into `to`, as [`read`](Self::read) does, from `offset` on.
     ///
-    /// No section is open when it returns, nor while it copies; nothing is allocated.
+    /// The offset is a page's number times 8. The place of reads stays where it is. No section is
+    /// open when it returns, nor while it copies; nothing is allocated.
     ///
     /// # Errors
-    /// `EINVAL` if the offset or the length of `to` is not a multiple of 8, `ESRCH` if the address space is gone.
+    /// `EINVAL` if the offset or the length of `to` is not a multiple of 8, `ESRCH` if the address
+    /// space is gone.
     ///
     /// ```
     /// use vmaple_mm::{Errno, Layout, Limits, Mm};
@@ -132,7 +144,7 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
         if !offset.is_multiple_of(ENTRY_BYTES) || !(to.len() as u64).is_multiple_of(ENTRY_BYTES) {
             return Err(Error {
                 errno: Errno::EINVAL,
-                why: "an offset or a length that is not of whole entries",
+                why: "pagemap is read in whole entries: offset and length must be multiples of 8",
             });
         }
         let end = self.reader.mm().layout().task_size.0;
@@ -157,7 +169,7 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
         self.offset = 0;
     }
 
-    /// The entries of a range that lies in one leaf table's addresses.
+    /// Reads the entries of a range that lies in one leaf table's addresses.
     fn walk(&mut self, range: Range<u64>) -> Result<&[u8], Error> {
         let _section = self.reader.mmap_read_lock().ok_or(GONE)?;
         let length = ((range.end - range.start) / PAGE_SIZE * ENTRY_BYTES) as usize;
@@ -168,7 +180,7 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
         let mut at = range.start;
         while at < range.end {
             at = match self.reader.walker().leaf(at, |leaf| {
-                // Loaded before the entries: a page is shared with another table only after both have been told so.
+                // Loaded before the entries: both tables are told before they share a page.
                 let may_share = leaf.counters().may_share();
                 for (addr, pte) in leaf.ptes(at..range.end) {
                     let place = ((addr - range.start) / PAGE_SIZE * ENTRY_BYTES) as usize;
@@ -185,7 +197,7 @@ impl<S: VmaStore, M: Machine> Pagemap<S, M> {
     }
 }
 
-/// What pagemap says of a page.
+/// Returns the entry of a page.
 #[doc(alias = "pte_to_pagemap_entry")]
 fn entry(pte: Pte, is_shared: bool) -> u64 {
     let is_exclusive = !is_shared && !pte.flags.contains(PageFlags::ZERO);

@@ -1,4 +1,4 @@
-//! Questions about one address, as the ioctl PROCMAP_QUERY.
+//! Questions about one address, as by the ioctl PROCMAP_QUERY.
 
 use bitflags::bitflags;
 use vmaple_mm::{Errno, Error, VirtAddr, VmFlags, Vma, VmaRead};
@@ -8,7 +8,9 @@ use crate::files::maps::Maps;
 use crate::source::Source;
 
 bitflags! {
-    /// What is asked, with Linux's numbers. Those that name a property are a filter: the VMA must have all of them.
+    /// A question, with Linux's numbers.
+    ///
+    /// The flags that name a property are a filter: the VMA must have all of them.
     ///
     /// Source: `enum procmap_query_flags` of Linux.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,16 +21,19 @@ bitflags! {
         const WRITABLE = 0x02;
         /// It may be executed.
         const EXECUTABLE = 0x04;
-        /// Writes are seen by others that map the same.
+        /// Writes are visible to all that map the same memory.
         const SHARED = 0x08;
-        /// The first that ends above the address and passes the filter; else only one that holds the address will do.
+        /// The answer is the first VMA that ends above the address and passes the filter. Without
+        /// this flag it is only a VMA that holds the address.
         const COVERING_OR_NEXT_VMA = 0x10;
-        /// It is of a file, of the one behind shared anonymous memory too.
+        /// It is of a file, such as the one of shared anonymous memory.
         const FILE_BACKED_VMA = 0x20;
     }
 }
 
 impl QueryFlags {
+    /// Finds the VMA that answers the question about `addr`.
+    ///
     /// Source: `query_matching_vma()` of Linux.
     pub(crate) fn find(self, vmas: &impl VmaRead, addr: VirtAddr) -> Option<&Vma> {
         if self.contains(Self::COVERING_OR_NEXT_VMA) {
@@ -49,12 +54,14 @@ impl QueryFlags {
 }
 
 impl<R: Source> Maps<R> {
-    /// The VMA that holds the address `addr`, or another that `flags` ask for, at one instant; as ioctl(2) with
-    /// `PROCMAP_QUERY`. The place of reads stays where it is.
+    /// Returns the VMA that holds the address `addr`, or another that `flags` ask for, at one
+    /// instant.
+    ///
+    /// It is as ioctl(2) with `PROCMAP_QUERY`. The place of reads stays where it is.
     ///
     /// # Errors
-    /// `ENOENT` if there is no such VMA, `EINVAL` if `flags` has bits that have no meaning, `ESRCH` if the address space is gone,
-    /// `ENOMEM` if there is no memory for the name.
+    /// `ENOENT` if there is no such VMA. `EINVAL` if `flags` has bits that have no meaning. `ESRCH`
+    /// if the address space is gone. `ENOMEM` if there is no memory for the name.
     ///
     /// ```
     /// use vmaple_mm::{Errno, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};

@@ -10,19 +10,26 @@ use crate::record::vma_record;
 use crate::seq_file::{GONE, SeqFile};
 use crate::source::{PageSource, SnapshotWithPages};
 
-/// An open /proc/PID/smaps, with its place in it: mappings as [`Maps`](crate::Maps) shows them, and what is resident of each.
+/// An open /proc/PID/smaps, with its place in it: mappings, and what is resident of each.
 ///
-/// As text ([`read`](Self::read)) or record by record ([`next_record`](Self::next_record)), with one cursor.
+/// Mappings are as [`Maps`](crate::Maps) shows them. There are two ways through it, with one
+/// cursor: as text ([`read`](OpenFile::read)), or record by record
+/// ([`next_record`](Self::next_record)).
 ///
 /// # What a reader may see
-/// Each record is of an instant of its own, also inside of one buffer; what [the crate](crate#what-a-reader-may-see) says of
-/// lines holds of records. Where the VMA begins below the cursor, the record is of the part from there on: `Size`, and all counts.
+/// Each record is of an instant of its own, also inside of one buffer. What
+/// [the crate](crate#what-a-reader-may-see) says of lines holds of records. If the VMA begins below
+/// the cursor, `Size` and all counts are of the part at and above the cursor.
 ///
-/// Pages are looked at one after the other, from the cursor up, while the mapping changes: each counts as it was at some moment
-/// between the record's beginning and its end. So a page that is there for all that time counts once, and none counts twice; the
-/// counts fit together: `Rss` is the sum of the four shared and private ones, and none is more than `Size`. If the VMA is
-/// replaced meanwhile, pages of what takes its place may count, as they are mapped there; and if it has just replaced another, pages of
-/// that one which have not gone yet. A record says so ([`was_live`](SmapsRecord::was_live)), a text does not.
+/// Pages are counted one after the other, from the cursor up, while the mapping changes. Each
+/// counts as it was at some moment between the record's beginning and its end.
+///
+/// - A page that is there for all that time counts once, and none counts twice.
+/// - The counts fit together: `Rss` is the sum of the four shared and private ones, and none is
+///   more than `Size`.
+/// - If the VMA is replaced during the count, pages of its successor may count, as they are mapped
+///   there. If it has just replaced another, pages of that one may count that are not zapped yet. A
+///   record says so ([`was_live`](SmapsRecord::was_live)), a text does not.
 ///
 /// ```
 /// use std::io::Read;
@@ -54,7 +61,7 @@ use crate::source::{PageSource, SnapshotWithPages};
 /// ```
 pub type Smaps<R = MmReader<MapleStore>> = OpenFile<SmapsFile<R>>;
 
-/// The file behind [`Smaps`].
+/// The file of [`Smaps`].
 #[derive(Debug)]
 pub struct SmapsFile<R> {
     source: R,
@@ -82,8 +89,10 @@ impl<S: VmaStore, M: Machine> Smaps<MmReader<S, M>> {
         Self::open_by(mm, CountBy::Counters)
     }
 
-    /// The same with pages counted in a certain way, which gives the same counts. [`CountBy::Walk`] is what Linux does, with its
-    /// locks held for as long: for who compares.
+    /// Opens the smaps of an address space, with pages counted in a certain way.
+    ///
+    /// The counts are the same. [`CountBy::Walk`] is what Linux does, with its locks held for as
+    /// long: for comparisons.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
@@ -93,13 +102,16 @@ impl<S: VmaStore, M: Machine> Smaps<MmReader<S, M>> {
 }
 
 impl<S: SnapshotStore, M: Machine> Smaps<SnapshotWithPages<S, M>> {
-    /// Opens the smaps of the mappings of this instant, as [`Maps::snapshot`](crate::Maps::snapshot) does maps.
+    /// Opens the smaps of the mappings of this instant, as
+    /// [`Maps::snapshot`](crate::Maps::snapshot) does maps.
     ///
-    /// Pages are not kept: counted are those of when the record is read, and only of mappings that are still live then
-    /// ([`was_live`](SmapsRecord::was_live)). Of the others nothing is, since what is mapped there now is another's.
+    /// Pages are not kept. They are counted when the record is read, and only of mappings that are
+    /// still live then ([`was_live`](SmapsRecord::was_live)). Of the others none is counted,
+    /// since the pages that are mapped there by then are another mapping's.
     ///
     /// # Errors
-    /// `ESRCH` if the address space is gone, `EAGAIN` if too many snapshots of it are open, `ENOMEM`.
+    /// `ESRCH` if the address space is gone, `EAGAIN` if too many snapshots of it are open,
+    /// `ENOMEM`.
     ///
     /// ```
     /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -127,13 +139,14 @@ impl<S: SnapshotStore, M: Machine> Smaps<SnapshotWithPages<S, M>> {
 }
 
 impl<R: PageSource> Smaps<R> {
-    /// The next VMA with its pages; nothing at the end. Text that was rendered and not read yet comes before it.
+    /// Returns the next VMA with its pages, or `None` at the end.
     ///
-    /// No section is open when it returns.
+    /// Text that was rendered and not read yet comes before it. No section is open when this
+    /// returns.
     ///
     /// # Errors
-    /// `ESRCH` if the address space is gone and the end was not reached, `ENOMEM` if there is no memory for the name; the next
-    /// call tries again.
+    /// `ESRCH` if the address space is gone and the end was not reached. `ENOMEM` if there is no
+    /// memory for the name; the next call tries again.
     ///
     /// ```
     /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -171,7 +184,9 @@ impl<R: PageSource> SmapsFile<R> {
         OpenFile::new(Self { source, by, name })
     }
 
-    /// The first record at or above the cursor, of one section. The text of its name is in `self.name`.
+    /// Finds the first record at or above the cursor, in one section.
+    ///
+    /// The text of its name is in `self.name`.
     fn find(&mut self, cursor: u64) -> Result<Option<SmapsRecord<'static>>, Error> {
         loop {
             let section = self.source.section().ok_or(GONE)?;
@@ -195,8 +210,9 @@ impl<R: PageSource> sealed::Sealed for SmapsFile<R> {}
 impl<R: PageSource> ProcFile for SmapsFile<R> {
     const NAME: &'static str = "smaps";
 
-    /// Renders records until the buffer is full or none is left, each in a section of its own where that lets a waiting thread
-    /// go on.
+    /// Renders records until the buffer is full or none is left.
+    ///
+    /// Each is rendered in a section of its own where that lets a waiting thread go on.
     ///
     /// Source: `m_start()`, `m_next()` and `show_smap()` of Linux.
     fn show(&self, cursor: &mut u64, seq: &mut SeqFile) -> Result<(), Error> {
@@ -210,7 +226,7 @@ impl<R: PageSource> ProcFile for SmapsFile<R> {
                 return Ok(());
             };
             let record = vma_record(vma, VirtAddr(*cursor));
-            // Before its pages are counted in vain.
+            // Checked before its pages are counted, which would be in vain.
             if !seq.may_add(SmapsRecord::min_length(vma, &record)) {
                 return Ok(());
             }
@@ -221,7 +237,7 @@ impl<R: PageSource> ProcFile for SmapsFile<R> {
             *cursor = record.vma.end;
             section = match self.source.renew(section) {
                 Some(section) => section,
-                // The next read says that it is gone.
+                // The next read reports that it is gone.
                 None => return Ok(()),
             };
         }

@@ -1,6 +1,7 @@
-//! What one record of smaps says: a VMA, and the pages that are mapped in it.
+//! A record of smaps: a VMA, and the pages that are mapped in it.
 //!
-//! Source: `show_smap()`, `__show_smap()` and `show_smap_vma_flags()` in Linux's fs/proc/task_mmu.c.
+//! Source: `show_smap()`, `__show_smap()` and `show_smap_vma_flags()` in Linux's
+//! fs/proc/task_mmu.c.
 
 use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{PAGE_SIZE, VmFlags, Vma};
@@ -24,17 +25,19 @@ pub struct SmapsRecord<'a> {
     /// The pages from the VMA's `new_from` to its end.
     #[cfg_attr(feature = "serde", serde(with = "crate::record::PageCountsFields"))]
     pub counts: PageCounts,
-    /// Whether all of them are this VMA's own: what had been mapped there before was gone, and the VMA was live until all were
-    /// counted. If not, some may be of the mapping before it or after it. In a [snapshot](crate::Smaps::snapshot) none is counted
-    /// then.
+    /// Whether all of them are this VMA's own.
+    ///
+    /// If so, what had been mapped there before was gone, and the VMA was live until all were
+    /// counted. If not, some may be of the mapping before it or after it; in a
+    /// [snapshot](crate::Smaps::snapshot) none is counted then.
     pub was_live: bool,
 }
 
-/// The length of all lines but the first, without flags, and unless a number has more than eight digits.
+/// The length of all lines but the first, without flags, if no number has more than eight digits.
 const COUNTS_LENGTH: usize = 22 * 28 + 25 + 10;
 
 impl<'a> SmapsRecord<'a> {
-    /// A record from wherever, of a mapping that was live.
+    /// Makes a record of any origin, of a mapping that was live.
     #[must_use]
     pub const fn from_parts(vma: VmaRecord<'a>, flags: VmFlags, counts: PageCounts) -> Self {
         Self {
@@ -45,7 +48,7 @@ impl<'a> SmapsRecord<'a> {
         }
     }
 
-    /// The record of a VMA whose own record is there already: counts its pages.
+    /// Makes the record of a VMA, whose line of maps is `record`: counts its pages.
     pub(crate) fn new(source: &impl PageSource, by: CountBy, vma: &Vma, record: VmaRecord<'a>) -> Self {
         let (counts, was_live) = source.count(vma, (record.new_from..record.end).into(), by);
         Self {
@@ -56,17 +59,22 @@ impl<'a> SmapsRecord<'a> {
         }
     }
 
-    /// The least length of the text of a VMA whose own record is there already: to know before its pages are counted.
+    /// Returns the least length of the text of a VMA, whose line of maps is `record`, before its
+    /// pages are counted.
     pub(crate) fn min_length(vma: &Vma, record: &VmaRecord<'_>) -> usize {
         let line = record.write_line(&mut []).unwrap_or_else(|short| short.needed);
         line + COUNTS_LENGTH + 3 * vma.flags().bits().count_ones() as usize
     }
 
-    /// Writes the record's lines of smaps at the beginning of `to`, and returns their length in bytes. The first is the line
-    /// of maps ([`VmaRecord::write_line`]); `Size` is of what that line shows.
+    /// Writes the record's lines of smaps at the beginning of `to`, and returns their length in
+    /// bytes.
     ///
-    /// As of a kernel without `CONFIG_MEM_SOFT_DIRTY` and `CONFIG_ARCH_HAS_PKEYS`, or without a processor that has protection
-    /// keys: there is no flag `sd`, and no line `ProtectionKey`. `THPeligible` is 0, as nothing is in huge pages.
+    /// The first is the line of maps ([`VmaRecord::write_line`]); `Size` is of what that line
+    /// shows.
+    ///
+    /// The text is that of a kernel without `CONFIG_MEM_SOFT_DIRTY` and without
+    /// `CONFIG_ARCH_HAS_PKEYS` (or on a processor without protection keys): it has no flag
+    /// `sd`, and no line `ProtectionKey`. `THPeligible` is 0, as nothing is in huge pages.
     ///
     /// # Errors
     /// [`TooShort`] if `to` is; what is in it then is part of no record.
@@ -92,7 +100,8 @@ impl<'a> SmapsRecord<'a> {
     /// let mut to = [0; 1000];
     /// let length = record.write_text(&mut to)?;
     /// let text = std::str::from_utf8(&to[..length])?;
-    /// assert!(text.starts_with("00011000-00013000 r--p 00000000 00:00 0 \nSize:                  8 kB\n"));
+    /// assert!(text.starts_with("00011000-00013000 r--p 00000000 00:00 0 \n"));
+    /// assert!(text.contains("\nSize:                  8 kB\n"));
     /// assert!(text.contains("\nPrivate_Dirty:         4 kB\n"));
     /// assert!(text.ends_with("\nTHPeligible:           0\nVmFlags: rd mr \n"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())

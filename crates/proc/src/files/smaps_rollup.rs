@@ -1,4 +1,4 @@
-//! An open /proc/PID/smaps_rollup.
+//! /proc/PID/smaps_rollup.
 
 use vmaple_mm::pgtable::{CountBy, PageCounts};
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, Soft, VirtAddr, VirtRange, Vma, VmaRead, VmaStore};
@@ -22,7 +22,8 @@ pub struct RollupRecord {
 }
 
 impl RollupRecord {
-    /// Writes the lines of smaps_rollup at the beginning of `to`, and returns their length in bytes.
+    /// Writes the lines of smaps_rollup at the beginning of `to`, and returns their length in
+    /// bytes.
     ///
     /// # Errors
     /// [`TooShort`] if `to` is; what is in it then is part of no record.
@@ -52,17 +53,20 @@ impl RollupRecord {
 /// An open /proc/PID/smaps_rollup: what is resident in the whole address space.
 ///
 /// # What a reader may see
-/// Pages are counted from the lowest address up, while the address space changes, and none twice: so what is moved to another
-/// address may be missed or counted twice, but no address is. A page that is there from the beginning to the end counts once; the
-/// counts fit together as in [`Smaps`](crate::Smaps).
+/// Pages are counted from the lowest address up, while the address space changes, and no address is
+/// counted twice. What is moved to another address may be missed or counted twice. A page that is
+/// there from the beginning to the end counts once. The counts fit together as in
+/// [`Smaps`](crate::Smaps).
 ///
-/// - [`CountBy::Walk`]: mapping by mapping, as Linux does, from the cursor up to the mapping's end, every page by a look at its entry.
-///   The lock of the whole address space is held for all of it, where the [store](VmaStore) has one that readers take; in a
-///   `VmaLockStore` it is given up between two mappings if somebody waits for it.
-/// - [`CountBy::Counters`]: the whole address space by what each leaf table knows of its pages, at one step for two megabytes of
-///   addresses. Nothing is held beyond a step, in any store. What of a mapping has not gone yet when the mapping has is counted too.
+/// - [`CountBy::Walk`]: mapping by mapping, as Linux does, from the cursor up to the mapping's end,
+///   every page by a look at its entry. Where the [store](VmaStore) has a lock of the whole address
+///   space that readers take, it is held for all of it; a `VmaLockStore` drops it between two
+///   mappings if a thread waits for it.
+/// - [`CountBy::Counters`]: the whole address space by what each leaf table knows of its pages, in
+///   steps of 2 MiB of addresses. Nothing is held beyond a step, in any store. Pages that are not
+///   zapped yet when their mapping is gone are counted too.
 ///
-/// While nothing changes both give the same.
+/// While nothing changes, both counts are the same.
 ///
 /// ```
 /// use vmaple_mm::pgtable::CountBy;
@@ -82,7 +86,7 @@ impl RollupRecord {
 /// ```
 pub type SmapsRollup<S = MapleStore, M = Soft> = OpenFile<SmapsRollupFile<S, M>>;
 
-/// The file behind [`SmapsRollup`].
+/// The file of [`SmapsRollup`].
 #[derive(Debug)]
 pub struct SmapsRollupFile<S: VmaStore, M: Machine> {
     reader: MmReader<S, M>,
@@ -90,7 +94,7 @@ pub struct SmapsRollupFile<S: VmaStore, M: Machine> {
 }
 
 impl<S: VmaStore, M: Machine> SmapsRollup<S, M> {
-    /// Opens the roll-up of an address space, which is made again at the beginning of each scan.
+    /// Opens the roll-up of an address space, which is counted at the beginning of each scan.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM`.
@@ -105,7 +109,7 @@ impl<S: VmaStore, M: Machine> SmapsRollup<S, M> {
         self.file.by
     }
 
-    /// Returns the sum of now. The place of reads stays where it is.
+    /// Returns the present sum. The place of reads stays where it is.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone.
@@ -143,7 +147,7 @@ fn roll_up<S: VmaStore, M: Machine>(reader: &MmReader<S, M>, by: CountBy) -> Res
     Ok(record)
 }
 
-/// All pages of an address space, by counters.
+/// Counts all pages of an address space, by counters.
 #[doc(alias = "get_mm_counter")]
 pub(crate) fn count_all<S: VmaStore, M: Machine>(reader: &MmReader<S, M>) -> PageCounts {
     let mut counts = PageCounts::default();
@@ -153,7 +157,7 @@ pub(crate) fn count_all<S: VmaStore, M: Machine>(reader: &MmReader<S, M>) -> Pag
 }
 
 impl RollupRecord {
-    /// Has it reach from the first range on to the end of the last.
+    /// Extends its range to `range`, the first one setting the start.
     fn cover(&mut self, range: Option<VirtRange>) {
         if let Some(range) = range {
             if self.end == 0 {

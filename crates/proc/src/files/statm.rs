@@ -1,4 +1,4 @@
-//! An open /proc/PID/statm.
+//! /proc/PID/statm.
 
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, PAGE_SHIFT, Soft, VmaStore};
 use vmaple_smaps::{Text, TooShort};
@@ -7,19 +7,20 @@ use crate::files::smaps_rollup::count_all;
 use crate::open_file::{OpenFile, ProcFile, sealed};
 use crate::seq_file::{GONE, SeqFile};
 
-/// How large an address space is, in pages, as a reader of statm sees it.
+/// The size of an address space in pages, as a reader of statm sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct StatmRecord {
-    /// Mapped.
+    /// Pages that are mapped.
     pub size: u64,
-    /// Resident.
+    /// Pages that are resident.
     pub resident: u64,
-    /// Those of them that are of files, or of shared memory.
+    /// Resident pages of files, or of shared memory.
     pub shared: u64,
-    /// The program's code. 0: no [layout](vmaple_mm::Layout) says where it is.
+    /// Pages of the program's code. It is 0, as no [layout](vmaple_mm::Layout) says where the code
+    /// is.
     pub text: u64,
-    /// Private and writable, stacks included.
+    /// Pages that are private and writable, stacks included.
     pub data: u64,
 }
 
@@ -55,8 +56,9 @@ impl StatmRecord {
 /// An open /proc/PID/statm.
 ///
 /// # What a reader may see
-/// Each number is of a moment of its own: what is mapped is known at once; what is resident is added up from what each leaf table
-/// knows of its pages, at one step for two megabytes of addresses. No lock is taken, in any store.
+/// Each number is of a moment of its own. What is mapped is read from one counter. What is resident
+/// is the sum of what each leaf table knows of its pages, in steps of 2 MiB of addresses. No lock
+/// is taken, in any store.
 ///
 /// ```
 /// use std::io::Read;
@@ -76,14 +78,14 @@ impl StatmRecord {
 /// ```
 pub type Statm<S = MapleStore, M = Soft> = OpenFile<StatmFile<S, M>>;
 
-/// The file behind [`Statm`].
+/// The file of [`Statm`].
 #[derive(Debug)]
 pub struct StatmFile<S: VmaStore, M: Machine> {
     reader: MmReader<S, M>,
 }
 
 impl<S: VmaStore, M: Machine> Statm<S, M> {
-    /// Opens the statm of an address space, which is made again at the beginning of each scan.
+    /// Opens the statm of an address space, which is counted at the beginning of each scan.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM`.
@@ -92,7 +94,7 @@ impl<S: VmaStore, M: Machine> Statm<S, M> {
         Self::new(StatmFile { reader })
     }
 
-    /// Returns the numbers of now. The place of reads stays where it is.
+    /// Returns the present numbers. The place of reads stays where it is.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone.

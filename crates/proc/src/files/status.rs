@@ -1,4 +1,4 @@
-//! The lines of memory in an open /proc/PID/status.
+//! The lines of memory in /proc/PID/status.
 
 use vmaple_mm::{Error, Machine, MapleStore, MmReader, MmRef, PAGE_SHIFT, Soft, VmaStore};
 use vmaple_smaps::{Text, TooShort};
@@ -7,40 +7,40 @@ use crate::files::smaps_rollup::count_all;
 use crate::open_file::{OpenFile, ProcFile, sealed};
 use crate::seq_file::{GONE, SeqFile};
 
-/// How large an address space is, in bytes, as a reader of status sees it.
+/// The size of an address space in bytes, as a reader of status sees it.
 ///
-/// `VmHWM`, the most that was resident, is missing: nobody keeps it.
+/// `VmHWM`, the most that was resident, is missing: no code keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StatusRecord {
-    /// The most that was mapped at a time.
+    /// The most that was mapped at any time.
     pub vm_peak: u64,
-    /// Mapped.
+    /// What is mapped.
     pub vm_size: u64,
-    /// Locked in memory by mlock(2); 0, as there is no such call.
+    /// What is locked in memory by mlock(2): 0, as there is no such call.
     pub vm_lck: u64,
-    /// Pinned by drivers; 0, as there are none.
+    /// What drivers have pinned: 0, as there are none.
     pub vm_pin: u64,
-    /// Resident: the sum of the next three.
+    /// What is resident: the sum of the next three.
     pub vm_rss: u64,
-    /// Resident, of anonymous memory.
+    /// What is resident of anonymous memory.
     pub rss_anon: u64,
-    /// Resident, of files.
+    /// What is resident of files.
     pub rss_file: u64,
-    /// Resident, of shared memory.
+    /// What is resident of shared memory.
     pub rss_shmem: u64,
-    /// Private and writable, without stacks.
+    /// What is private and writable, without stacks.
     pub vm_data: u64,
-    /// Stacks: what grows down.
+    /// Stacks: mappings that grow down.
     pub vm_stk: u64,
-    /// The program's code. 0: no [layout](vmaple_mm::Layout) says where it is.
+    /// The program's code: 0, as no [layout](vmaple_mm::Layout) says where it is.
     pub vm_exe: u64,
-    /// What else is executable and not writable.
+    /// What is executable and not writable, other than the program's code.
     pub vm_lib: u64,
     /// Page tables.
     pub vm_pte: u64,
-    /// Swapped out; 0, as there is no swap.
+    /// What is swapped out: 0, as there is no swap.
     pub vm_swap: u64,
 }
 
@@ -58,7 +58,7 @@ impl StatusRecord {
     /// record.vm_size = 3056 << 10;
     /// let mut to = [0; 1000];
     /// let length = record.write_text(&mut to)?;
-    /// assert!(to.starts_with(b"VmPeak:\t    3060 kB\nVmSize:\t    3056 kB\nVmLck:\t       0 kB\n"));
+    /// assert!(to.starts_with(b"VmPeak:\t    3060 kB\nVmSize:\t    3056 kB\nVmLck:\t"));
     /// assert!(to[..length].ends_with(b"VmPTE:\t       0 kB\nVmSwap:\t       0 kB\n"));
     /// # Ok::<(), vmaple_proc::TooShort>(())
     /// ```
@@ -90,11 +90,13 @@ impl StatusRecord {
     }
 }
 
-/// The lines of memory in an open /proc/PID/status. The lines around them are of processes, of which this crate knows nothing.
+/// An open /proc/PID/status, of which it has the lines of memory.
+///
+/// The other lines are about processes, of which this crate knows nothing.
 ///
 /// # What a reader may see
-/// As in [`Statm`](crate::Statm): each number is of a moment of its own, and no lock is taken, in any store. `VmPeak` is never less
-/// than `VmSize`, and `VmRSS` is the sum of the next three lines.
+/// As in [`Statm`](crate::Statm), each number is of a moment of its own, and no lock is taken, in
+/// any store. `VmPeak` is never less than `VmSize`, and `VmRSS` is the sum of the next three lines.
 ///
 /// ```
 /// use std::io::Read;
@@ -115,14 +117,14 @@ impl StatusRecord {
 /// ```
 pub type Status<S = MapleStore, M = Soft> = OpenFile<StatusFile<S, M>>;
 
-/// The file behind [`Status`].
+/// The file of [`Status`].
 #[derive(Debug)]
 pub struct StatusFile<S: VmaStore, M: Machine> {
     reader: MmReader<S, M>,
 }
 
 impl<S: VmaStore, M: Machine> Status<S, M> {
-    /// Opens the status of an address space, which is made again at the beginning of each scan.
+    /// Opens the status of an address space, which is counted at the beginning of each scan.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone, `ENOMEM`.
@@ -131,7 +133,7 @@ impl<S: VmaStore, M: Machine> Status<S, M> {
         Self::new(StatusFile { reader })
     }
 
-    /// Returns the numbers of now. The place of reads stays where it is.
+    /// Returns the present numbers. The place of reads stays where it is.
     ///
     /// # Errors
     /// `ESRCH` if the address space is gone.

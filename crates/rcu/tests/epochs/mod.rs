@@ -1,19 +1,19 @@
-//! Somebody else's reclamation behind the traits: crossbeam-epoch.
+//! Another reclamation behind the traits: crossbeam-epoch.
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 use vmaple_rcu::{AllocError, Reclaim, Retired, Section, Update};
 
-/// A collector, and whose handles belong to it.
+/// A collector, and the one whose handles belong to it.
 pub(crate) struct Epochs(pub(crate) Collector);
 pub(crate) struct EpochReader(LocalHandle);
 pub(crate) struct EpochSection(Guard);
 pub(crate) struct EpochUpdate(pub(crate) Collector);
 
-// SAFETY: a LocalHandle is not Send for its use, but this one is made where it is used: `reader` is called by the thread
-// that reads, in this test.
+// SAFETY: a LocalHandle is not Send because of its use, but this one is made where it is used: in
+// this test the thread that reads calls `reader`.
 unsafe impl Send for EpochReader {}
 
-// SAFETY: an epoch's guard protects whatever is loaded through it.
+// SAFETY: an epoch's guard protects all that is loaded through it.
 unsafe impl Section for EpochSection {
     fn protect<P>(&self, mut load: impl FnMut() -> P) -> P {
         let _ = &self.0;
@@ -21,7 +21,7 @@ unsafe impl Section for EpochSection {
     }
 }
 
-// SAFETY: what is deferred runs once, after all guards of now are gone.
+// SAFETY: a deferred closure runs once, after all present guards are gone.
 unsafe impl Update for EpochUpdate {
     fn reserve(&mut self, _objects: usize) -> Result<(), AllocError> {
         Ok(())

@@ -1,11 +1,11 @@
-//! Sections whose interval grows, as the era has moved.
+//! Sections whose interval grows because the era has moved.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::object::{Object, beside, clean, domain, free_or_retire, load, null, object, read, reap, retire};
 
-/// Loads both words in one section, and reads what was there.
+/// Loads both words in one section, and reads their objects.
 fn load_both(reader: &vmaple_rcu::Reader, words: &[AtomicPtr<Object>; 2]) {
     let guard = reader.read_lock();
     let found = [0, 1].map(|i| guard.protect(|| words[i].load(Ordering::Acquire)));
@@ -60,9 +60,9 @@ fn a_younger_object_is_freed_at_once_only_if_no_interval_has_been_extended_to_it
     });
 }
 
-/// A reader has read, in an earlier section, what is freed while a later one is open: by the later one's announcement alone the
-/// free is ordered after the earlier section.
-fn read_and_enter_again(anew: bool) {
+/// A reader has read, in an earlier section, an object that is freed while a later one is open.
+/// Only the later one's announcement orders the free after the earlier section.
+fn read_and_enter_again(enters_again: bool) {
     loom::model(move || {
         let (domain, mut updater) = domain();
         let object = object();
@@ -77,7 +77,7 @@ fn read_and_enter_again(anew: bool) {
         };
         let reading = move || {
             load(&reader, &word);
-            if anew {
+            if enters_again {
                 drop(reader.read_lock_at(|| word.load(Ordering::Acquire)));
             } else {
                 drop(reader.read_lock());

@@ -1,4 +1,4 @@
-//! Threads' own readers, which `RcuDomain::read` finds, keeps and lets go.
+//! Threads' own readers, which `RcuDomain::read` finds, keeps and drops.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use loom::thread;
 
 use crate::object::domain;
 
-/// A thread is inside of a section of one domain and reads another for the first time, for which it looks for domains to let
-/// go; meanwhile other threads' readers of the first come and go.
+/// A thread inside of a section of one domain reads another for the first time, for which it looks
+/// for domains to drop. During this, other threads' readers of the first domain come and go.
 #[test]
 fn a_section_stays_open_while_its_thread_reads_another_domain_for_the_first_time() {
     loom::model(|| {

@@ -8,14 +8,15 @@ use vmaple_rcu::{Fences, RcuDomain, Reader, Retired, Updater};
 const ALIVE: u32 = 1;
 const FREED: u32 = 2;
 
-/// An object that is not freed but marked, so that a use after free is found and not merely undefined. The cell tells
-/// loom of every access: a mark that is not ordered after all readings is a failure of its own.
+/// An object that is not freed but marked, so that a use after free is found and not merely
+/// undefined. The cell reports every access to loom: a mark that is not ordered after all readings
+/// fails as well.
 pub(crate) struct Object {
     state: UnsafeCell<u32>,
     pub(crate) child: AtomicPtr<Object>,
 }
 
-// SAFETY: what is under test; loom watches the cell.
+// SAFETY: that is under test; loom watches the cell.
 unsafe impl Send for Object {}
 // SAFETY: as above.
 unsafe impl Sync for Object {}
@@ -31,11 +32,11 @@ pub(crate) fn null() -> AtomicPtr<Object> {
     AtomicPtr::new(std::ptr::null_mut())
 }
 
-/// What is retired is freed by this.
+/// Marks a retired object as freed.
 unsafe fn mark(object: *mut ()) {
     // SAFETY: objects live until the end of the model.
     unsafe { &*object.cast::<Object>() }.state.with_mut(|state| {
-        // SAFETY: loom checks that nobody else is at it.
+        // SAFETY: loom checks that no other thread accesses it.
         unsafe { assert_eq!(*state, ALIVE, "freed twice") };
         // SAFETY: as above.
         unsafe { *state = FREED };
@@ -44,7 +45,7 @@ unsafe fn mark(object: *mut ()) {
 
 /// Frees an object that no section can have found.
 pub(crate) fn free(object: *mut Object) {
-    // SAFETY: objects live until the end of the model; what is under test.
+    // SAFETY: objects live until the end of the model; the rest is under test.
     unsafe { mark(object.cast()) };
 }
 
@@ -53,19 +54,19 @@ pub(crate) fn read(object: *mut Object) {
     for _ in 0..2 {
         // SAFETY: objects live until the end of the model.
         unsafe { &*object }.state.with(|state| {
-            // SAFETY: loom checks that nobody writes.
+            // SAFETY: loom checks that no thread writes.
             assert_eq!(unsafe { *state }, ALIVE, "read after it was freed");
         });
     }
 }
 
-/// The word in an object, whose memory stays until the end of the model.
+/// Returns the word in an object, whose memory stays until the end of the model.
 pub(crate) fn child<'a>(object: *mut Object) -> &'a AtomicPtr<Object> {
-    // SAFETY: as said.
+    // SAFETY: the memory stays, as above.
     unsafe { &(*object).child }
 }
 
-/// Reads what `word` points to, in a section.
+/// Reads the object of `word`, in a section.
 pub(crate) fn load(reader: &Reader, word: &AtomicPtr<Object>) {
     let guard = reader.read_lock();
     let object = guard.protect(|| word.load(Ordering::Acquire));
@@ -89,7 +90,7 @@ pub(crate) fn retire(updater: &mut Updater, object: *mut Object, birth: u64) {
     unsafe { updater.retire(retired) }.unwrap();
 }
 
-/// Frees at once what no section can hold, and retires it otherwise.
+/// Frees at once if no section can hold the object, and retires it otherwise.
 pub(crate) fn free_or_retire(updater: &mut Updater, object: *mut Object, birth: u64) {
     if birth > updater.held_until() {
         free(object);
@@ -103,14 +104,15 @@ pub(crate) fn reap(updater: &mut Updater) {
     while updater.reap() {}
 }
 
-/// Runs both in threads of their own. What the writer returns, its updater and what else it has, lasts until both have ended.
+/// Runs both in threads of their own. What the writer returns, its updater among it, lasts until
+/// both have ended.
 pub(crate) fn beside<W: 'static>(writer: impl FnOnce() -> W + 'static, reader: impl FnOnce() + 'static) {
     let (writer, reader) = (thread::spawn(writer), thread::spawn(reader));
     reader.join().unwrap();
     drop(writer.join().unwrap());
 }
 
-/// Frees what the objects of a model were made of.
+/// Frees the memory of a model's objects.
 pub(crate) fn clean(objects: &[*mut Object]) {
     for &object in objects {
         // SAFETY: the model is over, and all threads are joined.

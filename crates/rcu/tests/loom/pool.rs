@@ -1,4 +1,5 @@
-//! Pools: objects that come back from other threads, and the end of a pool whose objects are still out.
+//! Pools: objects that come back from other threads, and the end of a pool whose objects are still
+//! out.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -10,8 +11,8 @@ struct Object {
     _number: u64,
 }
 
-// SAFETY: zeros are a null pointer and a number; the link is nobody else's. It is no atomic of loom's, as those cannot be made
-// of zeros.
+// SAFETY: zeros are a null pointer and a number; nothing else uses the link. It is no atomic of
+// loom's, as those cannot be made of zeros.
 unsafe impl Pooled for Object {
     const CHUNK: usize = 256;
 

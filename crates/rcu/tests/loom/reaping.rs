@@ -1,4 +1,5 @@
-//! Several threads that reap, and the end of a domain: what is freed is freed once, after all who used it.
+//! Several threads that reap, and the end of a domain: everything is freed once, after all its
+//! users.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicPtr, Ordering};
@@ -55,7 +56,8 @@ fn reapers_hand_over_what_waits() {
     });
 }
 
-/// Whichever handle is the last frees what is left: after the section of a reader that has ended.
+/// The last handle, whichever it is, frees what is left: after the section of a reader that has
+/// ended.
 #[test]
 fn the_last_handle_frees_after_sections_that_have_ended() {
     loom::model(|| {
@@ -78,7 +80,7 @@ fn the_last_handle_frees_after_sections_that_have_ended() {
     });
 }
 
-/// And after the work of others who reap.
+/// And after the work of other threads that reap.
 #[test]
 fn the_last_handle_frees_after_reapers_have_left() {
     loom::model(|| {
@@ -98,7 +100,7 @@ fn the_last_handle_frees_after_reapers_have_left() {
     });
 }
 
-/// The memory of a domain is freed by the last of its users and of the readers that threads keep.
+/// The last of a domain's users and of the readers that threads keep frees its memory.
 #[test]
 fn a_domain_is_gone_once_with_its_last_user_or_thread() {
     loom::model(|| {

@@ -1,4 +1,4 @@
-//! Sections beside a writer that replaces what they read.
+//! Sections next to a writer that replaces what they read.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicPtr, Ordering};
@@ -6,8 +6,8 @@ use vmaple_rcu::RcuDomain;
 
 use crate::object::{Object, beside, child, clean, domain, free, free_or_retire, load, object, read, reap, retire};
 
-/// A writer replaces the one object that a thread reads; `reading` is called before both begin, what it returns in the
-/// reader's thread.
+/// A writer replaces the one object that a thread reads. `reading` is called before both begin,
+/// its result in the reader's thread.
 pub(crate) fn replaced_while_read<R: FnOnce(&AtomicPtr<Object>) + 'static>(
     reading: impl Fn(&RcuDomain) -> R + Send + Sync + 'static,
 ) {
@@ -74,8 +74,8 @@ fn synchronize_rcu_waits_for_sections_that_are_open() {
     });
 }
 
-/// A reader goes down from the root through table T to its child C, which is younger than the reader's section, while a
-/// writer unlinks T and retires both.
+/// A reader goes down from the root through table T to its child C, which is younger than the
+/// reader's section, while a writer unlinks T and retires both.
 fn young_child_in_an_unlinked_parent(rule_c: bool) {
     loom::model(move || {
         let (domain, mut updater) = domain();

@@ -1,4 +1,5 @@
-//! Slots that are claimed, released and claimed by others beside a look, which passes over those that nobody owns.
+//! Slots that are claimed, released and claimed again next to a look, which passes over those that
+//! no reader owns.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicPtr, Ordering};
@@ -18,7 +19,8 @@ fn a_slot_that_is_reused_protects_its_new_reader() {
     });
 }
 
-/// A reader registers, reads and is gone while a writer looks: the slot, its bit, the count and the chunk come and go.
+/// A reader registers, reads and is gone while a writer looks: the slot, its bit, the count and
+/// the chunk come and go.
 #[test]
 fn what_no_reader_that_comes_and_goes_holds_may_be_freed_at_once() {
     loom::model(|| {
@@ -37,7 +39,8 @@ fn what_no_reader_that_comes_and_goes_holds_may_be_freed_at_once() {
     });
 }
 
-/// The same beside another reader that stays, so that the look does not pass over the chunk as a whole.
+/// The same next to another reader that stays, so that the look does not pass over the whole
+/// chunk.
 #[test]
 fn a_slot_is_given_back_beside_another_s_of_its_chunk() {
     loom::model(|| {

@@ -66,8 +66,10 @@ pub(crate) fn svg(stall: &Stall, is_dark: bool) -> String {
         stall.scan.calls,
         milliseconds(stall.scan.longest_us),
     );
-    picture.lines(8.0, "the monitor reads /proc/PID/smaps", &stall.smaps);
-    picture.lines(136.0, "the monitor runs vmaple scan PID", &stall.scan);
+    let kernel = stall.machine.split('-').next().unwrap_or(&stall.machine);
+    let smaps = format!("{kernel}: the monitor reads /proc/PID/smaps");
+    picture.lines(8.0, &smaps, &stall.smaps);
+    picture.lines(136.0, "the same kernel: the monitor runs vmaple scan PID", &stall.scan);
     picture.axis(258.0);
     picture.legend(302.0);
     picture.svg.push_str("</svg>\n");

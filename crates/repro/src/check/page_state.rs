@@ -1,23 +1,28 @@
-//! The state of each page of the mapper's region, as the mapper knows it. What scanners read is held against it.
+//! The state of each page of the mapper's region, as the mapper knows it. What scanners read is
+//! held against it.
 //!
-//! Around each call the mapper marks the page as changing, makes the call, stores the page's new state with the number of the
-//! operation, and then stores how many operations are over. A scan loads that number when it begins. It then judges a page
-//! only if the page's last operation was over by then, and the page is not changing after the scan has passed it: such a page
-//! was in one state all the time.
+//! Around each call the mapper marks the page as changing, makes the call, stores the page's new
+//! state with the number of the operation, and then stores how many operations are over. A scan
+//! loads that number when it begins. It then judges a page only if the page's last operation was
+//! over by then, and the page is not changing after the scan has passed it: such a page was in one
+//! state all the time.
 //!
 //! # Why there is no false alarm
-//! A scan began after `begin` operations. After it has read the part of the file with a page, it finds the page settled by
-//! operation `i <= begin`.
-//! - What was read is not older than `i`: `operations` was stored with Release after the call of `i`, and loaded with Acquire before
-//!   the scan's first read. So the effect of `i` happened before the read.
-//! - It is not newer than `i`. If a read had seen the effect of a later operation on this page, the mark "changing" of that
-//!   operation, stored before its call, would have happened before the read returned. What made the call's effect visible
-//!   orders them: a lock of the kernel or of the model, the publication of a root that RCU readers load, or the Release store of
-//!   a page table's entry or counters. The load of the page's word comes after the read, and can find nothing older.
+//! A scan began after `begin` operations. After it has read the part of the file with a page, it
+//! finds the page settled by operation `i <= begin`.
+//! - What was read is not older than `i`: `operations` was stored with Release after the call of
+//!   `i`, and loaded with Acquire before the scan's first read. So the effect of `i` happened
+//!   before the read.
+//! - It is not newer than `i`. If a read had seen the effect of a later operation on this page, the
+//!   mark "changing" of that operation, stored before its call, would have happened before the read
+//!   returned. What made the call's effect visible orders them: a lock of the kernel or of the
+//!   model, the publication of a root that RCU readers load, or the Release store of a page table's
+//!   entry or counters. The load of the page's word comes after the read, and can find nothing
+//!   older.
 //!
-//! Both rest on `operations` and on the address space's own ordering, so the words themselves are Relaxed. A page that the scan
-//! finds changing, or settled after the scan began, is not judged. A word that is loaded late is judged less often, never
-//! wrongly.
+//! Both rest on `operations` and on the address space's own ordering, so the words themselves are
+//! Relaxed. A page that the scan finds changing, or settled after the scan began, is not judged. A
+//! word that is loaded late is judged less often, never wrongly.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -30,7 +35,8 @@ const INDEX_SHIFT: u32 = 2;
 
 /// A word for each page, and the number of operations completed.
 ///
-/// A word holds the index of the page's last operation, whether that is over, and whether the page is mapped.
+/// A word holds the index of the page's last operation, whether that is over, and whether the page
+/// is mapped.
 #[derive(Clone, Copy)]
 pub(crate) struct PageStates<'a> {
     words: &'a [AtomicU64],
@@ -51,7 +57,8 @@ impl<'a> PageStates<'a> {
         self.words[page as usize].store(0, Relaxed);
     }
 
-    /// Stores a page's state: by the mapper after its call, the `index`th of the run. 0 stands for all before the run.
+    /// Stores a page's state: by the mapper after its call, the `index`th of the run. 0 stands for
+    /// all before the run.
     pub(crate) fn settled(&self, page: u64, index: u64, state: Page) {
         let mapped = if state == Page::Mapped { MAPPED } else { 0 };
         let word = index << INDEX_SHIFT | STABLE | mapped;
@@ -70,7 +77,8 @@ impl<'a> PageStates<'a> {
         self.operations.load(Acquire)
     }
 
-    /// Returns a page's state, if it has not changed since `begin`: for a scan that has passed the page.
+    /// Returns a page's state, if it has not changed since `begin`: for a scan that has passed the
+    /// page.
     pub(crate) fn since(&self, page: u64, begin: u64) -> Option<Page> {
         let word = self.words[page as usize].load(Relaxed);
         let state = if word & MAPPED == 0 {

@@ -51,7 +51,8 @@ pub(crate) fn read(path: impl AsRef<Path>) -> Result<String> {
     fs::read_to_string(path).map_err(|e| Error::failed(format!("reading {}", path.display()), e))
 }
 
-/// Returns the controllers (none in v2) and the path of each cgroup of `own`, the text of `/proc/self/cgroup`.
+/// Returns the controllers (none in v2) and the path of each cgroup of `own`, the text of
+/// `/proc/self/cgroup`.
 fn memberships(own: &str) -> impl Iterator<Item = (&str, &str)> {
     own.lines().filter_map(|line| {
         let (_number, rest) = line.split_once(':')?;
@@ -65,8 +66,9 @@ fn lists(list: &str, name: &str) -> bool {
     list.split(',').any(|listed| listed == name)
 }
 
-/// Finds where a new cgroup with `controller` can be: below this process's own in v1; in v2 below the nearest cgroup above it
-/// that hands the controller down. `mounts` and `own` are the texts of `/proc/self/mounts` and `/proc/self/cgroup`.
+/// Finds where a new cgroup with `controller` can be: below this process's own in v1; in v2 below
+/// the nearest cgroup above it that hands the controller down. `mounts` and `own` are the texts of
+/// `/proc/self/mounts` and `/proc/self/cgroup`.
 fn find(mounts: &str, own: &str, controller: &str, handed_down: impl Fn(&Path) -> String) -> Option<Parent> {
     let path_in = |wanted: &dyn Fn(&str) -> bool| memberships(own).find_map(|(of, path)| wanted(of).then_some(path));
     for line in mounts.lines() {
@@ -98,9 +100,11 @@ fn find(mounts: &str, own: &str, controller: &str, handed_down: impl Fn(&Path) -
     None
 }
 
-/// Returns limit and use of `controller` in this process's cgroup and all above it, where there is a limit.
+/// Returns limit and use of `controller` in this process's cgroup and all above it, where there is
+/// a limit.
 ///
-/// `files` are the names of the file with the limit and that with the use, as each hierarchy has them.
+/// `files` are the names of the file with the limit and that with the use, as each hierarchy has
+/// them.
 pub(crate) fn limits(controller: &str, files: &[(&str, &str)]) -> Vec<(PathBuf, u64, u64)> {
     let own = read(OWN).unwrap_or_default();
     let mut limits = Vec::new();

@@ -101,7 +101,8 @@ pub(crate) fn meminfo_bytes(name: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Reads the time that the hypervisor gave to others while a CPU wanted to run: since boot, in nanoseconds by CPU.
+/// Reads the time that the hypervisor gave to others while a CPU wanted to run: since boot, in
+/// nanoseconds by CPU.
 pub(crate) fn steal_ns() -> BTreeMap<usize, u64> {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     parse_steal(&stat, rustix::param::clock_ticks_per_second())

@@ -1,7 +1,8 @@
 //! A counter of acquisitions of `mmap_lock`.
 //!
-//! A perf counter on the tracepoint `mmap_lock:mmap_lock_acquire_returned`. Nothing is written to tracefs, and a private
-//! mount that no path leads to serves where it is not mounted, so nothing can be left behind.
+//! A perf counter on the tracepoint `mmap_lock:mmap_lock_acquire_returned`. Nothing is written to
+//! tracefs, and a private mount that no path leads to serves where it is not mounted, so nothing
+//! can be left behind.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,14 +1,16 @@
 //! The noise floor: how long this machine keeps a CPU from a task that does nothing but run.
 //!
-//! Any call can be kept waiting as long as a pinned spinner is. A worst case below that shows nothing.
+//! Any call can be kept waiting as long as a pinned spinner is. A worst case below that shows
+//! nothing.
 
 use std::sync::Barrier;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 use super::clock::now_ns;
 use super::sched;
-use crate::error::{Error, Result};
 
 /// How long each spinner spins.
 pub const SPIN_NS: u64 = 500_000_000;

@@ -1,4 +1,5 @@
-//! Where and how a thread runs: CPU, nice value, timer slack, scheduling class. What is set is read back.
+//! Where and how a thread runs: CPU, nice value, timer slack, scheduling class. What is set is read
+//! back.
 
 #![allow(unsafe_code)] // sched_setscheduler(2), which rustix does not have
 
@@ -49,8 +50,9 @@ pub(crate) fn renice(nice: i32) -> Result<()> {
 
 /// Sets the usual timer slack of 50 us for the calling thread and those it starts.
 ///
-/// A child of a real-time thread inherits its slack of zero even where the class is reset, and would sleep 10 us where the
-/// talk's mapper, as every ordinary process, slept 60: three times as many calls a second.
+/// A child of a real-time thread inherits its slack of zero even where the class is reset, and
+/// would sleep 10 us where the talk's mapper, as every ordinary process, slept 60: three times as
+/// many calls a second.
 pub(crate) fn usual_timer_slack() -> Result<()> {
     const USUAL: NonZeroU64 = NonZeroU64::new(50_000).expect("not zero");
     let what = "setting the timer slack";
@@ -73,9 +75,11 @@ pub fn check_nice(nice: i32) -> Result<()> {
         .unwrap_or_else(|_| Err(Error::failed("trying a nice value", "the thread panicked")))
 }
 
-/// Asks for the lowest real-time priority for the calling thread. Returns whether the kernel granted it.
+/// Asks for the lowest real-time priority for the calling thread. Returns whether the kernel
+/// granted it.
 ///
-/// The thread is then never starved by the load that it starts. Its children do not inherit the priority.
+/// The thread is then never starved by the load that it starts. Its children do not inherit the
+/// priority.
 pub(crate) fn go_real_time() -> bool {
     let param = libc::sched_param { sched_priority: 1 };
     // SAFETY: `param` is a valid sched_param for the duration of the call; pid 0 is the calling thread.

@@ -6,10 +6,10 @@ use vmaple_rcu::RcuDomain;
 
 use crate::error::{Error, Result};
 use crate::machine::read_number;
-
-use super::design::Design;
 use crate::role::mapper::Calls;
 use crate::role::thread_b::{FRESH, Touch};
+
+use super::design::Design;
 
 /// Frames in flight: taken by a call that has not mapped them yet, or unmapped and not yet freed.
 const FRAMES_UNDERWAY: usize = 1024;
@@ -29,9 +29,9 @@ pub(super) fn new_mm<S: Design>(pages: u64) -> Result<Mm<S>> {
     Mm::with_machine(Layout::default(), limits, Soft::new(ram)).map_err(failed)
 }
 
-/// Returns the bytes of VMAs and page tables that are retired and not yet freed, and the age of the oldest read-side section in
-/// eras.
-pub(super) fn kept<S: Design>(mm: &MmRef<S>) -> (u64, u64) {
+/// Returns the bytes of VMAs and page tables that are retired and not yet freed, and the age of the
+/// oldest read-side section in eras.
+pub(super) fn retired<S: Design>(mm: &MmRef<S>) -> (u64, u64) {
     domains(mm).fold((0, 0), |(bytes, eras), domain| {
         let stats = domain.stats();
         (bytes + stats.deferred_bytes, stats.oldest_section_eras.max(eras))
@@ -81,8 +81,8 @@ impl<S: Design> ModelRegion<S> {
 
     /// Touches all memory that a run can take.
     ///
-    /// Splits the region into as many mappings as it can be, maps all of them again while readers of two different times keep
-    /// old ones, if the design lets them, and merges the region.
+    /// Splits the region into as many mappings as it can be, maps all of them again while readers
+    /// of two different times keep old ones, if the design lets them, and merges the region.
     pub(super) fn warm_up(&self, pages: u64) -> Result<()> {
         let every_other = |call: fn(&Self, u64) -> Result<(), vmaple_mm::Error>| {
             let done = (0..pages).step_by(2).try_for_each(|page| call(self, page));
@@ -110,7 +110,8 @@ impl<S: Design> ModelRegion<S> {
         every_other(Self::mmap)
     }
 
-    /// Does `work` while a reader that locks nothing is in a section of VMAs and one of page tables, at a page.
+    /// Does `work` while a reader that locks nothing is in a section of VMAs and one of page
+    /// tables, at a page.
     fn with_a_reader(&self, at: VirtAddr, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let failed = |why: &dyn std::fmt::Display| Error::failed("warming up a model", why);
         let reader = self.thread.mm().reader().map_err(|e| failed(&e))?;

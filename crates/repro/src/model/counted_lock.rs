@@ -1,13 +1,15 @@
 //! The writers' locks of the models, which count waits and time how long a writer holds them.
 //!
-//! A wait is counted when a first try fails. Holding is timed with two reads of the clock (in user space, about 20 ns each) and
-//! a few additions. Each call of every model pays for these; other users of `vmaple-mm` do not.
+//! A wait is counted when a first try fails. Holding is timed with two reads of the clock (in user
+//! space, about 20 ns each) and a few additions. Each call of every model pays for these; other
+//! users of `vmaple-mm` do not.
 //!
-//! A lock is made by a constant, so its figures are in a static, for the process, which has one model.
+//! A lock is made by a constant, so its figures are in a static, for the process, which has one
+//! model.
 //!
 //! # Ordering
-//! All words are counters that order nothing and are not read together with other words: Relaxed. `since_ns` belongs to the
-//! holder of the lock.
+//! All words are counters that order nothing and are not read together with other words: Relaxed.
+//! `since_ns` belongs to the holder of the lock.
 
 #![allow(unsafe_code)] // lock_api's contract
 
@@ -77,7 +79,8 @@ impl Hold {
         self.since_ns.store(now_ns(), Relaxed);
     }
 
-    /// Ends a hold and releases the lock by `unlock`. The figures are counted after that, and delay no thread.
+    /// Ends a hold and releases the lock by `unlock`. The figures are counted after that, and delay
+    /// no thread.
     fn end(&self, unlock: impl FnOnce()) {
         let ns = now_ns() - self.since_ns.load(Relaxed);
         unlock();
@@ -91,7 +94,8 @@ pub(crate) struct CountedMutex {
     hold: Hold,
 }
 
-// SAFETY: exclusion is that of the raw lock, which each method takes or gives back exactly as its contract says.
+// SAFETY: exclusion is that of the raw lock, which each method takes or releases exactly as its
+// contract says.
 unsafe impl RawMutex for CountedMutex {
     #[allow(clippy::declare_interior_mutable_const)] // lock_api makes locks so
     const INIT: Self = Self {
@@ -129,7 +133,8 @@ pub(crate) struct CountedRwLock {
     hold: Hold,
 }
 
-// SAFETY: exclusion is that of the raw lock, which each method takes or gives back exactly as its contract says.
+// SAFETY: exclusion is that of the raw lock, which each method takes or releases exactly as its
+// contract says.
 unsafe impl RawRwLock for CountedRwLock {
     #[allow(clippy::declare_interior_mutable_const)] // lock_api makes locks so
     const INIT: Self = Self {

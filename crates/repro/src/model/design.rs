@@ -1,4 +1,5 @@
-//! How models differ: where the VMAs are and which locks their users wait for. All else is the same code.
+//! How models differ: where the VMAs are and which locks their users wait for. All else is the same
+//! code.
 
 use vmaple_mm::pgtable::CountBy;
 use vmaple_mm::{MapleStore, RbStore, VmaLockStore, VmaStore};

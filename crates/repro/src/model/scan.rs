@@ -9,10 +9,10 @@ use vmaple_proc::{Maps, Pagemap, Smaps, SmapsRollup};
 
 use crate::error::{Error, Result};
 use crate::plan::ProcFile;
+use crate::role::scanner::{BUFFER_BYTES, Scan};
 use crate::role::{Ledger, Phase};
 
 use super::design::Design;
-use crate::role::scanner::{BUFFER_BYTES, Scan};
 
 /// A file that stays open and is read from its beginning each time, as by lseek(2).
 ///
@@ -21,7 +21,8 @@ enum OpenFile<S: Design> {
     Maps(Maps<MmReader<S>>),
     Smaps(Smaps<MmReader<S>>),
     SmapsRollup(SmapsRollup<S>),
-    /// With the part of it that describes the mapper's region, in bytes of the file, and how far that has been read.
+    /// With the part of it that describes the mapper's region, in bytes of the file, and how far
+    /// that has been read.
     Pagemap(Pagemap<S>, Range<u64>, u64),
 }
 
@@ -106,8 +107,8 @@ impl<S: Design> Scan for ModelScan<S> {
 
 /// Begins to read a file of a model and does `frozen` in the middle of it.
 ///
-/// It stops at the first VMA above `addr`, for all but maps in the middle of the walk of its pages, and holds what the design
-/// holds there. It goes on when `frozen` returns.
+/// It stops at the first VMA above `addr`, for all but maps in the middle of the walk of its pages,
+/// and holds what the design holds there. It goes on when `frozen` returns.
 pub(super) fn freeze<S: Design, T>(mm: &MmRef<S>, file: ProcFile, addr: u64, frozen: impl FnOnce() -> T) -> Result<T> {
     let failed = |why: &dyn std::fmt::Display| Error::failed(format!("stopping in a read of {file}"), why);
     let reader = mm.reader().map_err(|e| failed(&e))?;
@@ -150,12 +151,12 @@ mod tests {
     use super::*;
     use crate::check::ScanCheck;
     use crate::counting_alloc::calls;
-    use crate::model::address_space::{ModelMemory, ModelRegion, kept, new_mm};
+    use crate::model::address_space::{ModelMemory, ModelRegion, new_mm, retired};
     use crate::model::design::{Maple, V54, V617};
     use crate::role::mapper::{Calls, Mapper};
     use crate::role::thread_b::{FRESH, Touch};
     use crate::role::wait_once;
-    use crate::sample::Seen;
+    use crate::sample::Misreads;
 
     const FILES: [ProcFile; 4] = [
         ProcFile::Maps,
@@ -196,7 +197,7 @@ mod tests {
                 assert!(scan.once(|read| check.take(read)).unwrap() > 0);
                 check.end()
             };
-            assert_eq!(seen(), Seen::default(), "{file}");
+            assert_eq!(seen(), Misreads::default(), "{file}");
             // The checker does not know of these. A roll-up says only how many pages there are.
             region.munmap(1).unwrap();
             region.munmap(2).unwrap();
@@ -229,17 +230,19 @@ mod tests {
                     region.mmap(page).unwrap();
                     region.munmap(page).unwrap();
                 }
-                let (bytes, eras) = kept(&mm);
+                let (bytes, eras) = retired(&mm);
                 assert!(bytes > 0 && eras > 0, "{file}");
-                // Kept is what was there, not what has come and gone since: 10,000 operations take a megabyte and more.
+                // Kept is what was there, not what has come and gone since: 10,000 operations take a megabyte and
+                // more.
                 assert!(bytes < 400_000, "{file}: {bytes}");
             })
             .unwrap();
-            assert_eq!(kept(&mm).1, 0, "{file}");
+            assert_eq!(retired(&mm).1, 0, "{file}");
         }
     }
 
-    /// Says whether a writer that changes what a frozen reader looks at is done before the reader goes on.
+    /// Says whether a writer that changes what a frozen reader looks at is done before the reader
+    /// goes on.
     fn goes_on_beside_a_frozen_reader<S: Design>(file: ProcFile, patience: Duration) -> bool {
         let (region, _memory, mm) = region::<S>(16, 8);
         let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -297,14 +300,16 @@ mod tests {
     enum Beside {
         /// Scans again and again.
         Busy,
-        /// Begins a scan each time the mapper has made 250 more operations. Where readers hold the lock that writers need, the
-        /// two may take turns: without a pace the mapper then waits for 25,000 scans, which takes minutes.
+        /// Begins a scan each time the mapper has made 250 more operations. Where readers hold the
+        /// lock that writers need, the two may take turns: without a pace the mapper then
+        /// waits for 25,000 scans, which takes minutes.
         Paced,
         /// Stands still in its first scan.
         Frozen,
     }
 
-    /// Lets the mapper of a run make 25,000 operations, and thread B its faults, while a scanner reads each file.
+    /// Lets the mapper of a run make 25,000 operations, and thread B its faults, while a scanner
+    /// reads each file.
     fn allocates_nothing<S: Design>(scanners: &[Beside]) {
         let (region, memory, mm) = region::<S>(PAGES, 16);
         let mut memory = Some(memory);

@@ -1,5 +1,6 @@
 //! What to run, on what, how confined and where: all that is checked before anything starts.
 
+mod checked;
 mod placement;
 #[allow(clippy::module_inception)] // the plan itself
 mod plan;

@@ -40,10 +40,12 @@ impl Default for PlacementRequest {
 }
 
 impl PlacementRequest {
-    /// Chooses among the CPUs `allowed` to this process, ascending: mapper and controller on the first, the rest on the last.
+    /// Chooses among the CPUs `allowed` to this process, ascending: mapper and controller on the
+    /// first, the rest on the last.
     ///
     /// # Errors
-    /// [`Error::NotPossible`] with fewer than two CPUs; [`Error::Usage`] for a CPU that is not allowed, or for busy tasks on the mapper's CPU.
+    /// [`Error::NotPossible`] with fewer than two CPUs; [`Error::Usage`] for a CPU that is not
+    /// allowed, or for busy tasks on the mapper's CPU.
     pub fn place(&self, allowed: &[usize]) -> Result<Placement> {
         if allowed.len() < 2 {
             return Err(Error::NotPossible(format!(

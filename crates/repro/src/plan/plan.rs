@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-
 use super::{Placement, Reading, Scanner, Slice, Target};
 
 /// Time between the start of the scanners and that of the busy tasks, as in the talk's script.
 pub const SETTLE_NS: u64 = 1_000_000_000;
 
-/// How long after its time a run counts as hung and the interferers are killed, as in the talk's script.
+/// How long after its time a run counts as hung and the interferers are killed, as in the talk's
+/// script.
 pub const HANG_GRACE_NS: u64 = 5_000_000_000;
 
 /// One kind of run: a target, what is read of it, and how many scanners and busy tasks there are.
@@ -30,8 +29,8 @@ pub enum Preset {
     Check,
     /// About half an hour.
     Test,
-    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000. About half an hour for each file of the kernel, and 20
-    /// minutes for each of a model.
+    /// The talk's: 24 samples of 10 s at 0, 1, 10, 100 and 1000. About half an hour for each file
+    /// of the kernel, and 20 minutes for each of a model.
     Talk,
 }
 
@@ -61,7 +60,8 @@ pub struct Plan {
     pub slice: Slice,
     /// Spin time of a busy task between sleeps of 1 ms, in nanoseconds; `None` spins without sleep.
     pub busy_duration_ns: Option<u64>,
-    /// Whether each scanner stops in the middle of its first read and stays there for the whole run.
+    /// Whether each scanner stops in the middle of its first read and stays there for the whole
+    /// run.
     #[serde(default)]
     pub freeze: bool,
     /// Which CPU each role runs on.
@@ -71,16 +71,6 @@ pub struct Plan {
 /// Returns the targets of a plan that was saved before there were models.
 fn kernel_alone() -> Vec<Target> {
     vec![Target::Kernel]
-}
-
-/// Drops what is in the list already.
-fn each_once<T: PartialEq + Copy>(list: &mut Vec<T>) {
-    let mut seen = Vec::new();
-    list.retain(|item| {
-        let new = !seen.contains(item);
-        seen.push(*item);
-        new
-    });
 }
 
 impl Plan {
@@ -110,110 +100,10 @@ impl Plan {
         }
     }
 
-    /// Returns why this plan is not possible on `target`, and what to do about it; `None` if it is possible.
-    fn obstacle(&self, target: Target) -> Option<String> {
-        if !target.is_model() {
-            let why = "--target kernel --freeze: a process cannot be stopped inside the kernel's read, where it holds the lock; freeze readers of models, --target v5.4,v6.17,maple";
-            return self.freeze.then(|| why.to_owned());
-        }
-        if let Some(file) = self.files.iter().find(|file| file.scanner() != Scanner::Proc) {
-            return Some(format!(
-                "--target {target}: {file} reads real processes, not models; take --scanner proc, or --target kernel"
-            ));
-        }
-        let of_models = || {
-            let names = Reading::ALL.into_iter().filter(|file| file.is_of_models());
-            names.map(Reading::name).collect::<Vec<_>>().join(", ")
-        };
-        let unknown = |file: &&Reading| !file.is_of_models() && **file != Reading::Control;
-        if let Some(file) = self.files.iter().find(unknown) {
-            return Some(format!(
-                "--target {target}: the models have no {file}; take some of {}, or --target kernel",
-                of_models()
-            ));
-        }
-        if !self.files.iter().any(|file| file.is_of_models()) {
-            return Some(format!(
-                "--target {target}: the control none is the kernel's; add some of {} to --file, or take --target kernel",
-                of_models()
-            ));
-        }
-        match self.slice {
-            Slice::Nice(_) => None,
-            slice => Some(format!(
-                "--target {target}: a model's scanners are threads of its process, which --slice {slice} would confine as a whole; take nice=N, or --target kernel"
-            )),
-        }
-    }
-
-    /// Returns this plan with the targets on which it is possible; with all targets if there is none.
-    #[must_use]
-    pub fn with_possible_targets(self) -> Self {
-        let possible = |target: &Target| self.obstacle(*target).is_none();
-        let mut targets: Vec<_> = Target::ALL.into_iter().filter(possible).collect();
-        if targets.is_empty() {
-            targets.extend(Target::ALL);
-        }
-        Self { targets, ..self }
-    }
-
-    /// Checks every value, sorts the levels and drops duplicates.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] names the first value that is out of its range.
-    pub fn checked(mut self) -> Result<Self> {
-        self.busy.sort_unstable();
-        self.busy.dedup();
-        each_once(&mut self.files);
-        each_once(&mut self.targets);
-        let page = rustix::param::page_size() as u64;
-        let max_map_count = crate::machine::read_number("/proc/sys/vm/max_map_count").unwrap_or(65530);
-        let faults = [
-            (self.busy.is_empty(), "--busy: no level given".to_owned()),
-            (self.files.is_empty(), "--file: no file given".to_owned()),
-            (self.targets.is_empty(), "--target: no target given".to_owned()),
-            (self.busy.last() > Some(&10_000), "--busy: at most 10000".to_owned()),
-            (
-                !(1..=10_000).contains(&self.samples),
-                format!("--samples {}: 1 to 10000", self.samples),
-            ),
-            (
-                !(100_000_000..=3_600_000_000_000).contains(&self.duration_ns),
-                "--duration: 100ms to 1h".to_owned(),
-            ),
-            (
-                self.busy_duration_ns == Some(0) || self.busy_duration_ns > Some(60_000_000_000),
-                "--busy-duration: more than 0, at most 60s".to_owned(),
-            ),
-            (
-                self.region_bytes < 16 * page || !self.region_bytes.is_multiple_of(page),
-                format!("--region: whole pages of {page} bytes, at least 16"),
-            ),
-            (
-                self.region_bytes / page / 2 + 1_000 > max_map_count,
-                format!(
-                    "--region: {} pages can become {} mappings, but vm.max_map_count is {max_map_count}; take a smaller region or raise it",
-                    self.region_bytes / page,
-                    self.region_bytes / page / 2
-                ),
-            ),
-            (
-                self.freeze && self.files.iter().any(|file| file.scanner() != Scanner::Proc),
-                "--freeze: stops readers of models, which --scanner bpf and boosted do not read; take --scanner proc"
-                    .to_owned(),
-            ),
-            (self.fragment > 100_000_000, "--fragment: at most 100000000".to_owned()),
-        ];
-        let fault = faults.into_iter().find_map(|(wrong, text)| wrong.then_some(text));
-        match fault.or_else(|| self.targets.iter().find_map(|&target| self.obstacle(target))) {
-            Some(text) => Err(Error::Usage(text)),
-            None => Ok(self),
-        }
-    }
-
     /// Returns the series of rows: each target with each reading.
     ///
-    /// The control is the kernel's alone: it shows the noise of the machine under the same load, which is the same for all.
+    /// The control is the kernel's alone: it shows the noise of the machine under the same load,
+    /// which is the same for all.
     #[must_use]
     pub fn series(&self) -> Vec<(Target, Reading)> {
         let with_files = |&target: &Target| self.files.iter().map(move |&file| (target, file));
@@ -241,6 +131,16 @@ impl Plan {
             .collect()
     }
 
+    /// Returns the number of a cell among the kinds of run of its level, from 1, and how many kinds
+    /// there are.
+    #[must_use]
+    pub fn number_of(&self, cell: Cell) -> (usize, usize) {
+        let cells = self.cells();
+        let level = || cells.iter().filter(|other| other.busy == cell.busy);
+        let before = level().take_while(|&&other| other != cell).count();
+        (before + 1, level().count())
+    }
+
     /// Returns how many processes (threads, of a model) the cell needs besides the controller.
     #[must_use]
     pub fn tasks(&self, cell: Cell) -> u64 {
@@ -256,8 +156,8 @@ impl Plan {
     /// Estimates the length of one run of `cell`, without hangs, in nanoseconds.
     #[must_use]
     pub fn run_ns(&self, cell: Cell) -> u64 {
-        // Starting and reaping a process takes about 1.5 ms, a thread 0.1 ms, the warm-up of a model 5 us for each page, loading
-        // a scanner's BPF program 150 ms. These serve the ETA only.
+        // Starting and reaping a process takes about 1.5 ms, a thread 0.1 ms, the warm-up of a model 5 us
+        // for each page, loading a scanner's BPF program 150 ms. These serve the ETA only.
         let (start_ns, page_ns) = if cell.target.is_model() {
             (100_000, 5_000)
         } else if cell.file.is_some_and(|file| file.scanner() == Scanner::Bpf) {
@@ -280,7 +180,6 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Listing, ProcFile};
     use super::*;
     use crate::plan::PlacementRequest;
 
@@ -334,148 +233,22 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_possible_on_the_targets_that_have_all_of_it() {
-        let of = |plan: Plan| plan.with_possible_targets().targets;
-        assert_eq!(of(plan()), Target::ALL);
-        let with = |files: &[Reading]| {
-            of(Plan {
-                files: files.to_vec(),
-                ..plan()
-            })
+    fn cells_are_numbered_within_their_level() {
+        let plan = Plan {
+            targets: vec![Target::Maple, Target::Kernel],
+            ..plan()
         };
-        let (smaps, rollup, pagemap) = (Reading::SMAPS, Reading::SMAPS_ROLLUP, Reading::PAGEMAP);
-        assert_eq!(with(&[Reading::MAPS, smaps, rollup, pagemap]), Target::ALL);
-        assert_eq!(with(&[pagemap, Reading::Control]), Target::ALL);
-        assert_eq!(with(&[Reading::Control]), [Target::Kernel]);
+        let numbers: Vec<_> = plan.cells().into_iter().map(|cell| plan.number_of(cell)).collect();
+        // Level 0 of both targets; at 1 and at 10 maps of both, and the control.
         assert_eq!(
-            with(&[Reading::MAPS, Reading::Proc(ProcFile::NumaMaps)]),
-            [Target::Kernel]
+            numbers,
+            [(1, 2), (2, 2), (1, 3), (2, 3), (3, 3), (1, 3), (2, 3), (3, 3)]
         );
-        assert_eq!(with(&[Reading::SMAPS, Reading::Bpf(Listing::Smaps)]), [Target::Kernel]);
-        assert_eq!(
-            of(Plan {
-                slice: Slice::Cpuset,
-                ..plan()
-            }),
-            [Target::Kernel]
-        );
-        assert_eq!(of(Plan { freeze: true, ..plan() }), Target::ALL[1..]);
     }
 
     #[test]
     fn the_default_takes_about_a_minute() {
         let seconds = plan().expected_ns() / 1_000_000_000;
         assert!((40..=75).contains(&seconds), "{seconds}");
-    }
-
-    #[test]
-    fn values_out_of_range_are_refused_by_name() {
-        let refused = |plan: Plan, name: &str| {
-            let error = plan.checked().unwrap_err();
-            assert!(
-                matches!(&error, Error::Usage(text) if text.starts_with(name)),
-                "{error}"
-            );
-        };
-        refused(Plan { samples: 0, ..plan() }, "--samples");
-        refused(
-            Plan {
-                duration_ns: 99_999_999,
-                ..plan()
-            },
-            "--duration",
-        );
-        refused(
-            Plan {
-                duration_ns: u64::MAX,
-                ..plan()
-            },
-            "--duration",
-        );
-        refused(Plan { busy: vec![], ..plan() }, "--busy");
-        refused(
-            Plan {
-                busy: vec![10_001],
-                ..plan()
-            },
-            "--busy",
-        );
-        refused(
-            Plan {
-                files: vec![],
-                ..plan()
-            },
-            "--file",
-        );
-        refused(
-            Plan {
-                targets: vec![],
-                ..plan()
-            },
-            "--target",
-        );
-        refused(Plan { freeze: true, ..plan() }, "--target kernel --freeze");
-        for files in [
-            vec![Reading::Bpf(Listing::Smaps)],
-            vec![Reading::MAPS, Reading::Boosted(Listing::Maps)],
-        ] {
-            let of_models = Plan {
-                targets: vec![Target::Maple],
-                files,
-                ..plan()
-            };
-            refused(of_models.clone(), "--target maple: ");
-            refused(
-                Plan {
-                    freeze: true,
-                    ..of_models
-                },
-                "--freeze",
-            );
-        }
-        let files = vec![Reading::Proc(ProcFile::NumaMaps)];
-        refused(Plan { files, ..plan() }, "--target v5.4: the models have no numa_maps");
-        refused(
-            Plan {
-                slice: Slice::Cpuset,
-                ..plan()
-            },
-            "--target v5.4: a model's scanners",
-        );
-        refused(
-            Plan {
-                region_bytes: 0,
-                ..plan()
-            },
-            "--region",
-        );
-        refused(
-            Plan {
-                region_bytes: (128 << 20) + 1,
-                ..plan()
-            },
-            "--region",
-        );
-        refused(
-            Plan {
-                region_bytes: 1 << 46,
-                ..plan()
-            },
-            "--region",
-        );
-        refused(
-            Plan {
-                busy_duration_ns: Some(0),
-                ..plan()
-            },
-            "--busy-duration",
-        );
-        refused(
-            Plan {
-                fragment: u64::MAX,
-                ..plan()
-            },
-            "--fragment",
-        );
     }
 }

@@ -13,7 +13,8 @@ pub enum ProcFile {
     SmapsRollup,
     /// `/proc/PID/numa_maps`.
     NumaMaps,
-    /// The part of `/proc/PID/pagemap` that describes the mapper's region (the whole file has no practical end).
+    /// The part of `/proc/PID/pagemap` that describes the mapper's region (the whole file has no
+    /// practical end).
     Pagemap,
     /// All VMAs by the `PROCMAP_QUERY` ioctl of `/proc/PID/maps` (Linux 6.11 and later).
     ProcmapQuery,

@@ -19,7 +19,8 @@ pub enum Reading {
     Bpf(Listing),
     /// A file, one mapping a read(2), at real-time priority during each.
     Boosted(Listing),
-    /// The control: `/proc/PID/statm`, which takes no lock of the address space and so shows the noise floor.
+    /// The control: `/proc/PID/statm`, which takes no lock of the address space and so shows the
+    /// noise floor.
     Control,
 }
 
@@ -123,7 +124,8 @@ impl Reading {
         self.content().map_or("statm", ProcFile::proc_name)
     }
 
-    /// Says whether models can be read so. The control is the kernel's alone: it shows the noise of the machine.
+    /// Says whether models can be read so. The control is the kernel's alone: it shows the noise of
+    /// the machine.
     #[must_use]
     pub fn is_of_models(self) -> bool {
         matches!(self, Self::Proc(file) if file.is_of_models())

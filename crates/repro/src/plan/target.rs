@@ -13,9 +13,11 @@ use crate::error::{Error, Result};
 pub enum Target {
     /// Real processes on the running kernel.
     Kernel,
-    /// A model of Linux 5.4: VMAs in an ordered tree under a read-write lock, which a reader of maps holds for each 4 KiB.
+    /// A model of Linux 5.4: VMAs in an ordered tree under a read-write lock, which a reader of
+    /// maps holds for each 4 KiB.
     V54,
-    /// A model of Linux 6.17, and for smaps of the kernels of 2026: a reader holds the lock of the VMA that it looks at.
+    /// A model of Linux 6.17, and for smaps of the kernels of 2026: a reader holds the lock of the
+    /// VMA that it looks at.
     V617,
     /// The cure: VMAs in a maple tree, whose readers hold nothing.
     Maple,
@@ -36,7 +38,8 @@ impl Target {
         }
     }
 
-    /// Says whether it is a model: threads of one process of vmaple, around an address space that the kernel does not know.
+    /// Says whether it is a model: threads of one process of vmaple, around an address space that
+    /// the kernel does not know.
     #[must_use]
     pub fn is_model(self) -> bool {
         self != Self::Kernel

@@ -4,7 +4,8 @@ use crate::machine::NS_PER_MS;
 
 use super::spread::{Spread, Worst};
 
-/// Writes a time in milliseconds in the talk's nine columns, with three decimals; a lower bound with `>=` and fewer decimals.
+/// Writes a time in milliseconds in the talk's nine columns, with three decimals; a lower bound
+/// with `>=` and fewer decimals.
 pub(super) fn worst_cell(worst: Option<Worst>) -> String {
     let Some(worst) = worst else {
         return "none".to_owned();

@@ -7,10 +7,11 @@ use crate::plan::{ProcFile, Reading, Target};
 use super::cells::{hangs_cell, spread_cells};
 use super::series::{Series, levels};
 
-/// Writes several series side by side: median, minimum, maximum and hangs of each, one line a level.
+/// Writes several series side by side: median, minimum, maximum and hangs of each, one line a
+/// level.
 ///
-/// Series of the same file and target, from several reports, are in one table. A table has at most three, for the width of a
-/// terminal.
+/// Series of the same file and target, from several reports, are in one table. A table has at most
+/// three, for the width of a terminal.
 #[must_use]
 pub fn compare(series: &[(String, Series)]) -> String {
     let tables = tables(series);
@@ -23,7 +24,8 @@ const TITLE: &str = "Worst-case mmap()/munmap() latency (milliseconds)\n";
 /// The most series of one table.
 const MOST: usize = 3;
 
-/// Distributes the series over tables: those of the same file and target together, as many as there is room for in each.
+/// Distributes the series over tables: those of the same file and target together, as many as there
+/// is room for in each.
 fn tables(series: &[(String, Series)]) -> Vec<Vec<&(String, Series)>> {
     let mut groups: Vec<Vec<&(String, Series)>> = vec![];
     for one in series {
@@ -100,7 +102,8 @@ fn side_by_side(series: &[(String, Series)]) -> String {
     format!("{TITLE}{}", table(&series.iter().collect::<Vec<_>>()))
 }
 
-/// Writes the talk's last table: v5.4, the maple tree and other models side by side, for each file that the report has of both.
+/// Writes the talk's last table: v5.4, the maple tree and other models side by side, for each file
+/// that the report has of both.
 #[must_use]
 pub fn cures(series: &[Series]) -> Vec<String> {
     let of = |file| -> Vec<_> {
@@ -116,7 +119,8 @@ pub fn cures(series: &[Series]) -> Vec<String> {
     tables.map(|models| side_by_side(&models)).collect()
 }
 
-/// Writes what each scanner of the kernel's file costs, with the control, for each file that several scanners read.
+/// Writes what each scanner of the kernel's file costs, with the control, for each file that
+/// several scanners read.
 #[must_use]
 pub fn scanners(series: &[Series]) -> Vec<String> {
     let of = |file: ProcFile| -> Vec<_> {

@@ -1,7 +1,9 @@
-//! A finished experiment, what its runs add up to, and the forms in which it is shown: one file each.
+//! A finished experiment, what its runs add up to, and the forms in which it is shown: one file
+//! each.
 //!
-//! [`Report`] is what is saved. [`series()`] turns its runs into rows with verdicts, [`warnings()`] says what may have
-//! spoilt them. Each [`Exporter`] writes a report in one form; the other functions write the tables for a terminal.
+//! [`Report`] is what is saved. [`series()`] turns its runs into rows with verdicts, [`warnings()`]
+//! says what may have spoilt them. Each [`Exporter`] writes a report in one form; the other
+//! functions write the tables for a terminal.
 
 mod cells;
 mod compare;

@@ -1,21 +1,24 @@
 //! One row of a table: all runs of one kind, what they add up to, and the verdict on them.
 
 use crate::plan::Reading;
-use crate::sample::{Faults, Inside, Latencies, Sample, Seen};
+use crate::sample::{Faults, Latencies, Misreads, ModelStats, Sample};
 
 use super::spread::{Spread, Worst};
 
-/// A call this long counts as long, in nanoseconds. No healthy call takes nearly as long; a preempted lock holder costs more.
+/// A call this long counts as long, in nanoseconds. No healthy call takes nearly as long; a
+/// preempted lock holder costs more.
 pub const LONG_CALL_NS: u64 = 20_000_000;
 
-/// Time in calls this long is charged to the scans, in nanoseconds. It is a hundred times an undisturbed call.
+/// Time in calls this long is charged to the scans, in nanoseconds. It is a hundred times an
+/// undisturbed call.
 pub const STALL_NS: u64 = 1_000_000;
 
-/// With fewer scans than this a row shows nothing: a starved scanner hardly ever holds the lock, and any kernel looks cured.
+/// With fewer scans than this a row shows nothing: a starved scanner hardly ever holds the lock,
+/// and any kernel looks cured.
 pub const ENOUGH_SCANS: u64 = 30;
 
-/// How far above every reference the median worst case must be to count as a stall, since worst cases of single runs
-/// differ by a factor of four on their own.
+/// How far above every reference the median worst case must be to count as a stall, since worst
+/// cases of single runs differ by a factor of four on their own.
 pub const STALL_FACTOR: f64 = 3.0;
 
 /// What a row shows.
@@ -85,16 +88,17 @@ pub struct Row {
     /// How often the kernel took the CPU from a scanner.
     pub preemptions: u64,
     /// What the scanners read that was not so; `None` where that was not checked.
-    pub seen: Option<Seen>,
+    pub misreads: Option<Misreads>,
     /// What the models report of themselves.
-    pub inside: Option<Inside>,
+    pub model: Option<ModelStats>,
     /// What it shows.
     pub verdict: Verdict,
 }
 
 impl Row {
-    /// Adds up `samples`, all of one kind, and judges them against the longest call of all references. With fewer scans
-    /// than `enough_scans` there is no verdict. Returns `None` without samples.
+    /// Adds up `samples`, all of one kind, and judges them against the longest call of all
+    /// references. With fewer scans than `enough_scans` there is no verdict. Returns `None`
+    /// without samples.
     pub(super) fn of(samples: &[&Sample], reference_ns: f64, enough_scans: u64) -> Option<Self> {
         let first = samples.first()?;
         let worst = Spread::of(
@@ -121,7 +125,7 @@ impl Row {
             });
             Spread::of(worst.collect()).map(|spread| spread.max)
         };
-        let mut seen = samples.iter().filter_map(|s| s.seen).peekable();
+        let mut misreads = samples.iter().filter_map(|s| s.misreads).peekable();
         let verdict = match (first.file, worst) {
             _ if without_calls == samples.len() => Verdict::NoCalls,
             // Few scans can hide a stall; they cannot make one.
@@ -146,8 +150,8 @@ impl Row {
             fault_mapped: fault(|f| (&f.mapped, f.mapped_cut_short)),
             fault_fresh: fault(|f| (&f.fresh, f.fresh_cut_short)),
             preemptions: samples.iter().fold(0, |sum, s| sum.saturating_add(s.preemptions)),
-            seen: seen.peek().is_some().then(|| Seen::merged(seen)),
-            inside: Inside::merged(samples.iter().filter_map(|s| s.inside.as_ref())),
+            misreads: misreads.peek().is_some().then(|| Misreads::merged(misreads)),
+            model: ModelStats::merged(samples.iter().filter_map(|s| s.model.as_ref())),
             calls,
             verdict,
         })

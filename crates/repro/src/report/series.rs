@@ -40,8 +40,9 @@ pub(super) fn levels(series: &[(String, Series)]) -> Vec<u32> {
 
 /// Returns the series of a report, in the order of the plan's targets and files.
 ///
-/// Each row is held against three references: the noise floor, level 0 of its target, and the control at its level. The
-/// control shows the machine's noise under load, which is the same for every target.
+/// Each row is held against three references: the noise floor, level 0 of its target, and the
+/// control at its level. The control shows the machine's noise under load, which is the same for
+/// every target.
 #[must_use]
 pub fn series(report: &Report) -> Vec<Series> {
     let of = |target: Target, file: Option<Reading>, busy: u32| -> Vec<&Sample> {

@@ -23,8 +23,9 @@ pub struct Spread {
 impl Spread {
     /// Returns the statistics of the runs' worst cases; `None` without any.
     ///
-    /// Values that were cut short are lower bounds. A statistic is one too if it grows when such a value does: the minimum, if
-    /// the smallest value is one; the median, if one is at or below the middle; the maximum, if any value is one.
+    /// Values that were cut short are lower bounds. A statistic is one too if it grows when such a
+    /// value does: the minimum, if the smallest value is one; the median, if one is at or below
+    /// the middle; the maximum, if any value is one.
     #[must_use]
     pub fn of(mut values: Vec<Worst>) -> Option<Self> {
         // Among equals the exact one first: it stays the minimum whatever the other becomes.

@@ -1,5 +1,10 @@
-//! The plot: worst case against busy tasks, on a logarithmic axis, minimum to maximum with the median marked.
+//! The plot: worst case against busy tasks, on a logarithmic axis, minimum to maximum with the
+//! median marked.
 
+use std::ops::Range;
+
+use plotters::coord::combinators::LogCoord;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -7,11 +12,12 @@ use crate::error::{Error, Result};
 use crate::machine::NS_PER_MS;
 
 use super::series::{Series, levels, series};
-use super::{Exporter, Report};
+use super::{Exporter, Report, Spread};
 
 const SIZE: (u32, u32) = (860, 470);
 
-/// Colours that all common kinds of colour vision can tell apart (Okabe and Ito), on white and on black.
+/// Colours that all common kinds of colour vision can tell apart (Okabe and Ito), on white and on
+/// black.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x72, 0xb2),
@@ -66,20 +72,31 @@ fn svg(title: &str, series: &[(String, Series)]) -> Result<String> {
     Ok(text)
 }
 
-fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<(), Box<dyn std::error::Error>> {
-    let levels = levels(series);
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, LogCoord<f64>>>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn ms(ns: f64) -> f64 {
+    (ns / NS_PER_MS).max(1e-6)
+}
+
+fn font(size: i32) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&INK)
+}
+
+/// Returns the milliseconds that the axis covers, in whole decades; `None` if no run completed a call.
+fn range(series: &[(String, Series)]) -> Option<Range<f64>> {
     let spreads = || series.iter().flat_map(|(_, s)| s.rows.iter().filter_map(|r| r.worst));
-    let ms = |ns: f64| (ns / NS_PER_MS).max(1e-6);
     let lowest = spreads().map(|w| ms(w.min.ns)).fold(f64::INFINITY, f64::min);
     let highest = spreads().map(|w| ms(w.max.ns)).fold(0.0, f64::max);
-    if levels.is_empty() || !lowest.is_finite() {
-        return Err("no run completed a call".into());
-    }
-    // Whole decades.
-    let range = 10_f64.powf((lowest * 0.9).log10().floor())..10_f64.powf((highest * 1.5).log10().ceil());
+    let from = 10_f64.powf((lowest * 0.9).log10().floor());
+    let to = 10_f64.powf((highest * 1.5).log10().ceil());
+    lowest.is_finite().then_some(from..to)
+}
 
+fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Drawn {
+    let levels = levels(series);
+    let range = range(series).ok_or("no run completed a call")?;
     let root = SVGBackend::with_string(out, SIZE).into_drawing_area();
-    let font = |size: i32| ("sans-serif", size).into_font().color(&INK);
     let mut chart = ChartBuilder::on(&root)
         .caption(title, font(17))
         .margin(14)
@@ -104,48 +121,19 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
         .label_style(font(14))
         .axis_desc_style(font(15))
         .draw()?;
-
     let width = 0.8 / series.len() as f64;
     for (i, (label, series)) in series.iter().enumerate() {
-        let colour = COLOURS[i % COLOURS.len()];
         let offset = (i as f64 + 0.5) * width - 0.4;
-        let points: Vec<_> = levels
-            .iter()
-            .enumerate()
-            .filter_map(|(x, &level)| {
-                let row = series.row_at(level)?;
-                Some((x as f64 + offset, row.worst?, row.hangs))
-            })
-            .collect();
-        chart.draw_series(points.iter().map(|&(x, w, _)| {
-            ErrorBar::new_vertical(
-                x,
-                ms(w.min.ns),
-                ms(w.median.ns),
-                ms(w.max.ns),
-                colour.stroke_width(2),
-                8,
-            )
-        }))?;
-        chart
-            .draw_series(
-                points
-                    .iter()
-                    .map(|&(x, w, _)| Circle::new((x, ms(w.median.ns)), 5, colour.filled())),
-            )?
-            .label(label)
-            .legend(move |(x, y)| Circle::new((x + 8, y), 5, colour.filled()));
-        // A lower bound points up; hangs are marked as in the talk's table.
-        chart.draw_series(
-            points
-                .iter()
-                .filter(|(_, w, _)| w.max.at_least)
-                .map(|&(x, w, _)| TriangleMarker::new((x, ms(w.max.ns)), 7, colour.filled())),
+        let points = levels.iter().enumerate().filter_map(|(x, &level)| {
+            let row = series.row_at(level)?;
+            Some((x as f64 + offset, row.worst?, row.hangs))
+        });
+        draw_series(
+            &mut chart,
+            label,
+            COLOURS[i % COLOURS.len()],
+            &points.collect::<Vec<_>>(),
         )?;
-        let above = font(13).pos(Pos::new(HPos::Center, VPos::Bottom));
-        chart.draw_series(points.iter().filter(|(_, _, hangs)| *hangs > 0).map(|&(x, w, hangs)| {
-            EmptyElement::at((x, ms(w.max.ns))) + Text::new(format!("*{hangs}"), (0, -8), above.clone())
-        }))?;
     }
     chart
         .configure_series_labels()
@@ -155,6 +143,28 @@ fn draw(title: &str, series: &[(String, Series)], out: &mut String) -> Result<()
         .label_font(font(14))
         .draw()?;
     root.present()?;
+    Ok(())
+}
+
+/// Draws one series: its points are the place on the axis, the worst cases, and how many runs hung.
+fn draw_series(chart: &mut Chart<'_, '_>, label: &str, colour: RGBColor, points: &[(f64, Spread, usize)]) -> Drawn {
+    chart.draw_series(points.iter().map(|&(x, w, _)| {
+        let (min, median, max) = (ms(w.min.ns), ms(w.median.ns), ms(w.max.ns));
+        ErrorBar::new_vertical(x, min, median, max, colour.stroke_width(2), 8)
+    }))?;
+    let median = |&(x, w, _): &(f64, Spread, usize)| Circle::new((x, ms(w.median.ns)), 5, colour.filled());
+    chart
+        .draw_series(points.iter().map(median))?
+        .label(label)
+        .legend(move |(x, y)| Circle::new((x + 8, y), 5, colour.filled()));
+    // A lower bound points up; hangs are marked as in the talk's table.
+    let bounds = points.iter().filter(|(_, w, _)| w.max.at_least);
+    chart.draw_series(bounds.map(|&(x, w, _)| TriangleMarker::new((x, ms(w.max.ns)), 7, colour.filled())))?;
+    let above = font(13).pos(Pos::new(HPos::Center, VPos::Bottom));
+    let hung = points.iter().filter(|(_, _, hangs)| *hangs > 0);
+    chart.draw_series(hung.map(|&(x, w, hangs)| {
+        EmptyElement::at((x, ms(w.max.ns))) + Text::new(format!("*{hangs}"), (0, -8), above.clone())
+    }))?;
     Ok(())
 }
 

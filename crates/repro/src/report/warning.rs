@@ -6,9 +6,10 @@ use crate::machine::NS_PER_MS;
 use crate::plan::{Reading, Slice, Target};
 use crate::sample::Sample;
 
-use super::{ENOUGH_SCANS, LONG_CALL_NS, Report, series};
+use super::{ENOUGH_SCANS, LONG_CALL_NS, Report, Row, Series, series};
 
-/// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of four.
+/// Fewest samples whose median is worth quoting: worst cases of single runs differ by a factor of
+/// four.
 const ENOUGH_SAMPLES: usize = 5;
 
 /// The part of a CPU's time that a hypervisor may withhold without a warning.
@@ -138,8 +139,19 @@ impl fmt::Display for Warning {
 /// Returns the reasons to doubt a report.
 #[must_use]
 pub fn warnings(report: &Report) -> Vec<Warning> {
-    let mut found = Vec::new();
     let all = series(report);
+    let mut found = of_plan(report, &all);
+    found.extend(of_runs(report));
+    for series in &all {
+        let loaded = series.rows.iter().filter(|row| row.busy > 0);
+        found.extend(loaded.flat_map(|row| of_row(report, series, row)));
+    }
+    found
+}
+
+/// Returns what is wrong with the plan and the machine.
+fn of_plan(report: &Report, all: &[Series]) -> Vec<Warning> {
+    let mut found = vec![];
     let fewest = all.iter().flat_map(|s| &s.rows).map(|row| row.runs).min().unwrap_or(0);
     if fewest < ENOUGH_SAMPLES {
         found.push(Warning::FewSamples(fewest));
@@ -148,11 +160,8 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
     if placement.controller == placement.mapper {
         found.push(Warning::SharedCpu(placement.mapper));
     }
-    if !report
-        .samples
-        .iter()
-        .any(|s| matches!(s.file, None | Some(Reading::Control)))
-    {
+    let is_reference = |s: &Sample| matches!(s.file, None | Some(Reading::Control));
+    if !report.samples.iter().any(is_reference) {
         found.push(Warning::NoReference);
     }
     // Nice values of tasks in a cgroup count against its own members only, with or without autogroup.
@@ -163,7 +172,14 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
     ) {
         found.push(Warning::Autogroup(nice));
     }
-    // A reader that waits for the lock can be handed it while it does not run: a stall needs no preemption.
+    found
+}
+
+/// Returns what went wrong in the runs as a whole.
+fn of_runs(report: &Report) -> Vec<Warning> {
+    let mut found = vec![];
+    // A reader that waits for the lock can be handed it while it does not run: a stall needs no
+    // preemption.
     let idle = |s: &&Sample| s.preemptions == 0 && s.calls.at_least(LONG_CALL_NS) == 0 && !s.hang;
     let mut loaded = report.samples.iter().filter(|s| s.busy > 0).peekable();
     if !report.plan.freeze && loaded.peek().is_some() && loaded.all(|s| idle(&s)) {
@@ -176,48 +192,49 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
             found.push(Warning::Steal { cpu, part });
         }
     }
-    let mut models = report.samples.iter().filter_map(|s| s.inside.as_ref());
+    let mut models = report.samples.iter().filter_map(|s| s.model.as_ref());
     if models.any(|model| !model.memory_locked) {
         found.push(Warning::MemoryNotLocked);
     }
+    found
+}
+
+/// Returns why the figures of a row under load may show nothing.
+fn of_row(report: &Report, series: &Series, row: &Row) -> Vec<Warning> {
+    let mut found = vec![];
+    let (target, file, busy) = (series.target, series.file, row.busy);
+    if row.without_calls > 0 {
+        let runs = row.without_calls;
+        found.push(Warning::NoCalls {
+            target,
+            file,
+            busy,
+            runs,
+        });
+    }
+    if file == Reading::Control {
+        return found;
+    }
+    if row.scans < ENOUGH_SCANS && row.hangs == 0 && !report.plan.freeze {
+        let scans = row.scans;
+        found.push(Warning::FewScans {
+            target,
+            file,
+            busy,
+            scans,
+        });
+    }
     let gap_ms = report.noise.longest_gap_ns() as f64 / NS_PER_MS;
-    for series in all {
-        let (target, file) = (series.target, series.file);
-        for row in series.rows.iter().filter(|r| r.busy > 0) {
-            let busy = row.busy;
-            if row.without_calls > 0 {
-                let runs = row.without_calls;
-                found.push(Warning::NoCalls {
-                    target,
-                    file,
-                    busy,
-                    runs,
-                });
-            }
-            if file == Reading::Control {
-                continue;
-            }
-            if row.scans < ENOUGH_SCANS && row.hangs == 0 && !report.plan.freeze {
-                let scans = row.scans;
-                found.push(Warning::FewScans {
-                    target,
-                    file,
-                    busy,
-                    scans,
-                });
-            }
-            let median_ms = row.worst.map_or(f64::INFINITY, |w| w.median.ns / NS_PER_MS);
-            // The maple tree is meant to be no slower than that.
-            if median_ms <= gap_ms && target != Target::Maple {
-                found.push(Warning::NoiseAboveResult {
-                    target,
-                    file,
-                    busy,
-                    median_ms,
-                    gap_ms,
-                });
-            }
-        }
+    let median_ms = row.worst.map_or(f64::INFINITY, |w| w.median.ns / NS_PER_MS);
+    // The maple tree is meant to be no slower than that.
+    if median_ms <= gap_ms && target != Target::Maple {
+        found.push(Warning::NoiseAboveResult {
+            target,
+            file,
+            busy,
+            median_ms,
+            gap_ms,
+        });
     }
     found
 }
@@ -226,7 +243,7 @@ pub fn warnings(report: &Report) -> Vec<Warning> {
 mod tests {
     use super::*;
     use crate::report::fixture::{hung, report, sample};
-    use crate::sample::Inside;
+    use crate::sample::ModelStats;
 
     const MAPS: Option<Reading> = Some(Reading::MAPS);
 
@@ -306,9 +323,9 @@ mod tests {
     fn a_model_is_not_doubted_for_showing_nothing_nor_frozen_scanners_for_their_scans() {
         let maple = |busy: u32, ms: f64| Sample {
             target: Target::Maple,
-            inside: Some(Inside {
+            model: Some(ModelStats {
                 memory_locked: true,
-                ..Inside::default()
+                ..ModelStats::default()
             }),
             ..sample((busy > 0).then_some(Reading::MAPS), busy, &[ms], 0)
         };
@@ -317,7 +334,7 @@ mod tests {
         report.plan.targets = vec![Target::Maple];
         report.plan.freeze = true;
         assert_eq!(warnings(&report), []);
-        report.samples[3].inside = Some(Inside::default());
+        report.samples[3].model = Some(ModelStats::default());
         assert_eq!(warnings(&report), [Warning::MemoryNotLocked]);
     }
 }

@@ -1,15 +1,17 @@
-//! The memory that controller and roles share: the start signal, and what each role has done so far.
+//! The memory that controller and roles share: the start signal, and what each role has done so
+//! far.
 //!
-//! A role can be killed at any moment, or be stuck in a system call for seconds. What it wrote here before stays readable, so
-//! a figure that was cut short is known as such.
+//! A role can be killed at any moment, or be stuck in a system call for seconds. What it wrote here
+//! before stays readable, so a figure that was cut short is known as such.
 //!
 //! # Ordering
-//! `phase` is stored with Release by [`Ledger::enter`] and loaded with Acquire by [`Ledger::wait_for`]; `ready`, `started`
-//! and `frozen` are incremented with Release by the roles and loaded with Acquire by [`Ledger::wait_until`]. `operations`
-//! and the states of the pages have their protocol in `page_state.rs`. Everything else is a counter that the controller
-//! samples while its writer runs, with no relation to other words, so Relaxed is enough. Each has one writer, except
-//! `longest_ns`, which the controller also resets when the mapper begins: a maximum that races with the reset belongs to
-//! either side of it.
+//! `phase` is stored with Release by [`Ledger::enter`] and loaded with Acquire by
+//! [`Ledger::wait_for`]; `ready`, `started` and `frozen` are incremented with Release by the roles
+//! and loaded with Acquire by [`Ledger::wait_until`]. `operations` and the states of the pages have
+//! their protocol in `page_state.rs`. Everything else is a counter that the controller
+//! samples while its writer runs, with no relation to other words, so Relaxed is enough. Each has
+//! one writer, except `longest_ns`, which the controller also resets when the mapper begins: a
+//! maximum that races with the reset belongs to either side of it.
 //! What the controller reads after a role has been reaped is ordered by the kernel.
 
 #![allow(unsafe_code)] // one shared mapping
@@ -36,7 +38,8 @@ pub(crate) enum Phase {
     Busy = 2,
     /// The mapper maps.
     Map = 3,
-    /// Scanners and busy tasks end: by themselves in a model, where they cannot be killed one by one.
+    /// Scanners and busy tasks end: by themselves in a model, where they cannot be killed one by
+    /// one.
     Clear = 4,
     /// They are gone: the mapper may report.
     Over = 5,
@@ -44,8 +47,8 @@ pub(crate) enum Phase {
 
 /// The words that all roles share.
 ///
-/// Those of the mapper have a cache line of their own: busy tasks load the phase all the time, and must not delay the mapper's
-/// stores.
+/// Those of the mapper have a cache line of their own: busy tasks load the phase all the time, and
+/// must not delay the mapper's stores.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct Header {
@@ -61,7 +64,7 @@ pub(crate) struct Header {
     pub(crate) mapper: MapperWords,
 }
 
-/// What the mapper has done so far.
+/// The mapper's part: what it has done so far.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct MapperWords {
@@ -81,7 +84,7 @@ pub(crate) struct MapperWords {
     pub(crate) fresh_fault_since_ns: AtomicU64,
 }
 
-/// What one scanner or busy task has done so far.
+/// The part of one scanner or busy task: what it has done so far.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct Slot {
@@ -95,7 +98,7 @@ pub(crate) struct Slot {
     pub(crate) longest_ns: AtomicU64,
     /// When the scan in flight began; 0 between scans.
     pub(crate) scan_since_ns: AtomicU64,
-    /// What a scanner read that was not so, as in [`Seen`](crate::sample::Seen).
+    /// What a scanner read that was not so, as in [`Misreads`](crate::sample::Misreads).
     pub(crate) overlaps: AtomicU64,
     pub(crate) misses: AtomicU64,
     pub(crate) torn: AtomicU64,
@@ -105,8 +108,9 @@ pub(crate) struct Slot {
 /// A [`Header`], its [`Slot`]s and a word for each page of the mapper's region in a sealed memfd.
 ///
 /// # Invariants
-/// `base` is the start of a shared, writable mapping of a file that holds one `Header`, `slots` `Slot`s and `pages` words,
-/// cannot shrink, and is unmapped in `drop` only. All types consist of atomics, for which any bit pattern is valid.
+/// `base` is the start of a shared, writable mapping of a file that holds one `Header`, `slots`
+/// `Slot`s and `pages` words, cannot shrink, and is unmapped in `drop` only. All types consist of
+/// atomics, for which any bit pattern is valid.
 pub(crate) struct Ledger {
     base: NonNull<Header>,
     slots: usize,
@@ -136,7 +140,7 @@ impl Ledger {
         Self::map(fd)
     }
 
-    /// Maps the ledger behind a file descriptor that [`Ledger::new`] made.
+    /// Maps the ledger of a file descriptor that [`Ledger::new`] made.
     pub(crate) fn map(fd: OwnedFd) -> Result<Self> {
         let failed = |e| Error::failed("mapping the shared memory of a run", e);
         let foreign = || Error::failed("mapping the shared memory of a run", "not a ledger");
@@ -163,8 +167,8 @@ impl Ledger {
             )
         }
         .map_err(failed)?;
-        // INVARIANT: the file is sealed and holds `slots` slots and `pages` words, as computed from its length; mappings are
-        // page-aligned, hence aligned for Header.
+        // INVARIANT: the file is sealed and holds `slots` slots and `pages` words, as computed from its
+        // length; mappings are page-aligned, hence aligned for Header.
         Ok(Self {
             base: NonNull::new(base.cast()).ok_or_else(foreign)?,
             slots,
@@ -179,7 +183,8 @@ impl Ledger {
     }
 
     pub(crate) fn slots(&self) -> &[Slot] {
-        // SAFETY: by the type's invariant `slots` Slots follow the Header, whose size is a multiple of their alignment.
+        // SAFETY: by the type's invariant `slots` Slots follow the Header, whose size is a multiple of
+        // their alignment.
         let first = unsafe { self.base.add(1) };
         // SAFETY: as above; they live as long as `self` and are atomics, so sharing them is sound.
         unsafe { std::slice::from_raw_parts(first.cast().as_ptr(), self.slots) }
@@ -188,8 +193,8 @@ impl Ledger {
     /// Returns the states of the region's pages.
     pub(crate) fn page_states(&self) -> PageStates<'_> {
         let words = self.slots().as_ptr_range().end.cast();
-        // SAFETY: by the type's invariant `pages` words follow the slots, whose size is a multiple of their alignment; they live
-        // as long as `self` and are atomics, so sharing them is sound.
+        // SAFETY: by the type's invariant `pages` words follow the slots, whose size is a multiple of their
+        // alignment; they live as long as `self` and are atomics, so sharing them is sound.
         let words = unsafe { std::slice::from_raw_parts(words, self.pages) };
         PageStates::new(words, &self.header().mapper.operations)
     }
@@ -221,7 +226,8 @@ impl Ledger {
         self.header().phase.load(Ordering::Relaxed) >= phase as u32
     }
 
-    /// Counts this role in `counter` and wakes the thread that waits for it: the controller, or a model's mapper.
+    /// Counts this role in `counter` and wakes the thread that waits for it: the controller, or a
+    /// model's mapper.
     pub(crate) fn count(&self, counter: &AtomicU32) {
         // Pairs with the Acquire in `wait_until`: a thread that sees the count sees what the role set up.
         counter.fetch_add(1, Ordering::Release);

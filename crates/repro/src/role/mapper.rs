@@ -1,8 +1,9 @@
-//! The mapper: the talk's very important application, which maps and unmaps single pages of a region.
+//! The mapper: the talk's very important application, which maps and unmaps single pages of a
+//! region.
 //!
-//! It does the work of mapper.c of proc-mmap_sem-test: an anonymous region, populated; per operation a random page of it, by a
-//! coin flip `mmap(MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, PROT_WRITE)` or `munmap`; each call timed alone; 10 us of sleep
-//! between calls.
+//! It does the work of mapper.c of proc-mmap_sem-test: an anonymous region, populated; per
+//! operation a random page of it, by a coin flip `mmap(MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE |
+//! MAP_POPULATE, PROT_WRITE)` or `munmap`; each call timed alone; 10 us of sleep between calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use vmaple_smaps::walk::Page;
 use crate::check::PageStates;
 use crate::error::{Error, Result};
 use crate::machine::{now_ns, timespec};
-use crate::sample::{Faults, Inside, Latencies, Recorder};
+use crate::sample::{Faults, Latencies, ModelStats, Recorder};
 
 use super::fault_memory::FaultMemory;
 use super::region::Region;
@@ -39,7 +40,7 @@ pub(crate) struct MapperTask {
 /// What a mapper prints when its last call has ended; its result follows when the run is over.
 pub(crate) const DONE: &[u8] = b"\n";
 
-/// What a mapper reports.
+/// The result of a mapper.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MapperResult {
     /// How long it took, sleeps included.
@@ -48,7 +49,7 @@ pub(crate) struct MapperResult {
     pub(crate) unmaps: u64,
     pub(crate) calls: Latencies,
     pub(crate) faults: Option<Faults>,
-    pub(crate) inside: Option<Inside>,
+    pub(crate) model: Option<ModelStats>,
 }
 
 /// The calls that a mapper makes on its region, in whichever address space that is.
@@ -87,8 +88,9 @@ impl MapperTask {
     pub(crate) fn run(&self, ledger: &Arc<Ledger>) -> Result<()> {
         let mut mapper = Mapper::new(Region::map(self.region_bytes)?, ledger, self.seed);
         take_place(c"vmaple-mapper", self.cpu, 0)?;
-        // A new thread maps its stacks, for which it needs the lock that the scanners hold; and the kernel could put them into
-        // the holes of a fragmented region. So it is up before the scanners and the holes are there.
+        // A new thread maps its stacks, for which it needs the lock that the scanners hold; and the kernel
+        // could put them into the holes of a fragmented region. So it is up before the scanners and
+        // the holes are there.
         let memory = self
             .faults
             .then(|| FaultMemory::map(mapped_pages(self.duration_ns)))
@@ -100,18 +102,18 @@ impl MapperTask {
         get_ready(ledger, Phase::Map);
         mapper.work(self.duration_ns, || {})?;
         // From here on the process needs the lock for itself; that is not part of the run.
-        tell(DONE)?;
+        send(DONE)?;
         ledger.wait_for(Phase::Over);
         mapper.report(thread_b.map(ThreadB::finish).transpose()?, None)
     }
 }
 
 /// Writes to the controller.
-pub(crate) fn tell(bytes: &[u8]) -> Result<()> {
+pub(crate) fn send(bytes: &[u8]) -> Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let written =
-            rustix::io::write(rustix::stdio::stdout(), rest).map_err(|e| Error::failed("telling the controller", e))?;
+        let written = rustix::io::write(rustix::stdio::stdout(), rest)
+            .map_err(|e| Error::failed("writing to the controller", e))?;
         rest = &rest[written..];
     }
     Ok(())
@@ -130,7 +132,8 @@ pub(crate) struct Mapper<'a, C> {
 }
 
 impl<'a, C: Calls> Mapper<'a, C> {
-    /// Prepares a mapper of a region with as many pages as the ledger has states, all of which are mapped.
+    /// Prepares a mapper of a region with as many pages as the ledger has states, all of which are
+    /// mapped.
     pub(crate) fn new(calls: C, ledger: &'a Ledger, seed: u64) -> Self {
         let states = ledger.page_states();
         (0..states.pages()).for_each(|page| states.settled(page, 0, Page::Mapped));
@@ -146,7 +149,8 @@ impl<'a, C: Calls> Mapper<'a, C> {
         }
     }
 
-    /// Makes `operations` operations that are not part of the run, then publishes the region's address.
+    /// Makes `operations` operations that are not part of the run, then publishes the region's
+    /// address.
     pub(crate) fn fragment(&mut self, operations: u64) -> Result<()> {
         for _ in 0..operations {
             self.operate(0)?;
@@ -182,7 +186,8 @@ impl<'a, C: Calls> Mapper<'a, C> {
         Ok(())
     }
 
-    /// Maps or unmaps one random page as the `index`th operation; returns how long the call took, in nanoseconds.
+    /// Maps or unmaps one random page as the `index`th operation; returns how long the call took,
+    /// in nanoseconds.
     pub(crate) fn operate(&mut self, index: u64) -> Result<u64> {
         let page = self.rng.u64(..self.states.pages());
         let state = if self.rng.bool() { Page::Mapped } else { Page::Unmapped };
@@ -204,16 +209,16 @@ impl<'a, C: Calls> Mapper<'a, C> {
     }
 
     /// Writes the result to the controller.
-    pub(crate) fn report(self, faults: Option<Faults>, inside: Option<Inside>) -> Result<()> {
+    pub(crate) fn report(self, faults: Option<Faults>, model: Option<ModelStats>) -> Result<()> {
         let result = MapperResult {
             elapsed_ns: self.elapsed_ns,
             maps: self.maps,
             unmaps: self.unmaps,
             calls: self.latencies.finish(),
             faults,
-            inside,
+            model,
         };
         let json = serde_json::to_vec(&result).map_err(|e| Error::failed("writing the mapper's result", e))?;
-        tell(&json)
+        send(&json)
     }
 }

@@ -1,8 +1,9 @@
 //! What the processes and threads of a run do.
 //!
-//! Standard input of a role's process is the run's [`Ledger`]. Roles tell the controller what they have done through it
-//! alone, but for the mapper, which writes a line end to its standard output when its last call has ended, and its result
-//! as JSON when the run is over. Errors go to standard error, which the controller shows when a run fails.
+//! Standard input of a role's process is the run's [`Ledger`]. Roles report through it alone,
+//! except the mapper, which writes a line end to its standard output when its last call has ended,
+//! and its result as JSON when the run is over. Errors go to standard error, which the controller
+//! shows when a run fails.
 
 pub(crate) mod busy;
 mod cgroup;

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 use rustix::ioctl::{Updater, opcode};
-use vmaple_scan::{Method, Options, Scanner, Want, write_maps_line};
+use vmaple_scan::{FieldSet, Method, Options, Scanner, Want, append};
 
 use crate::error::{Error, Result};
 use crate::plan::{Listing, ProcFile, Reading};
@@ -30,7 +30,8 @@ pub(crate) struct ProcScan {
 }
 
 impl ProcScan {
-    /// Prepares to read the process `pid`; `region` is the address and size in bytes of what a pagemap scan covers.
+    /// Prepares to read the process `pid`; `region` is the address and size in bytes of what a
+    /// pagemap scan covers.
     ///
     /// # Errors
     /// [`Error::NotPossible`] if the kernel or the caller's rights do not allow the scanner.
@@ -90,7 +91,8 @@ impl Scan for ProcScan {
     }
 }
 
-/// Scans once and passes the text of the file that says the same to `text`; returns how many runs there were.
+/// Scans once and passes the text of the file that says the same to `text`; returns how many runs
+/// there were.
 fn by_scanner(
     scanner: &mut Scanner,
     pid: u32,
@@ -103,8 +105,8 @@ fn by_scanner(
     buffer.clear();
     for record in scan.records() {
         match file.content() {
-            Some(ProcFile::Maps) => write_maps_line(&record.vma, buffer),
-            _ => form.write_smaps(&record, |_| true, buffer),
+            Some(ProcFile::Maps) => append(buffer, 128, |to| record.mapping.vma.write_line(to)),
+            _ => append(buffer, 1024, |to| form.write_smaps(&record.mapping, FieldSet::ALL, to)),
         }
         if buffer.len() >= BUFFER_BYTES {
             text(buffer);
@@ -112,7 +114,7 @@ fn by_scanner(
         }
     }
     text(buffer);
-    let runs = scan.report().map_or(0, |report| report.runs);
+    let runs = scan.report().runs;
     scanner.reuse(scan);
     Ok(runs)
 }
@@ -189,10 +191,12 @@ fn query(file: impl AsFd, addr: u64) -> Result<Option<ProcmapQuery>, Errno> {
         query_addr: addr,
         ..ProcmapQuery::default()
     };
-    // SAFETY: PROCMAP_QUERY is _IOWR('f', 17, struct procmap_query): the opcode carries the type's size, and the kernel
-    // reads and writes no more than `size` bytes of the struct, since the two addresses in it are null.
+    // SAFETY: PROCMAP_QUERY is _IOWR('f', 17, struct procmap_query): the opcode carries the type's
+    // size, and the kernel reads and writes no more than `size` bytes of the struct, since the two
+    // addresses in it are null.
     let updater = unsafe { Updater::<{ opcode::read_write::<ProcmapQuery>(b'f', 17) }, _>::new(&mut query) };
-    // SAFETY: the descriptor is an open file; on any but /proc/PID/maps the opcode is refused with ENOTTY.
+    // SAFETY: the descriptor is an open file; on any but /proc/PID/maps the opcode is refused with
+    // ENOTTY.
     match unsafe { rustix::ioctl::ioctl(file, updater) } {
         Ok(()) => Ok(Some(query)),
         Err(Errno::NOENT) => Ok(None),

@@ -1,4 +1,5 @@
-//! The scanner: the talk's not-so-important monitoring, which reads the mapper's memory map again and again.
+//! The scanner: the talk's not-so-important monitoring, which reads the mapper's memory map again
+//! and again.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -8,7 +9,7 @@ use crate::check::ScanCheck;
 use crate::error::Result;
 use crate::machine::now_ns;
 use crate::plan::Reading;
-use crate::sample::Seen;
+use crate::sample::Misreads;
 
 use super::proc_scan::ProcScan;
 use super::{Cgroup, Ledger, Phase, Slot, get_ready, take_place};
@@ -47,8 +48,8 @@ impl ScannerTask {
         let mut scan = ProcScan::new(self.mapper, self.file, (start, self.region_bytes))?;
         let states = ledger.page_states();
         let check = self.file.content().and_then(|file| ScanCheck::new(states, start, file));
-        // Join after the set-up, since a cgroup may leave next to no time for it; and before the binding, since joining a cpuset
-        // undoes that.
+        // Join after the set-up, since a cgroup may leave next to no time for it; and before the binding,
+        // since joining a cpuset undoes that.
         if let Some(cgroup) = &self.cgroup {
             cgroup.join()?;
         }
@@ -98,9 +99,9 @@ pub(crate) fn work(scan: &mut impl Scan, mut check: Option<ScanCheck<'_>>, ledge
 }
 
 /// Stores in the ledger what all scans so far have seen.
-fn publish(seen: Seen, slot: &Slot) {
-    slot.overlaps.store(seen.overlaps, Relaxed);
-    slot.misses.store(seen.misses, Relaxed);
-    slot.torn.store(seen.torn, Relaxed);
-    slot.resurrected.store(seen.resurrected, Relaxed);
+fn publish(misreads: Misreads, slot: &Slot) {
+    slot.overlaps.store(misreads.overlaps, Relaxed);
+    slot.misses.store(misreads.misses, Relaxed);
+    slot.torn.store(misreads.torn, Relaxed);
+    slot.resurrected.store(misreads.resurrected, Relaxed);
 }

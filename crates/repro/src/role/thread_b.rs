@@ -1,26 +1,30 @@
 //! The talk's thread B: a second thread of the mapper's process that takes page faults.
 //!
-//! Every millisecond it writes to an untouched page of a mapping that has been in use since before the run ("mapped"). Sixteen
-//! times in a run, evenly spread, it writes to the only page of a mapping that no thread has touched ("fresh"), which needs
-//! more of the kernel's locks. All mappings are made before the run and stay until it is over: thread B itself never calls
-//! mmap() or munmap() in it. In a run of over a minute it discards the old mapping once a minute, which is not timed.
+//! Every millisecond it writes to an untouched page of a mapping that has been in use since before
+//! the run ("mapped"). Sixteen times in a run, evenly spread, it writes to the only page of a
+//! mapping that no thread has touched ("fresh"), which needs more of the kernel's locks. All
+//! mappings are made before the run and stay until it is over: thread B itself never calls
+//! mmap() or munmap() in it. In a run of over a minute it discards the old mapping once a minute,
+//! which is not timed.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
-use super::{Ledger, MapperWords, Phase, wait_once};
 use crate::error::{Error, Result};
 use crate::machine::{now_ns, timespec};
 use crate::sample::{Faults, Recorder};
+
+use super::{Ledger, MapperWords, Phase, wait_once};
 
 const PERIOD_NS: u64 = 1_000_000;
 
 /// Mappings of one page that no thread touches before the run.
 pub(crate) const FRESH: u64 = 16;
 
-/// Returns the pages of the mapping in use for a run of `duration_ns`: one for each fault of up to a minute.
+/// Returns the pages of the mapping in use for a run of `duration_ns`: one for each fault of up to
+/// a minute.
 pub(crate) fn mapped_pages(duration_ns: u64) -> u64 {
     (duration_ns / PERIOD_NS).clamp(1, 60_000)
 }
@@ -36,7 +40,8 @@ pub(crate) trait Touch {
     /// Discards all pages of the mapping in use.
     fn discard_mapped(&self) -> Result<()>;
 
-    /// Writes to the page of the `i`th of [`FRESH`] mappings of one page, kept from merging by pages without access between them.
+    /// Writes to the page of the `i`th of [`FRESH`] mappings of one page, kept from merging by
+    /// pages without access between them.
     fn touch_fresh(&self, i: u64) -> Result<()>;
 }
 

@@ -1,4 +1,5 @@
-//! A cgroup for the scanners, in cgroup v2 or in a v1 hierarchy. It is removed however the run ends.
+//! A cgroup for the scanners, in cgroup v2 or in a v1 hierarchy. It is removed however the run
+//! ends.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -68,7 +69,8 @@ impl Drop for ScannerCgroup {
 /// Returns where the cgroup for `slice` would be made; `None` where a nice value is enough.
 ///
 /// # Errors
-/// [`Error::NotPossible`] if no hierarchy offers the controller, or this process may not make a cgroup there.
+/// [`Error::NotPossible`] if no hierarchy offers the controller, or this process may not make a
+/// cgroup there.
 pub fn parent(slice: Slice) -> Result<Option<Parent>> {
     let controller = match slice {
         Slice::Nice(_) => return Ok(None),

@@ -1,18 +1,20 @@
-//! The whole experiment: every kind of run in turn, sample by sample, so that a drift of the machine affects all of them alike.
+//! The whole experiment: every kind of run in turn, sample by sample, so that a drift of the
+//! machine affects all of them alike.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::cgroup::{self, ScannerCgroup};
-use super::limits;
-use super::setup::Setup;
 use crate::error::{Error, Result};
 use crate::machine::{Machine, noise, sched};
 use crate::plan::{Cell, Plan, ProcFile, Reading, Target};
 use crate::report::{Noise, Report, SCHEMA};
 use crate::role::{procmap_query_supported, scanner};
 use crate::sample::Sample;
+
+use super::cgroup::{self, ScannerCgroup};
+use super::limits;
+use super::setup::Setup;
 
 /// What an experiment reports while it runs; never between a mapper's first call and its last.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +71,15 @@ pub fn check_file(file: Reading) -> Result<()> {
 ///
 /// Roles run in processes of the program `exe`, those of a model in one.
 ///
-/// `exe` must hand its second argument to [`super::task::perform`] when its first is [`super::task::COMMAND`]. Roles are
-/// killed when the calling thread ends. The thread is bound to the controller's CPU, and may be left there.
+/// `exe` must hand its second argument to [`super::task::perform`] when its first is
+/// [`super::task::COMMAND`]. Roles are killed when the calling thread ends. The thread is bound to
+/// the controller's CPU, and may be left there.
 ///
 /// A run that fails ends the experiment; the report has its error and all runs before it.
 ///
 /// # Errors
-/// Fails if the machine does not allow the plan (see [`check`]) or the first run fails. No process is left in any case.
+/// Fails if the machine does not allow the plan (see [`check`]) or the first run fails. No process
+/// is left in any case.
 pub fn run(
     plan: &Plan,
     exe: &Path,
@@ -128,7 +132,8 @@ pub fn run(
     })
 }
 
-/// Adds one sample of each kind after the other, until all are there, the user stops it, or a run fails.
+/// Adds one sample of each kind after the other, until all are there, the user stops it, or a run
+/// fails.
 fn all_runs(setup: &Setup<'_>, samples: &mut Vec<Sample>, progress: &mut impl FnMut(Progress<'_>)) -> Result<()> {
     for sample in 0..setup.plan.samples {
         for cell in setup.plan.cells() {

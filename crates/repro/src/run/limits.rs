@@ -1,4 +1,5 @@
-//! Checks that this machine lets an experiment start all its processes and threads, before the first one starts.
+//! Checks that this machine lets an experiment start all its processes and threads, before the
+//! first one starts.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,16 +12,20 @@ use crate::machine::{cgroup, meminfo_bytes, read_number};
 use crate::plan::{Cell, Plan, Scanner};
 use crate::role::mapped_pages;
 
-/// Memory that a scanner or busy task needs, buffers and page tables included (measured: 0.5 MiB, rounded up).
+/// Memory that a scanner or busy task needs, buffers and page tables included (measured: 0.5 MiB,
+/// rounded up).
 const ROLE_BYTES: u64 = 1 << 20;
 
-/// What a scanner by BPF needs in addition: the program with its maps, and the kernel's types (measured: 19 MiB).
+/// What a scanner by BPF needs in addition: the program with its maps, and the kernel's types
+/// (measured: 19 MiB).
 const BPF_BYTES: u64 = 20 << 20;
 
-/// Memory that a scanner or busy task of a model needs, which is a thread: stack and buffer, rounded up.
+/// Memory that a scanner or busy task of a model needs, which is a thread: stack and buffer,
+/// rounded up.
 const THREAD_BYTES: u64 = 256 << 10;
 
-/// What a model needs for each page in addition to the page: VMAs and tree, twice because of readers (measured: 400 bytes).
+/// What a model needs for each page in addition to the page: VMAs and tree, twice because of
+/// readers (measured: 400 bytes).
 const MODEL_PAGE_BYTES: u64 = 512;
 
 /// A limit and what it leaves.

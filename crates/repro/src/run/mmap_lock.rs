@@ -1,18 +1,20 @@
 //! Which files take `mmap_lock` when they are read: counted, not guessed from the kernel's version.
 //!
-//! A perf counter counts acquisitions by the reading thread while it scans a sleeping process. The target sleeps: 0 means
-//! "not without contention"; a kernel that falls back to `mmap_lock` when it meets a writer does not show here.
+//! A perf counter counts acquisitions by the reading thread while it scans a sleeping process. The
+//! target sleeps: 0 means "not without contention"; a kernel that falls back to `mmap_lock` when it
+//! meets a writer does not show here.
 
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::experiment;
-use super::setup::Setup;
 use crate::error::{Error, Result};
 use crate::machine::mmap_lock::Acquisitions;
 use crate::machine::sched::allowed_cpus;
 use crate::plan::{Placement, Plan, Preset, Reading, Scanner};
 use crate::role::{ProcScan, Scan};
+
+use super::experiment;
+use super::setup::Setup;
 
 /// What one scan of a file did to the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +32,8 @@ pub struct LockUse {
 /// `exe` is as for [`super::experiment::run`].
 ///
 /// # Errors
-/// [`Error::NotPossible`] if the tracepoint is unavailable: no tracefs (before Linux 5.11 there is no such tracepoint),
-/// or no right to mount it or to count.
+/// [`Error::NotPossible`] if the tracepoint is unavailable: no tracefs (before Linux 5.11 there is
+/// no such tracepoint), or no right to mount it or to count.
 pub fn measure(exe: &Path) -> Result<Vec<LockUse>> {
     vmaple_scan::check_proc().map_err(|e| Error::NotPossible(e.to_string()))?;
     let mut acquisitions = Acquisitions::count()?;

@@ -1,9 +1,11 @@
-//! One run: starts the roles in the talk's order, times the mapper, applies the hang rule, ends all roles.
+//! One run: starts the roles in the talk's order, times the mapper, applies the hang rule, ends all
+//! roles.
 //!
-//! Order: the mapper maps its region and waits; the scanners scan; a second later the busy tasks spin; once all of them
-//! have run, the mapper begins. Every role is started, placed and checked before the first of them makes any load, so a
-//! thousand of each start as reliably as one. A mapper that is not done [`HANG_GRACE_NS`] after its time has hung: the
-//! interferers are ended, and the run's figure is what it then reports.
+//! Order: the mapper maps its region and waits; the scanners scan; a second later the busy tasks
+//! spin; once all of them have run, the mapper begins. Every role is started, placed and checked
+//! before the first of them makes any load, so a thousand of each start as reliably as one. A
+//! mapper that is not done [`HANG_GRACE_NS`] after its time has hung: the interferers are ended,
+//! and the run's figure is what it then reports.
 
 use std::collections::BTreeMap;
 use std::process::ChildStdout;
@@ -17,15 +19,15 @@ use crate::report::STALL_NS;
 use crate::role::{MapperResult, Phase};
 use crate::sample::{Faults, Sample};
 
-use super::roles::{End, Roles, Told};
+use super::roles::{End, MapperState, Roles};
 use super::setup::Setup;
 
 /// How long a mapper that hung has to end once the interferers are gone.
 const RECOVERY_NS: u64 = 30_000_000_000;
 
-/// What the controller saw when the mapper was done, or its time was over, before any role was ended.
+/// What the controller saw when the mapper was done or had hung, before it ended any role.
 struct Measured {
-    told: Told,
+    mapper: MapperState,
     /// Whether a call was waiting at a hang, so that its length is a lower bound.
     call_cut_short: bool,
     /// The same of a page fault in a mapping in use.
@@ -62,7 +64,7 @@ impl Setup<'_> {
         Ok(judge(&roles, sample, measured, result))
     }
 
-    /// Lets the mapper map, until it is done or the hang rule gives it up.
+    /// Lets the mapper work until it is done or has hung.
     fn measure(&self, roles: &mut Roles<'_>, output: &mut ChildStdout) -> Result<Measured, End> {
         let scans_before = roles.scans();
         let preemptions_before = roles.preemptions();
@@ -72,7 +74,7 @@ impl Setup<'_> {
         }
         roles.ledger.enter(Phase::Map);
 
-        let told = roles.mapper_tells(output, self.plan.duration_ns + HANG_GRACE_NS)?;
+        let mapper = roles.wait_for_mapper(output, self.plan.duration_ns + HANG_GRACE_NS)?;
         let now = now_ns();
         let words = &roles.ledger.header().mapper;
         let waiting = |since: &AtomicU64| match since.load(Relaxed) {
@@ -82,8 +84,8 @@ impl Setup<'_> {
         // A fault that has just begun is not waiting.
         let cut = |since| waiting(since).is_some_and(|ns| ns >= STALL_NS);
         let measured = Measured {
-            told,
-            call_cut_short: told == Told::Nothing && waiting(&words.call_since_ns).is_some(),
+            mapper,
+            call_cut_short: mapper == MapperState::Working && waiting(&words.call_since_ns).is_some(),
             mapped_cut_short: cut(&words.mapped_fault_since_ns),
             fresh_cut_short: cut(&words.fresh_fault_since_ns),
             scans: roles.scans() - scans_before,
@@ -91,7 +93,7 @@ impl Setup<'_> {
             preemptions: roles.preemptions().saturating_sub(preemptions_before),
             steal_ns: self.stolen_since(&steal_before),
         };
-        if told != Told::Gone {
+        if mapper != MapperState::Gone {
             roles.processes.check_alive()?;
         }
         Ok(measured)
@@ -108,7 +110,8 @@ impl Setup<'_> {
         stolen
     }
 
-    /// Calls `work` with the PID and the region's address of a mapper that is set up and sleeps, then ends it.
+    /// Calls `work` with the PID and the region's address of a mapper that is set up and sleeps,
+    /// then ends it.
     pub(super) fn with_waiting_mapper<T>(&self, work: impl FnOnce(i32, u64) -> Result<T>) -> Result<T> {
         let cell = Cell {
             target: Target::Kernel,
@@ -126,22 +129,24 @@ impl Setup<'_> {
     }
 }
 
-/// Ends the interferers, then the mapper. Returns its result; `None` if it is stuck although nothing is in its way.
+/// Ends the interferers, then the mapper. Returns its result; `None` if it is stuck although
+/// nothing is in its way.
 fn end(roles: &mut Roles<'_>, mut output: ChildStdout, measured: &Measured) -> Result<Option<MapperResult>, End> {
     roles.ledger.enter(Phase::Clear);
     roles.processes.end_interferers();
-    let told = match measured.told {
-        Told::Nothing => roles.mapper_tells(&mut output, RECOVERY_NS)?,
-        told => told,
+    let mapper = match measured.mapper {
+        MapperState::Working => roles.wait_for_mapper(&mut output, RECOVERY_NS)?,
+        over => over,
     };
-    match told {
-        Told::Done => Ok(Some(roles.mapper_result(output, RECOVERY_NS)?)),
-        Told::Gone => Err(roles.processes.mapper_failed().into()),
-        Told::Nothing => Ok(None),
+    match mapper {
+        MapperState::Done => Ok(Some(roles.mapper_result(output, RECOVERY_NS)?)),
+        MapperState::Gone => Err(roles.processes.mapper_failed().into()),
+        MapperState::Working => Ok(None),
     }
 }
 
-/// Puts together what the controller saw, what the mapper reported and, where it did not, what the ledger has of it.
+/// Puts together what the controller saw, what the mapper reported and, where it did not, what the
+/// ledger has of it.
 fn judge(roles: &Roles<'_>, sample: u32, measured: Measured, result: Option<MapperResult>) -> Sample {
     let words = &roles.ledger.header().mapper;
     let now = now_ns();
@@ -160,7 +165,7 @@ fn judge(roles: &Roles<'_>, sample: u32, measured: Measured, result: Option<Mapp
         busy: roles.cell.busy,
         sample,
         seed: roles.seed,
-        hang: measured.told == Told::Nothing,
+        hang: measured.mapper == MapperState::Working,
         worst_ns: (calls.count > 0).then_some(calls.max_ns).max(stuck_ns),
         cut_short: measured.call_cut_short || stuck_ns.is_some(),
         operations: words.operations.load(Relaxed),
@@ -169,12 +174,12 @@ fn judge(roles: &Roles<'_>, sample: u32, measured: Measured, result: Option<Mapp
         timeline: roles.timeline(),
         elapsed_ns: result.elapsed_ns,
         calls,
-        inside: result.inside,
-        seen: roles.seen(),
-        faults: result.faults.map(|seen| Faults {
+        model: result.model,
+        misreads: roles.misreads(),
+        faults: result.faults.map(|faults| Faults {
             mapped_cut_short: measured.mapped_cut_short,
             fresh_cut_short: measured.fresh_cut_short,
-            ..seen
+            ..faults
         }),
         scans: measured.scans,
         longest_scan_ns: measured.longest_scan_ns,

@@ -19,7 +19,8 @@ struct Process {
     name: &'static str,
 }
 
-/// Kills and reaps all of them: kills every one before it reaps the first, so that none gains from the end of another.
+/// Kills and reaps all of them: kills every one before it reaps the first, so that none gains from
+/// the end of another.
 fn end(processes: &mut Vec<Process>) {
     for process in &mut *processes {
         // It may have ended by itself.

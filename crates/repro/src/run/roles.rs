@@ -1,7 +1,7 @@
-//! The roles of one run: started, let go in their order, listened to.
+//! The roles of one run: starts them, releases them in their order, listens to the mapper.
 //!
-//! Roles are processes of the kernel target, and threads of one process of a model. These cannot be killed one by one, so
-//! they look at the phase and end themselves.
+//! Roles are processes of the kernel target, and threads of one process of a model. These cannot be
+//! killed one by one, so they look at the phase and end themselves.
 
 use std::io::{ErrorKind, Read};
 use std::process::ChildStdout;
@@ -21,10 +21,10 @@ use super::processes::Processes;
 use super::setup::Setup;
 use super::task::Task;
 
-/// Longest time for the roles to start, a moment of CPU time each.
+/// Longest time for the roles to start. Each takes a moment of CPU time.
 const START_NS: u64 = 120_000_000_000;
 
-/// How often a wait looks whether a role has died.
+/// How often a wait checks whether a role has died.
 const LOOK_NS: u64 = 100_000_000;
 
 /// The roles of a run on its way.
@@ -34,9 +34,9 @@ pub(super) struct Roles<'a> {
     pub(super) seed: u64,
     pub(super) ledger: Ledger,
     pub(super) processes: Processes<'a>,
-    /// When the scanners were let go; 0 at level 0.
+    /// When the scanners were released; 0 at level 0.
     pub(super) scanners_go_ns: u64,
-    /// When the busy tasks were let go; 0 at level 0.
+    /// When the busy tasks were released; 0 at level 0.
     pub(super) busy_go_ns: u64,
 }
 
@@ -54,15 +54,15 @@ impl From<Error> for End {
     }
 }
 
-/// What the mapper has told by a deadline.
+/// The state of the mapper at a deadline.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Told {
+pub(super) enum MapperState {
     /// Its last call has ended.
     Done,
-    /// Nothing, and it has ended.
+    /// It has ended without a report.
     Gone,
-    /// Nothing yet.
-    Nothing,
+    /// It is still at work.
+    Working,
 }
 
 impl<'a> Roles<'a> {
@@ -91,7 +91,7 @@ impl<'a> Roles<'a> {
         (0..self.cell.busy).flat_map(|_| busy.iter().copied()).collect()
     }
 
-    /// Starts all roles and waits until each is placed. Returns where the mapper tells.
+    /// Starts all roles and waits until each is placed. Returns the mapper's standard output.
     pub(super) fn start(&mut self) -> Result<ChildStdout, End> {
         let output = if self.cell.target.is_model() {
             self.processes.start_mapper(self.model(), &self.ledger)?
@@ -163,7 +163,8 @@ impl<'a> Roles<'a> {
         Ok(self.processes.start_interferer(task, &self.ledger)?)
     }
 
-    /// Lets the scanners, and a second later the busy tasks, go; returns when each of the latter has run.
+    /// Releases the scanners, and a second later the busy tasks; returns when each of the latter
+    /// has run.
     pub(super) fn begin(&mut self) -> Result<(), End> {
         let scanners = self.busy_cpus().len() as u32;
         if scanners == 0 {
@@ -210,17 +211,17 @@ impl<'a> Roles<'a> {
         }
     }
 
-    /// Waits at most `ns` for the mapper to tell that it is done.
-    pub(super) fn mapper_tells(&self, output: &mut ChildStdout, ns: u64) -> Result<Told, End> {
+    /// Waits at most `ns` for the mapper to be done.
+    pub(super) fn wait_for_mapper(&self, output: &mut ChildStdout, ns: u64) -> Result<MapperState, End> {
         let failed = |e: &dyn std::fmt::Display| Error::failed("waiting for the mapper", e);
         if !self.readable(output, now_ns() + ns)? {
-            return Ok(Told::Nothing);
+            return Ok(MapperState::Working);
         }
         let mut done = [0; DONE.len()];
         match output.read_exact(&mut done) {
-            Ok(()) if done == DONE => Ok(Told::Done),
+            Ok(()) if done == DONE => Ok(MapperState::Done),
             Ok(()) => Err(failed(&"it sent something else").into()),
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(Told::Gone),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(MapperState::Gone),
             Err(e) => Err(failed(&e).into()),
         }
     }
@@ -246,7 +247,7 @@ impl<'a> Roles<'a> {
         serde_json::from_slice(&json).map_err(|_| self.processes.mapper_failed().into())
     }
 
-    /// Waits until there is something to read, or its end. Says whether there is by `deadline`.
+    /// Waits until there is something to read, or its end; returns whether there is by `deadline`.
     fn readable(&self, output: &ChildStdout, deadline: u64) -> Result<bool, End> {
         loop {
             let left = deadline.saturating_sub(now_ns());

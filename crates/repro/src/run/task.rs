@@ -1,5 +1,5 @@
-//! The processes of a run. The program executes itself once for each, with [`COMMAND`] and a specification; for a model,
-//! once for all roles, which are its threads.
+//! The processes of a run. The program executes itself once for each, with [`COMMAND`] and a
+//! specification; for a model, once for all roles, which are its threads.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -60,7 +60,8 @@ pub fn perform(spec: &str) -> Result<()> {
     }
 }
 
-/// Ties this process to its controller, and opens the ledger of the run, which is its standard input.
+/// Ties this process to its controller, and opens the ledger of the run, which is its standard
+/// input.
 fn join(controller: i32) -> Result<Arc<Ledger>> {
     end_with(controller)?;
     let fd = std::io::stdin().as_fd().try_clone_to_owned();

@@ -1,4 +1,5 @@
-//! A set of latencies: exact count, sum and maximum, and a histogram of two digits for the percentiles.
+//! A set of latencies: exact count, sum and maximum, and a histogram of two digits for the
+//! percentiles.
 
 use std::hint::black_box;
 
@@ -19,8 +20,8 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn new() -> Self {
         let mut counts = vec![0; BUCKETS];
-        // Writes every counter, so that no page of the histogram is first touched during a run; the compiler must not
-        // know that they are zero already.
+        // Writes every counter, so that no page of the histogram is first touched during a run; the
+        // compiler must not know that they are zero already.
         black_box(&mut counts).fill(0);
         Self {
             counts,
@@ -49,7 +50,8 @@ pub struct Latencies {
     pub total_ns: u64,
     /// The longest, in nanoseconds, exact.
     pub max_ns: u64,
-    /// Pairs of a value in nanoseconds (the upper end of its bucket, two digits) and how many fell there; ascending.
+    /// Pairs of a value in nanoseconds (the upper end of its bucket, two digits) and how many fell
+    /// there; ascending.
     pub histogram: Vec<(u64, u64)>,
 }
 
@@ -88,7 +90,8 @@ impl Latencies {
         (self.count > 0).then(|| self.total_ns as f64 / self.count as f64)
     }
 
-    /// Returns the smallest value that is at least as long as `share` (0 to 1) of all, never above the exact maximum.
+    /// Returns the smallest value that is at least as long as `share` (0 to 1) of all, never above
+    /// the exact maximum.
     #[must_use]
     pub fn quantile_ns(&self, share: f64) -> Option<u64> {
         let rank = (share * self.count as f64).ceil().max(1.0) as u64;

@@ -1,20 +1,13 @@
-//! What the program and the loader say to each other, as in bpf/abi.h; what each field means stands there.
+//! What the program and the loader exchange, as in bpf/abi.h, which says what each field means.
 
-/// Records of one run.
+/// The most records of one run.
 pub(crate) const MAX_RECORDS: usize = 4096;
-/// Bytes of names of one run.
+/// The most bytes of names of one run.
 pub(crate) const NAME_BYTES: usize = 1 << 20;
 
 pub(crate) const WANT_NAMES: u32 = 1;
 pub(crate) const WANT_TABLES: u32 = 2;
 pub(crate) const WANT_PAGES: u32 = 4;
-
-pub(crate) const STOP_END: u32 = 0;
-pub(crate) const STOP_BUDGET: u32 = 1;
-pub(crate) const STOP_REJECTED: u32 = 2;
-pub(crate) const STOP_NO_MM: u32 = 3;
-pub(crate) const STOP_OTHER: u32 = 4;
-pub(crate) const STOP_EXEC: u32 = 5;
 
 pub(crate) const VALIDATION_NONE: u32 = 0;
 pub(crate) const VALIDATION_INT: u32 = 1;
@@ -34,7 +27,44 @@ pub(crate) const NAME_UNLINKED: u32 = 2;
 pub(crate) const NAME_DNAME: u32 = 3;
 pub(crate) const NAME_SPECIAL: u32 = 4;
 
-/// What is asked of a run, and what became of it.
+/// The reason why a run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The end of the address space was reached.
+    End,
+    /// Time, entries, records or names were used up.
+    Budget,
+    /// What was read did not fit together in any attempt.
+    Rejected,
+    /// There is no address space: a kernel thread, or a task that has exited.
+    NoMm,
+    /// It is another address space. The process has executed a program, or another process has its
+    /// number.
+    OtherMm,
+    /// The process was executing a program at this moment.
+    Exec,
+}
+
+impl Stop {
+    /// All of them, each at its number in the program.
+    const ALL: [Self; 6] = [
+        Self::End,
+        Self::Budget,
+        Self::Rejected,
+        Self::NoMm,
+        Self::OtherMm,
+        Self::Exec,
+    ];
+
+    /// Returns the reason of a number in [`Control::stop`].
+    ///
+    /// Returns `None` if the program has no such number.
+    pub(crate) fn of(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).copied()
+    }
+}
+
+/// What is asked of a run, and what the run leaves.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Control {
@@ -125,7 +155,9 @@ pub(crate) struct Record {
 
 #[cfg(test)]
 mod tests {
-    /// `(field, bytes)` of a structure of a C header whose fields are u32 and u64.
+    use super::*;
+
+    /// Returns `(field, bytes)` of a structure of a C header whose fields are u32 and u64.
     fn fields_of(header: &str, structure: &str, types: [&str; 2]) -> Vec<(String, usize)> {
         let begin = header.find(&format!("struct {structure} {{")).unwrap();
         let body = &header[begin..];
@@ -160,6 +192,26 @@ mod tests {
             let theirs = fields_of(c, theirs, ["u32", "u64"]);
             assert!(theirs.len() > 30);
             assert_eq!(theirs, fields_of(rust, ours, ["u32", "u64"]));
+        }
+    }
+
+    #[test]
+    fn the_program_and_the_loader_have_the_same_numbers() {
+        let header = include_str!("../../bpf/abi.h");
+        let stops = ["END", "BUDGET", "REJECTED", "NO_MM", "OTHER", "EXEC"];
+        for (number, (name, stop)) in stops.iter().zip(Stop::ALL).enumerate() {
+            assert!(header.contains(&format!("\tSTOP_{name} = {number},")), "{name}");
+            assert_eq!(Stop::of(number as u32), Some(stop));
+        }
+        assert_eq!(header.matches("\tSTOP_").count(), stops.len());
+        assert_eq!(Stop::of(stops.len() as u32), None);
+        let validations = [
+            ("NONE", VALIDATION_NONE),
+            ("INT", VALIDATION_INT),
+            ("SEQCOUNT", VALIDATION_SEQCOUNT),
+        ];
+        for (name, number) in validations {
+            assert!(header.contains(&format!("\tVALIDATION_{name} = {number},")), "{name}");
         }
     }
 

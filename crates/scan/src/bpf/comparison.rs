@@ -1,37 +1,40 @@
-//! What the program says of the self-test's process beside what the kernel says of it, before and after.
+//! Compares a scan of the self-test's process with the kernel's texts before and after it.
 //!
-//! The machine goes on meanwhile: other processes map and unmap the same pages of files (Pss, Shared, Private), DAMON, reclaim and
-//! whoever reads a file change Referenced, khugepaged, KSM, swapping and migration change nearly all. So a value is right if the kernel
-//! gave it before or after, or if it lies in between. What changes forth and back within one comparison differs by chance, and
-//! never in every one.
+//! The machine does not stand still during a comparison. Other processes map and unmap the same
+//! pages of files (Pss, Shared, Private). DAMON, reclaim and readers of a file change Referenced.
+//! khugepaged, KSM, swapping and migration change nearly all. So a value is right if the kernel had
+//! it before or after, or if it lies between the two. What changes forth and back within one
+//! comparison differs by chance, and never in every one.
+
+use vmaple_smaps::{Field, FieldSet, Form, Line, Mapping, append};
 
 use crate::bpf::shapes::Child;
-use crate::scanner::Raw;
-use crate::text::field::Field;
-use crate::text::form::{Form, label};
-use crate::text::record::ScanRecord;
+use crate::record::Mappings;
 
 /// A line that is not what the kernel says.
 pub(crate) struct Difference {
     pub(crate) text: String,
-    /// Nothing for the line of maps.
+    /// `None` for the line of maps.
     pub(crate) field: Option<Field>,
 }
 
-/// What one comparison has come to.
+/// The result of one comparison.
 pub(crate) struct Comparison {
-    /// Where the mappings begin about which all lines are right.
+    /// The first addresses of the mappings all of whose lines are right.
     pub(crate) right: Vec<u64>,
     pub(crate) differences: Vec<Difference>,
-    /// How many mappings the kernel has shown.
+    /// The number of mappings that the kernel has shown.
     pub(crate) mappings: usize,
 }
 
 /// A mapping's lines of smaps.
 type Lines<'a> = Vec<&'a str>;
 
-/// Compares a scan of the child with texts that the kernel gave before and after it.
-pub(crate) fn compare(scan: &Raw, form: &Form, child: &Child, before: &str, after: &str) -> Comparison {
+/// The room for a record of smaps at first.
+const RECORD_BYTES: usize = 1024;
+
+/// Compares a scan of the child with the kernel's texts from before and after it.
+pub(crate) fn compare(scan: &Mappings, form: &Form, child: &Child, before: &str, after: &str) -> Comparison {
     let (before, after) = (records(before), records(after));
     let mut comparison = Comparison {
         right: vec![],
@@ -40,10 +43,10 @@ pub(crate) fn compare(scan: &Raw, form: &Form, child: &Child, before: &str, afte
         mappings: before.len().max(after.len()).max(scan.lines.len()),
     };
     for i in 0..before.len().max(after.len()).max(scan.lines.len()) {
-        let kernels = |records: &[Lines<'_>], record: &ScanRecord<'_>| -> Vec<String> {
+        let kernels = |records: &[Lines<'_>], mapping: &Mapping<'_>| -> Vec<String> {
             let lines = records.get(i).map(Vec::as_slice).unwrap_or_default().iter();
             lines
-                .filter(|line| !is_left_out(line, record))
+                .filter(|line| !is_left_out(line, mapping))
                 .map(ToString::to_string)
                 .collect()
         };
@@ -53,18 +56,25 @@ pub(crate) fn compare(scan: &Raw, form: &Form, child: &Child, before: &str, afte
             comparison.differences.push(Difference { text, field: None });
             continue;
         };
-        let record = line.record(&scan.names);
+        let mapping = line.record(&scan.names).mapping;
         let mut text = vec![];
-        form.write_smaps(&record, |_| true, &mut text);
+        append(&mut text, RECORD_BYTES, |to| {
+            form.write_smaps(&mapping, FieldSet::ALL, to)
+        });
         let text = String::from_utf8_lossy(&text);
         let ours: Vec<_> = text.lines().collect();
-        let (before, after) = (kernels(&before, &record), kernels(&after, &record));
-        // Pages of what is a copy of our memory are shared with us, and come and go while threads of ours run.
-        let compared = if child.has_made(line.start) { usize::MAX } else { 1 };
+        let (before, after) = (kernels(&before, &mapping), kernels(&after, &mapping));
+        // Pages of what is a copy of this process are shared with it, and come and go while its
+        // threads run.
+        let compared = if child.has_made(mapping.vma.start) {
+            usize::MAX
+        } else {
+            1
+        };
         match first_difference(&ours, &before, &after, compared) {
-            None => comparison.right.push(line.start),
+            None => comparison.right.push(mapping.vma.start),
             Some((text, field)) => comparison.differences.push(Difference {
-                text: format!("{text}, in {:x}-{:x}", line.start, line.end),
+                text: format!("{text}, in {:x}-{:x}", mapping.vma.start, mapping.vma.end),
                 field,
             }),
         }
@@ -72,7 +82,7 @@ pub(crate) fn compare(scan: &Raw, form: &Form, child: &Child, before: &str, afte
     comparison
 }
 
-/// The first of the lines that count that is none of the kernel's.
+/// Returns the first of the compared lines that the kernel did not write, and its field.
 fn first_difference(
     ours: &[&str],
     before: &[String],
@@ -91,36 +101,32 @@ fn first_difference(
         } else {
             format!(" or \"{after}\"")
         };
-        let field = label(ours).or(label(&before)).and_then(Field::parse);
+        let field = field_of(ours).or(field_of(&before));
         Some((format!("\"{ours}\" instead of \"{before}\"{or}"), field))
     })
 }
 
-/// Whether a line is what the kernel said before or after, or its number lies in between.
+/// Returns whether a line is the kernel's before or after, or its number lies between.
 fn is_between(ours: &str, before: &str, after: &str) -> bool {
     if ours == before || ours == after {
         return true;
     }
-    match (number(ours), number(before), number(after)) {
-        (Some((ours, value)), Some((first, a)), Some((second, b))) => {
-            ours == first && ours == second && (a.min(b)..=a.max(b)).contains(&value)
-        }
+    match [ours, before, after].map(|line| Line::parse(line.as_bytes())) {
+        [
+            Ok(Line::Value(field, value)),
+            Ok(Line::Value(first, a)),
+            Ok(Line::Value(second, b)),
+        ] => field == first && field == second && (a.min(b)..=a.max(b)).contains(&value),
         _ => false,
     }
 }
 
-/// The name and the number of a line.
-fn number(line: &str) -> Option<(&str, u64)> {
-    let label = label(line)?;
-    let value = line.get(label.len() + 1..)?.trim();
-    Some((label, value.strip_suffix(" kB").unwrap_or(value).parse().ok()?))
-}
-
-/// The lines of a text of smaps, mapping by mapping.
+/// Returns the lines of a text of smaps, mapping by mapping.
 fn records(text: &str) -> Vec<Lines<'_>> {
     let mut records: Vec<Lines<'_>> = vec![];
     for line in text.lines() {
-        match records.last_mut().filter(|_| label(line).is_some()) {
+        let begins = matches!(Line::parse(line.as_bytes()), Ok(Line::Vma(_)));
+        match records.last_mut().filter(|_| !begins) {
             Some(record) => record.push(line),
             None => records.push(vec![line]),
         }
@@ -128,10 +134,24 @@ fn records(text: &str) -> Vec<Lines<'_>> {
     records
 }
 
-/// Whether a line of smaps is one that we do not write.
-fn is_left_out(line: &str, record: &ScanRecord<'_>) -> bool {
-    let is_unknown = |field: Field| field != Field::VmFlags && field.of(record).is_none();
-    label(line).is_some_and(|label| Field::parse(label).is_none_or(is_unknown))
+/// Returns the field that a line is of.
+///
+/// Returns `None` for a line of maps, and for a field that this version does not know.
+fn field_of(line: &str) -> Option<Field> {
+    match Line::parse(line.as_bytes()) {
+        Ok(Line::Value(field, _)) => Some(field),
+        Ok(Line::Flags(_)) => Some(Field::VmFlags),
+        _ => None,
+    }
+}
+
+/// Returns whether a line of smaps is one that a scan leaves out.
+fn is_left_out(line: &str, mapping: &Mapping<'_>) -> bool {
+    match Line::parse(line.as_bytes()) {
+        Ok(Line::Unknown(_)) => true,
+        Ok(Line::Value(field, _)) => mapping.value(field).is_none(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Attacks on who is scanned: another program under the number of the one that the caller was allowed to read, and a process whose rights
-//! change during the scan.
+//! Attacks on the identity of the scanned process.
+//!
+//! Another program comes under the number of the one that the caller was allowed to read, or the
+//! rights of a process change during the scan.
 
 #![allow(unsafe_code)] // the attacker's system calls
 #![allow(clippy::unwrap_used, clippy::multiple_unsafe_ops_per_block)] // tests
@@ -13,23 +15,20 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::ptr::{null, null_mut};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::bpf::{Begun, Bounds, Bpf};
+use crate::bpf::engine::Engine;
+use crate::bpf::session::{Begun, Session};
 use crate::error::{Error, Result};
-use crate::options::Want;
+use crate::kernel::release;
+use crate::options::Options;
 use crate::process::Process;
-use crate::scanner::Raw;
-use crate::text::form::release;
+use crate::record::Mappings;
+use crate::source::{Content, Found};
 
 const NOBODY: u32 = 65534;
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
-const BOUNDS: Bounds = Bounds {
-    run: Duration::from_micros(200),
-    scan: Duration::from_secs(10),
-};
-
-/// What an attacker is told to do; it answers with the number of its program.
+/// An order to an attacker, which answers with the number of its program.
 #[derive(Clone, Copy)]
 enum Do {
     /// Start a program of its own.
@@ -38,11 +37,11 @@ enum Do {
     End = b'k' as isize,
     /// Start a program that has the rights of root.
     StartWithRights = b'2' as isize,
-    /// The same, but take numbers before it until the one of the program that was ended is next.
+    /// The same, but first take numbers until that of the ended program is next.
     TakeNumbersAndStartWithRights = b'3' as isize,
 }
 
-/// An ordinary user's process, which ends with this.
+/// An ordinary user's process, which ends when this is dropped.
 struct Attacker {
     pid: libc::pid_t,
     tell: std::io::PipeWriter,
@@ -50,7 +49,7 @@ struct Attacker {
 }
 
 impl Attacker {
-    /// `with_rights` is a program with a set-user-ID bit.
+    /// Starts it. `with_rights` is a program with a set-user-ID bit.
     fn start(with_rights: &Path) -> Self {
         let (orders, tell) = std::io::pipe().unwrap();
         let (answer, reply) = std::io::pipe().unwrap();
@@ -77,20 +76,22 @@ impl Drop for Attacker {
     fn drop(&mut self) {
         // SAFETY: a child that was not waited for keeps its number.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        // SAFETY: its status is of no interest.
+        // SAFETY: a null pointer, as the status is not wanted.
         unsafe { libc::waitpid(self.pid, null_mut(), 0) };
     }
 }
 
-/// What the attacker does until it is killed. Its programs are started as by vfork(2), so that exec alone takes a `mm_struct`: on one CPU
-/// that is the one which was freed last.
+/// Obeys orders until the process is killed.
+///
+/// Its programs are started as by vfork(2), so that exec alone takes a `mm_struct`: on one CPU that
+/// is the one which was freed last.
 fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
     let own = SLEEP.iter().find(|path| {
-        // SAFETY: a path that lives on.
+        // SAFETY: the path outlives the call.
         unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 }
     });
     let own = own.copied().unwrap_or(SLEEP[0]);
-    // SAFETY: plain data.
+    // SAFETY: of this type zeros are a value.
     let mut cpu: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: changes the attacker alone.
     unsafe {
@@ -104,9 +105,9 @@ fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
     let mut program = 0;
     loop {
         let mut order = 0_u8;
-        // SAFETY: a byte that lives on.
+        // SAFETY: the byte outlives the call.
         if unsafe { libc::read(orders, (&raw mut order).cast(), 1) } != 1 {
-            // SAFETY: ends at once.
+            // SAFETY: ends this process at once.
             unsafe { libc::_exit(0) };
         }
         match order {
@@ -115,7 +116,8 @@ fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
             b'2' => program = spawn(with_rights),
             _ => {
                 let wanted = program - 1;
-                // Starting what is not there takes a number. A number that others take is missed, and comes again.
+                // Starting a program that does not exist takes a number. A number that others take
+                // is missed, and comes again.
                 let mut tries = 0;
                 while last_pid() != wanted && tries < 100_000 {
                     spawn(c"/nonexistent");
@@ -124,7 +126,7 @@ fn attack(orders: libc::c_int, reply: libc::c_int, with_rights: &CStr) -> ! {
                 program = spawn(with_rights);
             }
         }
-        // SAFETY: a number that lives on.
+        // SAFETY: the number outlives the call.
         unsafe { libc::write(reply, (&raw const program).cast(), 4) };
     }
 }
@@ -151,11 +153,13 @@ fn spawn(program: &CStr) -> libc::pid_t {
 fn end(program: libc::pid_t) {
     // SAFETY: a child that was not waited for keeps its number.
     unsafe { libc::kill(program, libc::SIGKILL) };
-    // SAFETY: its status is of no interest.
+    // SAFETY: a null pointer, as the status is not wanted.
     unsafe { libc::waitpid(program, null_mut(), 0) };
 }
 
-/// The number that was given last in this PID namespace, which every user may read: the last word of /proc/loadavg.
+/// Returns the number that was given last in this PID namespace.
+///
+/// It is the last word of /proc/loadavg, which every user may read.
 fn last_pid() -> libc::pid_t {
     let mut text = [0_u8; 128];
     // SAFETY: opens, reads and closes a file, into bytes that live on.
@@ -177,7 +181,9 @@ fn last_pid() -> libc::pid_t {
         .unwrap_or(0)
 }
 
-/// A copy of sleep(1) that runs with root's rights, and the directory that it is in; nothing, and a message, where no program does.
+/// Makes a copy of sleep(1) that runs with root's rights, in a directory.
+///
+/// Returns `None`, and prints why, where no program does.
 fn with_rights() -> Option<(tempfile::TempDir, PathBuf)> {
     let dir = tempfile::tempdir().unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -203,7 +209,7 @@ fn is_roots(pid: u32) -> bool {
     uid.split('\t').nth(2) == Some("0")
 }
 
-/// Waits for what comes by itself.
+/// Waits until something is so that becomes so by itself.
 fn wait_until(is_so: impl Fn() -> bool) {
     for _ in 0..100_000 {
         if is_so() {
@@ -214,48 +220,53 @@ fn wait_until(is_so: impl Fn() -> bool) {
     panic!("it does not come");
 }
 
-/// A program, or nothing and a message.
-fn load() -> Option<Bpf> {
+/// Loads the program; `None`, with a message, where that is not possible.
+fn load() -> Option<Engine> {
     // SAFETY: asks for the user's number.
     if unsafe { libc::geteuid() } != 0 {
         eprintln!("skipped: it needs root");
         return None;
     }
-    Bpf::load().inspect_err(|why| eprintln!("skipped: {why}")).ok()
+    Engine::load().inspect_err(|why| eprintln!("skipped: {why}")).ok()
 }
 
-fn begin(bpf: &mut Bpf, process: &Process) -> Result<Begun> {
-    bpf.begin(process, BOUNDS, Instant::now())
+fn begin(engine: &mut Engine, process: &Process) -> Result<Begun> {
+    Begun::new(engine, process, &Options::new())
 }
 
-/// The rest of a scan.
-fn go_on(bpf: &mut Bpf, process: &Process, begun: &Begun) -> Result<Raw> {
-    let raw = bpf.go_on(process, begun, Want::Pages, BOUNDS, Raw::default())?;
+/// Makes the rest of a scan.
+fn go_on(engine: &mut Engine, process: &Process, begun: &Begun) -> Result<Found> {
+    let found = Session::new(engine, process, begun, &Options::new(), Mappings::default()).run()?;
     process.check_still()?;
-    Ok(raw)
+    Ok(found)
 }
 
-/// Attacks so often, and checks that nothing of the second program is taken for the first's; returns how often both had one number, and how
-/// often one address of the `mm_struct` and one number of executed programs, too.
+/// Attacks `rounds` times, and checks that nothing of the second program is taken for the first's.
+///
+/// Returns how often both had one number, and how often one address of the `mm_struct` and one
+/// number of executed programs too.
 fn attacks(rounds: usize, second: &dyn Fn(&mut Attacker, u32) -> u32) -> Option<(usize, usize)> {
-    let mut bpf = load()?;
+    let mut engine = load()?;
     let (_dir, path) = with_rights()?;
     let mut user = Attacker::start(&path);
     let (mut same_number, mut same_identity, mut taken) = (0, 0, 0);
     for _ in 0..rounds {
         let pid = user.order(Do::Start);
         let process = Process::open(pid).unwrap();
-        let begun = begin(&mut bpf, &process).unwrap();
+        let begun = begin(&mut engine, &process).unwrap();
         user.order(Do::End);
         let second = second(&mut user, pid);
         wait_until(|| is_roots(second));
         if second == pid {
             same_number += 1;
-            let now = begin(&mut bpf, &Process::open(pid).unwrap()).unwrap().identity;
+            let now = begin(&mut engine, &Process::open(pid).unwrap()).unwrap().identity;
             let of = |control: &crate::bpf::abi::Control| (control.found_mm, control.found_exec_id);
             same_identity += usize::from(of(&now) == of(&begun.identity));
-            match go_on(&mut bpf, &process, &begun) {
-                Ok(raw) => taken += usize::from(!raw.lines.is_empty()),
+            match go_on(&mut engine, &process, &begun) {
+                Ok(found) => {
+                    let is_empty = matches!(&found.content, Content::Mappings(mappings) if mappings.lines.is_empty());
+                    taken += usize::from(!is_empty);
+                }
                 Err(Error::NoProcess(_) | Error::Executed(_)) => {}
                 Err(e) => panic!("{e}"),
             }
@@ -266,7 +277,7 @@ fn attacks(rounds: usize, second: &dyn Fn(&mut Attacker, u32) -> u32) -> Option<
         "of {rounds}: same number {same_number}, same mm_struct and exec id {same_identity}, taken for the first {taken}"
     );
     assert_eq!(taken, 0);
-    // Else nothing was tried.
+    // Otherwise nothing was tried.
     assert!(same_identity > 0);
     Some((same_number, same_identity))
 }
@@ -283,7 +294,7 @@ fn another_program_of_the_same_number_address_and_exec_id_is_not_taken_for_the_f
     });
 }
 
-/// The same without any right: numbers come again soon in a PID namespace that has few of them.
+/// The same without any right. Numbers come again soon in a PID namespace that has few of them.
 #[test]
 fn a_user_who_takes_numbers_until_one_comes_again_is_not_shown_another_program() {
     const INSIDE: &str = "VMAPLE_TEST_INSIDE";
@@ -315,23 +326,24 @@ fn a_user_who_takes_numbers_until_one_comes_again_is_not_shown_another_program()
     eprint!("{text}");
 }
 
-/// What tells the two apart once all else is the same.
+/// The time of the beginning tells two processes apart if all else is the same.
 #[test]
 fn a_process_that_began_at_another_time_is_another() {
-    let Some(mut bpf) = load() else { return };
+    let Some(mut engine) = load() else { return };
     let process = Process::open(std::process::id()).unwrap();
-    let mut begun = begin(&mut bpf, &process).unwrap();
+    let mut begun = begin(&mut engine, &process).unwrap();
     assert!(begun.identity.found_started > 0);
-    assert!(go_on(&mut bpf, &process, &begun).is_ok());
+    assert!(go_on(&mut engine, &process, &begun).is_ok());
     begun.identity.found_started += 1;
-    assert!(matches!(go_on(&mut bpf, &process, &begun), Err(Error::Executed(_))));
+    assert!(matches!(go_on(&mut engine, &process, &begun), Err(Error::Executed(_))));
 }
 
-/// Does it in a thread that has the rights of an ordinary user.
+/// Calls `run` in a thread that has the rights of an ordinary user.
 fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            // SAFETY: the system calls themselves, unlike libc's functions, change this thread alone.
+            // SAFETY: the system calls themselves, unlike libc's functions, change this thread
+            // alone.
             let changed = unsafe {
                 [
                     libc::syscall(libc::SYS_setgroups, 0, null::<libc::gid_t>()),
@@ -346,11 +358,11 @@ fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// As a program that executes another one of more rights, at a moment when it already has the new memory: with real-time locks
-/// the kernel does not say that it is doing so.
+/// The process is like one that executes a program of more rights. It already has the new memory,
+/// and with real-time locks the kernel does not say that it is executing.
 #[test]
 fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
-    let Some(mut bpf) = load() else { return };
+    let Some(mut engine) = load() else { return };
     let (orders, mut tell) = std::io::pipe().unwrap();
     let (mut answer, reply) = std::io::pipe().unwrap();
     // SAFETY: the child calls nothing that another thread could have locked.
@@ -374,11 +386,11 @@ fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
     answer.read_exact(&mut [0]).unwrap();
     let result = as_nobody(|| {
         let process = Process::open(pid.cast_unsigned()).unwrap();
-        let begun = begin(&mut bpf, &process).unwrap();
-        assert!(go_on(&mut bpf, &process, &begun).is_ok());
+        let begun = begin(&mut engine, &process).unwrap();
+        assert!(go_on(&mut engine, &process, &begun).is_ok());
         tell.write_all(&[1]).unwrap();
         answer.read_exact(&mut [0]).unwrap();
-        go_on(&mut bpf, &process, &begun).map(drop)
+        go_on(&mut engine, &process, &begun).map(drop)
     });
     end(pid);
     assert!(
@@ -389,7 +401,7 @@ fn a_process_that_may_not_be_read_any_more_at_the_end_is_not_shown() {
 
 #[test]
 fn a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown() {
-    let Some(mut bpf) = load() else { return };
+    let Some(mut engine) = load() else { return };
     let Some((_dir, path)) = with_rights() else { return };
     let mut child = Command::new("sh")
         .args(["-c", "read go; exec \"$0\" 100", path.to_str().unwrap()])
@@ -399,17 +411,17 @@ fn a_program_of_roots_that_the_process_executes_during_the_scan_is_not_shown() {
         .spawn()
         .unwrap();
     let pid = child.id();
-    // Until it waits for its order.
+    // It is ready once it waits for its order.
     wait_until(|| fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("0 0x0 ")));
     let result = as_nobody(|| {
         let process = Process::open(pid).unwrap();
-        let begun = begin(&mut bpf, &process).unwrap();
-        assert!(go_on(&mut bpf, &process, &begun).is_ok());
+        let begun = begin(&mut engine, &process).unwrap();
+        assert!(go_on(&mut engine, &process, &begun).is_ok());
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
         wait_until(|| is_roots(pid));
-        let result = go_on(&mut bpf, &process, &begun).map(drop);
-        // Nor from its beginning.
-        assert!(matches!(begin(&mut bpf, &process), Err(Error::NotPermitted(_))));
+        let result = go_on(&mut engine, &process, &begun).map(drop);
+        // A scan that begins now fails too.
+        assert!(matches!(begin(&mut engine, &process), Err(Error::NotPermitted(_))));
         result
     });
     child.kill().unwrap();

@@ -1,8 +1,11 @@
-//! Where the running kernel keeps physical memory and `struct page`: found out with a page of our own, without symbols.
+//! Finds out where the running kernel keeps physical memory and `struct page`.
 //!
-//! The two addresses are random on many kernels, and who may read /proc/kallsyms is another question than who may load BPF
-//! programs. A page of a file in shared memory that we have mapped tells both: the file leads to its `struct page`; its
-//! number stands in the page tables, through which it is found only with the right address of physical memory.
+//! It does so with a marked page, and without symbols.
+//!
+//! The two addresses are random on many kernels, and a caller that may load BPF programs may not be
+//! allowed to read /proc/kallsyms. A page of a file in shared memory that this process has mapped
+//! tells both. The file leads to the page's `struct page`. The page's number stands in the page
+//! tables, through which the page is found only with the right address of physical memory.
 
 #![allow(unsafe_code)] // one mapped page, and a look at the auxiliary vector
 
@@ -14,31 +17,41 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 
-use crate::bpf::abi::{Control, STOP_END};
+use crate::bpf::abi::{Control, Stop};
 use crate::bpf::program::{Entry, Program};
 use crate::error::{Error, Result};
 
-/// What the program has to be told of this kernel.
+/// The addresses and numbers of this kernel that the program has to be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Levels of page tables.
+    /// The number of levels of page tables.
     pub(crate) levels: u32,
     /// The bits of an entry that are a page's physical address.
     pub(crate) physical_mask: u64,
-    /// Where physical memory begins.
+    /// The address where physical memory begins.
     pub(crate) page_offset: u64,
-    /// Where the array of `struct page` begins.
+    /// The address where the array of `struct page` begins.
     pub(crate) vmemmap: u64,
     /// The operations of files in shared memory.
     pub(crate) shmem_aops: u64,
     /// The function that names [vdso] and the like.
     pub(crate) special_mapping_name: u64,
-    /// The array of swap areas; 0 if it is not to be had, nothing before it was looked for.
-    pub(crate) swap_info: Option<u64>,
+    swap_info: SwapInfo,
+}
+
+/// The address of the array of swap areas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum SwapInfo {
+    /// It was not looked for, as there was no swap area.
+    #[default]
+    NotSought,
+    /// The kernel does not show it.
+    Hidden,
+    At(u64),
 }
 
 impl Layout {
-    /// Finds it out.
+    /// Finds out the layout of the running kernel.
     ///
     /// # Errors
     /// [`Error::NotPossible`] on another architecture, or if the page is not found.
@@ -57,15 +70,17 @@ impl Layout {
             let mut control = Control {
                 start: page.address(),
                 magic: MAGIC,
-                // Other threads of ours may map and unmap all the time; the page itself says whether it is the right one.
+                // Other threads of this process may map and unmap all the time; the page itself
+                // says whether it is the right one.
                 take_unvalidated: u32::from(tries > 0),
                 ..layout.asked()
             };
-            program.run(&link, &mut control)?;
-            if control.stop == STOP_END && control.a_ops != 0 {
+            let stop = program.run(&link, &mut control)?;
+            if stop == Stop::End && control.a_ops != 0 {
                 break control;
             }
-            // The kernel moves pages, and swaps them out; one that it has begun to move may be on its way for a while.
+            // The kernel moves pages, and swaps them out; one that it has begun to move may be on
+            // its way for a while.
             tries += 1;
             if tries == TRIES {
                 return Err(Error::NotPossible(
@@ -88,7 +103,9 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Looks for the swap areas once there is one: looking for a symbol takes longer than all else.
+    /// Looks for the array of swap areas once there is a swap area.
+    ///
+    /// Looking for a symbol takes longer than all else.
     pub(crate) fn find_swap(&mut self) {
         let is_there = || {
             fs::read("/proc/swaps").is_ok_and(|swaps| {
@@ -98,12 +115,12 @@ impl Layout {
                     .is_some_and(|line| !line.is_empty())
             })
         };
-        if self.swap_info.is_none() && is_there() {
-            self.swap_info = Some(symbol("swap_info").unwrap_or(0));
+        if self.swap_info == SwapInfo::NotSought && is_there() {
+            self.swap_info = symbol("swap_info").map_or(SwapInfo::Hidden, SwapInfo::At);
         }
     }
 
-    /// What a run is asked for, with all that is known of this kernel.
+    /// Returns what a run is asked for, with all that is known of this kernel.
     pub(crate) fn asked(&self) -> Control {
         Control {
             budget_ns: 100_000_000,
@@ -113,7 +130,10 @@ impl Layout {
             vmemmap: self.vmemmap,
             shmem_aops: self.shmem_aops,
             special_mapping_name: self.special_mapping_name,
-            swap_info: self.swap_info.unwrap_or(0),
+            swap_info: match self.swap_info {
+                SwapInfo::NotSought | SwapInfo::Hidden => 0,
+                SwapInfo::At(address) => address,
+            },
             attempts: 256,
             max_entries: u32::MAX,
             ..Control::default()
@@ -146,7 +166,7 @@ impl Layout {
     }
 }
 
-/// How often a page is looked for, and how long after another.
+/// The most looks for the page, and the pause between two.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -165,7 +185,7 @@ impl MarkedPage {
         let failed = |e: rustix::io::Errno| Error::failed("mapping a page", e);
         let file = memfd_create(c"vmaple-scan", MemfdFlags::CLOEXEC).map_err(failed)?;
         ftruncate(&file, page_size() as u64).map_err(failed)?;
-        // SAFETY: a mapping at an address of the kernel's choice.
+        // SAFETY: the kernel chooses the address, so no other mapping is replaced.
         let memory = unsafe {
             mmap(
                 std::ptr::null_mut(),
@@ -180,16 +200,17 @@ impl MarkedPage {
             .ok_or_else(|| Error::failed("mapping a page", "at address 0"))?;
         // INVARIANT: mapped above, one page.
         let page = Self { memory };
-        // A page of its own: with shmem_enabled at "always" some kernels would take a huge one, which the file's pages lead to in
-        // another way. A kernel that has none refuses this.
-        // SAFETY: advice on our own page.
+        // With shmem_enabled at "always" some kernels would take a huge page, which is found in the
+        // file in another way. A kernel without huge pages refuses this advice.
+        // SAFETY: advice on the page that was mapped above.
         let _ = unsafe { libc::madvise(page.memory.as_ptr().cast(), page_size(), libc::MADV_NOHUGEPAGE) };
         Ok(page)
     }
 
-    /// Sees to it that the page is there.
+    /// Writes the mark, so that the page is there.
     fn mark(&self) {
-        // SAFETY: a page of our own, which is aligned and long enough. Volatile: the page must be there afterwards.
+        // SAFETY: mapped by the invariant, aligned and long enough. Volatile: the page must be
+        // there afterwards.
         unsafe { self.memory.write_volatile(MAGIC) };
     }
 
@@ -205,14 +226,15 @@ impl Drop for MarkedPage {
     }
 }
 
-/// Where our own [vdso] is.
+/// Returns the address of this process's own `[vdso]`.
 fn vdso() -> Option<u64> {
     // SAFETY: only reads the auxiliary vector.
     let address = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
     (address != 0).then_some(address)
 }
 
-/// The address of a variable of the kernel, if /proc/kallsyms has variables and shows addresses.
+/// Returns the address of a variable of the kernel, if /proc/kallsyms has variables and shows
+/// addresses.
 fn symbol(name: &str) -> Option<u64> {
     let text = fs::read("/proc/kallsyms").ok()?;
     let text = String::from_utf8_lossy(&text);

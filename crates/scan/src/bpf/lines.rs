@@ -1,37 +1,41 @@
-//! Runs become lines: the parts that each run looked at are put together, so that lines ascend, never overlap, and each is a
-//! mapping, or the part of it that is new.
+//! Joins the records of runs to lines.
 //!
-//! A run is given the cursor where the last one stopped. What it finds there may begin below, as it grew or was merged
-//! meanwhile, or be something else than the mapping whose pages were half counted: then the line that is there already ends at the
-//! cursor, and another begins.
+//! Lines ascend and never overlap. Each is a mapping, or the part of it that is new.
+//!
+//! A run gets the cursor where the last one stopped. The mapping that it finds there may begin
+//! below, because it grew or was merged between the runs. Or it is another than the mapping whose
+//! pages were half counted: then the line of that one ends at the cursor, and a new line begins.
+
+use vmaple_smaps::Field;
 
 use crate::bpf::abi::{RECORD_SHMEM, Record};
-use crate::text::record::Line;
+use crate::record::Line;
 
 /// The lines of a scan so far.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     lines: Vec<Line>,
-    /// What the last line was made from.
+    /// The part of a mapping that the last line was made from.
     last: Option<Part>,
-    /// What lies below is done.
+    /// All below it is done.
     cursor: u64,
 }
 
-/// What tells mappings apart.
+/// A part of a mapping, with what tells mappings apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
     start: u64,
     vm_flags: u64,
     pgoff: u64,
     file: (u64, u64, u32),
-    /// Where the part ended, and whether the mapping went on there.
+    /// The end of the part.
     to: u64,
+    /// Whether the mapping went on there.
     is_cut: bool,
 }
 
 impl Lines {
-    /// With the memory of others.
+    /// Returns no lines, with the memory of others.
     pub(crate) fn with_room(mut lines: Vec<Line>) -> Self {
         lines.clear();
         Self {
@@ -40,9 +44,9 @@ impl Lines {
         }
     }
 
-    /// Adds what a run found; `line` is what the record says, of its part `from..to` alone.
+    /// Adds what a run found. `line` is the line of the record's part `from..to` alone.
     ///
-    /// Records of a run ascend; one that does not is left out, as no run makes it.
+    /// Records of a run ascend. One that does not is left out: no run makes it.
     pub(crate) fn add(&mut self, record: &Record, line: Line) {
         let from = record.from.max(self.cursor);
         if record.to <= from {
@@ -58,20 +62,19 @@ impl Lines {
         };
         match (self.last, self.lines.last_mut()) {
             (Some(last), Some(before)) if last.is_cut && last.to == from && last.is_of(&part) => {
-                before.end = record.to;
-                before.stats += &line.stats;
+                before.mapping.vma.end = record.to;
+                before.mapping.stats += &line.mapping.stats;
                 before.is_validated &= line.is_validated;
                 before.counts_later |= line.counts_later;
             }
             _ => {
-                let mut line = Line {
-                    from,
-                    end: record.to,
-                    ..line
-                };
-                // What of a file in shared memory is swapped out is known of its mapping from its beginning alone.
-                line.stats.swap_unknown |=
-                    from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0;
+                let mut line = line;
+                (line.mapping.vma.new_from, line.mapping.vma.end) = (from, record.to);
+                // What of a file in shared memory is swapped out is known of its mapping from its
+                // beginning alone.
+                if from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0 {
+                    line.mapping.stats.unknown.insert(Field::Swap);
+                }
                 self.lines.push(line);
             }
         }
@@ -85,7 +88,7 @@ impl Lines {
 }
 
 impl Part {
-    /// Whether both are parts of one mapping.
+    /// Returns whether both are parts of one mapping.
     fn is_of(&self, other: &Self) -> bool {
         (self.start, self.vm_flags, self.pgoff, self.file) == (other.start, other.vm_flags, other.pgoff, other.file)
     }
@@ -93,7 +96,11 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
+    use vmaple_smaps::walk::Walk;
+    use vmaple_smaps::{Mapping, VmaRecord};
+
     use super::*;
+    use crate::record::NamePlace;
 
     fn part(start: u64, end: u64, from: u64, to: u64) -> (Record, Line) {
         let record = Record {
@@ -104,16 +111,12 @@ mod tests {
             vm_flags: 3,
             ..Record::default()
         };
-        let mut line = Line {
-            start,
-            end,
-            from,
-            vm_flags: 3,
-            is_validated: true,
-            ..Line::default()
-        };
-        line.stats.rss = to - from;
-        (record, line)
+        let mut mapping = Mapping::new(VmaRecord {
+            new_from: from,
+            ..VmaRecord::new(start..end)
+        });
+        mapping.stats.rss = to - from;
+        (record, Line::new(mapping, NamePlace::default()))
     }
 
     fn lines(parts: &[(Record, Line)]) -> Vec<(u64, u64, u64, u64)> {
@@ -122,7 +125,10 @@ mod tests {
             lines.add(record, *line);
         }
         let lines = lines.into_lines();
-        lines.iter().map(|l| (l.start, l.from, l.end, l.stats.rss)).collect()
+        let mappings = lines.iter().map(|line| line.mapping);
+        mappings
+            .map(|m| (m.vma.start, m.vma.new_from, m.vma.end, m.stats.rss))
+            .collect()
     }
 
     #[test]
@@ -167,7 +173,8 @@ mod tests {
                 lines.add(&record, line);
             }
             let lines = lines.into_lines();
-            lines.iter().map(|line| line.stats.swap_unknown).collect::<Vec<_>>()
+            let is_unknown = |line: &Line| line.mapping.stats.unknown.contains(Field::Swap);
+            lines.iter().map(is_unknown).collect::<Vec<_>>()
         };
         assert_eq!(unknown([part(10, 20, 10, 20), part(10, 40, 20, 40)]), [false, true]);
         assert_eq!(unknown([part(10, 40, 10, 20), part(10, 40, 20, 40)]), [false]);
@@ -192,12 +199,12 @@ mod tests {
                 })
                 .collect();
             let lines = lines(&parts);
-            for (start, from, end, _) in &lines {
-                assert!(start <= from && from < end, "{lines:?}");
+            let mut walk = Walk::new(0..0, 1);
+            for &(start, from, end, _) in &lines {
+                assert!(start <= from, "{lines:?}");
+                walk.line(from..end, |_| None);
             }
-            for pair in lines.windows(2) {
-                assert!(pair[0].2 <= pair[1].1, "{lines:?}");
-            }
+            assert_eq!(walk.findings().first, None, "{lines:?}");
         }
     }
 }

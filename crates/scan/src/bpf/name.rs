@@ -1,13 +1,16 @@
-//! What a mapping is called, from what the program found.
+//! Makes the names of mappings from what the program found.
 //!
-//! Source: `get_vma_name()` in Linux's fs/proc/task_mmu.c, `d_path()`, and the `d_dname` of files without a path.
+//! Source: `get_vma_name()` in Linux's fs/proc/task_mmu.c, `d_path()`, and the `d_dname` of files
+//! without a path.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::io::Write;
 
+use vmaple_smaps::NameKind;
+
 use crate::bpf::abi::{NAME_DNAME, NAME_PATH, NAME_SPECIAL, NAME_UNLINKED, RECORD_ANON_NAME, RECORD_NAME_CUT, Record};
-use crate::text::record::NameKind;
+use crate::record::NamePlace;
 
 /// File systems whose files have no path, by the numbers in linux/magic.h.
 mod magic {
@@ -17,7 +20,7 @@ mod magic {
     pub(super) const DMA_BUF: u32 = 0x444d_4142;
 }
 
-/// Where heap and stack are.
+/// The addresses of heap and stack.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Places {
     pub(crate) start_brk: u64,
@@ -26,44 +29,41 @@ pub(crate) struct Places {
     pub(crate) heap: HeapRule,
 }
 
-/// Whether what only touches the heap is called so.
+/// The kernel's rule for which mappings are called `[heap]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HeapRule {
-    /// No: it must share a page with it.
+    /// Those that share a page with the heap.
     #[default]
     Overlaps,
-    /// Yes, as kernels had it at first.
+    /// Those that only touch it too, as in older kernels.
     Touches,
 }
 
-/// A name, with the place of its text in the text of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Placed {
-    pub(crate) kind: NameKind,
-    pub(crate) at: usize,
-    pub(crate) bytes: usize,
-}
+/// A name's kind, and the place of its text.
+pub(crate) type Placed = (NameKind, NamePlace);
 
-/// What a name begins with that is not whole.
+/// The beginning of a name that is not whole.
 pub(crate) const CUT: &[u8] = b"(cut)";
 
-/// As much as all names may be together: whoever maps files by tens of thousands of long paths is not to fill our memory.
+/// The most bytes that all names may have together.
+///
+/// A process that maps files by tens of thousands of long paths must not fill the scanner's memory.
 const MAX_TEXT: usize = 64 << 20;
 
-/// The names that are in the text already: their places, by their hashes.
-pub(crate) type Known = HashMap<u64, (usize, usize)>;
+/// The places of the names that are in the text already, by their hashes.
+pub(crate) type Known = HashMap<u64, NamePlace>;
 
 /// The text of all names of a scan, each once.
 #[derive(Debug, Default)]
 pub(crate) struct NameText {
     pub(crate) text: Vec<u8>,
     pub(crate) known: Known,
-    /// What the last path was made from.
+    /// The last path: what it was made from, and its place.
     last: Option<([u32; 3], Placed)>,
 }
 
 impl NameText {
-    /// With the memory of another, for an empty text.
+    /// Returns an empty text with the memory of another.
     pub(crate) fn with_room(mut text: Vec<u8>, mut known: Known) -> Self {
         text.clear();
         known.clear();
@@ -74,12 +74,12 @@ impl NameText {
         }
     }
 
-    /// A new run has other names at the same places.
+    /// Begins a run, which has other names at the same places.
     pub(crate) fn begin_run(&mut self) {
         self.last = None;
     }
 
-    /// Adds the name of a record; `found` are the names of its run.
+    /// Adds the name of a record. `found` is the names of its run.
     pub(crate) fn add(&mut self, record: &Record, found: &[u8], places: &Places) -> Placed {
         let anon_name = record.flags & RECORD_ANON_NAME != 0;
         if record.file != 0 {
@@ -110,10 +110,7 @@ impl NameText {
         } else {
             NameKind::None
         };
-        Placed {
-            kind,
-            ..Placed::default()
-        }
+        (kind, NamePlace::default())
     }
 
     fn path(&mut self, record: &Record, found: &[u8]) -> Placed {
@@ -133,7 +130,7 @@ impl NameText {
             NAME_PATH | NAME_UNLINKED => {
                 // From the last component to the first.
                 let mut components: Vec<_> = name.split(|&byte| byte == 0).collect();
-                components.pop(); // behind the last NUL
+                components.pop(); // after the last NUL
                 if components.is_empty() {
                     self.text.push(b'/');
                 }
@@ -159,22 +156,20 @@ impl NameText {
         self.once(kind, at)
     }
 
-    /// The place of the name that was put at the end, from `at` on; it is taken away again if it is there already.
+    /// Returns the place of the name that was put at the end, from `at` on. If it is there already,
+    /// it is taken away again.
     fn once(&mut self, kind: NameKind, at: usize) -> Placed {
         let bytes = self.text.len() - at;
         let name = &self.text[at..];
         let hash = self.known.hasher().hash_one(name);
-        let before = self.known.get(&hash).copied().unwrap_or((at, bytes));
-        if before.0 != at && self.text.get(before.0..before.0 + before.1) == Some(name) {
+        let before = self.known.get(&hash).copied().unwrap_or(NamePlace { at, bytes });
+        if before.at != at && self.text.get(before.at..before.at + before.bytes) == Some(name) {
             self.text.truncate(at);
-            return Placed {
-                kind,
-                at: before.0,
-                bytes,
-            };
+            return (kind, before);
         }
-        self.known.insert(hash, (at, bytes));
-        Placed { kind, at, bytes }
+        let place = NamePlace { at, bytes };
+        self.known.insert(hash, place);
+        (kind, place)
     }
 }
 
@@ -187,7 +182,7 @@ impl Places {
     }
 }
 
-/// The name of a file without a path, as its file system gives it.
+/// Writes the name of a file without a path, as its file system does.
 fn put_dname(to: &mut Vec<u8>, record: &Record, name: &[u8]) {
     let (before, after): (&[u8], &[u8]) = match record.magic {
         magic::ANON_INODE_FS => (b"anon_inode:", b""),
@@ -225,9 +220,9 @@ mod tests {
 
     fn name_of(record: &Record, found: &[u8], places: &Places) -> (NameKind, String) {
         let mut names = NameText::default();
-        let placed = names.add(record, found, places);
-        let text = &names.text[placed.at..placed.at + placed.bytes];
-        (placed.kind, String::from_utf8(text.to_vec()).unwrap())
+        let (kind, place) = names.add(record, found, places);
+        let text = &names.text[place.at..place.at + place.bytes];
+        (kind, String::from_utf8(text.to_vec()).unwrap())
     }
 
     #[test]
@@ -271,7 +266,7 @@ mod tests {
         for name_at in [0, 4, 0, 4, 0] {
             names.begin_run();
             record.name_at = name_at;
-            let name = names.add(&record, found, &Places::default());
+            let (_, name) = names.add(&record, found, &Places::default());
             placed.push(names.text[name.at..name.at + name.bytes].to_vec());
         }
         assert_eq!(placed, [b"/abc", b"/def", b"/abc", b"/def", b"/abc"]);

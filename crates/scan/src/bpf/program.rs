@@ -1,20 +1,23 @@
-//! The BPF program: loaded by aya, run by the reads of an iterator over one task, its results in shared memory.
+//! Loads and runs the BPF program.
+//!
+//! aya loads it, reads of an iterator over one task run it, and its results are in shared memory.
 
-#![allow(unsafe_code)] // the bpf(2) commands that aya lacks, and the memory that is shared with the program
+#![allow(unsafe_code)] // the bpf(2) commands that aya lacks
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::NonNull;
 
-use aya::maps::{Map, MapData};
+use aya::maps::Map;
 use aya::programs::Iter;
 use aya::{Btf, Ebpf, EbpfLoader};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use crate::bpf::abi::{Control, MAX_RECORDS, NAME_BYTES, Record, STOP_NO_MM};
+use crate::bpf::abi::{Control, MAX_RECORDS, NAME_BYTES, Record, Stop};
+use crate::bpf::refusal::{chain, not_loaded};
+use crate::bpf::shared::Shared;
 use crate::error::{Error, Result};
-use crate::text::form::release;
+use crate::kernel::release;
 
-/// Which program of the object.
+/// A program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     Scan,
@@ -32,10 +35,10 @@ impl Entry {
     }
 }
 
-/// The programs in the kernel, and the memory that they share with us.
+/// The programs in the kernel, and the memory that they share with this process.
 ///
-/// One run at a time: `run` takes it mutably. A copy of the process has neither the memory nor the right to run it, as both would write
-/// to the same.
+/// There is one run at a time: `run` takes it mutably. A copy of this process has neither the
+/// memory nor the right to run it, as both would write to the same.
 pub(crate) struct Program {
     ebpf: Ebpf,
     control: Shared<Control>,
@@ -43,7 +46,7 @@ pub(crate) struct Program {
     names: Shared<u8>,
 }
 
-/// A program that will look at one task.
+/// A program that is attached to one task.
 pub(crate) struct Link(OwnedFd);
 
 impl Program {
@@ -67,26 +70,16 @@ impl Program {
         Self::load_for(&btf)
     }
 
-    /// Loads it for a kernel whose types are these.
+    /// Loads the embedded object for a kernel with these types.
     pub(crate) fn load_for(btf: &Btf) -> Result<Self> {
         let object = aya::include_bytes_aligned!("../../bpf/scan.bpf.o");
-        let refused = |e: &dyn std::error::Error| {
-            let why = without_map_name(&one_line(&chain(e)));
-            // EPERM.
-            let help = if why.contains("(os error 1)") {
-                "; it needs root, or CAP_BPF and CAP_PERFMON, and a kernel that is not locked down for confidentiality"
-            } else if why.contains("bpf_probe_read") {
-                // It has the function that reads the kernel's memory, but not for us.
-                "; this kernel is locked down for confidentiality"
-            } else {
-                ""
-            };
-            Error::NotPossible(format!("loading the BPF program: {why}{help}"))
-        };
-        let mut ebpf = EbpfLoader::new().btf(Some(btf)).load(object).map_err(|e| refused(&e))?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(btf))
+            .load(object)
+            .map_err(|e| not_loaded(&e))?;
         for entry in Entry::ALL {
             let iter = iter(&mut ebpf, entry)?;
-            iter.load("task", btf).map_err(|e| refused(&e))?;
+            iter.load("task", btf).map_err(|e| not_loaded(&e))?;
         }
         let control = Shared::map(&ebpf, "CONTROL", 1)?;
         let records = Shared::map(&ebpf, "RECORDS", MAX_RECORDS)?;
@@ -99,7 +92,7 @@ impl Program {
         })
     }
 
-    /// Prepares a program for the process `pid`, of the caller's PID namespace.
+    /// Attaches a program to the process `pid`, of the caller's PID namespace.
     ///
     /// # Errors
     /// [`Error::Failed`]: kernels below 6.1 have no iterator over one task.
@@ -159,12 +152,14 @@ impl Program {
             })
     }
 
-    /// Runs a program once: `control` is what is asked, and becomes what the run has left. Records and names are there until the
-    /// next run.
+    /// Runs a program once, and returns why it stopped.
+    ///
+    /// `control` says what is asked, and becomes what the run has left. Records and names are there
+    /// until the next run.
     ///
     /// # Errors
     /// [`Error::Failed`] if the iterator is refused.
-    pub(crate) fn run(&mut self, link: &Link, control: &mut Control) -> Result<()> {
+    pub(crate) fn run(&mut self, link: &Link, control: &mut Control) -> Result<Stop> {
         /// `BPF_ITER_CREATE` of bpf(2).
         const ITER_CREATE: libc::c_int = 33;
         /// `bpf_attr.iter_create`.
@@ -175,7 +170,7 @@ impl Program {
         }
         const NOTHING: u32 = u32::MAX;
 
-        let failed = |e: std::io::Error| Error::failed("running the BPF program", e);
+        let failed = |e: io::Error| Error::failed("running the BPF program", e);
         let mut attr = IterCreate {
             link_fd: self.borrow(link).as_raw_fd().cast_unsigned(),
             flags: 0,
@@ -195,13 +190,16 @@ impl Program {
         *control = self.control.load();
         if control.stop == NOTHING {
             // The iterator has found no task.
-            control.stop = STOP_NO_MM;
             (control.records, control.name_bytes) = (0, 0);
+            return Ok(Stop::NoMm);
         }
-        Ok(())
+        Stop::of(control.stop).ok_or_else(|| {
+            let why = format!("it stopped with {}", control.stop);
+            Error::failed("running the BPF program", why)
+        })
     }
 
-    /// A file without a path, which can be mapped.
+    /// Returns a file without a path, which can be mapped.
     pub(crate) fn anon_file(&self) -> Option<BorrowedFd<'_>> {
         match self.ebpf.map("CONTROL") {
             Some(Map::Array(map)) => Some(map.fd().as_fd()),
@@ -209,12 +207,12 @@ impl Program {
         }
     }
 
-    /// The records of the last run.
+    /// Returns the records of the last run.
     pub(crate) fn records(&self, control: &Control) -> &[Record] {
         self.records.first(control.records as usize)
     }
 
-    /// The names of the last run.
+    /// Returns the names of the last run.
     pub(crate) fn names(&self, control: &Control) -> &[u8] {
         self.names.first(control.name_bytes as usize)
     }
@@ -232,176 +230,16 @@ fn iter(ebpf: &mut Ebpf, entry: Entry) -> Result<&mut Iter> {
     program.try_into().map_err(|e| Error::failed(name, e))
 }
 
-/// An error without the verifier's log, but for its reason.
-fn one_line(error: &str) -> String {
-    let (error, log) = error.split_once(". Verifier output:").unwrap_or((error, ""));
-    let is_statistic = |line: &str| {
-        line.is_empty()
-            || ["verification time ", "stack depth ", "processed ", "subprog "]
-                .iter()
-                .any(|s| line.starts_with(s))
-    };
-    let reason = log.lines().map(str::trim).rfind(|line| !is_statistic(line));
-    match reason {
-        Some(reason) => format!("{error}: {reason}"),
-        None => error.trim_end().to_owned(),
-    }
-}
-
-/// An error without the name of the map that happened to be made first, so that the same failure is the same text.
-fn without_map_name(error: &str) -> String {
-    const BEFORE: &str = "failed to create map `";
-    let parts = error.split_once(BEFORE);
-    match parts.and_then(|(before, rest)| Some((before, rest.split_once('`')?.1))) {
-        Some((before, after)) => format!("{before}failed to create its maps{after}"),
-        None => error.to_owned(),
-    }
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// A command of bpf(2) that gives a file descriptor.
-fn bpf<T>(command: libc::c_int, attr: &mut T) -> std::io::Result<OwnedFd> {
+/// Calls a command of bpf(2) that returns a file descriptor.
+fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
     let bytes = size_of::<T>() as libc::c_uint;
-    // SAFETY: `attr` is a prefix of `union bpf_attr`, of the length that is passed, and what it points to lives on; these
-    // commands write nothing to it.
+    // SAFETY: `attr` is a prefix of `union bpf_attr`, of the length that is passed, and what it
+    // points to lives on; these commands write nothing to it.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), bytes) };
     let fd = libc::c_int::try_from(fd).unwrap_or(-1);
     if fd < 0 {
-        return Err(std::io::Error::last_os_error());
+        return Err(io::Error::last_os_error());
     }
-    // SAFETY: bpf(2) has just made it, and nobody else has it.
+    // SAFETY: bpf(2) has just made it, and no other value owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// An array of a map, in memory.
-///
-/// # Invariants
-/// `memory` is `length` values of `T`, mapped until this is dropped, in the process `owner` alone. `T` is plain old data.
-struct Shared<T> {
-    memory: NonNull<T>,
-    length: usize,
-    owner: u32,
-}
-
-// SAFETY: the memory belongs to the value, which is accessed by `&mut`, or for reading alone.
-unsafe impl<T: Send> Send for Shared<T> {}
-
-/// What any bytes are a value of.
-trait Plain: Copy {}
-impl Plain for u8 {}
-impl Plain for Control {}
-impl Plain for Record {}
-
-impl<T: Plain> Shared<T> {
-    fn map(ebpf: &Ebpf, name: &str, length: usize) -> Result<Self> {
-        let failed = |e: &dyn std::fmt::Display| Error::failed(format!("mapping the BPF map {name}"), e);
-        let map = match ebpf.map(name) {
-            Some(Map::Array(map)) => map,
-            _ => return Err(failed(&"not in the object")),
-        };
-        let value_bytes = value_bytes(map);
-        let array_bytes = length * size_of::<T>();
-        if value_bytes.is_none_or(|value| value != array_bytes && value != size_of::<T>() || value % 8 != 0) {
-            return Err(failed(&"of another size"));
-        }
-        // SAFETY: a mapping at an address of the kernel's choice.
-        let memory = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                array_bytes.next_multiple_of(rustix::param::page_size()),
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                map.fd().as_fd(),
-                0,
-            )
-        };
-        let memory = memory.map_err(|e| failed(&e))?;
-        let memory = NonNull::new(memory.cast()).ok_or_else(|| failed(&"at address 0"))?;
-        // INVARIANT: the map was checked to be as long, and mmap(2) has mapped all of it.
-        let shared = Self {
-            memory,
-            length,
-            owner: std::process::id(),
-        };
-        // SAFETY: copies of this process do not get it, which changes nothing here.
-        let kept = unsafe { madvise(memory.as_ptr().cast(), shared.bytes(), Advice::LinuxDontFork) };
-        kept.map_err(|e| failed(&e))?;
-        Ok(shared)
-    }
-
-    /// The first values, so many or as many as there are.
-    fn first(&self, count: usize) -> &[T] {
-        // SAFETY: mapped and aligned by the invariant, and any bytes are a `T`. The kernel writes there only during
-        // `Program::run`, which takes the program mutably; a copy of this process does not run it.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), count.min(self.length)) }
-    }
-
-    fn load(&self) -> T {
-        // SAFETY: mapped and aligned by the invariant, and any bytes are a `T`. Volatile: the kernel has written there since
-        // the last access.
-        unsafe { self.memory.read_volatile() }
-    }
-
-    fn store(&mut self, value: T) {
-        // SAFETY: as in `load`.
-        unsafe { self.memory.write_volatile(value) };
-    }
-}
-
-impl<T> Shared<T> {
-    /// Whether this is the process that has it mapped.
-    fn is_here(&self) -> bool {
-        self.owner == std::process::id()
-    }
-
-    fn bytes(&self) -> usize {
-        (self.length * size_of::<T>()).next_multiple_of(rustix::param::page_size())
-    }
-}
-
-impl<T> Drop for Shared<T> {
-    fn drop(&mut self) {
-        if self.is_here() {
-            // SAFETY: mapped with that length by `map`, and not used after this. Should it fail, it stays mapped.
-            let _ = unsafe { munmap(self.memory.as_ptr().cast(), self.bytes()) };
-        }
-    }
-}
-
-/// The bytes of a map's values.
-fn value_bytes(map: &MapData) -> Option<usize> {
-    map.info().ok().map(|info| info.value_size() as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_map_that_cannot_be_made_is_the_same_text_whichever_it_is() {
-        let text = |map| {
-            without_map_name(&format!(
-                "map error: failed to create map `{map}`: Operation not permitted"
-            ))
-        };
-        assert_eq!(
-            text("NAMES"),
-            "map error: failed to create its maps: Operation not permitted"
-        );
-        assert_eq!(text("NAMES"), text("RECORDS"));
-        assert_eq!(without_map_name("another error"), "another error");
-    }
 }

@@ -1,46 +1,48 @@
-//! Before the first scan: what the program says of a child process of our own must be what the kernel says. A field that was
-//! renamed, moved or has another meaning on this kernel shows here, and the method is refused rather than wrong.
+//! Compares a scan of a child process with the kernel's own text, before other scans.
 //!
-//! A field that is elsewhere is wrong each time. What only happens to differ, as the machine changes the child's pages between two looks,
-//! is not: each mapping has to be right once, and only one that is wrong in all of [`TRIES`] comparisons refuses the method.
+//! A field that was renamed, moved or has another meaning on this kernel shows here, and the method
+//! is refused rather than wrong. Such a field is wrong each time. What only happens to differ, as
+//! the machine changes the child's pages between two looks, is not: each mapping has to be right
+//! once, and only one that is wrong in all of [`TRIES`] comparisons refuses the method.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
+use vmaple_smaps::{Field, Form};
+
 use crate::bpf::comparison::{Comparison, compare};
-use crate::bpf::identity;
+use crate::bpf::engine::{Engine, ThpRule};
 use crate::bpf::name::HeapRule;
 use crate::bpf::shapes::Child;
-use crate::bpf::{Bounds, Bpf};
+use crate::bpf::{identity, session};
 use crate::error::{Error, Result};
-use crate::options::Want;
+use crate::options::Options;
 use crate::process::Process;
+use crate::record::Mappings;
 use crate::report::Validation;
-use crate::scanner::Raw;
-use crate::text::field::Field;
-use crate::text::form::Form;
+use crate::source::Content;
 
-/// How often a mapping may be wrong before it is no accident.
+/// The number of comparisons in which a mapping may be wrong before it is no accident.
 const TRIES: u32 = 16;
-/// How long it is waited between them, from the first to the longest: together a quarter of a second.
+/// The first and the longest pause between comparisons: together a quarter of a second.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(32));
-/// Children that may be killed by somebody else: for want of memory, or with all processes of a group.
+/// The most children. One may be killed from outside: for want of memory, or with all processes of
+/// a group.
 const CHILDREN: u32 = 3;
 
-const BOUNDS: Bounds = Bounds {
-    run: Duration::from_micros(200),
-    // It is late, not wrong, where it hardly gets a CPU.
-    scan: Duration::from_secs(60),
-};
+/// The longest time of a scan of the child. It is late, not wrong, where it hardly gets a CPU.
+const LIMIT: Duration = Duration::from_secs(60);
 
+/// Tests a program that was loaded.
+///
 /// # Errors
 /// [`Error::NotPossible`] with a line that differs.
-pub(crate) fn run(bpf: &mut Bpf, form: &Form) -> Result<()> {
+pub(crate) fn run(engine: &mut Engine, form: &Form) -> Result<()> {
     let mut children = 0;
     loop {
         children += 1;
-        let mut child = Child::start(bpf.anon_file())?;
-        match all_right(bpf, form, &mut child) {
+        let mut child = Child::start(engine.anon_file())?;
+        match all_right(engine, form, &mut child) {
             Err(Error::NotPossible(why)) => return Err(Error::NotPossible(why)),
             Err(_) if children < CHILDREN && Process::open(child.pid()).is_err() => {}
             result => return result,
@@ -48,14 +50,14 @@ pub(crate) fn run(bpf: &mut Bpf, form: &Form) -> Result<()> {
     }
 }
 
-fn all_right(bpf: &mut Bpf, form: &Form, child: &mut Child) -> Result<()> {
-    numbers_writes(bpf, child)?;
-    identity::check(bpf, &Process::open(child.pid())?)?;
-    compares(bpf, form, child)
+fn all_right(engine: &mut Engine, form: &Form, child: &mut Child) -> Result<()> {
+    numbers_writes(engine, child)?;
+    identity::check(engine, &Process::open(child.pid())?)?;
+    compares(engine, form, child)
 }
 
-/// Whether each mapping of the child is right in some comparison.
-fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
+/// Compares until each mapping of the child was right once.
+fn compares(engine: &mut Engine, form: &Form, child: &Child) -> Result<()> {
     let mut right = HashSet::new();
     let mut found = String::new();
     let mut pause = PAUSES.0;
@@ -65,7 +67,7 @@ fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
             right: more,
             differences,
             mappings,
-        } = once(bpf, form, child)?;
+        } = once(engine, form, child)?;
         right.extend(more);
         if right.len() == mappings {
             return Ok(());
@@ -74,9 +76,9 @@ fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
         if let Some(first) = differences.first() {
             found.clone_from(&differences.iter().find(|d| !is_heap(&d.text)).unwrap_or(first).text);
         }
-        // Each of both rules is right on some kernels.
+        // Each of the two rules is right on some kernels.
         if differences.iter().any(|d| d.field.is_none() && is_heap(&d.text)) {
-            bpf.heap = match bpf.heap {
+            engine.heap = match engine.heap {
                 HeapRule::Overlaps => HeapRule::Touches,
                 HeapRule::Touches => HeapRule::Overlaps,
             };
@@ -86,8 +88,9 @@ fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
             other_rule += 1;
         }
         if other_rule == 3 {
-            // The rule is another on this kernel; nothing else depends on it. A report says that it is left out.
-            bpf.thp = false;
+            // This kernel has another rule; nothing else depends on it. Reports say that the line
+            // is left out.
+            engine.thp = ThpRule::Another;
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(PAUSES.1);
@@ -98,24 +101,30 @@ fn compares(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<()> {
 }
 
 /// Compares once.
-fn once(bpf: &mut Bpf, form: &Form, child: &Child) -> Result<Comparison> {
+fn once(engine: &mut Engine, form: &Form, child: &Child) -> Result<Comparison> {
     let process = Process::open(child.pid())?;
     let before = child.smaps()?;
-    let scan = bpf.scan(&process, Want::Pages, BOUNDS, Raw::default())?;
+    let found = session::scan(engine, &process, &Options::new().limit(LIMIT), Mappings::default())?;
     let after = child.smaps()?;
-    Ok(compare(&scan, form, child, &before, &after))
+    let Content::Mappings(mappings) = found.content else {
+        return Err(Error::failed("the self-test", "a scan without mappings"));
+    };
+    Ok(compare(&mappings, form, child, &before, &after))
 }
 
-/// Checks that the number of the child's address space goes on by two with each write, if there is one.
-fn numbers_writes(bpf: &mut Bpf, child: &mut Child) -> Result<()> {
-    // It changes its mappings only when it is asked, but the kernel may do so by itself (khugepaged, KSM).
+/// Checks that the number of the child's address space goes up by two with each write.
+///
+/// Some kernels have no such number.
+fn numbers_writes(engine: &mut Engine, child: &mut Child) -> Result<()> {
+    // The child changes its mappings only when it is asked, but the kernel may do so by itself
+    // (khugepaged, KSM).
     for _ in 0..TRIES {
-        let (validation, before) = bpf.lock_seq(child.pid())?;
+        let (validation, before) = engine.lock_seq(child.pid())?;
         if validation == Validation::Structure {
             return Ok(());
         }
         child.map_and_unmap()?;
-        if let (Some(before), (_, Some(after))) = (before, bpf.lock_seq(child.pid())?) {
+        if let (Some(before), (_, Some(after))) = (before, engine.lock_seq(child.pid())?) {
             let more = after.wrapping_sub(before);
             if more % 2 == 0 && (4..64).contains(&more) {
                 return Ok(());
@@ -139,11 +148,12 @@ mod tests {
     use super::*;
     use crate::bpf::program::Program;
     use crate::bpf::shapes;
+    use crate::kernel::kernel_form;
 
-    /// The kernel's description of its types, to be broken on purpose.
+    /// The kernel's description of its types, which tests break.
     struct Types {
         bytes: Vec<u8>,
-        /// Where in `bytes` each type begins.
+        /// The place in `bytes` where each type begins.
         types: Vec<usize>,
         strings: usize,
     }
@@ -191,7 +201,8 @@ mod tests {
             text.split(|&byte| byte == 0).next().unwrap()
         }
 
-        /// Where the offset of a member stands, also of one in a structure without a name inside.
+        /// Returns the place of a member's offset. Members of a nameless structure inside count
+        /// too.
         fn member(&self, structure: usize, name: &str) -> Option<usize> {
             let members = (self.word(structure + 4) & 0xffff) as usize;
             (0..members).map(|i| structure + 12 + 12 * i).find_map(|member| {
@@ -206,7 +217,9 @@ mod tests {
             })
         }
 
-        /// The types, with a field said to be `bytes` behind its place; nothing if there is no such field.
+        /// Returns the types with a field moved up by `bytes`.
+        ///
+        /// Returns `None` if there is no such field.
         fn with_moved(&self, structure: &str, field: &str, bytes: i32) -> Option<Btf> {
             let is_it = |&&at: &&usize| at > 0 && self.kind(at) == STRUCT && self.name(at) == structure.as_bytes();
             let at = self.types.iter().filter(is_it).find_map(|&at| self.member(at, field))?;
@@ -218,24 +231,25 @@ mod tests {
     }
 
     fn start(btf: &Btf) -> Result<()> {
-        let mut bpf = Bpf::with(Program::load_for(btf)?)?;
-        run(&mut bpf, &Form::of_this_kernel()?)
+        let mut engine = Engine::with(Program::load_for(btf)?)?;
+        run(&mut engine, &kernel_form()?)
     }
 
-    /// So many self-tests beside threads of ours: refused ones.
-    fn refused(starts: usize, beside: &[&(dyn Fn() + Sync)]) -> Vec<Error> {
-        let mut bpf = match Bpf::load() {
-            Ok(bpf) => bpf,
+    /// Runs `starts` self-tests next to threads of this process; returns the errors of those that
+    /// refused.
+    fn refused(starts: usize, others: &[&(dyn Fn() + Sync)]) -> Vec<Error> {
+        let mut engine = match Engine::load() {
+            Ok(engine) => engine,
             Err(why) => {
                 eprintln!("skipped: {why}");
                 return vec![];
             }
         };
-        let form = Form::of_this_kernel().unwrap();
+        let form = kernel_form().unwrap();
         let is_over = AtomicBool::new(false);
         let mut refused = vec![];
         std::thread::scope(|scope| {
-            for act in beside {
+            for act in others {
                 scope.spawn(|| {
                     while !is_over.load(Relaxed) {
                         act();
@@ -243,7 +257,7 @@ mod tests {
                 });
             }
             for _ in 0..starts {
-                refused.extend(run(&mut bpf, &form).err());
+                refused.extend(run(&mut engine, &form).err());
             }
             is_over.store(true, Relaxed);
         });
@@ -259,7 +273,7 @@ mod tests {
 
     /// Minutes of CPU time, so it runs by `ci/deep/scan-starts.sh`.
     #[test]
-    #[ignore = "a thousand self-tests beside a full load"]
+    #[ignore = "a thousand self-tests next to a full load"]
     fn a_thousand_starts_on_a_busy_machine_refuse_none() {
         let starts = std::env::var("VMAPLE_STARTS").map_or(1_000, |n| n.parse().unwrap());
         let processes = AtomicUsize::new(0);
@@ -270,10 +284,10 @@ mod tests {
             command.arg("--list").stdout(Stdio::null()).status().unwrap();
             processes.fetch_add(1, Relaxed);
         };
-        let mut beside: Vec<&(dyn Fn() + Sync)> = vec![&process, &process, &shapes::map_last_page_of_program];
-        beside.resize(3 + std::thread::available_parallelism().unwrap().get(), &spin);
-        let refused = refused(starts, &beside);
-        eprintln!("{starts} starts beside {processes:?} processes that came and went");
+        let mut others: Vec<&(dyn Fn() + Sync)> = vec![&process, &process, &shapes::map_last_page_of_program];
+        others.resize(3 + std::thread::available_parallelism().unwrap().get(), &spin);
+        let refused = refused(starts, &others);
+        eprintln!("{starts} starts next to {processes:?} processes that came and went");
         assert!(refused.is_empty(), "{} refused, such as: {}", refused.len(), refused[0]);
     }
 
@@ -283,7 +297,7 @@ mod tests {
             eprintln!("skipped: this kernel does not describe its types");
             return;
         };
-        if let Err(why) = Bpf::load() {
+        if let Err(why) = Engine::load() {
             eprintln!("skipped: {why}");
             return;
         }

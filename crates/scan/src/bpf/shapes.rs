@@ -1,6 +1,6 @@
-//! A child process that sleeps, with mappings of many kinds: what the self-test is made on.
+//! The child process of the self-test: it sleeps, and has mappings of many kinds.
 
-#![allow(unsafe_code)] // it is made by clone(2), and does nothing but system calls
+#![allow(unsafe_code)] // the child is made by clone(2), and makes nothing but system calls
 
 use std::fs;
 use std::io::{PipeReader, PipeWriter, Read, Write};
@@ -14,26 +14,26 @@ use crate::error::{Error, Result};
 
 const PAGE: usize = 4096;
 const HUGE: usize = 2 << 20;
-/// What the mappings lie in.
+/// The size of the range that the mappings lie in.
 const WINDOW: usize = 32 << 20;
 
-/// The child, which ends with this, or with the thread that made it.
+/// The child. It ends when this is dropped, or with the thread that made it.
 #[derive(Debug)]
 pub(crate) struct Child {
     pid: libc::pid_t,
-    /// What shares its pages: a child of its own, whose parent we are.
+    /// The process that shares its pages: a copy of it, whose parent is this process.
     sharer: libc::pid_t,
-    /// Where its mappings are; what else it has is a copy of ours.
+    /// The addresses of its own mappings; what else it has is a copy of this process's.
     window: Range<usize>,
-    /// By which it is asked to change its mappings, and says that it has.
+    /// The pipe that asks it to change its mappings, and the one by which it answers.
     ask: PipeWriter,
     told: PipeReader,
-    /// Its end of the first, kept so that asking after it was killed is no SIGPIPE.
+    /// Its end of the first pipe. It is kept so that asking a killed child is no SIGPIPE.
     _asked: PipeReader,
 }
 
 impl Child {
-    /// Starts it; `anon_file` is mapped among others.
+    /// Starts the child; it maps `anon_file` too.
     ///
     /// # Errors
     /// [`Error::Failed`] if there is no memory for it.
@@ -63,8 +63,10 @@ impl Child {
         let start = window.addr().next_multiple_of(HUGE);
         let parent = std::process::id();
         let anon_file = anon_file.map_or(-1, |file| file.as_raw_fd());
-        // Nobody is told when it ends: a program's own children are its own business.
-        // SAFETY: without CLONE_VM this is fork(2). The child calls nothing that another thread could have locked.
+        // No signal is sent when it ends: the program that uses this crate may count its own
+        // children.
+        // SAFETY: without CLONE_VM this is fork(2). The child calls nothing that another thread
+        // could have locked.
         let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) } as libc::pid_t;
         if pid == 0 {
             // SAFETY: the range is the child's own copy of what was just mapped.
@@ -72,7 +74,7 @@ impl Child {
         }
         drop(tell);
         // Before an error can return.
-        // SAFETY: mapped above with this length, and not used here after this.
+        // SAFETY: the memory was mapped above with this length, and not used here after this.
         let unmapped = unsafe { libc::munmap(window, WINDOW + HUGE) };
         if pid < 0 || unmapped != 0 {
             return Err(failed("starting"));
@@ -94,7 +96,7 @@ impl Child {
         Ok(child)
     }
 
-    /// Has it change its mappings twice: one is made, and taken away again.
+    /// Makes it change its mappings twice: it maps a page, and unmaps it again.
     ///
     /// # Errors
     /// [`Error::Failed`] if it has ended.
@@ -104,7 +106,7 @@ impl Child {
             .map_err(|e| Error::failed("the self-test's process ended", e))
     }
 
-    /// What the kernel says of it.
+    /// Reads the kernel's smaps of it.
     ///
     /// # Errors
     /// [`Error::Failed`] if it has ended.
@@ -121,7 +123,7 @@ impl Child {
         self.pid.cast_unsigned()
     }
 
-    /// Whether a mapping is one that it made, or else a copy of ours.
+    /// Returns whether it made a mapping itself. If not, the mapping is a copy of this process's.
     pub(crate) fn has_made(&self, start: u64) -> bool {
         usize::try_from(start).is_ok_and(|start| self.window.contains(&start))
     }
@@ -132,16 +134,19 @@ impl Drop for Child {
         for pid in [self.pid, self.sharer].into_iter().filter(|&pid| pid > 0) {
             // SAFETY: a child that has not been waited for keeps its number.
             unsafe { libc::kill(pid, libc::SIGKILL) };
-            // SAFETY: its status is of no interest. `__WALL`, since its end is not signalled.
+            // SAFETY: a null pointer, as the status is not wanted. `__WALL`, since its end is not
+            // signalled.
             unsafe { libc::waitpid(pid, null_mut(), libc::__WALL) };
         }
     }
 }
 
-/// Maps at `start` and behind it, makes a process that shares the pages, says which, and sleeps until it is asked or killed.
+/// Makes the mappings at `start` and a process that shares their pages, and sleeps.
+///
+/// It tells the number of that process, and sleeps until it is asked or killed.
 ///
 /// # Safety
-/// In a process of one thread, whose memory at `start..start + WINDOW` nobody uses.
+/// The process has one thread, and its memory at `start..start + WINDOW` is not in use.
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "system calls, one after the other")]
 unsafe fn sleep_with_shapes(
     start: usize,
@@ -150,7 +155,7 @@ unsafe fn sleep_with_shapes(
     parent: u32,
     anon_file: libc::c_int,
 ) -> ! {
-    // SAFETY: system calls only, on memory that the caller gives.
+    // SAFETY: makes system calls alone, on memory that the caller vouches for.
     unsafe {
         let end_with_parent = || {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -162,10 +167,12 @@ unsafe fn sleep_with_shapes(
         };
         end_with_parent();
         let written = map_shapes(start, anon_file);
-        // A program with rights of its own (setcap) hides its copies even from itself, and who has such rights, from those who do not.
+        // The copies of a program with rights of its own (setcap) are hidden even from the program,
+        // and a process that has such rights is hidden from one that has not.
         libc::syscall(libc::SYS_capset, [0x2008_0522_u32, 0].as_ptr(), [0_u32; 6].as_ptr());
         libc::prctl(libc::PR_SET_DUMPABLE, 1);
-        // Whoever waits for the end of a pipe of ours is not to wait for this.
+        // A process that waits for the end of one of this process's pipes must not wait for the
+        // child.
         let (low, high) = (asked.min(tell), asked.max(tell));
         for (first, last) in [(0, low - 1), (low + 1, high - 1), (high + 1, libc::c_int::MAX)] {
             if first <= last {
@@ -197,7 +204,7 @@ unsafe fn sleep_with_shapes(
     }
 }
 
-/// Maps; returns where five pages are that are written.
+/// Makes the mappings; returns the address of five pages that are written.
 ///
 /// # Safety
 /// As [`sleep_with_shapes`].
@@ -209,7 +216,7 @@ unsafe fn map_shapes(start: usize, anon_file: libc::c_int) -> *mut u8 {
     const PRIVATE: libc::c_int = MAP_PRIVATE | MAP_ANONYMOUS;
     const RW: libc::c_int = PROT_READ | PROT_WRITE;
     let mut next = start;
-    // SAFETY: the caller's memory, and file descriptors of our own.
+    // SAFETY: the caller vouches for the memory; the file descriptors are the child's own.
     unsafe {
         let mut map = |pages: usize, prot, flags, fd, page: usize| {
             let at = std::ptr::with_exposed_provenance_mut::<libc::c_void>(next);
@@ -289,30 +296,33 @@ unsafe fn map_shapes(start: usize, anon_file: libc::c_int) -> *mut u8 {
         }
         // A heap, and what touches it.
         libc::sbrk(3 * PAGE as libc::intptr_t);
-        let behind = libc::sbrk(0).map_addr(|addr| addr.next_multiple_of(PAGE));
+        let after = libc::sbrk(0).map_addr(|addr| addr.next_multiple_of(PAGE));
         let flags = PRIVATE | libc::MAP_FIXED_NOREPLACE;
-        libc::mmap(behind, PAGE, PROT_NONE, flags, -1, 0);
+        libc::mmap(after, PAGE, PROT_NONE, flags, -1, 0);
         written.add(3 * PAGE)
     }
 }
 
-/// Our program's file, open, and the number of its last page: what stands there (sections for debuggers) other processes that run it do
-/// not map.
+/// Opens this program's file; returns it with the number of its last page.
+///
+/// Sections for debuggers stand there, which other processes that run the program do not map.
 fn last_page_of_program() -> (libc::c_int, usize) {
-    // SAFETY: a path that lives on.
+    // SAFETY: the path outlives the call.
     let exe = unsafe { libc::open(c"/proc/self/exe".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     // SAFETY: asks for the length of a file of our own.
     let bytes = unsafe { libc::lseek(exe, 0, libc::SEEK_END) };
     (exe, usize::try_from(bytes).unwrap_or(0).saturating_sub(1) / PAGE)
 }
 
-/// Maps that page, reads it, and unmaps it after a while that a look at a process may take; returns after another.
+/// Maps that page, reads it, and unmaps it after a while.
+///
+/// The while is as long as a look at a process may take; it returns after as long again.
 #[cfg(test)]
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "system calls, one after the other")]
 pub(crate) fn map_last_page_of_program() {
     let (exe, last) = last_page_of_program();
     let offset = (last * PAGE) as libc::off_t;
-    // SAFETY: a mapping of our own, which is not used after it.
+    // SAFETY: the mapping is made here, and not used after this.
     unsafe {
         let page = libc::mmap(null_mut(), PAGE, PROT_READ, MAP_PRIVATE, exe, offset);
         page.cast::<u8>().read_volatile();

@@ -1,19 +1,23 @@
-//! Whether huge pages may be used in a mapping: the line THPeligible of smaps.
+//! Decides whether huge pages may be used in a mapping: the line THPeligible of smaps.
 //!
-//! It is no property of the mapping but an answer of the kernel's policy at the moment, so it is worked out from the same
-//! settings. Where that needs what is not seen from outside, nothing is said.
+//! That is no property of the mapping but an answer of the kernel's policy at the moment, so it is
+//! worked out from the same settings. Where the rule needs what is not seen from outside, the line
+//! is left out.
 //!
 //! Source: `__thp_vma_allowable_orders()` in Linux's mm/huge_memory.c.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use vmaple_smaps::vm_flags::{VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE};
+
 use crate::bpf::abi::{RECORD_ANONYMOUS, RECORD_HUGE_FAULT, RECORD_SHMEM, Record};
-use crate::text::record::{VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE};
+use crate::process::Process;
 
 const SETTINGS: &str = "/sys/kernel/mm/transparent_hugepage";
 
-/// Where huge pages of a size are used.
+/// The setting of where huge pages of a size are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Enabled {
     Always,
@@ -22,22 +26,23 @@ enum Enabled {
     Never,
 }
 
-/// The settings of the kernel.
+/// The settings of the kernel as they were at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct ThpSettings {
-    /// Nothing if the kernel has no huge pages.
+    /// `None` if the kernel has no huge pages.
     global: Option<Enabled>,
-    /// Sizes in bytes, each with where it is used for anonymous memory.
+    /// Sizes in bytes, each with its setting for anonymous memory.
     sizes: Vec<(u64, Enabled)>,
     shmem_is_never: bool,
-    /// Whether the kernel is known to use none for files that are read only.
+    /// Whether the kernel is known to use no huge pages for files that are only read.
     no_files: bool,
 }
 
-/// What of them never changes.
+/// The sizes of huge pages of this kernel, which never change.
 #[derive(Clone, Debug)]
 pub(crate) struct ThpSizes {
-    /// Sizes in bytes, each with the file of its setting; nothing before 6.8, which has one size.
+    /// Sizes in bytes, each with the file of its setting. It is empty before Linux 6.8, which has
+    /// one size.
     sizes: Vec<(u64, PathBuf)>,
     pmd_bytes: u64,
     no_files: bool,
@@ -63,7 +68,7 @@ impl ThpSizes {
         }
     }
 
-    /// The settings as they are now.
+    /// Reads the settings.
     pub(crate) fn settings(&self) -> ThpSettings {
         let settings = Path::new(SETTINGS);
         let sizes = self
@@ -84,7 +89,9 @@ impl ThpSizes {
 }
 
 impl ThpSettings {
-    /// Whether huge pages may be used in the mapping of a record, of a process that has not turned them off for itself.
+    /// Returns whether huge pages may be used in the mapping of a record.
+    ///
+    /// The process must not have turned them off for itself.
     pub(crate) fn eligible(&self, record: &Record) -> Option<bool> {
         let Some(global) = self.global else {
             return Some(false);
@@ -114,14 +121,51 @@ impl ThpSettings {
         if record.flags & RECORD_HUGE_FAULT != 0 {
             return Some(true);
         }
-        // Of other files the kernel asks how it was built, and whether anybody writes.
+        // For other files the kernel asks how it was built, and whether a process has the file open
+        // for writing.
         let is_file = record.file != 0 && record.vm_flags & VM_HUGETLB == 0;
         (!is_file || self.no_files).then_some(false)
     }
 }
 
-/// Whether the last aligned huge page before the end lies in the mapping, in the kernel's arithmetic: it says so of one that
-/// ends below the size of a huge page, too.
+/// The answers for the mappings of one process.
+#[derive(Debug)]
+pub(crate) struct Eligibility<'a> {
+    settings: ThpSettings,
+    process: &'a Process,
+    /// Whether the process has not turned huge pages off for itself.
+    ///
+    /// Reading it keeps the process's memory from being freed for as long, so it is read only if it
+    /// matters.
+    is_on: OnceCell<bool>,
+}
+
+impl<'a> Eligibility<'a> {
+    /// Returns the answers for a process by these settings.
+    pub(crate) fn new(settings: ThpSettings, process: &'a Process) -> Self {
+        Self {
+            settings,
+            process,
+            is_on: OnceCell::new(),
+        }
+    }
+
+    /// Returns whether huge pages may be used in the mapping of a record.
+    ///
+    /// Returns `None` if the rule needs what is not seen from outside.
+    pub(crate) fn of(&self, record: &Record) -> Option<bool> {
+        match self.settings.eligible(record) {
+            Some(false) => Some(false),
+            _ if !self.is_on.get_or_init(|| self.process.thp_enabled()) => Some(false),
+            eligible => eligible,
+        }
+    }
+}
+
+/// Returns whether the last aligned huge page before the end lies in the mapping.
+///
+/// It is the kernel's arithmetic, which says so of a mapping that ends below the size of a huge
+/// page too.
 fn fits(record: &Record, size: u64) -> bool {
     let aligned = record.end.wrapping_sub(size) & !(size - 1);
     let is_anonymous = record.flags & RECORD_ANONYMOUS != 0;
@@ -129,7 +173,7 @@ fn fits(record: &Record, size: u64) -> bool {
     aligned >= record.start && aligned.wrapping_add(size) <= record.end && is_aligned_in_file
 }
 
-/// Whether the kernel says that it was built without an option.
+/// Returns whether the kernel says that it was built without an option.
 fn is_built_without(option: &str) -> bool {
     let uname = rustix::system::uname();
     let config = fs::read_to_string(format!("/boot/config-{}", uname.release().to_string_lossy()));
@@ -137,7 +181,7 @@ fn is_built_without(option: &str) -> bool {
 }
 
 impl Enabled {
-    /// The word in brackets.
+    /// Reads the word in brackets of a setting's file.
     fn read(path: &Path) -> Option<Self> {
         let text = fs::read_to_string(path).ok()?;
         let word = text.split('[').nth(1)?.split(']').next()?.to_owned();

@@ -1,50 +1,47 @@
-//! The page `[vsyscall]`, which is in no tree: the kernel shows it behind the mappings of every process that may use it.
+//! The page `[vsyscall]`, which is in no tree.
+//!
+//! The kernel shows it after the mappings of every process that may use it.
 
-use crate::text::parse;
-use crate::text::record::{Line, NameKind, VM_EXEC, VM_READ};
+use vmaple_smaps::vm_flags::{VM_EXEC, VM_READ};
+use vmaple_smaps::{Mapping, Name, VmaRecord};
+
+use crate::record::{Line, NamePlace};
 
 const NAME: &[u8] = b"[vsyscall]";
 
 /// The page as this kernel shows it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Vsyscall {
-    start: u64,
-    end: u64,
-    vm_flags: u64,
-}
+pub(crate) struct Vsyscall(Mapping<'static>);
 
 impl Vsyscall {
-    /// The bit of `mm->context.flags` that says whether a process has it (`MM_CONTEXT_HAS_VSYSCALL`).
+    /// The bit of `mm->context.flags` that says whether a process has it
+    /// (`MM_CONTEXT_HAS_VSYSCALL`).
     pub(crate) const CONTEXT_FLAG: u64 = 1 << 1;
 
-    /// As in our own maps; nothing if it is not there.
+    /// Returns it as in this process's own maps; `None` if it is not there.
     pub(crate) fn of_this_kernel() -> Option<Self> {
         let text = std::fs::read("/proc/self/maps").ok()?;
         let line = text.split(|&byte| byte == b'\n').rfind(|line| line.ends_with(NAME))?;
-        let line = parse::parse_maps_line(line)?;
-        Some(Self {
-            start: line.start,
-            end: line.end,
-            vm_flags: line.vm_flags & (VM_READ | VM_EXEC),
-        })
+        let vma = VmaRecord::parse(line).ok()?;
+        let mapping = Mapping::new(VmaRecord {
+            name: Name::Path(b""),
+            perms: vma.perms,
+            ..VmaRecord::new(vma.start..vma.end)
+        });
+        Some(Self(Mapping {
+            vm_flags: mapping.vm_flags & (VM_READ | VM_EXEC),
+            thp_eligible: Some(false),
+            ..mapping
+        }))
     }
 
-    /// Its line, with its name in the text of all.
+    /// Returns its line, whose name goes into the text of all names.
     pub(crate) fn line(&self, names: &mut Vec<u8>) -> Line {
-        let name_at = names.len();
+        let name = NamePlace {
+            at: names.len(),
+            bytes: NAME.len(),
+        };
         names.extend(NAME);
-        Line {
-            start: self.start,
-            end: self.end,
-            from: self.start,
-            vm_flags: self.vm_flags,
-            name: NameKind::Path,
-            name_at,
-            name_bytes: NAME.len(),
-            page_bytes: 4096,
-            thp_eligible: Some(false),
-            is_validated: true,
-            ..Line::default()
-        }
+        Line::new(self.0, name)
     }
 }

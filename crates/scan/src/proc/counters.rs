@@ -1,57 +1,29 @@
-//! What the kernel has counted anyway: no lock of the address space is taken for these answers, and no mapping is looked at.
+//! Reads what the kernel has counted already.
+//!
+//! That takes no lock of the address space, and looks at no mapping.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use vmaple_smaps::FieldSet;
+
+use crate::counters::{Cgroup, Counter, Counters};
 use crate::error::{Error, Result};
+use crate::left_out::{LeftOut, Why};
 use crate::method::Method;
-use crate::process::Process;
-use crate::process::proc_mount;
+use crate::options::Options;
 use crate::process::state::{self, by_some_thread};
+use crate::process::{Process, proc_mount};
+use crate::record::Mappings;
 use crate::report::Report;
-use crate::scanner::Raw;
+use crate::source::{Content, Found, Source};
 use crate::status::Status;
 
-/// What statm, status and the cgroup's memory.stat say of a process, in bytes.
-///
-/// The kernel keeps some of these numbers for each CPU and adds them up now and then: they may be off by a few hundred
-/// kilobytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// A name of [`NAMES`](Self::NAMES), and bytes.
-    pub process: Vec<(&'static str, u64)>,
-    /// The path of the process's cgroup (version 2), and lines of its memory.stat: of all processes in it together. Nothing where there is
-    /// no such cgroup, or it does not account memory; [`Report::left_out`](crate::Report::left_out) says so.
-    pub cgroup: Option<(String, Vec<(String, u64)>)>,
-}
-
-/// Lines of /proc/PID/status, and what they are called here. No name is one of smaps but for the two whose values are the same: `VmSwap` and
-/// `VmLck` are not the sums of `Swap` and `Locked`, which have shared memory too, and of locked mappings what is resident.
-const STATUS: [(&str, &str); 16] = [
-    ("VmSize", "size"),
-    ("VmRSS", "rss"),
-    ("RssAnon", "rss_anon"),
-    ("RssFile", "rss_file"),
-    ("RssShmem", "rss_shmem"),
-    ("VmSwap", "vm_swap"),
-    ("HugetlbPages", "hugetlb"),
-    ("VmLck", "vm_locked"),
-    ("VmPin", "pinned"),
-    ("VmPTE", "page_tables"),
-    ("VmData", "data"),
-    ("VmStk", "stack"),
-    ("VmExe", "exe"),
-    ("VmLib", "lib"),
-    ("VmPeak", "peak"),
-    ("VmHWM", "rss_peak"),
-];
-
-/// Of memory.stat, what is of memory now.
-const CGROUP: [&str; 10] = [
+/// The lines of memory.stat that are of memory now.
+const MEMORY_STAT: [&str; 10] = [
     "anon",
     "file",
     "shmem",
@@ -64,29 +36,47 @@ const CGROUP: [&str; 10] = [
     "pagetables",
 ];
 
-impl Counters {
-    /// The names of a process's.
-    pub const NAMES: [&str; 16] = {
-        let mut names = [""; 16];
-        let mut i = 0;
-        while i < names.len() {
-            names[i] = STATUS[i].1;
-            i += 1;
-        }
-        names
-    };
+/// The method [`Method::Counters`].
+pub(crate) struct CountersSource;
 
-    /// The kernel's label of a name, as a line of /proc/PID/status begins: `RssAnon` of `rss_anon`.
-    #[must_use]
-    pub fn label(name: &str) -> Option<&'static str> {
-        STATUS.iter().find(|(_, n)| *n == name).map(|&(label, _)| label)
+impl Source for CountersSource {
+    fn method(&self) -> Method {
+        Method::Counters
     }
 
-    /// Reads them.
+    fn scan(&mut self, process: &Process, _: &Options, _: Mappings) -> Result<Found> {
+        let began = Instant::now();
+        let counters = Counters::read(process)?;
+        // Not of a moment when its memory was gone already.
+        process.check_alive()?;
+        Ok(found(counters, began.elapsed()))
+    }
+}
+
+fn found(counters: Counters, elapsed: Duration) -> Found {
+    let no_cgroup = counters.cgroup.is_none().then(|| LeftOut {
+        line: "memory.stat".into(),
+        field: None,
+        mappings: 0,
+        of_sum: true,
+        why: Why::NoCgroup,
+    });
+    Found {
+        content: Content::Counters(counters),
+        fields: FieldSet::NONE,
+        report: Report {
+            left_out: no_cgroup.into_iter().collect(),
+            ..Report::of_one_read(Method::Counters, elapsed)
+        },
+    }
+}
+
+impl Counters {
+    /// Reads the counters of the process `pid`.
     ///
     /// # Errors
-    /// [`Error::NoProcess`], [`Error::KernelThread`], [`Error::Exiting`], [`Error::Zombie`]; [`Error::NotPossible`] if /proc is of another PID
-    /// namespace.
+    /// [`Error::NoProcess`], [`Error::KernelThread`], [`Error::Exiting`], [`Error::Zombie`];
+    /// [`Error::NotPossible`] if /proc is of another PID namespace.
     pub fn of(pid: u32) -> Result<Self> {
         proc_mount::check()?;
         match Process::open(pid) {
@@ -96,7 +86,7 @@ impl Counters {
         }
     }
 
-    /// Reads those of a process that is held open.
+    /// Reads the counters of a process that is held open.
     ///
     /// # Errors
     /// As [`of`](Self::of).
@@ -105,31 +95,26 @@ impl Counters {
     }
 
     fn read(process: &Process) -> Result<Self> {
-        let pid = process.pid();
         let status = process.read_file("status").map_err(|e| process.failed("status", &e))?;
         let status = Status::from(status);
-        let counts: Vec<_> = STATUS
+        let counters: Vec<_> = Counter::ALL
             .iter()
-            .filter_map(|&(line, name)| Some((name, status.bytes(line)?)))
+            .filter_map(|&counter| Some((counter, status.bytes(counter.label())?)))
             .collect();
-        if counts.is_empty() {
-            return Err(Error::NoProcess(pid));
+        if counters.is_empty() {
+            return Err(Error::NoProcess(process.pid()));
         }
         Ok(Self {
-            process: counts,
+            process: counters,
             cgroup: cgroup(process),
         })
     }
-
-    /// One of the process's, by its name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<u64> {
-        self.process.iter().find(|(n, _)| *n == name).map(|&(_, bytes)| bytes)
-    }
 }
 
-/// What the process's cgroup (v2) says.
-fn cgroup(process: &Process) -> Option<(String, Vec<(String, u64)>)> {
+/// Reads the counters of the process's cgroup.
+///
+/// Returns `None` if it is in none of version 2 that accounts memory.
+fn cgroup(process: &Process) -> Option<Cgroup> {
     let text = process.read_file("cgroup").ok()?;
     // Paths are any bytes.
     let path = text
@@ -137,32 +122,22 @@ fn cgroup(process: &Process) -> Option<(String, Vec<(String, u64)>)> {
         .find_map(|line| line.strip_prefix(b"0::"))?;
     let relative = path.strip_prefix(b"/").unwrap_or(path);
     let dir = Path::new("/sys/fs/cgroup").join(OsStr::from_bytes(relative));
-    let path = String::from_utf8_lossy(path).into_owned();
     let stat = fs::read_to_string(dir.join("memory.stat")).ok()?;
-    let mut lines: Vec<_> = stat
+    let mut memory: Vec<_> = stat
         .lines()
         .filter_map(|line| {
             let (name, bytes) = line.split_once(' ')?;
-            CGROUP.contains(&name).then_some((name.to_owned(), bytes.parse().ok()?))
+            MEMORY_STAT
+                .contains(&name)
+                .then_some((name.to_owned(), bytes.parse().ok()?))
         })
         .collect();
     if let Ok(current) = fs::read_to_string(dir.join("memory.current")) {
-        lines.insert(0, ("current".to_owned(), current.trim().parse().ok()?));
+        memory.insert(0, ("current".to_owned(), current.trim().parse().ok()?));
     }
-    Some((path, lines))
-}
-
-/// A scan of counters alone.
-pub(crate) fn scan(process: &Process) -> Result<Raw> {
-    let began = Instant::now();
-    let counters = Counters::read(process)?;
-    // Not of a moment when its memory was gone already.
-    process.check_alive()?;
-    let elapsed = began.elapsed();
-    Ok(Raw {
-        report: Some(Report::of_kernel(Method::Counters, elapsed)),
-        counters: Some(counters),
-        ..Raw::default()
+    Some(Cgroup {
+        path: String::from_utf8_lossy(path).into_owned(),
+        memory,
     })
 }
 
@@ -173,13 +148,38 @@ mod tests {
     #[test]
     fn our_own_counters_are_there() {
         let counters = Counters::of(std::process::id()).unwrap();
-        let of = |name| counters.get(name).unwrap();
-        assert!(of("rss") > 0 && of("size") >= of("rss"), "{counters:?}");
-        assert_eq!(of("rss"), of("rss_anon") + of("rss_file") + of("rss_shmem"));
+        let of = |counter| counters.get(counter).unwrap();
+        assert!(
+            of(Counter::Rss) > 0 && of(Counter::Size) >= of(Counter::Rss),
+            "{counters:?}"
+        );
+        assert_eq!(
+            of(Counter::Rss),
+            of(Counter::RssAnon) + of(Counter::RssFile) + of(Counter::RssShmem)
+        );
     }
 
     #[test]
     fn a_process_that_is_not_there_is_an_error() {
         assert!(matches!(Counters::of(u32::MAX), Err(Error::NoProcess(_))));
+    }
+
+    #[test]
+    fn counters_without_a_cgroup_say_so() {
+        let found = found(Counters::default(), Duration::ZERO);
+        let [left_out] = found.report.left_out.as_slice() else {
+            panic!("one line is left out: {:?}", found.report)
+        };
+        let expected = ("memory.stat", 0, true, "no-cgroup");
+        let LeftOut {
+            line,
+            mappings,
+            of_sum,
+            why,
+            ..
+        } = left_out;
+        assert_eq!((line.as_str(), *mappings, *of_sum, why.name()), expected);
+        let told = found.report.to_string();
+        assert!(told.contains("LEFT OUT: memory.stat"), "{told}");
     }
 }

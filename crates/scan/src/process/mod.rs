@@ -1,4 +1,4 @@
-//! The process that is scanned: held open, so that its number cannot come to mean another.
+//! A process that is held open, so that its number cannot come to mean another.
 
 pub(crate) mod proc_mount;
 mod rights;
@@ -18,8 +18,9 @@ use crate::process::rights::as_caller;
 
 /// A process that is held open, to be scanned once or again and again.
 ///
-/// The kernel may give the number of a process that has ended to the next one. A `Process` is never that other one: once the process
-/// has ended every access fails with [`Error::NoProcess`]. A process that executes another program stays the same process.
+/// The kernel may give the number of a process that has ended to the next one. A `Process` is never
+/// that other one: once the process has ended every access fails with [`Error::NoProcess`]. A
+/// process that executes another program stays the same process.
 ///
 /// It holds a pidfd and the process's directory in /proc, and keeps nothing of the process alive.
 ///
@@ -37,10 +38,13 @@ use crate::process::rights::as_caller;
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
-    /// Becomes readable when the process ends. Nothing where the kernel has none of this kind: of a thread that is not its process's first,
-    /// before Linux 6.9.
+    /// A pidfd, which becomes readable when the process ends.
+    ///
+    /// `None` where the kernel has none for it: before Linux 6.9, for a thread that is not its
+    /// process's first.
     pidfd: Option<OwnedFd>,
-    /// Its directory in /proc. The kernel binds it to the process, not to the number: of a process that is gone it is empty.
+    /// Its directory in /proc. The kernel binds it to the process, not to the number: if the
+    /// process is gone it is empty.
     dir: OwnedFd,
 }
 
@@ -48,7 +52,8 @@ impl Process {
     /// Opens the process `pid` of the caller's PID namespace; /proc may be of another.
     ///
     /// # Errors
-    /// [`Error::NoProcess`] if there is none, or it has ended; [`Error::NotPossible`] if /proc does not show it.
+    /// [`Error::NoProcess`] if there is none, or it has ended; [`Error::NotPossible`] if /proc does
+    /// not show it.
     pub fn open(pid: u32) -> Result<Self> {
         let number = i32::try_from(pid).ok().filter(|&pid| pid > 0).and_then(Pid::from_raw);
         let pidfd = open_pidfd(pid, number.ok_or(Error::NoProcess(pid))?)?;
@@ -62,17 +67,18 @@ impl Process {
         Ok(process)
     }
 
-    /// The number by which it was opened.
+    /// Returns the number by which it was opened.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether it has ended: all of its threads have.
+    /// Returns whether it has ended: all of its threads have.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         match &self.pidfd {
-            // A process keeps its number until its parent has waited for it, and the pidfd is readable before that.
+            // A process keeps its number until its parent has waited for it, and the pidfd is
+            // readable before that.
             Some(pidfd) => {
                 let now = Timespec { tv_sec: 0, tv_nsec: 0 };
                 !matches!(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)), Ok(0))
@@ -90,7 +96,8 @@ impl Process {
         Ok(File::from(file))
     }
 
-    /// Reads a file of its directory in /proc. It may hold bytes that are not UTF-8: names of programs and paths are any bytes.
+    /// Reads a file of its directory in /proc. It may hold bytes that are not UTF-8: names of
+    /// programs and paths are any bytes.
     ///
     /// # Errors
     /// As [`open_file`](Self::open_file), and what read(2) says.
@@ -100,8 +107,10 @@ impl Process {
         Ok(bytes)
     }
 
+    /// Checks that it has not ended.
+    ///
     /// # Errors
-    /// [`Error::NoProcess`] if it has ended.
+    /// [`Error::NoProcess`] if it has.
     pub(crate) fn check_alive(&self) -> Result<()> {
         if self.has_ended() {
             return Err(Error::NoProcess(self.pid));
@@ -109,11 +118,12 @@ impl Process {
         Ok(())
     }
 
-    /// Asks the kernel whether the caller may read the process's memory map: a BPF program is not asked.
+    /// Asks the kernel whether the caller may read the process's memory map.
     ///
-    /// A link whose reading needs the same right (`PTRACE_MODE_READ_FSCREDS`) is read first, which takes no lock that the process
-    /// could wait for. Opening maps takes the one that only execve(2) waits for; but a process may always read its own,
-    /// and there are kernels without namespaces.
+    /// For a BPF program the kernel makes no such check. So a link is read first that needs the
+    /// same right (`PTRACE_MODE_READ_FSCREDS`), which takes no lock that the process could wait
+    /// for. If that fails, maps is opened, which takes the lock that only execve(2) waits for:
+    /// a process may always read its own, and there are kernels without namespaces.
     ///
     /// # Errors
     /// [`Error::NotPermitted`], [`Error::NoProcess`].
@@ -128,9 +138,13 @@ impl Process {
         })?
     }
 
-    /// Checks after the last run that all of them were of this process, and that the caller may still read it. A run looks the process
-    /// up by its number, which may be another's once the process has ended; and while it executes a program it may have had the
-    /// new one's memory and still its old rights when the caller's were asked for.
+    /// Checks after the last run that all were of this process.
+    ///
+    /// It also checks that the caller may still read the process.
+    ///
+    /// A run looks the process up by its number, which may be another's once the process has ended.
+    /// While the process executes a program, it may have had the new one's memory and still its
+    /// old rights when the caller's were asked for.
     ///
     /// # Errors
     /// [`Error::NoProcess`], [`Error::NotPermitted`].
@@ -149,19 +163,19 @@ impl Process {
         as_caller(|| self.open_file(name))?.map_err(|e| self.failed(name, &e))
     }
 
-    /// Whether the process has not turned huge pages off for itself (`PR_SET_THP_DISABLE`).
+    /// Returns whether the process has not turned huge pages off for itself (`PR_SET_THP_DISABLE`).
     pub(crate) fn thp_enabled(&self) -> bool {
         let is_off = |text: Vec<u8>| text.split(|&byte| byte == b'\n').any(|line| line == b"THP_enabled:\t0");
         self.read_file("status").is_ok_and(|text| !is_off(text))
     }
 
-    /// What an access to one of its files says.
+    /// Returns the error of an access to one of its files that failed.
     pub(crate) fn failed(&self, file: &str, error: &io::Error) -> Error {
         Error::of_proc(self.pid, &format!("opening /proc/{}/{file}", self.pid), error)
     }
 }
 
-/// A pidfd, or nothing where this kernel has none for it.
+/// Opens a pidfd; returns `None` where this kernel has none for the process.
 fn open_pidfd(pid: u32, number: Pid) -> Result<Option<OwnedFd>> {
     /// `PIDFD_THREAD`, Linux 6.9 and later.
     const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
@@ -176,7 +190,7 @@ fn open_pidfd(pid: u32, number: Pid) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// The number that a process has in the PID namespace of /proc.
+/// Returns the number that a process has in the PID namespace of /proc.
 fn number_in_proc(pid: u32, pidfd: Option<&OwnedFd>) -> Result<u32> {
     let not_shown = || {
         Error::NotPossible(format!(

@@ -1,4 +1,4 @@
-//! Whether /proc is the one that the caller's process numbers mean.
+//! Checks that /proc is of the caller's PID namespace.
 
 use crate::error::{Error, Result};
 use crate::status::Status;
@@ -6,7 +6,8 @@ use crate::status::Status;
 /// Checks that the numbers of processes in /proc are those of the caller.
 ///
 /// # Errors
-/// [`Error::NotPossible`] if /proc is of another PID namespace, or is not there: a number would be another process's in it.
+/// [`Error::NotPossible`] if /proc is of another PID namespace, or is not there: a number would be
+/// another process's in it.
 pub fn check() -> Result<()> {
     let status = Status::read("/proc/self/status").map_err(|e| {
         Error::NotPossible(format!(
@@ -23,7 +24,7 @@ pub fn check() -> Result<()> {
     ))
 }
 
-/// Whether the process that has this status in /proc has the number `pid` for itself.
+/// Returns whether the process with this status in /proc has the number `pid` for itself.
 fn is_of(status: &Status, pid: u32) -> bool {
     // Its numbers, from the namespace of /proc down to its own: one, if it is the same.
     let numbers = status.text("NSpid").unwrap_or_default();

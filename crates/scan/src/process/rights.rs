@@ -1,4 +1,4 @@
-//! The caller's own rights, where the program may have more.
+//! The rights of the caller, of which the program's file may have more.
 
 #![allow(unsafe_code)] // a look at the auxiliary vector
 
@@ -7,16 +7,18 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 use crate::error::{Error, Result};
 
-/// What loading and running the BPF program needs. From Linux 6.15 on CAP_PERFMON opens every process's maps, too.
+/// The capabilities that loading and running the BPF program needs. From Linux 6.15 on CAP_PERFMON
+/// opens every process's maps, too.
 const OF_THE_PROGRAM: CapabilitySet = CapabilitySet::PERFMON
     .union(CapabilitySet::BPF)
     .union(CapabilitySet::SYS_ADMIN);
 
 /// Asks the kernel something with the rights of the caller.
 ///
-/// The capabilities by which the BPF program is loaded are not effective for as long, in this thread: they may come from the file of
-/// the program, which a user may execute who has none. Root's are root's own. CAP_SYS_PTRACE stays: it is the right to look at other
-/// processes, and nothing else here needs it.
+/// In this thread, and for as long, the capabilities by which the BPF program is loaded are not
+/// effective. They may come from the program's file, which a user without any can execute. Root's
+/// are root's own. CAP_SYS_PTRACE stays: it is the right to look at other processes, and nothing
+/// else here needs it.
 ///
 /// # Errors
 /// [`Error::Failed`] if the kernel does not let them be given up, or taken back.
@@ -40,7 +42,7 @@ pub(crate) fn as_caller<T>(ask: impl FnOnce() -> T) -> Result<T> {
     Ok(answer)
 }
 
-/// Gives the thread its capabilities back, also when what was asked panics.
+/// Lowered capabilities. The thread gets them back when this is dropped, also if `ask` panics.
 struct Lowered(CapabilitySets);
 
 impl Lowered {
@@ -57,7 +59,7 @@ impl Drop for Lowered {
     }
 }
 
-/// Whether this program was given rights when it was executed.
+/// Returns whether this program was given rights when it was executed.
 fn may_be_the_files() -> bool {
     // SAFETY: only reads the auxiliary vector.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }

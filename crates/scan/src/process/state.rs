@@ -1,4 +1,4 @@
-//! What a process is that has no memory map.
+//! Finds out why a process has no memory map.
 
 use rustix::fs::Dir;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::status::Status;
 
-/// Why there is nothing to scan at a process number.
+/// The state of a process, as far as it has to do with its memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// It has a memory map after all.
@@ -21,15 +21,18 @@ enum State {
     KernelThread,
 }
 
-/// Calls `read` for a process, and again for another thread of it where the first has ended; says which that was.
+/// Calls `read` for a process, and for another of its threads if the first has ended.
+///
+/// Returns what `read` returned, and the number of that other thread.
 ///
 /// # Errors
-/// What `read` says; instead of [`Error::NoProcess`] why the process has no memory map.
+/// Those of `read`; instead of [`Error::NoProcess`] the reason why the process has no memory map.
 pub(crate) fn by_some_thread<T>(
     process: &Process,
     mut read: impl FnMut(&Process) -> Result<T>,
 ) -> Result<(T, Option<u32>)> {
-    /// It had no memory a moment ago, and may have it again: it executes a program.
+    /// The most attempts. A process that executes a program had no memory a moment ago, and may
+    /// have it again.
     const TRIES: u32 = 3;
     let pid = process.pid();
     let mut thread: Option<Process> = None;
@@ -54,7 +57,9 @@ pub(crate) fn by_some_thread<T>(
     Err(Error::NoProcess(pid))
 }
 
-/// Why a process could not even be opened: it is a zombie, hidden, or not there.
+/// Returns the error of a process that could not even be opened.
+///
+/// It is a zombie, hidden, or not there.
 pub(crate) fn why_gone(pid: u32) -> Error {
     let status = Status::read(&format!("/proc/{pid}/status"));
     if status.is_ok_and(|status| status.has_ended()) {
@@ -66,17 +71,17 @@ pub(crate) fn why_gone(pid: u32) -> Error {
     }
 }
 
-/// A thread, if it is one of the process's.
+/// Opens a thread, if it is one of the process's.
 fn open_thread(process: &Process, thread: u32) -> Option<Process> {
     let thread = Process::open(thread).ok()?;
     let status = Status::from(thread.read_file("status").ok()?);
     let is_ours = status.text("Tgid").and_then(|group| group.parse().ok()) == Some(process.pid());
-    // While the process is there nobody else has its number.
+    // While the process is there no other one has its number.
     (is_ours && !process.has_ended()).then_some(thread)
 }
 
 impl State {
-    /// Nothing if the process is gone.
+    /// Reads the state of a process; `None` if it is gone.
     fn of(process: &Process) -> Option<Self> {
         let status = Status::from(process.read_file("status").ok()?);
         let stat = process.read_file("stat").unwrap_or_default();
@@ -99,7 +104,9 @@ impl State {
     }
 }
 
-/// By the line of status (from Linux 6.8 on), else by the task's flags.
+/// Returns whether a task is a kernel thread.
+///
+/// A line of status says so (from Linux 6.8 on); before, the task's flags do.
 fn is_kernel_thread(status: &Status, stat: &[u8]) -> bool {
     const PF_KTHREAD: u64 = 0x0020_0000;
     if let Some(value) = status.line("Kthread") {
@@ -115,7 +122,7 @@ fn is_kernel_thread(status: &Status, stat: &[u8]) -> bool {
     flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
 }
 
-/// A thread of the process that has memory.
+/// Returns a thread of the process that has memory.
 fn running_thread(process: &Process) -> Option<u32> {
     let threads = Dir::new(process.open_file("task").ok()?).ok()?.flatten();
     threads

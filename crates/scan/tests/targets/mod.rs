@@ -1,16 +1,17 @@
-//! Processes to scan, and the scanner.
+//! The processes that tests scan, and the scanner.
 
 #![allow(dead_code)] // each test file uses its own part
 #![allow(unsafe_code)] // targets are made by fork(2), and map memory
 
 use std::fs;
 use std::io::Read;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vmaple_scan::{Error, MemSizeStats, Method, Options, Scan, Scanner, Validation, Want, write_maps_line};
+use vmaple_scan::{Error, FieldSet, MemSizeStats, Method, Options, Partial, Scan, Scanner, Validation, Want, append};
+use vmaple_smaps::walk::{Page, Walk};
 
 pub(crate) const PAGE: usize = 4096;
 pub(crate) const HUGE: usize = 2 << 20;
@@ -18,7 +19,9 @@ pub(crate) const RW: libc::c_int = libc::PROT_READ | libc::PROT_WRITE;
 pub(crate) const ANON: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 pub(crate) const SHARED: libc::c_int = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
 
-/// A scanner, for one test at a time: targets of another are copies of this process too, and would share its pages.
+/// A scanner, for one test at a time.
+///
+/// Targets of another test are copies of this process too, and would share its pages.
 pub(crate) struct Alone {
     scanner: Scanner,
     _alone: MutexGuard<'static, ()>,
@@ -38,7 +41,7 @@ impl DerefMut for Alone {
     }
 }
 
-/// A scanner by the BPF program; nothing, and a message, where that is not to be had.
+/// Returns a scanner by the BPF program; `None`, with a message, where that is unavailable.
 pub(crate) fn scanner() -> Option<Alone> {
     scanner_for(Want::Pages)
 }
@@ -64,12 +67,13 @@ pub(crate) fn scanner_with(options: Options) -> Option<Alone> {
     }
 }
 
-/// A process of its own, which ends with this.
+/// A process of its own, which ends when this is dropped.
 pub(crate) struct Target(libc::pid_t);
 
 impl Target {
-    /// Begins with `make` as a copy of this one, then sleeps; returns when it does. `make` must neither allocate nor print: another
-    /// thread may have held a lock.
+    /// Starts a copy of this process that calls `make` and sleeps; returns once it sleeps.
+    ///
+    /// `make` must neither allocate nor print: another thread may have held a lock.
     pub(crate) fn new(make: impl FnOnce()) -> Self {
         Self::with_word(|tell| {
             make();
@@ -81,7 +85,7 @@ impl Target {
         })
     }
 
-    /// Begins with `run`, which calls what it is given when it is ready; returns then.
+    /// Starts a copy of this process that calls `run`; returns once `run` calls its argument.
     pub(crate) fn with_word(run: impl FnOnce(&dyn Fn())) -> Self {
         let (mut ready, tell) = std::io::pipe().unwrap();
         // SAFETY: the child does nothing that another thread could have locked.
@@ -91,10 +95,10 @@ impl Target {
                 unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                 let fd = tell.as_raw_fd();
                 run(&|| {
-                    // SAFETY: a byte that lives on.
+                    // SAFETY: the byte outlives the call.
                     unsafe { libc::write(fd, [1_u8].as_ptr().cast(), 1) };
                 });
-                // SAFETY: ends at once.
+                // SAFETY: ends this process at once.
                 unsafe { libc::_exit(0) }
             }
             pid => {
@@ -120,12 +124,12 @@ impl Target {
 impl Drop for Target {
     fn drop(&mut self) {
         self.kill();
-        // SAFETY: its status is of no interest.
+        // SAFETY: a null pointer, as the status is not wanted.
         unsafe { libc::waitpid(self.0, null_mut(), 0) };
     }
 }
 
-/// Maps so many pages anywhere. For targets: ends the process if there is no memory.
+/// Maps `pages` pages anywhere. It is for targets: it ends the process if there is no memory.
 pub(crate) fn map(pages: usize, prot: libc::c_int, flags: libc::c_int) -> *mut u8 {
     map_file(pages, prot, flags, -1, 0)
 }
@@ -142,10 +146,11 @@ pub(crate) fn map_at(
     fd: libc::c_int,
     page: usize,
 ) -> *mut u8 {
-    // SAFETY: at an address of the kernel's choice, or at one that the test's target has for itself.
+    // SAFETY: at an address of the kernel's choice, or at one that the test's target has for
+    // itself.
     let at = unsafe { libc::mmap(at.cast(), pages * PAGE, prot, flags, fd, (page * PAGE) as libc::off_t) };
     if at == libc::MAP_FAILED {
-        // SAFETY: ends at once.
+        // SAFETY: ends this process at once.
         unsafe { libc::_exit(3) }
     }
     at.cast()
@@ -169,7 +174,7 @@ pub(crate) fn advise(at: *mut u8, pages: usize, advice: libc::c_int) -> libc::c_
 /// Writes one byte of every `step`th page.
 pub(crate) fn write(at: *mut u8, pages: usize, step: usize) {
     for page in (0..pages).step_by(step) {
-        // SAFETY: so many pages are mapped there.
+        // SAFETY: the caller has mapped these pages.
         let place = unsafe { at.add(page * PAGE) };
         // SAFETY: mapped and writable.
         unsafe { place.write_volatile(1) };
@@ -179,7 +184,7 @@ pub(crate) fn write(at: *mut u8, pages: usize, step: usize) {
 /// Reads one byte of every page.
 pub(crate) fn read(at: *mut u8, pages: usize) {
     for page in 0..pages {
-        // SAFETY: so many pages are mapped there.
+        // SAFETY: the caller has mapped these pages.
         let place = unsafe { at.add(page * PAGE) };
         // SAFETY: mapped and readable.
         unsafe { place.read_volatile() };
@@ -190,7 +195,7 @@ pub(crate) fn add(at: *mut u8, pages: usize) -> *mut u8 {
     at.wrapping_add(pages * PAGE)
 }
 
-/// Maps so many pages, none of which is merged with its neighbour.
+/// Maps `pages` pages, none of which is merged with its neighbour.
 pub(crate) fn map_many(mappings: usize) {
     for i in 0..mappings {
         let at = map(1, if i % 2 == 0 { libc::PROT_READ } else { RW }, ANON);
@@ -205,7 +210,9 @@ pub(crate) fn truncate(fd: libc::c_int, pages: usize) {
     unsafe { libc::ftruncate(fd, (pages * PAGE) as libc::off_t) };
 }
 
-/// A child of the target's, which has one thread, that does this and sleeps; returns after a moment in which it has.
+/// Starts a child of the target that calls `act` and sleeps; returns after a moment.
+///
+/// The target has one thread.
 pub(crate) fn fork_and(run: impl FnOnce()) {
     // SAFETY: the target has one thread.
     if unsafe { libc::fork() } == 0 {
@@ -221,7 +228,7 @@ pub(crate) fn fork_and(run: impl FnOnce()) {
     unsafe { libc::usleep(100_000) };
 }
 
-/// Scans a process that begins with `make`, and compares.
+/// Scans a process that begins with `make`, and compares it with the kernel's files.
 pub(crate) fn assert_equal_of(make: impl FnOnce()) -> Option<Scan> {
     let mut scanner = scanner()?;
     let target = Target::new(make);
@@ -237,7 +244,7 @@ pub(crate) fn stats(scan: &Scan) -> MemSizeStats {
 struct Texts([Vec<u8>; 3]);
 
 impl Texts {
-    /// Of a scan.
+    /// Writes those of a scan.
     fn write(&mut self, scanner: &Scanner, scan: &Scan) {
         let form = scanner.form();
         let [smaps, maps, rollup] = &mut self.0;
@@ -245,13 +252,16 @@ impl Texts {
             text.clear();
         }
         for record in scan.records() {
-            form.write_smaps(&record, |_| true, smaps);
-            write_maps_line(&record.vma, maps);
+            append(smaps, 1024, |to| form.write_smaps(&record.mapping, FieldSet::ALL, to));
+            append(maps, 128, |to| record.mapping.vma.write_line(to));
         }
-        form.write_rollup(&scan.rollup(), |_| true, rollup);
+        let sum = scan.rollup();
+        append(rollup, 1024, |to| {
+            form.write_rollup(sum.start..sum.end, &sum.stats, FieldSet::ALL, to)
+        });
     }
 
-    /// Of the kernel's files.
+    /// Reads those of the kernel.
     fn read(&mut self, pid: u32) {
         for (text, file) in self.0.iter_mut().zip(["smaps", "maps", "smaps_rollup"]) {
             text.clear();
@@ -261,8 +271,10 @@ impl Texts {
     }
 }
 
-/// The first line that differs from what the kernel said before and after, and the mapping that it is of; but for lines that begin with
-/// one of `unknown`. Where the kernel's two numbers differ, as another process has changed what both have, ours may lie between.
+/// Returns the first line that differs from the kernel's before and after, and its mapping.
+///
+/// Lines that begin with one of `unknown` are not compared. If the kernel's two numbers differ,
+/// because another process has changed what both have, ours may lie between.
 fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[String]) -> Option<String> {
     if ours == before || ours == after {
         return None;
@@ -298,15 +310,35 @@ fn difference(before: &[u8], ours: &[u8], after: &[u8], unknown: &[String]) -> O
     }
 }
 
-/// Whether this kernel numbers the states of an address space, so that lines can be validated (Linux 6.4 and later).
-pub(crate) fn is_numbered(scan: &Scan) -> bool {
-    scan.report().unwrap().validation != Validation::Structure
+/// Checks that a scan keeps the contract of a walk, for the pages of `region`.
+pub(crate) fn assert_walks(scan: &Scan, region: Range<u64>, mut known: impl FnMut(u64) -> Option<Page>) {
+    let mut walk = Walk::new(region, PAGE as u64);
+    for record in scan.records() {
+        let vma = &record.mapping.vma;
+        assert!(vma.start <= vma.new_from, "{record:?}");
+        walk.line(vma.new_from..vma.end, &mut known);
+    }
+    let below = scan.report().partial.map_or(u64::MAX, Partial::below);
+    walk.pass(below, Page::Unmapped, &mut known);
+    assert_eq!(walk.findings().first, None, "{}", scan.report());
 }
 
-/// Checks that a scan of a sleeping process is the text of its files, byte for byte; returns the scan.
+/// Checks that the lines of a scan ascend, whatever the process did.
+pub(crate) fn assert_ascends(scan: &Scan) {
+    assert_walks(scan, 0..0, |_| None);
+}
+
+/// Returns whether this kernel numbers the states of an address space.
 ///
-/// Other processes come and go and map the same libraries, and the kernel collapses and moves pages: what differs once is
-/// looked at again.
+/// Then lines can be validated (Linux 6.4 and later).
+pub(crate) fn is_numbered(scan: &Scan) -> bool {
+    scan.report().validation != Validation::Structure
+}
+
+/// Checks that a scan of a sleeping process equals its files byte for byte.
+///
+/// Other processes come and go and map the same libraries, and the kernel collapses and moves
+/// pages: what differs once is looked at again.
 pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
     let mut differs = String::new();
     let [mut before, mut ours, mut after] = [(); 3].map(|()| Texts::default());
@@ -315,8 +347,9 @@ pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
         let scan = scanner.scan(pid).unwrap();
         after.read(pid);
         ours.write(scanner, &scan);
-        // What is left out is said to be: this kernel's rule may be one that is not known, what of a file was swapped out, and who shares it.
-        let report = scan.report().unwrap();
+        // The report names what is left out: the kernel's rule may be unknown, or what of a file
+        // was swapped out, or who shares it.
+        let report = scan.report();
         let unknown: Vec<_> = report
             .left_out
             .iter()
@@ -324,7 +357,7 @@ pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
             .collect();
         let found = (0..3).find_map(|i| difference(&before.0[i], &ours.0[i], &after.0[i], &unknown));
         let Some(found) = found else {
-            let unvalidated = if is_numbered(&scan) { 0 } else { report.mappings };
+            let unvalidated = if is_numbered(&scan) { Some(0) } else { report.mappings };
             assert_eq!((report.unvalidated, report.partial), (unvalidated, None), "{report}");
             return scan;
         };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
-use vmaple_scan::{Counters, Field, Form, Name, Report, Scan, ScanRecord};
+use vmaple_scan::{Cgroup, Counters, Field, Form, Name, Report, Scan, ScanRecord};
 
 use super::identity::Identity;
 use super::plan::Plan;
@@ -33,8 +33,8 @@ impl<'a> Object<'a> {
     }
 
     fn fields(&self) -> impl Iterator<Item = Field> {
-        let wanted = |field: &Field| self.plan.wants(*field) && self.scan.has(*field);
-        Field::ALL.into_iter().filter(wanted)
+        let fields = self.scan.fields().iter();
+        fields.filter(|&field| self.plan.wants(field))
     }
 
     fn mapping(&self, record: &ScanRecord<'_>) -> serde_json::Map<String, serde_json::Value> {
@@ -42,7 +42,8 @@ impl<'a> Object<'a> {
         let mut put = |name: &str, value: serde_json::Value| {
             map.insert(name.to_owned(), value);
         };
-        let vma = &record.vma;
+        let mapping = &record.mapping;
+        let vma = &mapping.vma;
         // As in maps: who reads JSON may take a number for a double, which does not hold all addresses.
         put("start", format!("{:x}", vma.new_from).into());
         put("end", format!("{:x}", vma.end).into());
@@ -62,11 +63,11 @@ impl<'a> Object<'a> {
         put("counts_later", record.counts_later.into());
         for field in self.fields() {
             let value = match field {
-                Field::VmFlags => self.form.flags(record.vm_flags).into(),
-                Field::THPeligible => record.thp_eligible.into(),
-                Field::ProtectionKey if !self.form.has(field) => continue,
+                Field::VmFlags => self.form.letters().text(mapping.vm_flags).into(),
+                Field::THPeligible => mapping.thp_eligible.into(),
+                Field::ProtectionKey if !self.form.fields().contains(field) => continue,
                 // What is of a part is of the part from `start`.
-                field => field.of(record).into(),
+                field => mapping.value(field).into(),
             };
             put(&key(field), value);
         }
@@ -81,7 +82,7 @@ impl<'a> Object<'a> {
             map.insert("size_bytes".into(), rollup.size.into());
         }
         for field in self.fields() {
-            if let Some(bytes) = field.bytes(&rollup.stats) {
+            if let Some(bytes) = rollup.stats.bytes(field) {
                 map.insert(key(field), bytes.into());
             }
         }
@@ -92,12 +93,12 @@ impl<'a> Object<'a> {
         let process: serde_json::Map<_, _> = counters
             .process
             .iter()
-            .filter(|(name, _)| self.plan.wants_counter(name))
-            .map(|&(name, bytes)| (format!("{name}_bytes"), bytes.into()))
+            .filter(|(counter, _)| self.plan.wants_counter(*counter))
+            .map(|&(counter, bytes)| (format!("{}_bytes", counter.name()), bytes.into()))
             .collect();
         let cgroup = counters.cgroup.as_ref().filter(|_| self.plan.wants_all());
-        let cgroup = cgroup.map(|(path, lines)| {
-            let lines = lines
+        let cgroup = cgroup.map(|Cgroup { path, memory, .. }| {
+            let lines = memory
                 .iter()
                 .map(|(name, bytes)| (format!("{name}_bytes"), (*bytes).into()));
             let mut map: serde_json::Map<String, serde_json::Value> = lines.collect();
@@ -120,7 +121,7 @@ impl Serialize for Object<'_> {
         object.serialize_entry("comm", &comm)?;
         object.serialize_entry("comm_bytes", &bytes)?;
         object.serialize_entry("started_ns", &self.identity.started.map(ns))?;
-        let report = self.scan.report().map(|report| ReportObject::new(report, self.plan));
+        let report = ReportObject::new(self.scan.report(), self.plan);
         object.serialize_entry("report", &report)?;
         if let Some(counters) = self.scan.counters() {
             object.serialize_entry("counters", &self.counters(counters))?;
@@ -262,22 +263,22 @@ impl ReportObject {
             held: report.method.held(),
             thread: report.thread,
             budget_ns: report.budget.map(ns),
-            cut_names: report.cut_names,
+            cut_names: report.cut_names.unwrap_or(0),
             left_out: left_out.collect(),
             rounded: report.rounded.map(|rounded| RoundedObject {
                 mappings: rounded.mappings,
                 at_most_bytes: rounded.at_most_bytes,
             }),
-            mappings: report.mappings,
+            mappings: report.mappings.unwrap_or(0),
             runs: report.runs,
             longest_run_ns: ns(report.longest_run),
             in_runs_ns: ns(report.in_runs),
             elapsed_ns: ns(report.elapsed),
-            rejected_attempts: report.rejected,
+            rejected_attempts: report.rejected.unwrap_or(0),
             mmap_lock_acquisitions: report.mmap_lock.count(),
             validation: report.validation.name(),
-            unvalidated_mappings: report.unvalidated,
-            counted_later_mappings: report.counted_later,
+            unvalidated_mappings: report.unvalidated.unwrap_or(0),
+            counted_later_mappings: report.counted_later.unwrap_or(0),
             snapshot: report.snapshot,
             partial: report.partial.map(|partial| PartialObject {
                 why: partial.name(),

@@ -1,17 +1,15 @@
 //! What the options of a scan come to: the method, how much has to be looked at, and which values are printed.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use vmaple_repro::Error;
-use vmaple_scan::{Counters, Field, Form, LeftOut, MemSizeStats, Method, Want};
+use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Scope, Want, kernel_form};
 
 use crate::cli::{ScanFormat, ScanMethod, ScanOptions};
 
-/// The shortest and the longest run of the program that make sense: a run looks at some pages at least, and more than this would
-/// be felt where the kernel is not preemptible.
-const BUDGET: (Duration, Duration) = (Duration::from_micros(10), Duration::from_millis(10));
-const LIMIT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(3600));
-const EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(7 * 24 * 3600));
+const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+const EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3600);
 
 /// What to do.
 pub(super) struct Plan {
@@ -27,8 +25,8 @@ impl Plan {
     /// # Errors
     /// [`Error::Usage`] names what is not possible, and what is.
     pub(super) fn of(options: &ScanOptions) -> Result<Self, Error> {
-        in_range("--budget", options.budget, BUDGET)?;
-        in_range("--limit", options.limit, LIMIT)?;
+        in_range("--budget", options.budget, Options::BUDGETS)?;
+        in_range("--limit", options.limit, LIMITS)?;
         options
             .every
             .map_or(Ok(()), |every| in_range("--every", every, EVERY))?;
@@ -63,7 +61,7 @@ impl Plan {
         } else if options.format == ScanFormat::Maps {
             Want::Ranges
         } else {
-            let needs = fields.iter().filter_map(|name| Field::parse(name)).map(Field::needs);
+            let needs = fields.iter().filter_map(|name| Field::parse(name)).map(Want::of);
             needs.max().unwrap_or(Want::Pages).max(Want::Ranges)
         };
         Ok(Self {
@@ -78,8 +76,8 @@ impl Plan {
         self.wants_all() || self.fields.iter().any(|name| field.label().eq_ignore_ascii_case(name))
     }
 
-    pub(super) fn wants_counter(&self, name: &str) -> bool {
-        self.wants_all() || self.fields.iter().any(|field| field == name)
+    pub(super) fn wants_counter(&self, counter: Counter) -> bool {
+        self.wants_all() || self.fields.iter().any(|field| field == counter.name())
     }
 
     pub(super) fn wants_all(&self) -> bool {
@@ -111,37 +109,36 @@ impl Plan {
 
 /// A name of `--fields` in smaller letters. The kernel's labels of what it has counted are as good as the names here.
 fn name(field: &str) -> String {
-    let is_label = |name: &&&str| Counters::label(name).is_some_and(|label| label.eq_ignore_ascii_case(field));
-    let counter = Counters::NAMES.iter().find(is_label);
-    counter.map_or_else(|| field.to_lowercase(), |name| (*name).to_owned())
+    let name = field.to_lowercase();
+    Counter::parse(&name).map_or(name, |counter| counter.name().to_owned())
 }
 
-fn in_range(option: &str, value: Duration, (least, most): (Duration, Duration)) -> Result<(), Error> {
-    if (least..=most).contains(&value) {
+fn in_range(option: &str, value: Duration, range: RangeInclusive<Duration>) -> Result<(), Error> {
+    if range.contains(&value) {
         return Ok(());
     }
     let text = humantime::format_duration;
     Err(Error::Usage(format!(
         "{option} {}: {} to {}",
         text(value),
-        text(least),
-        text(most)
+        text(*range.start()),
+        text(*range.end())
     )))
 }
 
 /// The names that --fields may have.
 struct Names {
     fields: Vec<Field>,
-    counters: &'static [&'static str],
+    counters: &'static [Counter],
     /// Whether the method may still be chosen.
     is_open: bool,
 }
 
 impl Names {
     fn of(format: ScanFormat, method: Option<Method>) -> Self {
-        let of_sum = |field: &Field| field.bytes(&MemSizeStats::default()).is_some();
-        let form = Form::of_this_kernel().ok();
-        let of_mapping = |field: &Field| form.as_ref().is_none_or(|form| form.has(*field));
+        let of_sum = |field: &Field| field.scope() != Scope::Mapping;
+        let form = kernel_form().ok();
+        let of_mapping = |field: &Field| form.as_ref().is_none_or(|form| form.fields().contains(*field));
         let mut fields = Field::ALL.to_vec();
         match format {
             _ if method == Some(Method::Counters) => fields.clear(),
@@ -153,7 +150,7 @@ impl Names {
         }
         let is_open = method.is_none() && matches!(format, ScanFormat::Rollup | ScanFormat::Prometheus);
         let counters: &[_] = if is_open || method == Some(Method::Counters) {
-            const { &Counters::NAMES }
+            Counter::ALL
         } else {
             &[]
         };
@@ -169,7 +166,11 @@ impl Names {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.field(name).is_some() || self.counters.contains(&name)
+        self.field(name).is_some() || self.counts(name)
+    }
+
+    fn counts(&self, name: &str) -> bool {
+        self.counters.iter().any(|counter| counter.name() == name)
     }
 
     /// Whether the kernel's counters answer: if there is nothing else, if a name is of a counter alone, or if they say the same as
@@ -180,7 +181,7 @@ impl Names {
         }
         let alone = names.iter().find(|name| self.field(name).is_none());
         if let Some(alone) = alone {
-            return match names.iter().find(|name| !self.counters.contains(&name.as_str())) {
+            return match names.iter().find(|name| !self.counts(name)) {
                 None => Ok(true),
                 Some(other) => Err(Error::Usage(format!(
                     "--fields: the kernel has counted {alone} of the whole process, {other} is a sum over mappings: ask for them apart"
@@ -194,13 +195,12 @@ impl Names {
     fn text(&self) -> String {
         let fields = self.fields.iter().map(|field| field.label().to_lowercase());
         let fields = fields.collect::<Vec<_>>().join(", ");
-        match (fields.as_str(), self.counters) {
-            (_, []) => fields,
-            ("", counters) => counters.join(", "),
-            (_, counters) => format!(
-                "{fields}; or of what the kernel counts of whole processes, {}",
-                counters.join(", ")
-            ),
+        let counters = self.counters.iter().map(|counter| counter.name());
+        let counters = counters.collect::<Vec<_>>().join(", ");
+        match (fields.as_str(), counters.as_str()) {
+            (_, "") => fields,
+            ("", _) => counters,
+            _ => format!("{fields}; or of what the kernel counts of whole processes, {counters}"),
         }
     }
 }

@@ -80,17 +80,15 @@ impl Exposition {
             Some(counters) => self.add_counters(pid, counters, plan),
             None => self.add_sums(pid, scan, plan),
         }
-        if let Some(report) = scan.report() {
-            let comm = identity.comm();
-            let labels = [pid, ("comm", &comm), ("method", report.method.name())];
-            self.put(
-                "vmaple_scan_info",
-                "The process's name, and how it was read.",
-                &labels,
-                1.0,
-            );
-            self.add_report(pid, report, plan);
-        }
+        let (comm, report) = (identity.comm(), scan.report());
+        let labels = [pid, ("comm", &comm), ("method", report.method.name())];
+        self.put(
+            "vmaple_scan_info",
+            "The process's name, and how it was read.",
+            &labels,
+            1.0,
+        );
+        self.add_report(pid, report, plan);
     }
 
     /// Adds a process that was not scanned.
@@ -114,9 +112,8 @@ impl Exposition {
             // The sum was read from smaps_rollup, which has no line of it.
             self.put_left_out(&[pid, ("field", "size"), ("why", "not-of-sum")]);
         }
-        let has = |field: &Field| plan.wants(*field) && scan.has(*field);
-        for field in Field::ALL.into_iter().filter(has) {
-            if let Some(bytes) = field.bytes(&rollup.stats) {
+        for field in scan.fields().iter().filter(|&field| plan.wants(field)) {
+            if let Some(bytes) = rollup.stats.bytes(field) {
                 let help = format!("{} of the process, as in smaps_rollup.", field.label());
                 self.put_memory(pid, &field.label().to_lowercase(), help, bytes);
             }
@@ -128,15 +125,15 @@ impl Exposition {
     }
 
     fn add_counters(&mut self, pid: (&str, &str), counters: &Counters, plan: &Plan) {
-        for &(name, bytes) in &counters.process {
-            if plan.wants_counter(name) {
-                let label = Counters::label(name).unwrap_or(name);
+        for &(counter, bytes) in &counters.process {
+            if plan.wants_counter(counter) {
+                let label = counter.label();
                 let help = format!("{label} of the process, as the kernel has counted it for its status.");
-                self.put_memory(pid, name, help, bytes);
+                self.put_memory(pid, counter.name(), help, bytes);
             }
         }
-        if let (Some((path, lines)), true) = (&counters.cgroup, plan.wants_all()) {
-            self.add_cgroup(path, lines);
+        if let (Some(cgroup), true) = (&counters.cgroup, plan.wants_all()) {
+            self.add_cgroup(&cgroup.path, &cgroup.memory);
         }
     }
 
@@ -183,13 +180,19 @@ impl Exposition {
             "1 if the scan is not of the whole process.",
             is_partial,
         );
-        if report.mappings > 0 {
+        if report.mappings.is_some_and(|mappings| mappings > 0) {
             let help = "Attempts in vain, as a writer was inside.";
-            put("vmaple_scan_rejected_attempts", help, report.rejected as f64);
+            put(
+                "vmaple_scan_rejected_attempts",
+                help,
+                report.rejected.unwrap_or(0) as f64,
+            );
             let help = "Mappings that are not known to be of one instant.";
-            put("vmaple_scan_unvalidated_mappings", help, report.unvalidated as f64);
+            let unvalidated = report.unvalidated.unwrap_or(0);
+            put("vmaple_scan_unvalidated_mappings", help, unvalidated as f64);
             let help = "Mappings whose pages were counted while writers were inside.";
-            put("vmaple_scan_counted_later_mappings", help, report.counted_later as f64);
+            let later = report.counted_later.unwrap_or(0);
+            put("vmaple_scan_counted_later_mappings", help, later as f64);
         }
         if let Some(rounded) = report.rounded.filter(|_| plan.has_rounded_sums()) {
             let help =

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use vmaple_scan::{Error, Partial, Scan, Scanner, write_maps_line};
+use vmaple_scan::{Error, FieldSet, Partial, Scan, Scanner, append};
 
 use super::identity::Identity;
 use super::plan::Plan;
@@ -13,6 +13,10 @@ use crate::cli::{ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
 use crate::cmd::print_bytes;
 use crate::exit::Exit;
+
+/// The room for a line of maps, and for a record of smaps or its roll-up, at first.
+const MAPS_LINE: usize = 128;
+const RECORD: usize = 1024;
 
 /// What goes from one round of scans to the next.
 pub(super) struct Rounds {
@@ -107,7 +111,7 @@ impl Rounds {
 
     /// Says what there is to say of a scan.
     fn look_at(&mut self, scan: &Scan) {
-        let Some(report) = scan.report() else { return };
+        let report = scan.report();
         if let Some(Partial::OutOfTime(_)) = report.partial {
             self.exit_with(Exit::LimitExceeded);
         }
@@ -143,7 +147,7 @@ impl Rounds {
 
     fn write(&self, scan: &Scan, identity: &Identity, text: &mut Vec<u8>) -> anyhow::Result<()> {
         let form = self.scanner.form();
-        let wanted = |field| self.plan.wants(field) && scan.has(field);
+        let wanted: FieldSet = scan.fields().iter().filter(|&field| self.plan.wants(field)).collect();
         if self.headers && self.format != ScanFormat::Json {
             let time = humantime::format_rfc3339_seconds(SystemTime::now());
             text.extend(format!("==> {} {time} <==\n", scan.pid()).bytes());
@@ -154,11 +158,18 @@ impl Rounds {
                 text.push(b'\n');
             }
             (_, Some(counters)) => rollup::write(counters, form, &self.plan, text),
-            (ScanFormat::Maps, None) => scan.records().for_each(|record| write_maps_line(&record.vma, text)),
+            (ScanFormat::Maps, None) => scan
+                .records()
+                .for_each(|record| append(text, MAPS_LINE, |to| record.mapping.vma.write_line(to))),
             (ScanFormat::Smaps, None) => scan
                 .records()
-                .for_each(|record| form.write_smaps(&record, wanted, text)),
-            (ScanFormat::Rollup | ScanFormat::Prometheus, None) => form.write_rollup(&scan.rollup(), wanted, text),
+                .for_each(|record| append(text, RECORD, |to| form.write_smaps(&record.mapping, wanted, to))),
+            (ScanFormat::Rollup | ScanFormat::Prometheus, None) => {
+                let sum = scan.rollup();
+                append(text, RECORD, |to| {
+                    form.write_rollup(sum.start..sum.end, &sum.stats, wanted, to)
+                });
+            }
         }
         Ok(())
     }

@@ -26,14 +26,13 @@ fn limits(report: &Report, plan: &Plan) -> String {
     if let Some(rounded) = report.rounded.filter(|_| plan.has_rounded_sums()) {
         all.push(format!("ROUNDED: {rounded}"));
     }
-    if report.unvalidated > 0 && report.validation != Validation::Structure {
-        all.push(format!(
-            "UNVALIDATED: {} of {} mappings",
-            report.unvalidated, report.mappings
-        ));
+    if let (Some(unvalidated @ 1..), Some(mappings)) = (report.unvalidated, report.mappings)
+        && report.validation != Validation::Structure
+    {
+        all.push(format!("UNVALIDATED: {unvalidated} of {mappings} mappings"));
     }
-    if report.cut_names > 0 {
-        all.push(format!("CUT: {} names, which begin with (cut)", report.cut_names));
+    if let Some(cut @ 1..) = report.cut_names {
+        all.push(format!("CUT: {cut} names, which begin with (cut)"));
     }
     all.join("; ")
 }
@@ -73,15 +72,11 @@ pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Op
         let _ = write!(line, "; by its thread {thread}, as the first has ended");
     }
     if report.method != Method::Counters {
-        if report.mappings > 0 {
-            let _ = write!(line, "; {} mappings, {}", report.mappings, instant(report));
+        if let Some(mappings @ 1..) = report.mappings {
+            let _ = write!(line, "; {mappings} mappings, {}", instant(report));
         }
-        if report.counted_later > 0 {
-            let _ = write!(
-                line,
-                ", {} with writers inside while pages were counted",
-                report.counted_later
-            );
+        if let Some(later @ 1..) = report.counted_later {
+            let _ = write!(line, ", {later} with writers inside while pages were counted");
         }
         let run = if report.method == Method::Bpf { "run" } else { "read" };
         let plural = if report.runs == 1 { "" } else { "s" };
@@ -91,8 +86,8 @@ pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Op
             report.runs,
             text(report.longest_run)
         );
-        if report.rejected > 0 {
-            let _ = write!(line, ", {} attempts rejected", report.rejected);
+        if let Some(rejected @ 1..) = report.rejected {
+            let _ = write!(line, ", {rejected} attempts rejected");
         }
     }
     let _ = write!(line, "; {}", text(report.elapsed));
@@ -101,10 +96,10 @@ pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Op
 
 /// Whether the mappings are of one instant.
 fn instant(report: &Report) -> String {
-    match (report.snapshot, report.unvalidated) {
+    match (report.snapshot, report.unvalidated.unwrap_or(0)) {
         (Some(_), _) => "a snapshot".to_owned(),
         (None, 0) => "each of one instant".to_owned(),
-        (None, n) if n == report.mappings => format!("none validated ({})", report.validation),
+        (None, n) if Some(n) == report.mappings => format!("none validated ({})", report.validation),
         (None, n) => format!("{n} not validated"),
     }
 }

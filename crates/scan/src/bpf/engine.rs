@@ -1,0 +1,100 @@
+//! The loaded program, with what it has to be told of this kernel.
+
+use std::os::fd::BorrowedFd;
+
+use crate::boost::Boost;
+use crate::bpf::abi::{Control, Stop, VALIDATION_INT, VALIDATION_SEQCOUNT};
+use crate::bpf::layout::Layout;
+use crate::bpf::name::{HeapRule, Known};
+use crate::bpf::program::{Entry, Program};
+use crate::bpf::thp::ThpSizes;
+use crate::bpf::vsyscall::Vsyscall;
+use crate::error::Result;
+use crate::report::Validation;
+
+/// The loaded program, with what it has to be told of this kernel.
+pub(crate) struct Engine {
+    pub(crate) program: Program,
+    pub(crate) layout: Layout,
+    /// Which mappings are called `[heap]`.
+    pub(crate) heap: HeapRule,
+    /// Whether this kernel's rule for THPeligible is known.
+    pub(crate) thp: ThpRule,
+    pub(crate) thp_sizes: ThpSizes,
+    pub(crate) vsyscall: Option<Vsyscall>,
+    /// Whether runs are made at real-time priority. The kernel may be preemptible, and the caller
+    /// has the right.
+    pub(crate) may_boost: bool,
+    /// Memory that is used again.
+    pub(crate) known: Known,
+}
+
+/// The knowledge of a kernel's rule for THPeligible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ThpRule {
+    /// It is the one that is known.
+    Known,
+    /// It is another one, so that the line is left out.
+    Another,
+}
+
+impl Engine {
+    /// Loads the program.
+    ///
+    /// # Errors
+    /// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel
+    /// that the program does not understand.
+    pub(crate) fn load() -> Result<Self> {
+        Self::with(Program::load()?)
+    }
+
+    /// Finds out what a loaded program has to be told.
+    pub(crate) fn with(mut program: Program) -> Result<Self> {
+        let layout = Layout::find(&mut program)?;
+        Ok(Self {
+            program,
+            layout,
+            heap: HeapRule::default(),
+            thp: ThpRule::Known,
+            thp_sizes: ThpSizes::of_this_kernel(),
+            vsyscall: Vsyscall::of_this_kernel(),
+            may_boost: Boost::keeps_runs(),
+            known: Known::new(),
+        })
+    }
+
+    /// As [`Program::anon_file`].
+    pub(crate) fn anon_file(&self) -> Option<BorrowedFd<'_>> {
+        self.program.anon_file()
+    }
+
+    /// Reads what tells a process from others, and at most `max_records` of its mappings.
+    pub(crate) fn look(&mut self, pid: u32, max_records: u32) -> Result<(Control, Stop)> {
+        let link = self.program.link(Entry::Scan, pid)?;
+        let mut control = Control {
+            max_records,
+            ..self.layout.asked()
+        };
+        let stop = self.program.run(&link, &mut control)?;
+        Ok((control, stop))
+    }
+
+    /// Returns how lines are validated, and the number of the process's address space.
+    ///
+    /// The number is `None` if the kernel has none, or a writer stays inside.
+    pub(crate) fn lock_seq(&mut self, pid: u32) -> Result<(Validation, Option<u32>)> {
+        let (control, stop) = self.look(pid, 1)?;
+        let validation = validation(&control);
+        let is_number = stop == Stop::Budget && validation != Validation::Structure;
+        Ok((validation, is_number.then_some(control.seq)))
+    }
+}
+
+/// Returns how a run validated its lines.
+pub(crate) fn validation(control: &Control) -> Validation {
+    match control.validation {
+        VALIDATION_SEQCOUNT => Validation::Seqcount,
+        VALIDATION_INT => Validation::Counter,
+        _ => Validation::Structure,
+    }
+}

@@ -1,0 +1,119 @@
+//! What a scan keeps of a mapping, and of all.
+
+use vmaple_smaps::{Mapping, MemSizeStats};
+
+/// The size of a page, and of what an entry of the last page table maps.
+pub(crate) const PAGE: u64 = 4096;
+
+/// A mapping as a scan saw it, or the part that is new to the scan. It borrows from the
+/// [`Scan`](crate::Scan).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScanRecord<'a> {
+    /// Its line of maps, its flags, and its pages from `vma.new_from` on.
+    pub mapping: Mapping<'a>,
+    /// Whether the line is known to be of one instant. If not, it passed the tests of structure
+    /// alone.
+    pub is_validated: bool,
+    /// Whether a writer was inside between the line's instant and the end of counting.
+    ///
+    /// If so, some of the pages may be those of a mapping that came after it.
+    pub counts_later: bool,
+}
+
+/// A record as it is kept, its name elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    /// The mapping, whose name has its kind and no text.
+    pub(crate) mapping: Mapping<'static>,
+    pub(crate) name: NamePlace,
+    pub(crate) is_validated: bool,
+    pub(crate) counts_later: bool,
+}
+
+/// Where the text of a name is, in the text of all names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NamePlace {
+    pub(crate) at: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Line {
+    /// Returns the line of a mapping that was seen at one instant.
+    pub(crate) fn new(mapping: Mapping<'static>, name: NamePlace) -> Self {
+        Self {
+            mapping,
+            name,
+            is_validated: true,
+            counts_later: false,
+        }
+    }
+
+    /// Returns the text of its name.
+    pub(crate) fn name<'a>(&self, names: &'a [u8]) -> &'a [u8] {
+        let NamePlace { at, bytes } = self.name;
+        names.get(at..at + bytes).unwrap_or_default()
+    }
+
+    /// Returns the record, with its name from the text of all names.
+    pub(crate) fn record<'a>(&self, names: &'a [u8]) -> ScanRecord<'a> {
+        ScanRecord {
+            mapping: Mapping {
+                vma: self.mapping.vma.with_name_text(self.name(names)),
+                ..self.mapping
+            },
+            is_validated: self.is_validated,
+            counts_later: self.counts_later,
+        }
+    }
+}
+
+/// The mappings that a scan found, ascending.
+#[derive(Debug, Default)]
+pub(crate) struct Mappings {
+    pub(crate) lines: Vec<Line>,
+    /// How many of them, from the first on, are the process's own: `[vsyscall]` is not.
+    pub(crate) own: usize,
+    /// The text of all names.
+    pub(crate) names: Vec<u8>,
+}
+
+impl Mappings {
+    /// Returns the process's own.
+    pub(crate) fn own(&self) -> &[Line] {
+        self.lines.get(..self.own).unwrap_or_default()
+    }
+
+    /// Returns their sum.
+    pub(crate) fn sum(&self) -> Rollup {
+        let own = self.own();
+        let mut sum = Rollup {
+            start: own.first().map_or(0, |line| line.mapping.vma.new_from),
+            end: own.last().map_or(0, |line| line.mapping.vma.end),
+            mappings: own.len() as u64,
+            ..Rollup::default()
+        };
+        for Line { mapping, .. } in own {
+            sum.size += mapping.vma.end - mapping.vma.new_from;
+            sum.stats += &mapping.stats;
+        }
+        sum
+    }
+}
+
+/// The sum over all mappings, as in smaps_rollup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rollup {
+    /// The first address of the first mapping.
+    pub start: u64,
+    /// The end of the last.
+    pub end: u64,
+    /// How many mappings; 0 where the sum was read as such
+    /// ([`Options::sum_alone`](crate::Options::sum_alone)).
+    pub mappings: u64,
+    /// Their sizes, in bytes; 0 in the same case.
+    pub size: u64,
+    /// Their pages.
+    pub stats: MemSizeStats,
+}

@@ -1,0 +1,40 @@
+//! What every method of reading a process does.
+
+use vmaple_smaps::FieldSet;
+
+use crate::counters::Counters;
+use crate::error::Result;
+use crate::method::Method;
+use crate::options::Options;
+use crate::process::Process;
+use crate::record::{Mappings, Rollup};
+use crate::report::Report;
+
+/// A method of reading a process: one implementation for each [`Method`].
+pub(crate) trait Source: Send {
+    /// Returns which method it is.
+    fn method(&self) -> Method;
+
+    /// Reads a process. `room` is the memory of an earlier scan, to be used again.
+    ///
+    /// # Errors
+    /// What [`Scanner::scan_process`](crate::Scanner::scan_process) returns.
+    fn scan(&mut self, process: &Process, options: &Options, room: Mappings) -> Result<Found>;
+}
+
+/// What a method has found of a process.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) content: Content,
+    /// The fields that the content has.
+    pub(crate) fields: FieldSet,
+    pub(crate) report: Report,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    Mappings(Mappings),
+    /// The sum, which was read as such.
+    Sum(Rollup),
+    Counters(Counters),
+}

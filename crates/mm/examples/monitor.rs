@@ -39,7 +39,8 @@ fn work(mm: &Mm) -> Result<(), vmaple_mm::Error> {
     Ok(())
 }
 
-/// The monitor: reads the mappings and the resident pages, and tells one state of the mappings from several.
+/// The monitor: reads the mappings and the resident pages, and tells one state of the mappings from
+/// several.
 fn watch(mm: &MmRef, done: &AtomicBool) -> Result<(), vmaple_mm::Error> {
     let reader = mm.reader()?;
     let (mut looks, mut of_one_state, mut most) = (0, 0, (0, 0));

@@ -1,25 +1,29 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # What a concurrent reader may see
-//! A section or a snapshot is one state that the mappings were in between two calls. It is never half of a call, however many
-//! mappings the call replaced, split or merged. The fields of a VMA belong together. What was unmapped before the section began is
-//! not in it. [`MmRef::change`] tells whether several sections showed one state. [`MmRef::map_count`] and [`MmRef::total_vm`] are as
-//! of a moment ago.
+//! A section or a snapshot is one state that the mappings were in between two calls. It is never
+//! half of a call, however many mappings the call replaced, split or merged. The fields of a VMA
+//! belong together. What was unmapped before the section began is not in it. [`MmRef::change`]
+//! tells whether several sections showed one state. [`MmRef::map_count`] and [`MmRef::total_vm`]
+//! are as of a moment ago.
 //!
-//! Pages are different: each is seen as it was at some moment of the walk, and the mapping may be gone by then ([`Vma::state`]).
-//! While a call replaces mappings, old pages may be seen in the new mapping ([`MmRef::is_pending`]). No fault finds them.
+//! Pages are different: each is seen as it was at some moment of the walk, and the mapping may be
+//! gone by then ([`Vma::state`]). While a call replaces mappings, old pages may be seen in the new
+//! mapping ([`MmRef::is_pending`]). No fault finds them.
 //!
 //! # Locks, and who waits for whom
-//! `W`, the writers' lock of the store → the unlink lock of page tables → upper tables → leaf tables → the memory of tables. Frames
-//! have their own lock. Under none of them is I/O done, does a [notifier](MmuNotifier) run, or does a destructor of the embedder run:
-//! a [`File`] goes when a VMA is freed, which is after `W` (in `RbStore`, as in v5.4, under it).
+//! `W`, the writers' lock of the store → the unlink lock of page tables → upper tables → leaf
+//! tables → the memory of tables. Frames have their own lock. Under none of them is I/O done, does
+//! a [notifier](MmuNotifier) run, or does a destructor of the embedder run: a [`File`] goes when a
+//! VMA is freed, which is after `W` (in `RbStore`, as in v5.4, under it).
 //!
-//! Memory for VMAs is allocated before `W` is taken. The tree has nodes at hand for calls of a few mappings. It calls the global
-//! allocator under `W` only where a call replaces more mappings than fit in some leaves. Memory for pages and tables is allocated
-//! without a lock, except by a fault that has made three attempts and queues with the writers.
+//! Memory for VMAs is allocated before `W` is taken. The tree has nodes at hand for calls of a few
+//! mappings. It calls the global allocator under `W` only where a call replaces more mappings than
+//! fit in some leaves. Memory for pages and tables is allocated without a lock, except by a fault
+//! that has made three attempts and queues with the writers.
 //!
-//! The stopped thread (rows) and the threads that then wait (columns), in a `MapleStore`; in brackets, where it differs, in a
-//! `RbStore`:
+//! The stopped thread (rows) and the threads that then wait (columns), in a `MapleStore`; in
+//! brackets, where it differs, in a `RbStore`:
 //!
 //! | stopped | another writer | a fault | a monitor that reads | `change`, `map_count` | the last user that goes |
 //! |---|---|---|---|---|---|
@@ -39,18 +43,22 @@
 //! | a monitor between two reads | no | no | no | no | no |
 //! | a writer in a call | **yes** | in what it takes out or puts in, and the first write to a mapping: **yes** | of what it takes out or puts in, and of the whole address space: **yes** | no | it is a user |
 //!
-//! In Linux v5.4 and later the last user that goes does not wait for a reader. The reader is a user too while it reads, and the last
-//! of both unmaps everything: a monitor may have to do that, and the memory stays until then. The models wait instead.
+//! In Linux v5.4 and later the last user that goes does not wait for a reader. The reader is a user
+//! too while it reads, and the last of both unmaps everything: a monitor may have to do that, and
+//! the memory stays until then. The models wait instead.
 //!
-//! `waits.rs` in `crates/conformance` executes the rows. A call takes `W` once, and again if it needs more memory or has to tell a
-//! notifier. Locks park after they have spun, and are type parameters.
+//! `waits.rs` in `crates/conformance` executes the rows. A call takes `W` once, and again if it
+//! needs more memory or has to tell a notifier. Locks park after they have spun, and are type
+//! parameters.
 //!
-//! A monitor that is stopped for ever keeps what was mapped when its section began, or the page tables that were there when its walk
-//! began, and the bound of [`vmaple_rcu`]. Names and paths that VMAs refer to are not counted there. It keeps no page of data.
+//! A monitor that is stopped for ever keeps what was mapped when its section began, or the page
+//! tables that were there when its walk began, and the bound of [`vmaple_rcu`]. Names and paths
+//! that VMAs refer to are not counted there. It keeps no page of data.
 //!
-//! Later calls free what is retired, each some of it. A program that goes idle after a large call may call
-//! [`reap`](vmaple_rcu::RcuDomain::reap) of [`MapleStore::rcu`] and of [`MmRef::pgtables_rcu`] until it has nothing to do. The last user
-//! frees all but what open sections hold, which goes with the monitors' references.
+//! Later calls free what is retired, each some of it. A program that goes idle after a large call
+//! may call [`reap`](vmaple_rcu::RcuDomain::reap) of [`MapleStore::rcu`] and of
+//! [`MmRef::pgtables_rcu`] until it has nothing to do. The last user frees all but what open
+//! sections hold, which goes with the monitors' references.
 //!
 //! # Atomics
 //! | word | written by | ordering | partner |
@@ -69,21 +77,27 @@
 //! Page tables have a table of their own: [`pgtable`].
 //!
 //! # Where it differs from Linux
-//! Found by running the same random calls on both (`differential.rs` in `crates/conformance`), and left so:
-//! - No transparent huge pages, no swap: mappings of 2 MiB and more are not placed at multiples of 2 MiB. Droppable memory is never
-//!   dropped.
-//! - A call that fails at a limit leaves the mapping that it failed at as it was. Linux may leave it split, as
-//!   [`PartialEffects::AsLinux`] does.
+//! Found by running the same random calls on both (`differential.rs` in `crates/conformance`), and
+//! left so:
+//! - No transparent huge pages, no swap: mappings of 2 MiB and more are not placed at multiples of
+//!   2 MiB. Droppable memory is never dropped.
+//! - A call that fails at a limit leaves the mapping that it failed at as it was. Linux may leave
+//!   it split, as [`PartialEffects::AsLinux`] does.
 //! - A file counts as open for reading and writing, on a file system that allows execution.
-//! - A name is refused with EAGAIN for too many mappings, but with ENOMEM where there is no memory at all.
-//! - No caller has CAP_SYS_RAWIO: addresses below [`Layout::min_addr`] are refused. Overcommit is not limited.
-//! - Memory cannot be locked yet: MAP_LOCKED is refused with EPERM, as where RLIMIT_MEMLOCK is 0. No huge pages: MAP_HUGETLB is
-//!   refused with EINVAL, as by a kernel without them. No protection keys: memory that may only be executed can be read. No sealing.
+//! - A name is refused with EAGAIN for too many mappings, but with ENOMEM where there is no memory
+//!   at all.
+//! - No caller has CAP_SYS_RAWIO: addresses below [`Layout::min_addr`] are refused. Overcommit is
+//!   not limited.
+//! - Memory cannot be locked yet: MAP_LOCKED is refused with EPERM, as where RLIMIT_MEMLOCK is 0.
+//!   No huge pages: MAP_HUGETLB is refused with EINVAL, as by a kernel without them. No protection
+//!   keys: memory that may only be executed can be read. No sealing.
 //! - MAP_32BIT begins at 1 GiB. Linux adds up to 32 MiB by chance where addresses are randomised.
 //! - An RLIMIT_DATA of 0 is a limit. Linux ignores it up to the hard limit, for Valgrind.
-//! - madvise(2) knows the advice in [`Advice`]; other numbers are refused with EINVAL. No mapping refuses DONTNEED. In Linux's processes
-//!   `[vvar]` does: a range that reaches it is refused with EINVAL.
-//! - A fault below a mapping that grows down is refused: stacks do not grow yet. No pages of files and of shared memory.
+//! - madvise(2) knows the advice in [`Advice`]; other numbers are refused with EINVAL. No mapping
+//!   refuses DONTNEED. In Linux's processes `[vvar]` does: a range that reaches it is refused with
+//!   EINVAL.
+//! - A fault below a mapping that grows down is refused: stacks do not grow yet. No pages of files
+//!   and of shared memory.
 //! - A page that mprotect makes writable again takes one more fault when it is written.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]

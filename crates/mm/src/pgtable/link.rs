@@ -1,8 +1,9 @@
 //! Mapping pages, and linking the tables that they need.
 //!
-//! **Rule L.** A thread that fills an entry, of whatever level, holds the lock of its table, and has seen under it that the table is not
-//! dead and that the mapping is still the one it was. A thread that takes pages away passes over an empty entry only after it has
-//! read it under that lock. So either the zap finds what was filled, or the fault finds the mapping superseded.
+//! **Rule L.** A thread that fills an entry, of whatever level, holds the lock of its table, and
+//! has seen under it that the table is not dead and that the mapping is still the one it was. A
+//! thread that takes pages away passes over an empty entry only after it has read it under that
+//! lock. So either the zap finds what was filled, or the fault finds the mapping superseded.
 
 use vmaple_rcu::{AllocError, Guard};
 
@@ -36,9 +37,11 @@ impl<M: Machine> Walker<'_, M> {
         self.reader.read_lock()
     }
 
-    /// Returns the leaf table for `addr`, and links it and the tables above it where they are missing.
+    /// Returns the leaf table for `addr`, and links it and the tables above it where they are
+    /// missing.
     ///
-    /// `is_live` is called under the lock of a table that is to hold a new one. It returns whether there is still reason to link it.
+    /// `is_live` is called under the lock of a table that is to hold a new one. It returns whether
+    /// there is still reason to link it.
     #[doc(alias = "pte_alloc")]
     pub(crate) fn link<'g>(
         &'g self,
@@ -85,12 +88,13 @@ impl<M: Machine> Walker<'_, M> {
     /// Maps a page at an address that has none, until it is unmapped.
     ///
     /// # Errors
-    /// `ENOMEM` if there is no memory for tables, `EEXIST` if there is a page, whatever its flags, `EINVAL` beyond the addresses of
-    /// the architecture.
+    /// `ENOMEM` if there is no memory for tables, `EEXIST` if there is a page, whatever its flags,
+    /// `EINVAL` beyond the addresses of the architecture.
     ///
     /// # Safety
-    /// The frame is from the machine's frames. It belongs to the caller, who gives it away, or is mapped elsewhere by such a call: it
-    /// is freed when its last entry goes. If these are the tables of an address space, none of its threads accesses the page.
+    /// The frame is from the machine's frames. It belongs to the caller, who gives it away, or is
+    /// mapped elsewhere by such a call: it is freed when its last entry goes. If these are the
+    /// tables of an address space, none of its threads accesses the page.
     pub unsafe fn map(&self, addr: VirtAddr, pte: Pte) -> Result<(), Error> {
         if addr >= M::Arch::TASK_SIZE {
             return Err(Error::new(Errno::EINVAL, "beyond the addresses of the architecture"));
@@ -127,7 +131,8 @@ impl<'g, M: Machine> LeafTable<'g, M> {
         self.table.pte::<M::Arch>(index(addr, 0))
     }
 
-    /// Takes its lock. Returns `None` if the table is dead: nothing may be put into it, and the next walk does not find it.
+    /// Takes its lock. Returns `None` if the table is dead: nothing may be put into it, and the
+    /// next walk does not find it.
     pub(crate) fn lock(&self) -> Option<LockedLeaf<'g, M>> {
         let locked = self.table.lock();
         (!locked.is_dead()).then_some(LockedLeaf(locked))

@@ -1,5 +1,5 @@
-//! The memory of page tables, recycled: a fault takes it, a zap retires it, and the reaper gives it back when no section can hold it
-//! any more.
+//! The memory of page tables, recycled: a fault takes it, a zap retires it, and the reaper gives it
+//! back when no section can hold it any more.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -23,7 +23,8 @@ mod free {
     /// Bytes for a descriptor next to each table: a cache line.
     const BESIDE: usize = 64;
 
-    // SAFETY: zeros are entries; the link is the first entry, which no thread writes while the table is free.
+    // SAFETY: zeros are entries; the link is the first entry, which no thread writes while the table is
+    // free.
     unsafe impl Pooled for Entries {
         const CHUNK: usize = 64 << 10;
         const BESIDE: usize = BESIDE;
@@ -83,7 +84,8 @@ mod free {
     }
 }
 
-/// The same for loom. Freed tables are poisoned and stay where they are, so that a use after free is found instead of undefined.
+/// The same for loom. Freed tables are poisoned and stay where they are, so that a use after free
+/// is found instead of undefined.
 #[cfg(loom)]
 mod free {
     use core::ptr::NonNull;
@@ -257,8 +259,9 @@ struct Stock<L> {
 
 /// The allocator of tables.
 ///
-/// One lock orders births, retirements and the era. It comes after every lock of a table, and is held for a few stores. Memory is
-/// allocated without it, except for the notes of what is retired: 63 to a block, and blocks are recycled too.
+/// One lock orders births, retirements and the era. It comes after every lock of a table, and is
+/// held for a few stores. Memory is allocated without it, except for the notes of what is retired:
+/// 63 to a block, and blocks are recycled too.
 pub(super) struct Memory<L: RawMutex> {
     domain: RcuDomain,
     stock: Mutex<L, Stock<L>>,
@@ -328,7 +331,8 @@ impl<L: RawMutex> Memory<L> {
         unsafe { self.stock.lock().free.put(table.as_ptr().as_ptr()) };
     }
 
-    /// Retires unlinked tables that no entry holds any more which a section may still load (rule C). Cannot fail.
+    /// Retires unlinked tables that no entry holds any more which a section may still load (rule
+    /// C). Cannot fail.
     ///
     /// Frees some of what was retired before, if it is time.
     pub(super) fn retire(&self, mut tables: TableList<L>) {

@@ -1,20 +1,24 @@
-//! Page tables that a monitor walks without holding a lock: freed by RCU, in the architecture's format. Usable without VMAs.
+//! Page tables that a monitor walks without holding a lock: freed by RCU, in the architecture's
+//! format. Usable without VMAs.
 //!
-//! - [`PageTables`]: the tables of one address space, on a [`Machine`](crate::Machine). [`Walker`]: a thread's handle to look at
-//!   them, and to map pages.
+//! - [`PageTables`]: the tables of one address space, on a [`Machine`](crate::Machine). [`Walker`]:
+//!   a thread's handle to look at them, and to map pages.
 //! - [`Arch`]: the format of entries. [`X86_64`] with 4 or 5 levels, [`Sv39`] of RISC-V.
-//! - [`Frames`]: an allocator of frames. [`Ram`]: one in this program's own memory. [`FrameList`]: frames on their way.
-//! - [`PageCounts`]: what smaps reports of a range, by reading entries or the counters that each leaf table keeps of itself.
+//! - [`Frames`]: an allocator of frames. [`Ram`]: one in this program's own memory. [`FrameList`]:
+//!   frames on their way.
+//! - [`PageCounts`]: what smaps reports of a range, by reading entries or the counters that each
+//!   leaf table keeps of itself.
 //!
 //! # What a concurrent reader may see
-//! Each entry is one word, read whole. A walk looks at one leaf table in a read-side section: the table stays, and its entries change
-//! under the look. The table may be unlinked meanwhile; then it shows what was in it. Counters are of one moment, and so agree with
-//! each other. Nothing is read after it was freed: of a frame a monitor reads only its metadata, which stays.
+//! Each entry is one word, read whole. A walk looks at one leaf table in a read-side section: the
+//! table stays, and its entries change under the look. The table may be unlinked meanwhile; then it
+//! shows what was in it. Counters are of one moment, and so agree with each other. Nothing is read
+//! after it was freed: of a frame a monitor reads only its metadata, which stays.
 //!
 //! # Locks and their order
-//! The unlink lock → an upper table → the tables below it, leaf last → the memory of tables. Frames have their own lock. A thread
-//! that fills a missing entry locks its table alone. Each lock is held for one step: no lock is held while memory is allocated, and
-//! monitors take none.
+//! The unlink lock → an upper table → the tables below it, leaf last → the memory of tables. Frames
+//! have their own lock. A thread that fills a missing entry locks its table alone. Each lock is
+//! held for one step: no lock is held while memory is allocated, and monitors take none.
 //!
 //! # Atomics
 //! | word | written by | ordering | partner |

@@ -18,7 +18,8 @@ use crate::notice::Notice;
 /// The page tables of one address space.
 ///
 /// # Invariants
-/// `root` is a table from `memory` that is never retired. Tables are unlinked under `unlinking` alone, and go back through `memory`.
+/// `root` is a table from `memory` that is never retired. Tables are unlinked under `unlinking`
+/// alone, and go back through `memory`.
 pub struct PageTables<M: Machine> {
     machine: M,
     pub(super) memory: Memory<M::Lock>,
@@ -27,7 +28,8 @@ pub struct PageTables<M: Machine> {
     pub(super) unlinking: Mutex<M::Lock, ()>,
 }
 
-// SAFETY: tables are words that change atomically, under locks; a pointer to one is as good in any thread.
+// SAFETY: tables are words that change atomically, under locks; a pointer to one is as good in any
+// thread.
 unsafe impl<M: Machine> Send for PageTables<M> {}
 // SAFETY: as above.
 unsafe impl<M: Machine> Sync for PageTables<M> {}
@@ -55,7 +57,8 @@ impl<M: Machine> PageTables<M> {
         &self.machine
     }
 
-    /// Returns the RCU domain that frees tables, which counts what is deferred and for which reader.
+    /// Returns the RCU domain that frees tables, which counts what is deferred and for which
+    /// reader.
     #[must_use]
     pub fn rcu(&self) -> &RcuDomain {
         self.memory.domain()
@@ -76,7 +79,8 @@ impl<M: Machine> PageTables<M> {
         Ok(Walker::new(self, self.memory.reader()?))
     }
 
-    /// Unmaps the pages in `range`, and unlinks the tables that are then empty. The frames are free when it returns.
+    /// Unmaps the pages in `range`, and unlinks the tables that are then empty. The frames are free
+    /// when it returns.
     ///
     /// ```
     /// use vmaple_mm::pgtable::{Frames, PageFlags, PageTables, Pte, Ram};
@@ -101,7 +105,8 @@ impl<M: Machine> PageTables<M> {
         self.gather().zap(range);
     }
 
-    /// Sets the access of pages in `range` to `READ`, `WRITE` and `EXEC` of `flags`. A page that was not writable stays so.
+    /// Sets the access of pages in `range` to `READ`, `WRITE` and `EXEC` of `flags`. A page that
+    /// was not writable stays so.
     #[doc(alias = "change_protection")]
     pub fn protect(&self, range: impl Into<VirtRange>, flags: PageFlags) {
         let range = range.into();
@@ -109,8 +114,8 @@ impl<M: Machine> PageTables<M> {
         self.gather().protect(range, flags);
     }
 
-    /// Tells the notifier that translations in `range` are about to end. The caller holds no lock: neither the unlink lock, nor the
-    /// writers' lock, nor that of a table.
+    /// Tells the notifier that translations in `range` are about to end. The caller holds no lock:
+    /// neither the unlink lock, nor the writers' lock, nor that of a table.
     pub(crate) fn tell(&self, range: VirtRange) -> Notice<'_, M::Notifier> {
         Notice::start(self.machine.notifier(), range)
     }
@@ -132,8 +137,8 @@ impl<M: Machine> PageTables<M> {
 }
 
 impl<M: Machine> Drop for PageTables<M> {
-    /// Unmaps what is left, as [`unmap`](PageTables::unmap) does. A notifier that panics then ends the program: frames that others
-    /// may still use are about to go with the machine.
+    /// Unmaps what is left, as [`unmap`](PageTables::unmap) does. A notifier that panics then ends
+    /// the program: frames that others may still use are about to go with the machine.
     fn drop(&mut self) {
         if self.root().counters().present() > 0 {
             let everything = VirtRange::new(VirtAddr(0), M::Arch::TASK_SIZE);

@@ -26,7 +26,8 @@ const MEMORY: Layout = match Layout::from_size_align(CHUNK * PAGE_SIZE as usize,
     Err(_) => panic!("a power of two"),
 };
 
-/// The metadata of a chunk's frames, which stays, and their memory, which may go when no frame is used.
+/// The metadata of a chunk's frames, which stays, and their memory, which may go when no frame is
+/// used.
 struct Chunk {
     memory: AtomicPtr<u8>,
     metas: [FrameMeta; CHUNK],
@@ -89,11 +90,13 @@ impl Drop for ChunkMemory {
 
 /// An allocator of frames in this program's own memory. Several address spaces may share one.
 ///
-/// Memory is taken from the global allocator in chunks of 2 MiB as it is needed, and kept until the allocator is dropped. Chunks that
-/// were not [reserved](Self::reserve) go when an address space goes and no frame is used any more.
+/// Memory is taken from the global allocator in chunks of 2 MiB as it is needed, and kept until the
+/// allocator is dropped. Chunks that were not [reserved](Self::reserve) go when an address space
+/// goes and no frame is used any more.
 ///
 /// # Invariants
-/// The first `grown` chunks have memory. A chunk that was there once stays. `free` has the free frames of the first `grown` chunks.
+/// The first `grown` chunks have memory. A chunk that was there once stays. `free` has the free
+/// frames of the first `grown` chunks.
 pub struct Ram {
     chunks: Box<[AtomicPtr<Chunk>]>,
     /// Written under the lock of `free`.
@@ -135,7 +138,8 @@ impl Ram {
         Kref::new(ram)
     }
 
-    /// Takes memory now until `frames` frames are free, and touches it: the kernel then has nothing left to do for them.
+    /// Takes memory now until `frames` frames are free, and touches it: the kernel then has nothing
+    /// left to do for them.
     ///
     /// All memory that there is then is kept.
     ///
@@ -184,14 +188,16 @@ impl Ram {
 
     /// Returns the chunk of a frame, if there is or was such a frame.
     fn find_chunk(&self, pfn: Pfn) -> Option<&Chunk> {
-        // Acquire pairs with the Release in `grow`: a thread that knows the frame has it from one that came after.
+        // Acquire pairs with the Release in `grow`: a thread that knows the frame has it from one that came
+        // after.
         let chunk = self.chunks.get(pfn.0 as usize / CHUNK)?.load(Ordering::Acquire);
         // SAFETY: by the type's invariant it stays.
         NonNull::new(chunk).map(|chunk| unsafe { chunk.as_ref() })
     }
 }
 
-// SAFETY: a frame is in the chain or allocated; chunks stay where they are, and have metas for each of their frames.
+// SAFETY: a frame is in the chain or allocated; chunks stay where they are, and have metas for each
+// of their frames.
 unsafe impl Frames for Ram {
     fn alloc(&self, count: usize) -> FrameChain {
         let mut free = self.free.lock();

@@ -40,7 +40,8 @@ pub(super) struct Descriptor<L> {
     counters: AtomicU64,
     /// The era in which the table was taken to be linked.
     pub(super) birth: u64,
-    /// The next table of the list that it is in once it is unlinked. Belongs to the thread that unlinked it.
+    /// The next table of the list that it is in once it is unlinked. Belongs to the thread that
+    /// unlinked it.
     pub(super) next: UnsafeCell<Option<NonNull<Entries>>>,
 }
 
@@ -139,8 +140,8 @@ impl<'t, L: RawMutex> Table<'t, L> {
 
     /// Returns the counters of this moment.
     pub(super) fn counters(self) -> LeafCounters {
-        // Acquire pairs with the Release in `set_counters`: a reader that sees pages gone, and then finds their mapping live, has seen
-        // them go from that mapping.
+        // Acquire pairs with the Release in `set_counters`: a reader that sees pages gone, and then finds
+        // their mapping live, has seen them go from that mapping.
         LeafCounters::from_bits(self.descriptor().counters.load(Ordering::Acquire))
     }
 
@@ -215,7 +216,8 @@ impl<L: RawMutex> Locked<'_, L> {
 
     /// Takes a table out of an entry of an upper table.
     pub(super) fn unlink(&mut self, index: usize) {
-        // Release pairs with the Acquire in `Table::child`: a thread that finds nothing finds what the unlinker did before.
+        // Release pairs with the Acquire in `Table::child`: a thread that finds nothing finds what the
+        // unlinker did before.
         self.entry(index).store(0, Ordering::Release);
         self.set_counters(LeafCounters::from_bits(self.counters().bits() - 1));
     }

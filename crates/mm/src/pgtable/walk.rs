@@ -49,7 +49,8 @@ impl<'t, M: Machine> Walker<'t, M> {
 
     /// Looks at the leaf table that holds `addr`, in one read-side section.
     ///
-    /// `look` may take any time, and delays no thread. If the table is unlinked meanwhile, it shows what was in it.
+    /// `look` may take any time, and delays no thread. If the table is unlinked meanwhile, it shows
+    /// what was in it.
     ///
     /// ```
     /// use vmaple_mm::pgtable::{PageTables, Ram, Step};
@@ -108,8 +109,8 @@ impl<'t, M: Machine> Walker<'t, M> {
         table: Table<'g, M::Lock>,
         index: usize,
     ) -> Option<Table<'g, M::Lock>> {
-        // SAFETY: `protect` makes sure that the table stays while the guard lives: it is retired only when no entry holds it any
-        // more, entries of unlinked tables included.
+        // SAFETY: `protect` makes sure that the table stays while the guard lives: it is retired only when
+        // no entry holds it any more, entries of unlinked tables included.
         guard.protect(|| unsafe { table.child::<M::Arch>(index) })
     }
 }
@@ -121,7 +122,8 @@ impl<M: Machine> Leaf<'_, M> {
         VirtRange::new(self.start, self.start + span(1))
     }
 
-    /// Returns the page at an address of the table, at this moment. Only the address's place in the table counts.
+    /// Returns the page at an address of the table, at this moment. Only the address's place in the
+    /// table counts.
     #[inline]
     #[must_use]
     pub fn pte(&self, addr: VirtAddr) -> Option<Pte> {
@@ -147,7 +149,8 @@ impl<M: Machine> Leaf<'_, M> {
         self.table.counters()
     }
 
-    /// Returns how many entries of page tables refer to the frame of a page, at this moment; 0 for a number of no frame.
+    /// Returns how many entries of page tables refer to the frame of a page, at this moment; 0 for
+    /// a number of no frame.
     #[must_use]
     pub fn mapcount(&self, pte: Pte) -> u32 {
         self.frames.meta(pte.pfn).mapcount()

@@ -64,14 +64,16 @@ impl Pte {
 
 /// The format of an architecture's page tables: 512 entries of 64 bits in a table, pages of 4 KiB.
 ///
-/// Upper tables hold addresses of tables as this program sees them. An embedder whose hardware walks other addresses translates them.
+/// Upper tables hold addresses of tables as this program sees them. An embedder whose hardware
+/// walks other addresses translates them.
 ///
-/// Where [`permits`](Self::permits) allows an access to a mapping's pages, [`protection`](Self::protection) must too. Otherwise a
-/// thread takes the same fault for ever.
+/// Where [`permits`](Self::permits) allows an access to a mapping's pages,
+/// [`protection`](Self::protection) must too. Otherwise a thread takes the same fault for ever.
 ///
 /// # Safety
-/// `table_addr` returns what `table` was made of, and 0 for 0. `pte` returns the frame that `page` was made of, with its `WRITE`,
-/// `ZERO`, `ACCESSED` and `DIRTY`, and `None` for 0. None of them depends on anything else.
+/// `table_addr` returns what `table` was made of, and 0 for 0. `pte` returns the frame that `page`
+/// was made of, with its `WRITE`, `ZERO`, `ACCESSED` and `DIRTY`, and `None` for 0. None of them
+/// depends on anything else.
 pub unsafe trait Arch: Send + Sync + 'static {
     /// The architecture's name.
     const NAME: &'static str;
@@ -82,8 +84,8 @@ pub unsafe trait Arch: Send + Sync + 'static {
     /// One past the highest address of a process.
     const TASK_SIZE: VirtAddr;
 
-    /// Where [`MapFlags::MAP_32BIT`](crate::MapFlags::MAP_32BIT) puts mappings; `None` where neither it nor
-    /// [`ABOVE4G`](crate::MapFlags::ABOVE4G) is a flag.
+    /// Where [`MapFlags::MAP_32BIT`](crate::MapFlags::MAP_32BIT) puts mappings; `None` where
+    /// neither it nor [`ABOVE4G`](crate::MapFlags::ABOVE4G) is a flag.
     const LOW: Option<VirtRange> = None;
 
     /// Whether a fetch from a missing page maps it before the fetch is refused.
@@ -106,6 +108,7 @@ pub unsafe trait Arch: Send + Sync + 'static {
     /// Returns how the hardware lets pages of a mapping be accessed (`protection_map`).
     fn protection(flags: VmFlags) -> PageFlags;
 
-    /// Returns whether a mapping permits an access (`access_error`). Never if it has none of `READ`, `WRITE` and `EXEC`.
+    /// Returns whether a mapping permits an access (`access_error`). Never if it has none of
+    /// `READ`, `WRITE` and `EXEC`.
     fn permits(flags: VmFlags, access: Access) -> bool;
 }

@@ -1,8 +1,8 @@
 //! RISC-V: three levels.
 //!
-//! Source of the bits: The RISC-V Instruction Set Manual volume II, "Sv39: Page-Based 39-bit Virtual-Memory System". Bits
-//! that software may choose are as in Linux's `asm/pgtable-bits.h`. Linux's extensions for memory types are left out: all is main
-//! memory here.
+//! Source of the bits: The RISC-V Instruction Set Manual volume II, "Sv39: Page-Based 39-bit
+//! Virtual-Memory System". Bits that software may choose are as in Linux's `asm/pgtable-bits.h`.
+//! Linux's extensions for memory types are left out: all is main memory here.
 
 use super::{Arch, PAGE_ACCESS, PageFlags, Pte};
 use crate::addr::VirtAddr;
@@ -19,7 +19,8 @@ const W: u64 = 1 << 2;
 const X: u64 = 1 << 3;
 /// `_PAGE_USER`.
 const U: u64 = 1 << 4;
-/// `_PAGE_PROT_NONE`: without V, a page that may not be accessed. With V the bit is G, `_PAGE_GLOBAL`.
+/// `_PAGE_PROT_NONE`: without V, a page that may not be accessed. With V the bit is G,
+/// `_PAGE_GLOBAL`.
 const PROT_NONE: u64 = 1 << 5;
 /// `_PAGE_ACCESSED`; reserved in upper tables, as D and U are.
 const A: u64 = 1 << 6;
@@ -33,7 +34,8 @@ const PPN: u64 = ((1 << 44) - 1) << PPN_SHIFT;
 
 /// The page tables of RISC-V with 39 bits of address.
 ///
-/// A process has the lower half of the addresses. A page that may be written may be read; one that may be executed need not be.
+/// A process has the lower half of the addresses. A page that may be written may be read; one that
+/// may be executed need not be.
 ///
 /// ```
 /// use vmaple_mm::pgtable::{Arch, PageFlags, Pfn, Pte, Sv39};
@@ -45,7 +47,8 @@ const PPN: u64 = ((1 << 44) - 1) << PPN_SHIFT;
 #[derive(Debug)]
 pub struct Sv39;
 
-// SAFETY: addresses and frame numbers have bits of their own; tested for every combination of flags.
+// SAFETY: addresses and frame numbers have bits of their own; tested for every combination of
+// flags.
 unsafe impl Arch for Sv39 {
     const NAME: &'static str = "RISC-V Sv39";
 
@@ -133,7 +136,8 @@ mod tests {
         }
     }
 
-    /// `PAGE_NONE`, `PAGE_READ`, `PAGE_WRITE` and the like in Linux's `asm/pgtable.h`, with the bits of the manual.
+    /// `PAGE_NONE`, `PAGE_READ`, `PAGE_WRITE` and the like in Linux's `asm/pgtable.h`, with the
+    /// bits of the manual.
     #[test]
     fn entries_of_pages_have_the_bits_of_the_manual() {
         let (read, write, exec) = (PageFlags::READ, PageFlags::WRITE, PageFlags::EXEC);

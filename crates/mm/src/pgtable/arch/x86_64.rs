@@ -1,8 +1,9 @@
 //! x86-64: four or five levels.
 //!
-//! Sources of the bits: Intel SDM volume 3A, 5.5.4 (tables 5-15 to 5-20); AMD64 APM volume 2, 5.3 and 5.4. Bits that
-//! software may choose are as in Linux's `asm/pgtable_types.h`. Left out are Linux's workarounds for some processors: frame numbers
-//! of pages that may not be accessed are not inverted (`__pte_needs_invert`), and `D` stays in place when a page becomes read-only
+//! Sources of the bits: Intel SDM volume 3A, 5.5.4 (tables 5-15 to 5-20); AMD64 APM volume 2, 5.3
+//! and 5.4. Bits that software may choose are as in Linux's `asm/pgtable_types.h`. Left out are
+//! Linux's workarounds for some processors: frame numbers of pages that may not be accessed are not
+//! inverted (`__pte_needs_invert`), and `D` stays in place when a page becomes read-only
 //! (`_PAGE_SAVED_DIRTY`).
 
 use super::{Arch, PAGE_ACCESS, PageFlags, Pte};
@@ -20,7 +21,8 @@ const US: u64 = 1 << 2;
 const A: u64 = 1 << 5;
 /// `_PAGE_DIRTY`; ignored in upper tables, where Linux sets it.
 const D: u64 = 1 << 6;
-/// `_PAGE_PROTNONE`: without `P`, a page that may not be accessed. With `P` the bit is `_PAGE_GLOBAL`.
+/// `_PAGE_PROTNONE`: without `P`, a page that may not be accessed. With `P` the bit is
+/// `_PAGE_GLOBAL`.
 const PROTNONE: u64 = 1 << 8;
 /// `_PAGE_SPECIAL`, the first of the bits that hardware ignores.
 const SPECIAL: u64 = 1 << 9;
@@ -45,7 +47,8 @@ const TABLE: u64 = P | RW | US | A | D;
 #[derive(Debug)]
 pub struct X86_64<const LEVELS: u32 = 4>;
 
-// SAFETY: addresses and frame numbers have bits of their own; tested for every combination of flags.
+// SAFETY: addresses and frame numbers have bits of their own; tested for every combination of
+// flags.
 unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
     const NAME: &'static str = if LEVELS == 5 {
         "x86-64 with five levels"
@@ -64,7 +67,8 @@ unsafe impl<const LEVELS: u32> Arch for X86_64<LEVELS> {
     /// `find_start_end`, without randomisation.
     const LOW: Option<VirtRange> = Some(VirtRange::new(VirtAddr(0x4000_0000), VirtAddr(0x8000_0000)));
 
-    /// `access_error` ignores `VM_EXEC`: Linux handles a fetch as a read, and refuses it when the mapped page faults again.
+    /// `access_error` ignores `VM_EXEC`: Linux handles a fetch as a read, and refuses it when the
+    /// mapped page faults again.
     const FETCHES_AS_READ: bool = true;
 
     fn table(addr: u64) -> u64 {
@@ -150,7 +154,8 @@ mod tests {
         }
     }
 
-    /// `PAGE_NONE`, `PAGE_READONLY`, `PAGE_SHARED` and the like in Linux's `asm/pgtable_types.h`, with the bits of the manual.
+    /// `PAGE_NONE`, `PAGE_READONLY`, `PAGE_SHARED` and the like in Linux's `asm/pgtable_types.h`,
+    /// with the bits of the manual.
     #[test]
     fn entries_of_pages_have_the_bits_of_the_manual() {
         let (read, write, exec) = (PageFlags::READ, PageFlags::WRITE, PageFlags::EXEC);

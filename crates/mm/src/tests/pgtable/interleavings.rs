@@ -252,7 +252,7 @@ fn no_page_of_two_that_are_faulted_in_is_left_of_what_was_unmapped() {
 /// A fault goes on if its mapping was replaced by the same one: no page may go into an unlinked
 /// table.
 #[test]
-fn what_is_unmapped_and_mapped_anew_has_its_pages_in_the_tree() {
+fn what_is_unmapped_and_mapped_again_has_its_pages_in_the_tree() {
     fn munmap_and_mmap<const LEVELS: u32>() {
         model(3, || {
             let space = Space::<LEVELS>::new();

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib.sh"
 need_nightly
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/nightly
-[ $# -gt 0 ] || set -- vmaple-rcu maple-tree vmaple-mm vmaple-smaps vmaple-proc
+[ $# -gt 0 ] || set -- vmaple-rcu maple-tree vmaple-mm vmaple-smaps vmaple-proc vmaple-conformance
 # Without debug information, which nothing here reads.
 export CARGO_PROFILE_RELEASE_DEBUG=0
 # A fault that is wrongly taken for handled repeats for ever, hence the limit.

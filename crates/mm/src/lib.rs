@@ -150,7 +150,7 @@ mod tests;
 mod vma;
 
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange};
-pub use calls::Advice;
+pub use calls::{Advice, MapRequest};
 pub use error::{Errno, Error};
 pub use fault::{Fault, FaultCause, MmThread};
 pub use kref::Kref;

@@ -1,4 +1,4 @@
-//! The same on every architecture: page tables alone, and an address space on them.
+//! All architectures: page tables alone, and an address space on them.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -18,7 +18,7 @@ const LEAF: u64 = 512 * PAGE;
 const ANONYMOUS: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
 const RW: PageFlags = PageFlags::READ.union(PageFlags::WRITE);
 
-/// A test on each architecture.
+/// Makes a test for each architecture.
 macro_rules! of_each {
     ($($name:ident)*) => {
         mod x86_64 { $( #[test] fn $name() { super::$name::<super::X86_64>(); } )* }
@@ -44,7 +44,7 @@ fn tables<A: Arch>() -> PageTables<Soft<A>> {
     PageTables::new(Soft::new(Ram::new(4 << 20).unwrap())).unwrap()
 }
 
-/// Pages that share tables of each level with others, and not, up to the last.
+/// Addresses that share tables of each level, and some that share none, up to the last.
 fn addresses<A: Arch>() -> Vec<VirtAddr> {
     let end = A::TASK_SIZE.0;
     let mut addresses = BTreeSet::from([0, end - PAGE, (end / 2) & !(PAGE - 1)]);
@@ -63,7 +63,7 @@ fn map<M: Machine>(walker: &Walker<'_, M>, frames: &M::Frames, addr: VirtAddr, f
     pte
 }
 
-/// The tables that pages at these addresses need, the root included.
+/// Returns the number of tables for pages at these addresses, with the root.
 fn tables_for<A: Arch>(addresses: &[VirtAddr]) -> u64 {
     let of_level = |level| {
         let spans = addresses.iter().map(|addr| addr.0 >> (12 + 9 * (level + 1)));
@@ -153,7 +153,7 @@ fn protection_changes_and_pages_stay<A: Arch>() {
     );
     let rss = counts(&walker, VirtAddr(0)..A::TASK_SIZE, CountBy::Walk).rss;
     assert_eq!(rss, addresses.len() as u64 * PAGE);
-    // What was not writable is made so by faults alone.
+    // Only a fault makes a page writable that was not.
     tables.protect(VirtAddr(0)..A::TASK_SIZE, RW);
     assert!(
         addresses
@@ -178,7 +178,7 @@ fn what_is_counted_is_what_is_mapped<A: Arch>() {
         pfn: frames.zero(),
         flags: PageFlags::READ | PageFlags::ZERO,
     };
-    // SAFETY: the page of zeros is nobody's.
+    // SAFETY: the zero page has no owner.
     unsafe { walker.map(VirtAddr(5 * PAGE), zero) }.unwrap();
     for by in [CountBy::Walk, CountBy::Counters] {
         let all = counts(&walker, VirtAddr(0)..A::TASK_SIZE, by);
@@ -191,7 +191,7 @@ fn what_is_counted_is_what_is_mapped<A: Arch>() {
         assert_eq!(all.private_clean + all.private_dirty, all.rss);
         assert_eq!(all.referenced, all.private_clean);
         assert_eq!((all.shared_clean, all.shared_dirty), (0, 0));
-        // In pieces it is as much as in one.
+        // The sum of the parts is the whole.
         let mut pieces = PageCounts::default();
         let ends = addresses.iter().copied().chain([A::TASK_SIZE]);
         ends.fold(VirtAddr(0), |start, end| {
@@ -202,7 +202,7 @@ fn what_is_counted_is_what_is_mapped<A: Arch>() {
     }
 }
 
-/// An address space's pages come and go at random.
+/// Populates and drops pages of an address space at random.
 fn counters_say_what_a_walk_says<A: Arch>() {
     const PAGES: u64 = 3 * 512;
     let mm = address_space::<A>();
@@ -213,13 +213,13 @@ fn counters_say_what_a_walk_says<A: Arch>() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut by_counters = 0;
     for step in 0..400 {
-        // Every so often a whole leaf table, else some pages.
+        // Now and then a whole leaf table, else some pages.
         let (first, pages) = match random.u64(0..8) {
             0 => (random.u64(0..3) * 512, 512),
             _ => (random.u64(0..PAGES), random.u64(1..40)),
         };
         let (addr, len) = (at + first * PAGE, pages.min(PAGES - first) * PAGE);
-        // What is refused is refused.
+        // A refused access stays refused.
         match random.u64(0..7) {
             0 => drop(mm.munmap(addr, len)),
             1 => drop(mm.mmap(addr, len, Prot::READ | Prot::WRITE, fixed, None, 0)),
@@ -267,7 +267,7 @@ fn holes_end_where_the_next_page_can_be<A: Arch>() {
     assert_eq!(hole(LEAF + 7 * PAGE), None);
     assert_eq!(hole(0), Some(LEAF));
     assert_eq!(hole(2 * LEAF), Some(3 * LEAF));
-    // From one hole to the next a walk comes to the end, and to the page.
+    // From hole to hole a walk reaches the page, and the end.
     let (mut at, mut leaves) = (0, 0);
     while at < A::TASK_SIZE.0 {
         at = hole(at).unwrap_or_else(|| {
@@ -283,7 +283,7 @@ fn what_is_wrong_is_told<A: Arch>() {
     let walker = tables.walker().unwrap();
     let pte = map(&walker, tables.machine().frames(), VirtAddr(0), RW);
     let again = Pte { pfn: Pfn(0), ..pte };
-    // SAFETY: the page of zeros is nobody's.
+    // SAFETY: the zero page has no owner.
     let map = |addr| unsafe { walker.map(addr, again) }.unwrap_err().errno;
     assert_eq!(map(VirtAddr(0)), Errno::EEXIST);
     assert_eq!(map(A::TASK_SIZE), Errno::EINVAL);
@@ -327,7 +327,9 @@ fn an_address_space_reaches_to_both_ends<A: Arch>() {
     }
 }
 
-/// What the hardware allows of each protection: on x86-64 whatever may be accessed may be read, on RISC-V what may be executed alone
+/// The accesses that the hardware allows for each protection.
+///
+/// On x86-64 a page that may be accessed may be read. On RISC-V a page that may only be executed
 /// may not.
 fn pages_are_accessed_as_the_architecture_permits<A: Arch>() {
     let mm = address_space::<A>();
@@ -350,12 +352,12 @@ fn pages_are_accessed_as_the_architecture_permits<A: Arch>() {
             let expected = if allowed { Ok(()) } else { Err(FaultCause::AccErr) };
             assert_eq!(result, expected, "{access:?} of {prot:?}");
         }
-        // And after mprotect, of a page that is there.
+        // The same after mprotect, of a present page.
         mm.mprotect(at, PAGE, Prot::READ | Prot::WRITE).unwrap();
         thread.write(at, &[7]).unwrap();
         mm.mprotect(at, PAGE, prot).unwrap();
         let read = thread.with_page(at, Access::Read, |page| {
-            // SAFETY: the page is lent for the call.
+            // SAFETY: the page is lent during the call.
             unsafe { page.read() }
         });
         let expected = if readable { Ok(7) } else { Err(FaultCause::AccErr) };

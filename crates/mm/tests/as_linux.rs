@@ -1,6 +1,6 @@
-//! Rules that Linux has and that are easily missed, one by one, in each store. That they are Linux's the differential test against
-//! the running kernel says (`crates/conformance/tests/differential.rs`); this says them where there is no such kernel, and of other
-//! architectures.
+//! Rules of Linux that are easily missed, one by one, in each store. The differential test checks
+//! them against the running kernel says (`crates/conformance/tests/differential.rs`). These tests
+//! need no such kernel, and cover other architectures.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -39,7 +39,7 @@ fn fixed<S: VmaStore, A: Arch>(mm: &On<S, A>, first: u64, pages: u64, prot: Prot
     map(mm, at(first).0, pages * PAGE, prot, ANONYMOUS | MapFlags::FIXED)
 }
 
-/// The mappings by first page and end, in pages from `BASE`.
+/// Returns the mappings by first page and end, in pages from `BASE`.
 fn ranges<S: VmaStore, A: Arch>(mm: &On<S, A>) -> Vec<(u64, u64)> {
     let reader = mm.reader().unwrap();
     let section = reader.read_lock().unwrap();
@@ -82,7 +82,8 @@ fn a_refused_fetch_brings_in_the_page_that_a_read_would_where_linux_takes_it_for
         let prots = [Prot::READ, Prot::WRITE, RW, Prot::empty()];
         let pages = (0..).zip(prots).map(|(page, prot)| {
             fixed(&mm, page, 1, prot).unwrap();
-            // Of these only the fetch brings it in, and the refused write of read-only memory does not.
+            // Of these only the fetch brings the page in. The refused write to read-only memory
+            // does not.
             if !prot.contains(Prot::WRITE) {
                 assert!(thread.fault(at(page), Access::Write).is_err());
                 assert!(reader.walker().translate(at(page)).is_none());
@@ -97,7 +98,7 @@ fn a_refused_fetch_brings_in_the_page_that_a_read_would_where_linux_takes_it_for
     }
     assert_eq!(pages_after::<S, X86_64>(), [true, true, true, false]);
     assert_eq!(pages_after::<S, Sv39>(), [false; 4]);
-    // A page that is there stays as it is.
+    // A present page stays as it is.
     let mm = new::<S, X86_64>(Limits::default());
     let (thread, reader) = (mm.thread().unwrap(), mm.reader().unwrap());
     fixed(&mm, 0, 1, RW).unwrap();
@@ -126,11 +127,11 @@ fn droppable_memory_is_private_anonymous_memory_of_its_own_kind<S: VmaStore>() {
         let section = reader.read_lock().unwrap();
         let flags = |page| section.find(at(page)).unwrap().flags();
         assert_eq!(flags(0) - flags(2), kind);
-        // It commits nothing, and is data.
+        // It commits no memory, and counts as data.
         assert_eq!(flags(2) - flags(0), VmFlags::ACCOUNT);
     }
     assert_eq!(mm.vm_stat().data, 3);
-    // What it is outlives mprotect.
+    // Its kind stays after mprotect.
     mm.mprotect(at(0), 2 * PAGE, Prot::READ).unwrap();
     mm.mprotect(at(0), 2 * PAGE, RW).unwrap();
     assert_eq!(ranges(&mm), [(0, 2), (2, 3)]);
@@ -152,17 +153,17 @@ fn low_mappings_go_from_1_gib_up_to_2_gib_or_to_a_lower_hint<S: VmaStore>() {
     let low = |addr, len| map(&mm, addr, len, RW, ANONYMOUS | MapFlags::MAP_32BIT);
     assert_eq!(low(0, PAGE), Ok(GIB));
     assert_eq!(low(0, PAGE), Ok(GIB + PAGE));
-    // A hint is for any place below 2 GiB, but none above.
+    // A hint works anywhere below 2 GiB, and not above.
     assert_eq!(low(GIB / 2, PAGE), Ok(GIB / 2));
     assert_eq!(low(2 * GIB - PAGE, PAGE), Ok(2 * GIB - PAGE));
     assert_eq!(low(2 * GIB, PAGE), Ok(GIB + 2 * PAGE));
     assert_eq!(low(2 * GIB - 2 * PAGE, 2 * PAGE), Ok(GIB + 3 * PAGE));
-    // Wherever there is no room, none is looked for elsewhere.
+    // If there is no room, the search goes nowhere else.
     assert_eq!(errno(low(0, GIB)), Errno::ENOMEM);
     assert_eq!(errno(low(0, 3 * GIB)), Errno::ENOMEM);
     assert_eq!(low(0, GIB - 6 * PAGE), Ok(GIB + 5 * PAGE));
     assert_eq!(errno(low(0, PAGE)), Errno::ENOMEM);
-    // An address that is asked for is above, if it is.
+    // A fixed address may be above.
     let at_once = MapFlags::MAP_32BIT | MapFlags::FIXED;
     assert_eq!(map(&mm, BASE, PAGE, RW, ANONYMOUS | at_once), Ok(BASE));
 }
@@ -176,7 +177,7 @@ fn high_mappings_do_not_go_below_4_gib<S: VmaStore>() {
     let mm: On<S, X86_64> = Mm::with_machine(layout, Limits::default(), machine).unwrap();
     let high = |len| map(&mm, 0, len, RW, ANONYMOUS | MapFlags::ABOVE4G);
     assert_eq!(high(PAGE), Ok(4 * GIB + PAGE));
-    // From the bottom up where there is no room below the base; `task_size / 3` is the bottom.
+    // From the bottom up if there is no room below the base. `task_size / 3` is the bottom.
     assert_eq!(high(2 * PAGE), Ok(((1 << 33) / 3_u64).next_multiple_of(PAGE)));
     assert_eq!(map(&mm, 0, 2 * PAGE, RW, ANONYMOUS), Ok(4 * GIB - PAGE));
 }
@@ -221,18 +222,18 @@ fn a_call_that_fails_at_a_limit_leaves_splits_if_that_is_asked_for<S: VmaStore>(
             fixed(&mm, 12, 4, Prot::READ).unwrap();
             mm
         };
-        // Above RLIMIT_DATA: split at the beginning and at the end of what it would have replaced.
+        // Above RLIMIT_DATA: split at the start and at the end of the range to replace.
         let mm = full();
         assert_eq!(errno(fixed(&mm, 4, 10, RW)), Errno::ENOMEM);
         let [whole, split] = [vec![(0, 10), (12, 16)], vec![(0, 4), (4, 10), (12, 14), (14, 16)]];
         assert_eq!(&ranges(&mm), if is_split { &split } else { &whole });
         assert_eq!((mm.total_vm(), mm.vm_stat().data), (14, 10));
-        // Only at an end that lies in a mapping.
+        // Only at an end that lies inside a mapping.
         let mm = full();
         assert_eq!(errno(fixed(&mm, 4, 20, Prot::READ)), Errno::ENOMEM);
         let split = vec![(0, 4), (4, 10), (12, 16)];
         assert_eq!(&ranges(&mm), if is_split { &split } else { &whole });
-        // No room for two more: split at the beginning; for one more, not at all.
+        // With room for one more: split at the start. With no room: no split.
         for is_named in [!NAMED, NAMED] {
             let change = |mm: &On<S, X86_64>, first: u64, pages: u64| {
                 let (addr, len) = (at(first), pages * PAGE);

@@ -1,5 +1,6 @@
-//! What the calls do, by examples: limits, names, the heap, users and references. What they do in general the differential test
-//! against the running kernel says (`crates/conformance/tests/differential.rs`).
+//! The calls by examples: limits, names, the heap, users and references. The differential test
+//! compares them in general against the running kernel says
+//! (`crates/conformance/tests/differential.rs`).
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -14,7 +15,7 @@ const BASE: u64 = 0x7000_0000_0000;
 const ANONYMOUS: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 
-/// What a test sees of a VMA: first page and end in pages from `BASE`, protection, page offset, name.
+/// A VMA as a test sees it: first page and end in pages from `BASE`, protection, page offset, name.
 type Line = (u64, u64, Prot, u64, Option<String>);
 
 fn new<S: VmaStore>() -> Mm<S> {
@@ -87,7 +88,7 @@ fn a_mapping_is_split_and_becomes_one_again<S: VmaStore>() {
     );
     fixed(&mm, 4, 1, RW).unwrap();
     assert_eq!(ranges(&mm), [(0, 9)]);
-    // Over several at once, with what sticks out.
+    // Over several at once, and parts of them outside.
     fixed(&mm, 2, 1, Prot::empty()).unwrap();
     fixed(&mm, 5, 1, Prot::empty()).unwrap();
     fixed(&mm, 1, 6, Prot::READ).unwrap();
@@ -108,7 +109,7 @@ fn the_highest_room_is_taken_with_alignment<S: VmaStore>() {
     assert_eq!(map(BASE + 9 * PAGE + 5, 1), Ok(at(9)));
     assert_eq!(map(PAGE, 1), Ok(at(0)));
     assert_eq!(map(BASE + 9 * PAGE, 1), Ok(at(48)));
-    // Below the base there is no room any more: above it, from below.
+    // There is no room below the base any more: search above it, from below.
     assert_eq!(
         map(0, 37),
         Err(Error::new(Errno::ENOMEM, "no room, or beyond the address space"))
@@ -132,7 +133,7 @@ fn a_gap_stays_below_what_grows_down<S: VmaStore>() {
     assert_ne!(hint(999), at(999));
     assert_ne!(hint(744), at(744));
     assert_eq!(hint(743), at(743));
-    // Asked for explicitly it may be there.
+    // A fixed address may be there.
     assert_eq!(fixed(&mm, 999, 1, RW), Ok(at(999)));
 }
 
@@ -154,7 +155,7 @@ fn limits_are_checked_before_anything_changes<S: VmaStore>() {
     assert_eq!(errno(fixed(&mm, 30, 1, RW)), Errno::ENOMEM);
     assert_eq!(errno(fixed(&mm, 2, 10, RW)), Errno::ENOMEM);
     assert_eq!((lines(&mm), mm.change()), before);
-    // One more than the limit may be there, as in Linux.
+    // There may be one more than the limit, as in Linux.
     fixed(&mm, 30, 1, Prot::READ).unwrap();
     assert_eq!(errno(fixed(&mm, 40, 1, Prot::READ)), Errno::ENOMEM);
     mm.set_limits(Limits::default()).unwrap();
@@ -178,7 +179,7 @@ fn the_heap_grows_and_shrinks_page_by_page<S: VmaStore>() {
         section.iter_from(VirtAddr(0)).map(vmaple_mm::Vma::role).collect()
     };
     assert_eq!(roles(&mm), [Role::None, Role::Heap]);
-    // A page stays free below what is above.
+    // A page stays free below the next mapping.
     fixed(&mm, 104, 1, RW).unwrap();
     assert_eq!(mm.brk(VirtAddr(start + 4 * PAGE)).0, start + 2 * PAGE);
     assert_eq!(mm.brk(VirtAddr(start + 3 * PAGE)).0, start + 3 * PAGE);
@@ -197,7 +198,7 @@ fn names_part_mappings_and_join_them<S: VmaStore>() {
     assert_eq!(named, [(0, 1, None), (1, 4, Some("arena".to_owned()))]);
     name(1, 3, None).unwrap();
     assert_eq!(ranges(&mm), [(0, 4)]);
-    // A hole is told, and what is mapped around it is named.
+    // A hole is reported, and the mappings around it are named.
     mm.munmap(at(1), PAGE).unwrap();
     assert_eq!(errno(name(0, 4, Some("x"))), Errno::ENOMEM);
     assert!(lines(&mm).iter().all(|line| line.4.as_deref() == Some("x")));
@@ -248,7 +249,7 @@ fn a_failure_keeps_what_linux_keeps<S: VmaStore>() {
 
 fn more_vmas_than_were_at_hand_are_fetched<S: VmaStore>() {
     let mm = new::<S>();
-    // Each becomes another one in one call.
+    // One call turns each into another.
     for page in 0..1000 {
         fixed(&mm, page, 1, if page % 2 == 0 { RW } else { Prot::READ }).unwrap();
     }
@@ -290,7 +291,10 @@ fn the_last_user_takes_everything_out<S: VmaStore>() {
 fn errors_say_why<S: VmaStore>() {
     let mm = new::<S>();
     let error = mm.munmap(VirtAddr(1), PAGE).unwrap_err();
-    assert_eq!(error.to_string(), "EINVAL: the address is not of a page");
+    assert_eq!(
+        error.to_string(),
+        "EINVAL: the address is not a multiple of the page size"
+    );
     assert_eq!(error.errno.code(), 22);
 }
 

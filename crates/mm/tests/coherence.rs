@@ -1,5 +1,7 @@
-//! Processors that keep translations, and a notifier that takes its time: nobody uses a new translation while another one still
-//! uses an old one, and nobody waits for the notifier but the call that told it.
+//! Processors that cache translations, and a notifier that blocks.
+//!
+//! No processor uses a new translation while another still uses an old one. Only the call that
+//! tells the notifier waits for it.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -25,16 +27,16 @@ const RW: Prot = Prot::READ.union(Prot::WRITE);
 const ANON: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
 const AT: VirtAddr = VirtAddr(0x4000_0000);
 
-/// What a processor keeps: a page, where its memory is, and whether it may be written.
+/// A cached translation: a page, the address of its memory, and whether it may be written.
 type Kept = Option<(VirtAddr, usize, bool)>;
 
 #[derive(Default)]
 struct State {
-    /// Ranges that are open.
+    /// Ranges whose start was told, and not yet their end.
     open: Vec<VirtRange>,
     kept: [Kept; 2],
     told: Vec<VirtRange>,
-    /// The next start says that it has been reached, and waits.
+    /// The next start reports that it is reached, and waits.
     gate: Option<(Sender<&'static str>, Receiver<()>)>,
     /// The next start panics.
     panics: bool,
@@ -59,7 +61,7 @@ impl MmuNotifier for Tlbs {
         assert!(!panics, "a notifier that panics");
         let gate = self.state().gate.take();
         if let Some((reached, go)) = gate {
-            // Until all processors have taken the interrupt.
+            // Wait until all processors have taken the interrupt.
             reached.send("told").unwrap();
             go.recv().unwrap();
         }
@@ -91,7 +93,7 @@ fn new(tlbs: &Tlbs) -> (Mm<MapleStore, Emulated>, Kref<Ram>) {
     (mm, ram)
 }
 
-/// A processor: one of those that keep translations.
+/// A processor that caches translations.
 struct Cpu {
     number: usize,
     thread: Thread,
@@ -108,7 +110,7 @@ impl Cpu {
                 && (writable || !is_write)
             {
                 let byte = memory + (addr - page) as usize;
-                // Under the lock of what is kept, as a start waits for who uses it.
+                // Under the lock of the cache, since a start waits for its users.
                 access(std::ptr::with_exposed_provenance_mut(byte));
                 return;
             }
@@ -135,7 +137,7 @@ impl Cpu {
     fn load(&self, addr: VirtAddr) -> u8 {
         let seen = std::cell::Cell::new(0);
         self.access(addr, false, |byte| {
-            // SAFETY: a byte of a page that is lent or kept, which all access atomically.
+            // SAFETY: a byte of a page that is lent or cached; all accesses are atomic.
             let byte = unsafe { AtomicU8::from_ptr(byte) };
             seen.set(byte.load(Ordering::Acquire));
         });
@@ -151,8 +153,8 @@ impl Cpu {
     }
 }
 
-/// One thread is in `call`, which has told the start and waits for it; meanwhile another one stores, and a processor that has an old
-/// translation loads: what was stored.
+/// One thread is in `call`, which has told the start and waits for it. Another thread stores, and a
+/// processor with an old translation loads what was stored.
 fn stays_coherent(name: &str, before: impl Fn(&Thread), x: VirtAddr, call: impl FnOnce(&Thread) + Send) {
     let tlbs = Tlbs::default();
     let (mm, _ram) = new(&tlbs);
@@ -176,11 +178,11 @@ fn stays_coherent(name: &str, before: impl Fn(&Thread), x: VirtAddr, call: impl 
             let _ = reached.send("done");
         });
         assert_eq!(told.recv(), Ok("told"), "{name}: it did not tell");
-        // Should the place be free already, somebody else maps there.
+        // If the place were free already, another thread would map there.
         let _ = mm.mmap(x.page_floor(), PAGE, RW, ANON | MapFlags::FIXED_NOREPLACE, None, 0);
         two.store(x, 0x5a);
         assert_eq!(one.load(x), 0x5a, "{name}: a store was seen, and then not");
-        // Nobody waits for the notifier.
+        // No other thread waits for the notifier.
         let elsewhere = mm.mmap(VirtAddr(0), PAGE, RW, ANON, None, 0).unwrap();
         two.thread.write(elsewhere, &[1]).unwrap();
         two.thread.write(x + 1, &[2]).unwrap();
@@ -234,7 +236,7 @@ fn nobody_uses_a_new_page_while_an_old_one_is_used() {
     });
 }
 
-/// Which ranges are told, once each; of a call that ends nothing none.
+/// Each range is told once. A call that ends no translation tells none.
 #[test]
 fn calls_tell_what_they_end_and_no_more() {
     let _watchdog = Watchdog::new();
@@ -258,7 +260,7 @@ fn calls_tell_what_they_end_and_no_more() {
     thread.write(page(1), &[1]).unwrap(); // the page of zeros gives way
     thread.write(page(1), &[2]).unwrap();
     assert_eq!(tlbs.told(), [range(1, 2)]);
-    // What mprotect changed before it failed.
+    // The part that mprotect changed before it failed.
     mm.mprotect(AT, 8 * PAGE, Prot::READ).unwrap_err();
     assert_eq!(tlbs.told(), [range(0, 2)]);
     drop((thread, mm));
@@ -266,7 +268,7 @@ fn calls_tell_what_they_end_and_no_more() {
     assert!(tlbs.state().open.is_empty());
 }
 
-/// Page tables alone: [`PageTables::unmap`], [`PageTables::protect`], and their end.
+/// Page tables alone: [`PageTables::unmap`], [`PageTables::protect`], and drop.
 #[test]
 fn page_tables_that_are_dropped_tell_of_the_pages_in_them() {
     let (tlbs, ram) = (Tlbs::default(), Ram::new(4 << 20).unwrap());
@@ -292,13 +294,13 @@ fn map(tables: &PageTables<Emulated>, addr: u64) -> Pfn {
     pfn
 }
 
-/// Whether a frame is nobody's.
+/// Whether a frame is free.
 fn is_free(ram: &Kref<Ram>, pfn: Pfn) -> bool {
     let mut taken = ram.take(512);
     std::iter::from_fn(|| taken.pop()).any(|frame| frame.pfn() == pfn)
 }
 
-/// Nothing has gone that the notifier does not know to have gone, and all goes on.
+/// After a panic of the notifier no page has gone, and all calls work.
 #[test]
 fn a_call_whose_notifier_panics_has_changed_nothing() {
     let _watchdog = Watchdog::new();
@@ -321,7 +323,7 @@ fn a_call_whose_notifier_panics_has_changed_nothing() {
     for (name, call) in calls {
         let change = mm.change();
         tlbs.state().panics = true;
-        assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "{name} told nobody");
+        assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "{name} told no notifier");
         assert_eq!((frames(), mm.change(), mm.map_count()), (before, change, 1), "{name}");
         assert!(tlbs.state().open.is_empty(), "{name}");
     }
@@ -329,7 +331,7 @@ fn a_call_whose_notifier_panics_has_changed_nothing() {
         call();
     }
     assert_ne!(frames()[0], before[0]);
-    // The last user: what is mapped stays, and goes when nobody refers to the address space any more.
+    // The last user: the mappings stay, and go with the last reference to the address space.
     thread.write(AT + PAGE, &[1]).unwrap();
     let pfn = frames()[1].unwrap().pfn;
     let grabbed = mm.grab();
@@ -367,7 +369,7 @@ fn page_tables_that_are_dropped_untold_end_the_program() {
     assert!(said.contains("others may still use their frames"), "{said}");
 }
 
-/// What a mapping that is not there any more is told to be.
+/// The message about a mapping that is gone.
 #[test]
 fn a_call_that_fails_tells_nothing() {
     let tlbs = Tlbs::default();

@@ -1,4 +1,4 @@
-//! Frames: what is given away, what comes back, and lists of them.
+//! Frames: taken, returned, and in lists.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -16,7 +16,7 @@ fn ram(chunks: u64) -> Kref<Ram> {
     Ram::new(chunks << 21).unwrap()
 }
 
-/// The frames of a list, in the order in which they come out.
+/// Returns the frames of a list, in the order of `pop`.
 fn drain(ram: &Ram, mut list: FrameChain) -> Vec<Pfn> {
     let len = list.len();
     // SAFETY: frames of the one Ram, taken from it.
@@ -34,7 +34,7 @@ fn list(ram: &Ram, frames: impl IntoIterator<Item = Pfn>) -> FrameChain {
     list
 }
 
-/// All that can be had, one chunk after the other.
+/// Takes all frames, one chunk after the other.
 fn take_all(ram: &Ram) -> Vec<Pfn> {
     let lists = std::iter::from_fn(|| Some(ram.alloc(usize::MAX)).filter(|list| !list.is_empty()));
     lists.flat_map(|list| drain(ram, list)).collect()
@@ -98,7 +98,7 @@ fn what_was_reserved_is_there_at_once() {
 fn the_page_of_zeros_is_zero_and_pages_are_memory() {
     let ram = ram(1);
     let zero = ram.page(ram.zero());
-    // SAFETY: nobody writes it.
+    // SAFETY: no thread writes it.
     let zeros = unsafe { std::slice::from_raw_parts(zero.as_ptr(), PAGE) };
     assert!(zeros.iter().all(|byte| *byte == 0));
     let all = take_all(&ram);
@@ -114,7 +114,7 @@ fn the_page_of_zeros_is_zero_and_pages_are_memory() {
     assert!(zeros.iter().all(|byte| *byte == 0));
 }
 
-/// Chains against vectors whose last is the chain's first.
+/// Lists against vectors: the last of a vector is the first of a list.
 #[test]
 fn chains_are_joined_and_parted_as_vectors_are() {
     let ram = ram(1);
@@ -168,7 +168,7 @@ fn chains_are_joined_and_parted_as_vectors_are() {
     }
 }
 
-/// The same without a word of unsafe; what is left of a list is free again.
+/// The same without unsafe. The rest of a dropped list is free again.
 #[test]
 fn lists_are_joined_and_parted_as_chains_are_and_free_what_is_left() {
     let ram = ram(1);
@@ -239,7 +239,7 @@ fn no_frame_is_two_threads() {
             for _ in 0..2_000 {
                 let frames = drain(&ram, ram.alloc(random.usize(1..40)));
                 for &pfn in &frames {
-                    // SAFETY: the frame is this thread's.
+                    // SAFETY: the frame belongs to this thread.
                     unsafe { ram.page(pfn).cast::<u64>().write_volatile(number) };
                 }
                 thread::yield_now();

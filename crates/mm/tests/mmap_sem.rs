@@ -1,5 +1,7 @@
-//! The semaphore of the v5.4 model is fair, sleeps, and keeps later readers out while a writer waits: without these properties the
-//! model would not have the problem that it is there to show.
+//! The semaphore of the v5.4 model is fair, sleeps, and keeps later readers out while a writer
+//! waits.
+//!
+//! Without these properties the model would not show the problem.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -15,12 +17,12 @@ use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, RbStore, RwSem, VirtAddr};
 
 fn new() -> Mm<RbStore> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
-    // With memory at hand: a call that has to fetch some lines up twice.
+    // With memory at hand: a call that has to allocate queues up twice.
     mm.brk(Layout::default().start_brk + 1);
     mm
 }
 
-/// A thread that reads until it is told to end, and notes when it has begun.
+/// A thread that reads until it is told to end, and notes when it has started.
 struct Held {
     end: AtomicBool,
     begun: AtomicUsize,
@@ -55,7 +57,7 @@ impl Held {
     }
 }
 
-/// Ends the readers also when a test fails, which would else wait for them for ever.
+/// Ends the readers when a test fails too; else it would wait for them for ever.
 impl Drop for Held {
     fn drop(&mut self) {
         self.release();
@@ -116,7 +118,7 @@ fn who_waits_gets_it_in_order() {
         held.release();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    // The highest room goes to who comes first.
+    // The first thread gets the highest room.
     assert!(addresses.is_sorted_by(|one, next| one > next), "{addresses:?}");
 }
 
@@ -140,13 +142,13 @@ fn who_waits_sleeps() {
     });
 }
 
-/// CPU time of the calling thread, from its scheduler statistics.
+/// Returns the CPU time of the calling thread, from its scheduler statistics.
 fn thread_cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// What a writer writes in two steps, no reader may see half of.
+/// Two words that a writer writes in two steps. No reader may see half of it.
 #[test]
 fn a_writer_holds_it_alone() {
     const ROUNDS: u64 = 5_000;
@@ -174,7 +176,8 @@ fn a_writer_holds_it_alone() {
     assert_eq!(*pair.read(), (2 * ROUNDS, 2 * ROUNDS));
 }
 
-/// As v5.4 does: if the first in line is a reader, all readers in line are let in, also those after a writer, in one go.
+/// As v5.4: if the first in the queue is a reader, all readers in the queue enter at once, also
+/// those after a writer.
 #[test]
 fn readers_in_line_are_let_in_together_and_the_writer_between_them_after() {
     let _watchdog = Watchdog::new();
@@ -195,7 +198,7 @@ fn readers_in_line_are_let_in_together_and_the_writer_between_them_after() {
             drop(sem.write());
             written.store(true, Ordering::SeqCst);
         });
-        // More than are woken at a time.
+        // More than are woken in one batch.
         for _ in 0..20 {
             start_and_let_wait(scope, || read(&late));
         }
@@ -203,7 +206,7 @@ fn readers_in_line_are_let_in_together_and_the_writer_between_them_after() {
         early.wait_for(1);
         late.wait_for(20);
         assert!(!written.load(Ordering::SeqCst));
-        // Nobody passes the writer, which is in line still.
+        // No thread passes the writer, which is still in the queue.
         assert!(sem.is_locked() && sem.try_read().is_none());
         early.release();
         late.release();

@@ -1,4 +1,4 @@
-//! Random calls do the same in every store, and the accounts are what is mapped.
+//! Random calls do the same in every store, and the accounts match the mappings.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -28,7 +28,7 @@ fn seen<S: VmaStore>(mm: &Mm<S>) -> Seen {
     let section = reader.read_lock().unwrap();
     let vmas: Vec<_> = section.iter_from(VirtAddr(0)).collect();
     assert!(vmas.is_sorted_by(|one, other| one.end() <= other.start()));
-    // What is found at an address is what a walk comes to.
+    // A search finds what a walk reaches.
     for page in 0..PAGES + 8 {
         let addr = BASE + page * PAGE;
         let find = vmas.iter().find(|vma| vma.end().0 > addr).map(|vma| vma.start());
@@ -102,8 +102,9 @@ fn random_calls_do_the_same_in_every_store() {
                 assert_eq!(after, before);
             }
             assert!(after.2 * PAGE <= limits.address_space);
-            // A call may begin at the limit and add a mapping. One that fails may leave two cut instead: Linux asks for the limit of
-            // pages after it has split at the beginning and at the end, and for that of mappings before.
+            // A call may start at the limit and add a mapping. One that fails may leave two splits
+            // instead: Linux checks the limit of pages after it has split at the start and at the
+            // end, and that of mappings before.
             let added = match limits.partial_effects {
                 PartialEffects::AsLinux => 2,
                 _ => 1,

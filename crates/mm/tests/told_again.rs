@@ -1,4 +1,4 @@
-//! What is mapped changes while a notifier takes its time: the call tells what has come, and comes to its end.
+//! Mappings change while a notifier blocks: the call tells it the new range too, and ends.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -17,7 +17,7 @@ const SECOND: VirtAddr = VirtAddr(FIRST.0 + PAGE);
 type Space = Mm<MapleStore, Soft<X86_64, Kref<Ram>, Meddler>>;
 type Meddling = Box<dyn FnMut() + Send>;
 
-/// A notifier that has other calls made while it is told.
+/// A notifier that makes other calls while it is told.
 #[derive(Clone, Default)]
 struct Meddler(Arc<Mutex<State>>);
 
@@ -29,7 +29,7 @@ struct State {
 
 impl MmuNotifier for Meddler {
     fn invalidate_range_start(&self, range: VirtRange) {
-        // The calls below tell too: they do not meddle.
+        // The calls below tell too: they make no further calls.
         let meddling = {
             let mut state = self.0.lock().unwrap();
             state.told.push(range);
@@ -47,7 +47,7 @@ impl MmuNotifier for Meddler {
     fn invalidate_range_end(&self, _: VirtRange) {}
 }
 
-/// Two pages, of which the first may be written.
+/// Maps two pages, of which the first is writable.
 fn two_pages() -> (Space, Meddler) {
     let meddler = Meddler::default();
     let machine = Soft::with_notifier(Ram::new(8 << 20).unwrap(), meddler.clone());
@@ -59,7 +59,7 @@ fn two_pages() -> (Space, Meddler) {
     (mm, meddler)
 }
 
-/// Makes both pages read-only, and returns what was told meanwhile.
+/// Makes both pages read-only, and returns the ranges told during this.
 fn told_of_mprotect(mm: &Space, meddler: &Meddler, meddling: Meddling) -> Vec<VirtRange> {
     meddler.0.lock().unwrap().meddling = Some(meddling);
     mm.mprotect(FIRST, 2 * PAGE, READ).unwrap();

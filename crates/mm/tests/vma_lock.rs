@@ -1,5 +1,6 @@
-//! Who waits for whom in the model of v6.17, and that nothing is seen or freed too early: without these properties the model would
-//! be another one.
+//! The model of v6.17: which thread waits for which, and that nothing is seen or freed too early.
+//!
+//! Without these properties it would model something else.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -25,7 +26,7 @@ fn at(page: u64) -> VirtAddr {
     VirtAddr(BASE + page * PAGE_SIZE)
 }
 
-/// An address space with four pages mapped from each of these on.
+/// Makes an address space with four pages mapped from each of these pages on.
 fn new(pages: &[u64]) -> Mm<VmaLockStore> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
     pages.iter().for_each(|&page| map(&mm, page, 4));
@@ -41,7 +42,7 @@ fn unmap(mm: &Mm<VmaLockStore>, first: u64, pages: u64) {
     mm.munmap(at(first), pages * PAGE_SIZE).unwrap();
 }
 
-/// Where the first VMA is that ends above a page; pages.
+/// Returns the pages of the first VMA that ends above a page.
 fn find(section: &Section<'_>, page: u64) -> Option<(u64, u64)> {
     let page_of = |addr: VirtAddr| (addr.0 - BASE) / PAGE_SIZE;
     section
@@ -54,7 +55,8 @@ fn mmap_read_lock<'r>(reader: &'r <VmaLockStore as VmaStore>::Reader<'_>) -> Sec
     VmaLockStore::mmap_read_lock(reader)
 }
 
-/// What happened, in order. Not in the standard library's mutex, into which ThreadSanitizer does not see.
+/// The events in order. The mutex is not that of the standard library, into which ThreadSanitizer
+/// does not see.
 #[derive(Default)]
 struct Events(lock_api::RwLock<RwSem, Vec<&'static str>>);
 
@@ -74,10 +76,10 @@ fn a_reader_that_holds_a_vma_delays_a_writer_of_that_vma_and_not_of_others() {
     let (mm, events) = (new(&[0, 10, 20]), Events::default());
     let reader = mm.reader().unwrap();
     let section = reader.read_lock().unwrap();
-    // Nothing is held before something is found.
+    // No VMA is held before one is found.
     unmap(&mm, 0, 1);
     assert_eq!(find(&section, 5), Some((10, 14)));
-    // Writers of others, in this very thread: before it, behind it, and where nothing was.
+    // Writers of other VMAs, in this very thread: before it, after it, and in a hole.
     unmap(&mm, 1, 1);
     mm.mprotect(at(20), PAGE_SIZE, Prot::READ).unwrap();
     map(&mm, 15, 2);
@@ -87,7 +89,7 @@ fn a_reader_that_holds_a_vma_delays_a_writer_of_that_vma_and_not_of_others() {
             events.note("written");
         });
         assert_eq!(events.take(), [""; 0]);
-        // It goes on to another one, and never comes back to what it held.
+        // It goes on to another one, and never returns to the one it held.
         let section = section;
         assert_eq!(find(&section, 2), Some((2, 4)));
         writer.join().unwrap();
@@ -134,13 +136,13 @@ fn a_writer_that_waits_for_a_reader_has_others_wait_behind_it() {
             events.note("a reader of what is locked");
             found
         });
-        // Elsewhere readers go on.
+        // Readers of other VMAs go on.
         let other = elsewhere.read_lock().unwrap();
         assert_eq!(find(&other, 20), Some((20, 24)));
         assert_eq!(find(&other, 24), None);
         assert_eq!(events.take(), [""; 0]);
         drop(section);
-        // The newest.
+        // It finds the newest.
         assert_eq!(loser.join().unwrap(), Some((20, 24)));
     });
     assert_eq!(events.take().len(), 2);
@@ -154,7 +156,7 @@ fn a_reader_that_loses_the_race_falls_back_and_finds_the_newest() {
     let section = reader.read_lock().unwrap();
     assert_eq!(find(&section, 10), Some((10, 14)));
     thread::scope(|scope| {
-        // One mapping takes the place of both.
+        // One mapping replaces both.
         start_and_let_wait(scope, || {
             let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
             mm.mmap(at(2), 10 * PAGE_SIZE, Prot::READ, flags, None, 0).unwrap();
@@ -181,7 +183,7 @@ fn a_reader_gives_its_vma_up_before_it_waits() {
     assert_eq!(find(&section, 10), Some((10, 14)));
     thread::scope(|scope| {
         start_and_let_wait(scope, || unmap(&mm, 0, 11));
-        // Locked by the writer who waits for this very reader.
+        // Locked by the writer that waits for this very reader.
         let section = section;
         assert_eq!(find(&section, 0), Some((11, 14)));
     });
@@ -194,7 +196,7 @@ fn a_page_fault_waits_as_a_reader_does() {
     let reader = mm.reader().unwrap();
     let section = reader.read_lock().unwrap();
     assert_eq!(find(&section, 10), Some((10, 14)));
-    // Not for another reader.
+    // A fault does not wait for another reader.
     let process = mm.thread().unwrap();
     assert!(process.write(at(10), b"maple").is_ok());
     // The first write to a mapping takes mmap_lock.
@@ -229,7 +231,7 @@ fn a_reader_of_the_whole_address_space_delays_every_writer() {
             map(&mm, 30, 1);
             events.note("written");
         });
-        // Readers of VMAs go on, and it sees one state, whatever it has found.
+        // Readers of VMAs go on, and it sees one state.
         let section = reader.read_lock().unwrap();
         assert_eq!(find(&section, 0), Some((0, 4)));
         assert_eq!(whole.iter_from(VirtAddr(0)).count(), 2);
@@ -281,7 +283,7 @@ fn what_a_section_has_found_stays_readable() {
     map(0);
     let reader = mm.reader().unwrap();
     let section = reader.read_lock().unwrap();
-    // Each was put in after the section began, and is taken out again.
+    // Each was inserted after the section started, and is removed again.
     let found: Vec<_> = (0..1000)
         .map(|page| {
             map(page + 1);
@@ -300,17 +302,17 @@ fn what_a_section_has_found_stays_readable() {
     assert_eq!(Kref::count(&file), 1);
 }
 
-/// Pages that random calls are about; one in the middle and what is around it stays as it is.
+/// The pages of the random calls. One in the middle stays as it is.
 const PAGES: u64 = 64;
 const FIXED_PAGE: u64 = 32;
 
-/// Reads in a random way until told to stop; returns how many VMAs it found.
+/// Reads at random until told to stop; returns the number of VMAs found.
 fn read(reader: &MmReader<VmaLockStore>, mut rng: fastrand::Rng, stop: &AtomicBool) -> u64 {
     let mut found = 0;
     while !stop.load(Ordering::Relaxed) {
         let section = reader.read_lock().unwrap();
         if rng.u8(..) < 16 {
-            // Between two looks.
+            // Between two searches.
             let vma = section.find(at(rng.u64(..PAGES)));
             thread::yield_now();
             assert!(vma.is_none_or(|vma| vma.state() == VmaState::Live));
@@ -333,7 +335,7 @@ fn read(reader: &MmReader<VmaLockStore>, mut rng: fastrand::Rng, stop: &AtomicBo
     found
 }
 
-/// Makes random calls of any range but the fixed page's, which is read as well.
+/// Makes random calls on any range without the fixed page, and reads that page.
 fn write(mm: &Mm<VmaLockStore>, file: &Kref<File>, rng: &mut fastrand::Rng) {
     let (first, pages) = (rng.u64(..PAGES), rng.u64(1..12));
     let is_fixed = (first..first + pages).contains(&FIXED_PAGE);
@@ -341,7 +343,7 @@ fn write(mm: &Mm<VmaLockStore>, file: &Kref<File>, rng: &mut fastrand::Rng) {
     let prot = if rng.bool() { RW } else { Prot::READ };
     match rng.u8(..4) {
         0 if !is_fixed => unmap(mm, first, pages),
-        // Replaced and split, but never out of it.
+        // Replaced and split, but never unmapped.
         1 => drop(mm.mprotect(at(first), len, prot)),
         _ => {
             let flags = MapFlags::SHARED | MapFlags::FIXED;

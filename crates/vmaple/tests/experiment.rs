@@ -185,17 +185,19 @@ fn every_file_of_this_kernel_can_be_scanned() {
         assert!(sample.longest_scan_ns > 0, "{file}: nothing was scanned");
         // A kernel may show lines that overlap.
         assert_eq!(
-            sample.seen.is_some(),
+            sample.misreads.is_some(),
             file.content().is_some_and(ProcFile::is_of_models),
             "{file}"
         );
         assert!(
-            file.scanner() != Scanner::Bpf || sample.seen.is_some_and(|seen| seen.overlaps == 0),
+            file.scanner() != Scanner::Bpf || sample.misreads.is_some_and(|misreads| misreads.overlaps == 0),
             "{file}: {:?}",
-            sample.seen
+            sample.misreads
         );
         assert!(
-            sample.seen.is_none_or(|seen| seen.misses == 0 && seen.torn == 0),
+            sample
+                .misreads
+                .is_none_or(|misreads| misreads.misses == 0 && misreads.torn == 0),
             "{file}"
         );
         // Fragments are not counted as operations of the run.

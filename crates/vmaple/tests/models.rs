@@ -11,7 +11,7 @@ use running::{outcome, roles_of, start_and_wait_for_roles, vmaple_with, wait_unt
 use rustix::process::{Pid, Signal, kill_process};
 use vmaple_repro::plan::{Reading, SETTLE_NS, Target};
 use vmaple_repro::report::{Exporter, Json, Report};
-use vmaple_repro::sample::Seen;
+use vmaple_repro::sample::Misreads;
 
 fn load(path: &Path) -> Report {
     Json::read(&fs::read_to_string(path).unwrap()).unwrap()
@@ -38,9 +38,9 @@ fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
         let faults = sample.faults.as_ref().unwrap();
         // Beside readers its first fault may wait for as long as it has.
         assert!(faults.mapped.count > 0 && (faults.fresh.count > 0 || sample.busy > 0));
-        let inside = sample.inside.as_ref().unwrap();
+        let model = sample.model.as_ref().unwrap();
         // Each call takes the lock; fragments are not counted.
-        assert!(inside.held.count >= sample.operations && inside.held.count < sample.operations + 100);
+        assert!(model.held.count >= sample.operations && model.held.count < sample.operations + 100);
     }
     for sample in &report.samples[3..] {
         let t = sample.timeline;
@@ -83,8 +83,8 @@ fn each_file_of_each_model_shows_what_is_so() {
     for sample in &report.samples {
         assert!(sample.operations > 0 && !sample.hang && sample.longest_scan_ns > 0);
         assert_eq!(
-            sample.seen,
-            Some(Seen::default()),
+            sample.misreads,
+            Some(Misreads::default()),
             "{} {:?}",
             sample.target,
             sample.file
@@ -111,12 +111,12 @@ fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
     let targets: Vec<_> = report.samples.iter().map(|s| s.target).collect();
     assert_eq!(targets, MODELS.map(|target| [target; 2]).concat());
     for sample in &report.samples {
-        assert!(sample.scans == 0 && sample.seen.is_none() && sample.longest_scan_ns > 0);
-        let inside = sample.inside.as_ref().unwrap();
+        assert!(sample.scans == 0 && sample.misreads.is_none() && sample.longest_scan_ns > 0);
+        let model = sample.model.as_ref().unwrap();
         let faults = sample.faults.as_ref().unwrap();
         if sample.target == Target::Maple {
             assert!(!sample.hang && !sample.cut_short && sample.operations > 1, "{sample:?}");
-            assert!(inside.writer_waits == 0 && inside.oldest_section_eras > 0 && inside.deferred_bytes > 0);
+            assert!(model.writer_waits == 0 && model.oldest_section_eras > 0 && model.deferred_bytes > 0);
             assert!(!faults.mapped_cut_short && !faults.fresh_cut_short);
             continue;
         }
@@ -124,7 +124,7 @@ fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
         assert!(sample.hang && sample.cut_short && sample.operations == 1, "{sample:?}");
         if sample.target == Target::V54 {
             // Thread B waits behind the mapper, wherever it comes first.
-            assert_eq!(inside.writer_waits, 1);
+            assert_eq!(model.writer_waits, 1);
             assert!(faults.mapped_cut_short != faults.fresh_cut_short);
         }
     }

@@ -43,10 +43,9 @@ pub fn check(history: &History, scan: &Scan) -> Result<(), Broken> {
         }
         cursors.push(part.end);
     }
-    match walk.end(known).first {
-        None => {}
-        Some(walk::Broken::Missed(addr)) => return Err(Broken::NotCovered(addr)),
-        Some(broken) => return Err(Broken::Walk(broken)),
+    let found = walk.end(known).first;
+    if let Some(walk::Broken::Missed(addr)) = found {
+        return Err(Broken::NotCovered(addr));
     }
     shows_what_is_untouched_once(history, scan)?;
     let mut first = 0;
@@ -56,7 +55,7 @@ pub fn check(history: &History, scan: &Scan) -> Result<(), Broken> {
         }
         first += count;
     }
-    Ok(())
+    found.map_or(Ok(()), |broken| Err(Broken::Walk(broken)))
 }
 
 /// The pages that were mapped in all of some versions, and in any of them; 64 to a word.

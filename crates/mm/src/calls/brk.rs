@@ -10,10 +10,12 @@ use crate::store::VmaStore;
 use crate::vma::{MAY_ACCESS, Mapping, Merge, Request, VmFlags};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
-    /// `brk(addr)`: moves the end of the heap, and gives where it is afterwards: `addr`, or what it was if it cannot be there. As
-    /// the system call does, which has no errors.
+    /// `brk(addr)`: moves the end of the heap, and returns where it is then.
     ///
-    /// The heap begins at [`Layout::start_brk`](crate::Layout::start_brk); readers see its mapping grow or shrink at one instant.
+    /// That is `addr`, or where it was if it cannot move there. As in Linux, there are no errors.
+    ///
+    /// The heap starts at [`Layout::start_brk`](crate::Layout::start_brk). Readers see its mapping
+    /// grow or shrink at one instant.
     ///
     /// ```
     /// use vmaple_mm::{Limits, Layout, Mm, VirtAddr};

@@ -9,23 +9,23 @@ use crate::pgtable::{Arch, ENTRIES, FrameList, Step};
 use crate::store::{VmaRead, VmaStore};
 use crate::vma::{ACCESS, Access, VmFlags};
 
-/// What is advised, with Linux's numbers.
+/// Advice about pages, with the numbers of Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(i32)]
 pub enum Advice {
-    /// The pages are not needed: they go, and read as zeros from now on.
+    /// Drop the pages: they read as zeros from now on.
     DontNeed = 4,
-    /// The pages are to be there for reading.
+    /// Populate the pages for reading.
     PopulateRead = 22,
-    /// The pages are to be there for writing.
+    /// Populate the pages for writing.
     PopulateWrite = 23,
 }
 
 impl TryFrom<i32> for Advice {
     type Error = Error;
 
-    /// The advice of Linux's number; `EINVAL` if the number is none, or one of what is not built yet.
+    /// Returns the advice of a number; `EINVAL` if there is none, or it is not built yet.
     ///
     /// ```
     /// use vmaple_mm::{Advice, Errno};
@@ -35,22 +35,28 @@ impl TryFrom<i32> for Advice {
     fn try_from(number: i32) -> Result<Self, Error> {
         let all = [Self::DontNeed, Self::PopulateRead, Self::PopulateWrite];
         let known = all.into_iter().find(|advice| *advice as i32 == number);
-        known.ok_or(Error::new(Errno::EINVAL, "no advice, or one that is not built yet"))
+        known.ok_or(Error::new(Errno::EINVAL, "the advice is unknown, or not built yet"))
     }
 }
 
 impl<S: VmaStore, M: Machine> MmThread<S, M> {
-    /// `madvise(addr, len, advice)`: does to the pages of a range as advised. Mappings stay as they are, and writers go on meanwhile.
+    /// `madvise(addr, len, advice)`: drops or populates the pages of a range.
+    ///
+    /// Mappings stay as they are. Writers do not wait.
     ///
     /// # Errors
-    /// As madvise(2): `EINVAL`: an address that is not of a page, or a mapping that may not be accessed so. `ENOMEM`: a part of the
-    /// range is not mapped (with `DontNeed` the rest has been dropped), or no memory. `EFAULT`: no pages can be there.
+    /// As madvise(2):
+    /// - `EINVAL`: the address is not a multiple of the page size, or a mapping does not allow the
+    ///   access.
+    /// - `ENOMEM`: a part of the range is not mapped (`DontNeed` has dropped the rest), or there is
+    ///   no memory.
+    /// - `EFAULT`: a mapping cannot have pages.
     ///
     /// ```
-    /// use vmaple_mm::{Advice, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
+    /// use vmaple_mm::{Advice, Layout, Limits, MapRequest, Mm, Prot};
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
     /// let thread = mm.thread()?;
-    /// let at = mm.mmap(VirtAddr(0), 0x1000, Prot::READ | Prot::WRITE, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// let at = mm.map(&MapRequest::anonymous(0x1000, Prot::READ | Prot::WRITE))?;
     /// thread.write(at, &[7]).unwrap();
     /// thread.madvise(at, 0x1000, Advice::DontNeed)?;
     /// let mut byte = [7];
@@ -61,11 +67,14 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     #[doc(alias = "do_madvise")]
     pub fn madvise(&self, addr: VirtAddr, len: u64, advice: Advice) -> Result<(), Error> {
         if !addr.is_page_aligned() {
-            return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
+            return Err(Error::new(
+                Errno::EINVAL,
+                "the address is not a multiple of the page size",
+            ));
         }
         let length = page_align(len);
         let range = addr.checked_range(length).filter(|_| len == 0 || length > 0);
-        let range = range.ok_or(Error::new(Errno::EINVAL, "the range does not fit"))?;
+        let range = range.ok_or(Error::new(Errno::EINVAL, "the range wraps around"))?;
         match advice {
             Advice::DontNeed => self.drop_pages(range),
             Advice::PopulateRead => self.populate(range, Access::Read, VmFlags::READ),
@@ -75,10 +84,10 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 
     #[doc(alias = "madvise_populate")]
     fn populate(&self, range: VirtRange, access: Access, needed: VmFlags) -> Result<(), Error> {
-        const REFUSED: Error = Error::new(Errno::EINVAL, "a mapping may not be accessed so");
+        const REFUSED: Error = Error::new(Errno::EINVAL, "a mapping does not allow the access");
         let mut at = range.start;
         while at < range.end {
-            // More than the processor asks for, which may read whatever it may write or execute.
+            // Stricter than the processor, which may read what it may write or execute.
             if self.flags_at(at).is_some_and(|(_, flags)| !flags.contains(needed)) {
                 return Err(REFUSED);
             }
@@ -96,7 +105,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         Ok(())
     }
 
-    /// Has the pages of a new mapping be there, as far as that goes.
+    /// Populates a new mapping, best effort.
     #[doc(alias = "mm_populate")]
     pub(crate) fn populate_mapped(&self, range: VirtRange) {
         let mut at = range.start;
@@ -123,7 +132,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         }
     }
 
-    /// What is mapped at an address, up to where.
+    /// Returns the end and the flags of the mapping at an address.
     fn flags_at(&self, addr: VirtAddr) -> Option<(VirtAddr, VmFlags)> {
         let section = self.attached().read_lock();
         let vma = section.find(addr).filter(|vma| vma.range().start <= addr)?;
@@ -132,8 +141,9 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
 
     /// Drops pages.
     ///
-    /// No table is unlinked, and the writers' lock is not needed: that the mapping is still the one that was found is looked at
-    /// under the lock of each leaf table. If it is not, what is mapped there now is looked for, as if the call had come after.
+    /// No table is unlinked, so the writers' lock is not needed. The lock of each leaf table
+    /// decides instead: if the mapping is no longer live under it, the walk looks for what is
+    /// mapped now, as if the call had come later.
     #[doc(alias = "madvise_dontneed_free")]
     fn drop_pages(&self, range: VirtRange) -> Result<(), Error> {
         let mut holes = false;
@@ -177,5 +187,5 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     }
 }
 
-/// Addresses of a leaf table.
+/// Bytes that a leaf table maps.
 const LEAF: u64 = ENTRIES as u64 * PAGE_SIZE;

@@ -1,5 +1,6 @@
 //! mmap(2).
 
+use super::map_request::MapRequest;
 use super::transaction::{Failure, fail};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange, page_align};
 use crate::error::{Errno, Error};
@@ -12,23 +13,31 @@ use crate::store::VmaStore;
 use crate::vma::{File, MAY_ACCESS, MapFlags, Mapping, Merge, Prot, Request, VmFlags};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
-    /// `mmap(addr, len, prot, flags, fd, offset)`: maps memory, or `file` from `offset` on, and gives the address. One instant
-    /// for readers: what [`MapFlags::FIXED`] replaces is there until the new mapping is.
+    /// `mmap(addr, len, prot, flags, fd, offset)`: maps memory, or `file` from `offset` on, and
+    /// returns the address.
     ///
-    /// `len`, in bytes, is rounded up to whole pages. Without `FIXED` the address is a hint. Neighbours that continue each other
-    /// become one mapping. A file is taken for one that is open for reading and writing; with `ANONYMOUS` it is ignored. With
-    /// `POPULATE` the pages are there when it returns, if there was memory; [`MmThread::mmap`](crate::MmThread::mmap) does that
-    /// cheaper.
+    /// At one instant for readers: what [`MapFlags::FIXED`] replaces is there until the new mapping
+    /// is. [`map`](Self::map) is the same with named arguments.
+    ///
+    /// `len`, in bytes, is rounded up to whole pages. Without `FIXED` the address is a hint. The
+    /// new mapping merges with neighbours that it continues. A file counts as open for reading
+    /// and writing; with `ANONYMOUS` it is ignored. With `POPULATE` the pages are there when
+    /// the call returns, if there was memory; [`MmThread::mmap`] does that cheaper.
     ///
     /// # Errors
     /// As mmap(2):
-    /// - `EINVAL`: no length; an address (with `FIXED`) or offset that is not of a page; a type (`MAP_TYPE`) that is none, or none of
-    ///   a file's or of anonymous memory; shared or droppable memory, or a file's mapping, that grows down; `HUGETLB`.
-    /// - `ENOMEM`: no room; too many mappings; above a limit; no memory for bookkeeping.
-    /// - `EEXIST`: something is mapped there (`FIXED_NOREPLACE`). `EPERM`: below the lowest address; `LOCKED`. `EBADF`: neither a
-    ///   file nor `ANONYMOUS`. `EOVERFLOW`: the file's offset. `EOPNOTSUPP`: a flag that `SHARED_VALIDATE` does not allow.
+    /// - `EINVAL`: the length is 0; an address (with `FIXED`) or an offset is not a multiple of the
+    ///   page size; the type (`MAP_TYPE`) is unknown, or not for a file or not for anonymous
+    ///   memory; shared or droppable memory, or a file, is to grow down; `HUGETLB`.
+    /// - `ENOMEM`: there is no room; there are too many mappings; a limit is exceeded; there is no
+    ///   memory for bookkeeping.
+    /// - `EEXIST`: something is mapped there (`FIXED_NOREPLACE`).
+    /// - `EPERM`: the address is below the lowest one; `LOCKED`.
+    /// - `EBADF`: there is neither a file nor `ANONYMOUS`.
+    /// - `EOVERFLOW`: the mapping ends beyond every file.
+    /// - `EOPNOTSUPP`: `SHARED_VALIDATE` does not allow a flag.
     ///
-    /// Where `ENOMEM` is for a limit of pages, Linux has split what `FIXED` cuts: see
+    /// Where a limit of pages causes `ENOMEM`, Linux has split what `FIXED` cuts: see
     /// [`PartialEffects`](crate::PartialEffects).
     ///
     /// ```
@@ -41,7 +50,6 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
     #[doc(alias = "do_mmap")]
-    #[doc(alias = "mmap_region")]
     pub fn mmap(
         &self,
         addr: VirtAddr,
@@ -51,27 +59,47 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         file: Option<&Kref<File>>,
         offset: u64,
     ) -> Result<VirtAddr, Error> {
-        let at = self.map(addr, len, prot, flags, file, offset)?;
-        if populates(flags)
+        self.map(&MapRequest {
+            addr,
+            len,
+            prot,
+            flags,
+            file,
+            offset,
+        })
+    }
+
+    /// Maps what a request asks for, and returns the address: [`mmap`](Self::mmap) with named
+    /// arguments.
+    ///
+    /// # Errors
+    /// As for [`mmap`](Self::mmap).
+    pub fn map(&self, request: &MapRequest<'_>) -> Result<VirtAddr, Error> {
+        let at = self.map_region(request)?;
+        if populates(request.flags)
             && let Ok(thread) = self.thread()
         {
-            thread.populate_mapped(VirtRange::new(at, at + page_align(len)));
+            thread.populate_mapped(VirtRange::new(at, at + page_align(request.len)));
         }
         Ok(at)
     }
 
-    /// Without pages.
-    fn map(
-        &self,
-        addr: VirtAddr,
-        len: u64,
-        prot: Prot,
-        flags: MapFlags,
-        file: Option<&Kref<File>>,
-        offset: u64,
-    ) -> Result<VirtAddr, Error> {
+    /// Maps without pages.
+    #[doc(alias = "mmap_region")]
+    fn map_region(&self, request: &MapRequest<'_>) -> Result<VirtAddr, Error> {
+        let MapRequest {
+            addr,
+            len,
+            prot,
+            flags,
+            file,
+            offset,
+        } = *request;
         if !offset.is_multiple_of(PAGE_SIZE) {
-            return Err(Error::new(Errno::EINVAL, "the offset is not of a page"));
+            return Err(Error::new(
+                Errno::EINVAL,
+                "the offset is not a multiple of the page size",
+            ));
         }
         let file = file.filter(|_| !flags.contains(MapFlags::ANONYMOUS));
         if file.is_none() && !flags.contains(MapFlags::ANONYMOUS) {
@@ -81,13 +109,13 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             return Err(Error::new(Errno::EINVAL, "there are no huge pages"));
         }
         if len == 0 {
-            return Err(Error::new(Errno::EINVAL, "the length is zero"));
+            return Err(Error::new(Errno::EINVAL, "the length is 0"));
         }
         let len = page_align(len);
         if len == 0 {
             return Err(Error::new(Errno::ENOMEM, "longer than the address space"));
         }
-        // Made without the lock.
+        // Allocated without the lock.
         let shared = match file {
             None if flags & TYPE == MapFlags::SHARED => Some(File::shared_anonymous()?),
             file => file.cloned(),
@@ -106,10 +134,10 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                 return fail(Errno::EPERM, "memory cannot be locked yet");
             }
             if file.is_some() && offset > FILE_MAX.saturating_sub(len) {
-                return fail(Errno::EOVERFLOW, "the end of the mapping is beyond every file's");
+                return fail(Errno::EOVERFLOW, "the mapping ends beyond every file");
             }
             let mapping = Mapping {
-                flags: vm_flags::<M::Arch>(prot, flags, file.is_some())?,
+                flags: vm_flags::<M::Arch>(prot, flags, file)?,
                 file: shared.clone(),
                 anon_name: None,
                 anon_vma: None,
@@ -137,7 +165,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
 }
 
 impl<S: VmaStore, M: Machine> MmThread<S, M> {
-    /// [`Mm::mmap`]; the pages that `POPULATE` asks for are put there by this thread.
+    /// [`Mm::mmap`]; this thread puts the pages there that `POPULATE` asks for.
     ///
     /// # Errors
     /// As for [`Mm::mmap`].
@@ -150,9 +178,24 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         file: Option<&Kref<File>>,
         offset: u64,
     ) -> Result<VirtAddr, Error> {
-        let at = self.mm().map(addr, len, prot, flags, file, offset)?;
-        if populates(flags) {
-            self.populate_mapped(VirtRange::new(at, at + page_align(len)));
+        self.map(&MapRequest {
+            addr,
+            len,
+            prot,
+            flags,
+            file,
+            offset,
+        })
+    }
+
+    /// [`Mm::map`]; this thread puts the pages there that `POPULATE` asks for.
+    ///
+    /// # Errors
+    /// As for [`Mm::mmap`].
+    pub fn map(&self, request: &MapRequest<'_>) -> Result<VirtAddr, Error> {
+        let at = self.mm().map_region(request)?;
+        if populates(request.flags) {
+            self.populate_mapped(VirtRange::new(at, at + page_align(request.len)));
         }
         Ok(at)
     }
@@ -163,21 +206,22 @@ fn populates(flags: MapFlags) -> bool {
     flags & (MapFlags::POPULATE | MapFlags::NONBLOCK) == MapFlags::POPULATE
 }
 
-/// `MAP_TYPE`: the bits that say whose the writes are.
+/// `MAP_TYPE`: the bits that say where writes go.
 const TYPE: MapFlags = MapFlags::from_bits_retain(0xf);
 
 /// Bytes of the longest file (`MAX_LFS_FILESIZE`).
 const FILE_MAX: u64 = i64::MAX as u64;
 
-/// The flags that `SHARED_VALIDATE` allows (`LEGACY_MAP_MASK`), and that is in [`TYPE`].
+/// The flags that `SHARED_VALIDATE` allows (`LEGACY_MAP_MASK`), and its own bits.
 const KNOWN: MapFlags = MapFlags::from_bits_retain(0x7c07_f9f3);
 
 /// Those of them that only an architecture with [`Arch::LOW`] has.
 const KNOWN_LOW: MapFlags = MapFlags::MAP_32BIT.union(MapFlags::ABOVE4G);
 
-/// What a new mapping is.
+/// Returns the flags of a new mapping.
 #[doc(alias = "calc_vm_flag_bits")]
-fn vm_flags<A: Arch>(prot: Prot, flags: MapFlags, is_file: bool) -> Result<VmFlags, Failure> {
+fn vm_flags<A: Arch>(prot: Prot, flags: MapFlags, file: Option<&Kref<File>>) -> Result<VmFlags, Failure> {
+    let is_file = file.is_some();
     let mut vm_flags = VmFlags::from(prot) | MAY_ACCESS;
     vm_flags.set(VmFlags::GROWSDOWN, flags.contains(MapFlags::GROWSDOWN));
     vm_flags.set(VmFlags::NORESERVE, flags.contains(MapFlags::NORESERVE));
@@ -193,17 +237,22 @@ fn vm_flags<A: Arch>(prot: Prot, flags: MapFlags, is_file: bool) -> Result<VmFla
         MapFlags::SHARED_VALIDATE if is_file => {
             let known = if A::LOW.is_some() { KNOWN } else { KNOWN - KNOWN_LOW };
             if !known.contains(flags) {
-                return fail(Errno::EOPNOTSUPP, "a flag that SHARED_VALIDATE does not allow");
+                return fail(Errno::EOPNOTSUPP, "SHARED_VALIDATE does not allow one of the flags");
             }
             true
         }
-        _ => return fail(Errno::EINVAL, "neither PRIVATE nor SHARED, nor a type that is for this"),
+        _ => {
+            return fail(
+                Errno::EINVAL,
+                "the type is neither PRIVATE nor SHARED, nor another one for such memory",
+            );
+        }
     };
     let may_grow = !is_shared && !is_file && !vm_flags.contains(VmFlags::DROPPABLE);
     if !may_grow && vm_flags.contains(VmFlags::GROWSDOWN) {
         return fail(
             Errno::EINVAL,
-            "only private anonymous memory grows, and none that is droppable",
+            "only private anonymous memory grows down, and none that is droppable",
         );
     }
     if is_shared {

@@ -1,7 +1,8 @@
-//! The calls that change an address space: each is a transaction.
+//! The calls of an address space. Each that changes mappings is one transaction.
 
 mod brk;
 mod madvise;
+mod map_request;
 mod mmap;
 mod modify;
 mod mprotect;
@@ -12,3 +13,4 @@ mod transaction;
 mod unmapped_area;
 
 pub use madvise::Advice;
+pub use map_request::MapRequest;

@@ -1,4 +1,4 @@
-//! Changing what mappings are, one by one.
+//! Changing mappings one by one: what mprotect and names share.
 
 use super::transaction::{Failure, Transaction};
 use crate::addr::{VirtAddr, VirtRange};
@@ -9,20 +9,20 @@ use crate::store::VmaStore;
 use crate::vma::{Mapping, Plan, Request};
 
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
-    /// Makes `part`, which lies in one VMA, another mapping.
+    /// Turns `part`, which lies in one VMA, into another mapping.
     #[doc(alias = "vma_modify")]
     pub(crate) fn modify(&mut self, part: VirtRange, mapping: Mapping) -> Result<(), Failure> {
         let plan = self.neighbours(part).plan(Request::Modify(mapping), &self.landmarks());
         let room = self.max_map_count().saturating_sub(self.accounts.map_count);
         if plan.growth() > room {
             let error = Error::new(Errno::ENOMEM, "a mapping would be split, and there are max_map_count");
-            // Linux splits first at the beginning, then at the end.
+            // Linux splits at the start first, then at the end.
             return self.fail_split([part.start].into_iter().take(room), error);
         }
         self.apply(plan)
     }
 
-    /// Fails, and leaves mappings split at these addresses if that is wanted.
+    /// Fails, and leaves mappings split at `addrs` if the limits ask for that.
     pub(crate) fn fail_split<T>(
         &mut self,
         addrs: impl IntoIterator<Item = VirtAddr>,

@@ -6,21 +6,27 @@ use crate::error::{Errno, Error};
 use crate::machine::Machine;
 use crate::mm::Mm;
 use crate::store::VmaStore;
-use crate::vma::{ACCESS, Mapping, Prot, VmFlags, Vma};
+use crate::vma::{ACCESS, AnonVma, Mapping, Prot, VmFlags, Vma};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
-    /// `mprotect(addr, len, prot)`: changes what may be done with the mappings in a range, at one instant for readers. Parts of
-    /// mappings are split off, neighbours that continue each other become one.
+    /// `mprotect(addr, len, prot)`: changes the protection of a range, at one instant for readers.
+    ///
+    /// Mappings are split where the range ends inside them. Neighbours that continue each other
+    /// merge.
     ///
     /// # Errors
-    /// As mprotect(2): `EINVAL`: an address that is not of a page, or bits that are no protection. `ENOMEM`: a part of the range is
-    /// not mapped, a limit, or no memory for bookkeeping. As Linux does, what lies before the first address that is not mapped,
-    /// or that cannot be changed, has been changed then; for want of memory nothing has.
+    /// As mprotect(2):
+    /// - `EINVAL`: the address is not a multiple of the page size, or `prot` has unknown bits.
+    /// - `ENOMEM`: a part of the range is not mapped, a limit is exceeded, or there is no memory
+    ///   for bookkeeping.
+    ///
+    /// As in Linux, the mappings before the first address that is not mapped, or cannot be changed,
+    /// have changed then. If memory is short, none has.
     ///
     /// ```
-    /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
+    /// use vmaple_mm::{Layout, Limits, MapRequest, Mm, Prot};
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
-    /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// let at = mm.map(&MapRequest::anonymous(0x3000, Prot::READ))?;
     /// mm.mprotect(at + 0x1000, 0x1000, Prot::empty())?;
     /// assert_eq!(mm.map_count(), 3);
     /// mm.mprotect(at, 0x3000, Prot::READ)?;
@@ -36,7 +42,10 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             return Err(Error::new(Errno::EINVAL, "GROWSDOWN and GROWSUP"));
         }
         if !addr.is_page_aligned() {
-            return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
+            return Err(Error::new(
+                Errno::EINVAL,
+                "the address is not a multiple of the page size",
+            ));
         }
         if len == 0 {
             return Ok(());
@@ -44,7 +53,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         let range = addr.checked_range(page_align(len)).filter(|range| !range.is_empty());
         let range = range.ok_or(Error::new(Errno::ENOMEM, "beyond the address space"))?;
         if prot.intersects(!(Prot::READ | Prot::WRITE | Prot::EXEC | Prot::SEM)) {
-            return Err(Error::new(Errno::EINVAL, "bits that are no protection"));
+            return Err(Error::new(Errno::EINVAL, "the protection has unknown bits"));
         }
         self.transact(|transaction| {
             transaction.expect(range)?;
@@ -68,7 +77,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
             let mut at = start;
             while at < range.end {
                 match transaction.protect_one(VirtRange::new(at, range.end), prot) {
-                    // What came before stays changed.
+                    // The mappings before stay changed.
                     Err(Failure::Error(error)) => return Err(Failure::After(error)),
                     done => at = done?,
                 }
@@ -79,7 +88,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
 }
 
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
-    /// Changes the part of one mapping that lies in `at..end`; gives its end.
+    /// Changes the part of one mapping that lies in `range`; returns its end.
     #[doc(alias = "mprotect_fixup")]
     fn protect_one(&mut self, range: VirtRange, prot: Prot) -> Result<VirtAddr, Failure> {
         let Some(vma) = self.find(range.start).filter(|vma| vma.range().contains(range.start)) else {
@@ -87,7 +96,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         };
         let part = vma.range().intersection(range);
         let mapping = vma.mapping();
-        let flags = protected(vma, prot, mapping.anon_vma.is_some());
+        let flags = protected(vma, prot, mapping.anon_vma);
         if flags == vma.flags() {
             return Ok(part.end);
         }
@@ -102,8 +111,8 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     }
 }
 
-/// The flags of a mapping with another protection.
-fn protected(vma: &Vma, prot: Prot, was_written: bool) -> VmFlags {
+/// Returns the flags of a mapping with another protection.
+fn protected(vma: &Vma, prot: Prot, anon_vma: Option<AnonVma>) -> VmFlags {
     const COUNTED: VmFlags = VmFlags::ACCOUNT
         .union(VmFlags::WRITE)
         .union(VmFlags::SHARED)
@@ -116,7 +125,7 @@ fn protected(vma: &Vma, prot: Prot, was_written: bool) -> VmFlags {
         if !vma.flags().intersects(COUNTED) {
             flags |= VmFlags::ACCOUNT;
         }
-    } else if vma.file().is_none() && !was_written {
+    } else if vma.file().is_none() && anon_vma.is_none() {
         flags -= VmFlags::ACCOUNT;
     }
     flags

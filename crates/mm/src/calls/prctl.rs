@@ -9,21 +9,27 @@ use crate::store::VmaStore;
 use crate::vma::{ANON_NAME_MAX, AnonName, Mapping};
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
-    /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, len, name)`: names the anonymous mappings in a range, or takes their names.
-    /// Readers see `[anon:NAME]`, of shared memory `[anon_shmem:NAME]`, from one instant on. Neighbours of one name may become
-    /// one mapping, of different names never.
+    /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, len, name)`: names the anonymous mappings in
+    /// a range.
+    ///
+    /// `None` removes their names. Readers see `[anon:NAME]`, or `[anon_shmem:NAME]` of shared
+    /// memory, from one instant on. Neighbours of one name may merge, those of different names
+    /// never.
     ///
     /// # Errors
     /// As prctl(2):
-    /// - `EINVAL`: an address that is not of a page; an overflow; a name of more than [`ANON_NAME_MAX`] bytes, or with bytes that are
-    ///   not printable ASCII or one of `[ ] \ $` and the backquote.
-    /// - `ENOMEM`: a part of the range is not mapped (the rest has its name), or no memory for bookkeeping.
-    /// - `EBADF`: a file's mapping; `EAGAIN`: more mappings than may be. Those before it have their names.
+    /// - `EINVAL`: the address is not a multiple of the page size; the range overflows; the name
+    ///   has more than [`ANON_NAME_MAX`] bytes, or one that is not printable ASCII, or is one of `[
+    ///   ] \ $` and the backquote.
+    /// - `ENOMEM`: a part of the range is not mapped (the rest has its name), or there is no memory
+    ///   for bookkeeping.
+    /// - `EBADF`: a mapping is of a file. The mappings before it have their names.
+    /// - `EAGAIN`: there would be too many mappings. The mappings before that have their names.
     ///
     /// ```
-    /// use vmaple_mm::{Limits, Layout, MapFlags, Mm, Prot, VirtAddr};
+    /// use vmaple_mm::{Layout, Limits, MapRequest, Mm, Prot};
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
-    /// let at = mm.mmap(VirtAddr(0), 0x3000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// let at = mm.map(&MapRequest::anonymous(0x3000, Prot::READ))?;
     /// mm.set_anon_vma_name(at, 0x1000, Some(b"arena"))?;
     /// assert_eq!(mm.map_count(), 2);
     /// # Ok::<(), vmaple_mm::Error>(())
@@ -34,16 +40,19 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
         if name.is_some_and(|name| name.len() > ANON_NAME_MAX || !name.iter().all(is_allowed)) {
             return Err(Error::new(
                 Errno::EINVAL,
-                "a name that is too long, or bytes that are not allowed",
+                "the name is too long, or has bytes that are not allowed",
             ));
         }
         if !addr.is_page_aligned() {
-            return Err(Error::new(Errno::EINVAL, "the address is not of a page"));
+            return Err(Error::new(
+                Errno::EINVAL,
+                "the address is not a multiple of the page size",
+            ));
         }
         let size = page_align(len);
         let range = addr.checked_range(size).filter(|_| len == 0 || size > 0);
         let range = range.ok_or(Error::new(Errno::EINVAL, "beyond the address space"))?;
-        // Made without the lock.
+        // Allocated without the lock.
         let name = name.map(AnonName::new).transpose()?;
         self.transact(|transaction| {
             transaction.expect(range)?;
@@ -58,7 +67,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
                 if vma.file().is_some_and(|file| !file.is_anon_shmem()) {
                     return Err(Failure::After(Error::new(
                         Errno::EBADF,
-                        "a file's mapping has no name of its own",
+                        "the mapping of a file has no name of its own",
                     )));
                 }
                 if vma.anon_name() == name.as_ref().map(|name| name.bytes()) {

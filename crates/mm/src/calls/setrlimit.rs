@@ -6,7 +6,7 @@ use crate::mm::{Limits, Mm};
 use crate::store::VmaStore;
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
-    /// Sets the limits, for calls from now on.
+    /// Sets the limits of later calls.
     ///
     /// # Errors
     /// `ENOMEM` if there is no memory.

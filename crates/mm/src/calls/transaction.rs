@@ -1,8 +1,9 @@
-//! The transaction: the writers' lock, edits of whole VMAs, and the accounts that go with them.
+//! The transaction: the writers' lock, edits of whole VMAs, and their accounts.
 //!
-//! Every call that changes the address space is one: it looks at what is there, checks every error, replaces VMAs, and is
-//! published at one instant or undone. Where there are not enough VMAs at hand it is undone, more are made without the lock, and
-//! it begins anew.
+//! Every call that changes the address space is one. It looks at what is there, checks every error,
+//! and executes [`Plan`]s. Then it is published at one instant, or undone. If it needs more VMAs
+//! than there are at hand, it is undone, the memory is allocated without the lock, and the call
+//! runs again.
 
 use vmaple_rcu::AllocError;
 
@@ -16,13 +17,13 @@ use crate::pgtable::Arch;
 use crate::store::{Call, Shortage, VmaRead, VmaStore, VmaWrite};
 use crate::vma::{Accounts, Landmarks, Neighbours, Pages, Plan, VmFlags, Vma};
 
-/// Why a transaction ends without its result.
+/// Why a transaction ends without a result.
 pub(crate) enum Failure {
     /// The call's error; nothing of it is published.
     Error(Error),
     /// The call's error, after effects that Linux documents: these are published.
     After(Error),
-    /// It is to be tried again, with more memory.
+    /// The call needs more memory, and then runs again.
     Shortage(Shortage),
 }
 
@@ -44,11 +45,13 @@ impl From<AllocError> for Failure {
     }
 }
 
+/// Returns an error of a call that publishes nothing.
 pub(crate) fn fail<T>(errno: Errno, why: &'static str) -> Result<T, Failure> {
     Err(Error::new(errno, why).into())
 }
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
+    /// Runs a call: see [`MmStruct::transact`].
     pub(crate) fn transact<T>(
         &self,
         call: impl FnMut(&mut Transaction<'_, S, M>) -> Result<T, Failure>,
@@ -62,22 +65,24 @@ pub(crate) struct Transaction<'m, S: VmaStore, M: Machine> {
     pub(crate) mm: &'m MmStruct<S, M>,
     write: S::Write<'m>,
     pub(crate) accounts: Accounts,
-    /// The end of the heap, which makes a VMA part of it.
+    /// The end of the heap.
     pub(crate) brk: VirtAddr,
     is_changed: bool,
-    /// What becomes of the pages of a range.
+    /// What becomes of the pages, by all plans so far.
     pages: Pages,
 }
 
 impl<S: VmaStore, M: Machine> MmStruct<S, M> {
-    /// Makes a call's changes, all at one instant, or none.
+    /// Runs a call: publishes all its changes at one instant, or none.
     pub(crate) fn transact<T>(
         &self,
         mut call: impl FnMut(&mut Transaction<'_, S, M>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        // More than a call of one range takes: the range, and a part on either side.
+        // More than a call of one range takes: one VMA for the range, and the rest of one at each
+        // end.
         let mut vmas = 4;
-        // Told without the lock, once it is known that pages are to go: then the call begins anew.
+        // The notifier is told without the lock, after a first run has shown which pages are to go.
+        // Then the call runs again.
         let mut notice = None;
         loop {
             let write = self.store.write(vmas, &Call(()))?;
@@ -105,9 +110,10 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
                 return done;
             }
             drop(transaction);
-            // What is mapped may change each time before the call is done: the range only grows, so that it suffices in the end.
+            // Another call may change what is mapped before this one runs again. The range only
+            // grows, so that it suffices in the end.
             let range = notice.as_ref().map_or(range, |told: &Notice<'_, _>| told.with(range));
-            // The end of the other range first.
+            // The end of the range told before comes first.
             drop(notice.take());
             notice = Some(self.tables.tell(range));
         }
@@ -123,7 +129,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         self.write.find(addr)
     }
 
-    /// The VMAs that have an address in `range`.
+    /// Iterates over the VMAs with an address in `range`.
     pub(crate) fn range(&self, range: VirtRange) -> impl Iterator<Item = &Vma> {
         self.write
             .iter_from(range.start)
@@ -138,7 +144,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         self.write.empty_area_rev(size, limits, self.layout().align)
     }
 
-    /// The addresses that give new VMAs their roles.
+    /// Returns the addresses that give new VMAs their roles.
     pub(crate) fn landmarks(&self) -> Landmarks {
         let Layout {
             start_brk, start_stack, ..
@@ -150,14 +156,15 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         }
     }
 
-    /// What is mapped in `range` and next to it.
+    /// Collects the VMAs in `range` and next to it.
     pub(crate) fn neighbours(&self, range: VirtRange) -> Neighbours<'_> {
         let mut vmas = self.write.iter_from(range.start.saturating_sub(1));
         Neighbours::new(range, &mut vmas)
     }
 
-    /// Says how many VMAs the call may take, so that it begins anew with these rather than in its middle: one for each VMA in
-    /// `range`, and the parts at its ends.
+    /// Fails early if the call may need more VMAs than there is memory for: one for each VMA in
+    /// `range`, and the parts at its ends. So it runs again from the start, not from its
+    /// middle.
     pub(crate) fn expect(&mut self, range: VirtRange) -> Result<(), Failure> {
         let vmas = self.range(range).count() + 3;
         if self.write.has_room(vmas) {
@@ -178,7 +185,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         Ok(())
     }
 
-    /// Whether the limits allow `pages` pages more of a mapping with `flags`.
+    /// Whether the limits allow `pages` more pages of a mapping with `flags`.
     #[doc(alias = "may_expand_vm")]
     pub(crate) fn may_expand(&self, flags: VmFlags, pages: u64) -> bool {
         let limits = self.limits();
@@ -191,7 +198,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         &self.write.state().limits
     }
 
-    /// The most mappings that there may be.
+    /// The limit of mappings.
     pub(crate) fn max_map_count(&self) -> usize {
         self.limits().max_map_count
     }
@@ -200,7 +207,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         self.write.state_mut().limits = limits;
     }
 
-    /// Publishes the edits, has the pages follow, gives up the lock, and then frees what was taken out.
+    /// Publishes the edits, lets the pages follow, releases the lock, and frees what was removed.
     fn finish(mut self) {
         let mm = self.mm;
         if let Pages::ZapReplaced(range) = self.pages {

@@ -9,10 +9,10 @@ use crate::pgtable::Arch;
 use crate::store::VmaStore;
 use crate::vma::{MapFlags, VmFlags, Vma};
 
-/// What is kept free below a mapping that grows down (`stack_guard_gap`).
+/// Bytes kept free below a mapping that grows down (`stack_guard_gap`).
 pub(crate) const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 
-/// The lowest address that a mapping keeps from others: its first, or that of the gap below it.
+/// Returns the lowest address that a mapping denies to others: its start, or that of its guard gap.
 #[doc(alias = "vm_start_gap")]
 pub(crate) fn start_gap(vma: &Vma) -> VirtAddr {
     let gap = if vma.flags().contains(VmFlags::GROWSDOWN) {
@@ -24,7 +24,8 @@ pub(crate) fn start_gap(vma: &Vma) -> VirtAddr {
 }
 
 impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
-    /// The address for a mapping of `len` bytes, a multiple of the page size, that was asked for at `addr`.
+    /// Returns the address for a mapping of `len` bytes, a multiple of the page size, requested at
+    /// `addr`.
     pub(crate) fn unmapped_area(&self, addr: VirtAddr, len: u64, flags: MapFlags) -> Result<VirtAddr, Failure> {
         let Layout {
             min_addr, task_size, ..
@@ -38,24 +39,24 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
             self.choose(addr, len, flags).unwrap_or(task_size)
         };
         if start > task_size - len {
-            return fail(Errno::ENOMEM, "no room, or beyond the address space");
+            return fail(Errno::ENOMEM, "there is no room, or it is beyond the address space");
         }
         if !start.is_page_aligned() {
-            return fail(Errno::EINVAL, "the address is not of a page");
+            return fail(Errno::EINVAL, "the address is not a multiple of the page size");
         }
         if start < min_addr {
-            return fail(Errno::EPERM, "below the lowest address that may be mapped");
+            return fail(Errno::EPERM, "the address is below the lowest that may be mapped");
         }
         Ok(start)
     }
 
-    /// An address for `len` bytes, near the hint if there is one.
+    /// Chooses an address for `len` bytes: the hint, if there is room.
     fn choose(&self, addr: VirtAddr, len: u64, flags: MapFlags) -> Option<VirtAddr> {
         let Layout {
             min_addr, task_size, ..
         } = *self.layout();
         match M::Arch::LOW {
-            // From the bottom up; a hint may be lower than the bottom.
+            // From the bottom up. A hint may be below the bottom.
             Some(low) if flags.contains(MapFlags::MAP_32BIT) => {
                 let low = low.intersection(min_addr..task_size);
                 let at_hint = self.at_hint(addr, len, low.end);
@@ -74,7 +75,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         }
     }
 
-    /// The hinted address, if there is a hint and room below `end`.
+    /// Returns the hinted address, if there is a hint and room below `end`.
     fn at_hint(&self, addr: VirtAddr, len: u64, end: VirtAddr) -> Option<VirtAddr> {
         let min_addr = self.layout().min_addr;
         let hint = match addr.page_floor() {
@@ -85,7 +86,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         (hint <= end.checked_sub(len)? && is_free()).then_some(hint)
     }
 
-    /// The highest room between `bottom` and the base, else the lowest anywhere.
+    /// Returns the highest room between `bottom` and the base, else the lowest anywhere.
     #[doc(alias = "arch_get_unmapped_area_topdown")]
     fn search(&self, len: u64, bottom: VirtAddr) -> Option<VirtAddr> {
         let layout = self.layout();
@@ -99,7 +100,7 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
         loop {
             let start = (!area.is_empty()).then(|| self.empty_area_rev(len, area))??;
             match self.find(start).map(start_gap) {
-                // What lies above grows down, and its gap reaches into the room: look below the gap.
+                // The guard gap of the mapping above reaches into the room: look below the gap.
                 Some(gap) if gap < start + len => area.end = gap,
                 _ => return Some(start),
             }

@@ -1,4 +1,4 @@
-//! The cure: VMAs in a maple tree, freed by RCU. Readers hold a read-side section, for which nobody waits.
+//! The cure: VMAs in a maple tree, freed by RCU. No thread waits for a reader.
 
 use core::fmt;
 
@@ -12,15 +12,17 @@ use crate::addr::{VirtAddr, VirtRange};
 use crate::mm::MmState;
 use crate::vma::Vma;
 
-/// VMAs in a maple tree, for readers that hold nothing but a read-side section. `L` is the lock of the writers.
+/// VMAs in a maple tree. Readers hold a read-side section and nothing else. `L` is the lock of the
+/// writers.
 ///
-/// Who waits: a writer for the writer before it. Nobody for a reader, wherever it is stopped.
+/// A writer waits for the writer before it. No thread waits for a reader, wherever it is stopped.
 pub struct MapleStore<L: RawMutex = DefaultLock> {
     vmas: VmaTree<Vma, L>,
 }
 
 impl<L: RawMutex> MapleStore<L> {
-    /// What frees for it, with the counts of what is deferred and for whom.
+    /// Returns the RCU domain that frees its memory, with the counts of what is deferred and for
+    /// which reader.
     pub fn rcu(&self) -> &RcuDomain {
         self.vmas.tree.rcu()
     }
@@ -29,7 +31,7 @@ impl<L: RawMutex> MapleStore<L> {
 /// A reader's handle.
 pub struct MapleReader<'s>(Reader<'s, VmaEntry>);
 
-/// Reads as the view that a type leads to does.
+/// Implements reading by the view that the type derefs to.
 macro_rules! reads_as_its_view {
     ($($type:ty),*) => { $(
         impl VmaRead for $type {
@@ -144,7 +146,8 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
     }
 
     fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
-        // Superseded when nobody finds them any more, and before pages follow: who has one looks again, and finds another.
+        // Superseded after no reader can find them any more, and before pages follow: a fault that
+        // has one looks again and finds another.
         let supersede = |displaced: Displaced<'_, VmaEntry>| {
             displaced.for_each(|(_, vma)| vma.supersede());
             after();

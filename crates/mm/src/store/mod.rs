@@ -1,5 +1,6 @@
-//! Where the VMAs are, and who waits for whom: the one seam between designs. All else is shared, so that a comparison of two
-//! stores shows locking and index alone.
+//! The stores of VMAs: the one seam between designs. A store decides who waits for whom.
+//!
+//! All else is shared, so that a comparison of two stores shows locking and index alone.
 
 mod maple;
 #[cfg(feature = "std")]
@@ -26,17 +27,19 @@ pub use tree::VmaEntry;
 #[cfg(feature = "std")]
 pub use vma_lock::{VmaLockReader, VmaLockSection, VmaLockStore, VmaLockWrite};
 
-/// VMAs to be read: of one state of the address space, but in a `VmaLockSection`, where each is of a state of its own.
+/// A reader's view of the VMAs.
+///
+/// It is one state of the address space. In a `VmaLockSection` each VMA is of a state of its own.
 pub trait VmaRead {
-    /// The first VMA that ends above `addr`.
+    /// Returns the first VMA that ends above `addr`.
     #[doc(alias = "find_vma")]
     fn find(&self, addr: VirtAddr) -> Option<&Vma>;
 
-    /// The last VMA that begins below `addr`.
+    /// Returns the last VMA that starts below `addr`.
     #[doc(alias = "find_vma_prev")]
     fn find_prev(&self, addr: VirtAddr) -> Option<&Vma>;
 
-    /// The VMAs that end above `addr`, ascending.
+    /// Iterates over the VMAs that end above `addr`, ascending.
     #[doc(alias = "for_each_vma")]
     fn iter_from(&self, addr: VirtAddr) -> impl Iterator<Item = &Vma>;
 }
@@ -55,22 +58,24 @@ impl<V: VmaRead> VmaRead for &V {
     }
 }
 
-/// Who may be a store: the designs of this crate, and what this project's tests put around them. It is no part of the interface,
-/// and changes with any release.
+/// Seals [`VmaStore`]: only the designs of this crate implement it, and wrappers in this project's
+/// tests.
+///
+/// It is no part of the interface, and changes with any release.
 #[doc(hidden)]
 pub trait Sealed {}
 
-/// An address space's VMAs with the lock of its writers.
+/// The VMAs of an address space, with the lock of its writers.
 ///
-/// Sealed: a store of one's own would need what only this crate may do to a VMA. The designs differ in who waits for whom; what an address
-/// space runs on is for an embedder to say, by a [`Machine`](crate::Machine).
+/// Sealed: a store does to a VMA what only this crate may do. The designs differ in who waits for
+/// whom. An embedder chooses what an address space runs on by a [`Machine`](crate::Machine).
 pub trait VmaStore: Sealed + Sized + Send + Sync + 'static {
-    /// What reads: one for each thread or open file.
+    /// A reader's handle: one for each thread or open file.
     type Reader<'s>: Send
     where
         Self: 's;
 
-    /// A reader between looking and having looked: what it holds, it holds while this lives.
+    /// A read in progress. What the reader holds, it holds while this lives.
     type Section<'r>: VmaRead
     where
         Self: 'r;
@@ -80,7 +85,7 @@ pub trait VmaStore: Sealed + Sized + Send + Sync + 'static {
     where
         Self: 's;
 
-    /// A store without VMAs.
+    /// Makes a store without VMAs.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -92,75 +97,90 @@ pub trait VmaStore: Sealed + Sized + Send + Sync + 'static {
     /// [`AllocError`] if there is no memory.
     fn reader(&self) -> Result<Self::Reader<'_>, AllocError>;
 
-    /// Begins to read.
+    /// Starts to read.
     fn read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r>;
 
-    /// Whether a section holds the VMA alone that was found last, so that a look at its neighbours takes
+    /// Whether a section holds only the VMA found last. Then a look at its neighbours takes
     /// [`mmap_read_lock`](Self::mmap_read_lock).
     const LOCKS_VMAS: bool = false;
 
-    /// Begins to read with the lock of the whole address space, where the design has one that readers take.
+    /// Starts to read with the lock of the whole address space, in a design where readers take one.
     fn mmap_read_lock<'r>(reader: &'r Self::Reader<'_>) -> Self::Section<'r> {
         Self::read_lock(reader)
     }
 
-    /// Between two records: where a section is held that nobody waits for, one that begins now instead; else the same.
+    /// Renews a section between two records, if no thread waits for it; else returns the same.
     fn renew<'r>(reader: &'r Self::Reader<'_>, section: Self::Section<'r>) -> Self::Section<'r> {
         let _ = reader;
         section
     }
 
-    /// Takes the writers' lock, with memory for so many VMAs to come, which is asked for without the lock.
+    /// Takes the writers' lock, with memory for `vmas` new VMAs. It is allocated without the lock.
     ///
     /// # Errors
-    /// [`AllocError`] if there is no memory; not for none.
+    /// [`AllocError`] if there is no memory. With 0 VMAs it cannot fail.
     fn write(&self, vmas: usize, call: &Call) -> Result<Self::Write<'_>, AllocError>;
 
-    /// Gives memory back that nothing uses, for whoever has taken everything out.
+    /// Frees unused memory, after the last VMA is gone.
     fn trim(&self, call: &Call);
 }
 
-/// What only the calls of an address space have: whoever looks at one cannot write past its accounts.
+/// Proof that the caller is a call of [`Mm`](crate::Mm), so that users of
+/// [`MmRef::store`](crate::MmRef::store) cannot bypass the accounts:
+///
+/// ```compile_fail,E0423
+/// use vmaple_mm::{Layout, Limits, Mm, VmaStore, store::Call};
+/// let mm: Mm = Mm::new(Layout::default(), Limits::default()).unwrap();
+/// let write = mm.store().write(1, &Call(()));
+/// ```
+///
+/// A sealed supertrait with these methods would not do: a bound `S: VmaStore` brings the methods of
+/// its supertraits into scope.
 #[derive(Debug)]
 pub struct Call(pub(crate) ());
 
-/// Edits that nobody sees until [`commit`](Self::commit), and that are undone when it is dropped without. It reads as the
-/// address space with its edits. Sealed, as [`VmaStore`] is.
+/// A transaction: edits that no reader sees before [`commit`](Self::commit), and that a drop
+/// undoes.
+///
+/// It reads as the address space with its edits. Sealed, as [`VmaStore`].
 pub trait VmaWrite: Sealed + VmaRead {
-    /// What the writers' lock protects besides.
+    /// Returns the other state that the writers' lock protects.
     fn state(&self) -> &MmState;
 
-    /// The same, to be changed once nothing can fail any more.
+    /// Returns it mutably, for a call that cannot fail any more.
     fn state_mut(&mut self) -> &mut MmState;
 
-    /// The lowest free address for so many bytes at a multiple of `align` inside of `limits`.
+    /// Returns the lowest multiple of `align` in `limits` with `size` free bytes.
     fn empty_area(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr>;
 
-    /// The highest.
+    /// Returns the highest multiple of `align` in `limits` with `size` free bytes.
     fn empty_area_rev(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr>;
 
-    /// Puts `vmas`, which ascend and lie in `range`, in the place of the VMAs in `range`, none of which reaches out of it.
+    /// Replaces the VMAs in `range` by `vmas`, which ascend and lie in `range`. No VMA reaches out
+    /// of it.
     ///
     /// # Errors
-    /// [`Shortage`]; nothing but dropping is to be done with it then.
+    /// [`Shortage`]. Then the transaction can only be dropped.
     fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage>;
 
-    /// Whether there is memory for so many VMAs.
+    /// Whether there is memory for `vmas` new VMAs.
     fn has_room(&mut self, vmas: usize) -> bool;
 
-    /// Publishes the edits at one instant, for which `before` and `after` are called right before and after. Cannot fail. The lock
-    /// stays held, and there are no more edits.
+    /// Publishes the edits at one instant. Cannot fail.
+    ///
+    /// Calls `before` right before that instant and `after` right after. The lock stays held; there
+    /// are no more edits.
     fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce());
 
-    /// Takes everything out and publishes that, as [`commit`](Self::commit) does; needs no memory.
+    /// Removes all VMAs and publishes that, as [`commit`](Self::commit). Needs no memory.
     fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce());
 }
 
-/// Why an edit could not be made.
+/// Why an edit failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shortage {
-    /// It takes so many VMAs.
+    /// It needs memory for this many VMAs.
     Vmas(usize),
     /// There is no memory.
     Memory,
@@ -172,12 +192,12 @@ impl From<AllocError> for Shortage {
     }
 }
 
-/// A store that can lend a state for as long as one likes. Sealed, as [`VmaStore`] is.
+/// A store that can keep a state for any time. Sealed, as [`VmaStore`].
 pub trait SnapshotStore: VmaStore {
     /// One state of the address space.
     type Snapshot: VmaRead + Send;
 
-    /// The state of now.
+    /// Takes a snapshot of the current state.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.

@@ -1,13 +1,16 @@
-//! Linux v5.4: VMAs in a red-black tree, under a reader-writer semaphore (`mmap_sem`) that readers hold.
+//! Linux v5.4: VMAs in a red-black tree, under a reader-writer semaphore (`mmap_sem`) that readers
+//! hold.
 //!
-//! The semaphore ([`RwSem`]) is what makes the talk's problem: a reader that is preempted while it holds it, or that is handed it
-//! in its sleep, stops the writers, and behind them everybody.
+//! The semaphore ([`RwSem`]) causes the problem of the talk. A reader that is preempted while it
+//! holds it, or that is handed it while asleep, stops the writers, and all threads queued after
+//! them.
 //!
-//! Pages are taken out with the semaphore held for writing; v5.4 holds it for reading by then in munmap and brk, and so lets readers
-//! and faults in a little earlier.
+//! Pages are zapped with the semaphore held for writing. In munmap and brk v5.4 holds it for
+//! reading by then, and so lets readers and faults in a little earlier.
 //!
-//! VMAs are freed at once, since who reads them holds the semaphore. Where v5.4 finds a gap by what its tree knows of gaps
-//! below each node, this one looks at one VMA after the other: no faster than v5.4, and used by no measurement.
+//! VMAs are freed at once, since their readers hold the semaphore. v5.4 finds a gap by the gaps
+//! that its tree knows below each node. This one looks at one VMA after the other: it is no faster
+//! than v5.4, and no measurement uses it.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -26,17 +29,18 @@ use crate::addr::{VirtAddr, VirtRange};
 use crate::mm::MmState;
 use crate::vma::Vma;
 
-/// A VMA, and its place in the tree.
+/// A VMA, and its link in the tree.
 struct Node {
     link: RBTreeAtomicLink,
     vma: Vma,
 }
 
-/// Boxes that the tree owns, as pointers.
+/// Converts the boxes that the tree owns to pointers and back.
 #[derive(Default)]
 struct Boxes;
 
-// SAFETY: a box is a pointer to its object, which stays where it is; back and forth gives the same box.
+// SAFETY: a box is a pointer to its object, which stays where it is; back and forth gives the same
+// box.
 unsafe impl PointerOps for Boxes {
     type Value = Node;
     type Pointer = SlabBox<Node>;
@@ -53,7 +57,7 @@ unsafe impl PointerOps for Boxes {
     }
 }
 
-/// How the tree finds link, key and owner of a node.
+/// Finds the link, the key and the owner of a node.
 #[derive(Default)]
 struct ByStart {
     links: AtomicLinkOps,
@@ -98,24 +102,24 @@ impl KeyAdapter<'_> for ByStart {
     }
 }
 
-/// What a transaction did, to be undone.
+/// An edit of a transaction, so that it can be undone.
 enum Edit {
     Inserted(VirtAddr),
     Removed(SlabBox<Node>),
 }
 
-/// What the semaphore protects.
+/// The state that the semaphore protects.
 struct Protected {
     tree: RBTree<ByStart>,
     vmas: Slab<Node>,
-    /// Of the transaction that is under way.
+    /// The edits of the transaction in progress.
     edits: Vec<Edit>,
     state: MmState,
 }
 
 /// VMAs under a reader-writer semaphore, as in Linux v5.4. `L` is the semaphore.
 ///
-/// Who waits: a writer for the readers and writers before it, a reader for the writers before it.
+/// A writer waits for the readers and writers before it, a reader for the writers before it.
 pub struct RbStore<L: RawRwLock = RwSem> {
     mmap_sem: RwLock<L, Protected>,
 }
@@ -196,13 +200,13 @@ pub struct RbSection<'r, L: RawRwLock = RwSem>(RwLockReadGuard<'r, L, Protected>
 pub struct RbWrite<'s, L: RawRwLock = RwSem>(RwLockWriteGuard<'s, L, Protected>);
 
 impl<L: RawRwLock> Drop for RbWrite<'_, L> {
-    /// Undoes what was not published.
+    /// Undoes the edits that were not published.
     fn drop(&mut self) {
         self.0.undo();
     }
 }
 
-/// Reads as what the semaphore protects does.
+/// Implements reading by the protected state.
 macro_rules! reads_what_is_protected {
     ($($type:ident),*) => { $(
         impl<L: RawRwLock> VmaRead for $type<'_, L> {
@@ -269,7 +273,7 @@ impl<L: RawRwLock + Send + Sync + 'static> VmaStore for RbStore<L> {
     }
 
     fn trim(&self, call: &Call) {
-        // For none it does not fail.
+        // With 0 VMAs it cannot fail.
         if let Ok(mut write) = self.write(0, call) {
             let protected = &mut *write.0;
             protected.vmas.trim();

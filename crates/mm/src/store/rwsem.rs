@@ -1,27 +1,32 @@
-//! `mmap_sem` of Linux v5.4 once somebody has waited for it for 4 ms: fair, sleeps, and keeps later readers out while a writer waits.
+//! `mmap_sem` of Linux v5.4 after a thread has waited for it for 4 ms: fair, with a queue of
+//! sleepers.
 //!
-//! Who finds it taken, or others waiting, lines up and sleeps at once. Whoever gives it up hands it to the first in line, asleep
-//! as that one is, and if that is a reader to all readers in line, up to 256, those after writers too, as v5.4 does since 5.3. So a
-//! reader of low priority may be given the semaphore long before the scheduler lets it run, which is half of the problem that this
-//! model is there to show. A lock that yields its CPU before it sleeps, as those made for applications do, hides it: the reader then
-//! waits without the lock.
+//! A thread that finds it taken, or others in the queue, queues up and sleeps at once. While a
+//! writer waits, later readers stay out. The thread that releases it hands it to the first sleeper.
+//! If that is a reader, it hands it to all readers in the queue, up to 256, also those after
+//! writers, as Linux does since 5.3.
+//!
+//! So a reader of low priority may get the semaphore long before the scheduler lets it run. That is
+//! half of the problem that this model shows. A lock that yields its CPU before it sleeps, as locks
+//! for applications do, hides it: its reader waits without the lock.
 //!
 //! # What v5.4 does besides
-//! | v5.4 | here | what it means for a comparison |
+//! | v5.4 | here | effect on a comparison |
 //! |---|---|---|
-//! | A writer spins while the owner runs, on readers for some tens of microseconds; a reader spins too (`RWSEM_SPIN_ON_OWNER`). | sleeps at once | short waits are cheaper in v5.4: the model's means and 99.9 % are too high there |
-//! | Readers and writers that spin take it before those in line (`rwsem_try_read_lock_unqueued`), until the first in line has waited for 4 ms and sets `HANDOFF`. | nobody passes | a writer may wait longer in v5.4, by up to 4 ms a time: the model's are too low there |
-//! | A writer that is woken competes for it. | it is handed over | as above |
+//! | A writer spins while the owner runs, on readers for some tens of microseconds; a reader spins too (`RWSEM_SPIN_ON_OWNER`). | sleeps at once | short waits are cheaper in v5.4: means and 99.9 % of the model are too high |
+//! | Readers and writers that spin take it before the queue (`rwsem_try_read_lock_unqueued`), until the first in the queue has waited for 4 ms and sets `HANDOFF`. | no thread passes the queue | a writer may wait up to 4 ms longer in v5.4 each time: waits of the model are too low |
+//! | A woken writer competes for it. | it is handed over | as above |
 //!
-//! A spinner needs a CPU, and the owner to be on one; where a reader has lost its CPU, and after 4 ms in line, both do the same:
-//! the long waits, which the experiment is about, are the same by construction, means are not.
+//! A spinner needs a CPU, and an owner that runs. After a reader has lost its CPU, and after 4 ms
+//! in the queue, both do the same. So the long waits, which the experiment is about, are the same
+//! by construction. Means are not.
 //!
 //! # Ordering
 //! | word | written by | ordering | partner |
 //! |---|---|---|---|
-//! | `state`, taken | `try_lock_*` | Acquire | Release of who gave it up before |
-//! | `state`, given up | `unlock_*` | Release, of readers AcqRel | Acquire of who takes it next, or hands it over |
-//! | `state`, handed over | who gives it up, under the queue's lock | Release | the queue's lock, which the one who wakes up has passed |
+//! | `state`, taken | `try_lock_*` | Acquire | Release of the previous holder |
+//! | `state`, released | `unlock_*` | Release, of readers AcqRel | Acquire of the thread that takes it next, or hands it over |
+//! | `state`, handed over | the thread that releases it, under the queue's lock | Release | the queue's lock, which the woken thread has passed |
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -31,48 +36,49 @@ use parking_lot_core::{DEFAULT_UNPARK_TOKEN, FilterOp, ParkResult, ParkToken, Un
 
 /// A writer holds it.
 const WRITER: usize = 1;
-/// Somebody is in line.
+/// A thread is in the queue.
 const WAITERS: usize = 2;
 /// One reader holds it.
 const READER: usize = 4;
 
-/// Readers that are let in at a time.
+/// Readers that one handover lets in.
 const MAX_READERS_WAKEUP: usize = 256;
 
-/// Readers that are woken under one hold of the queue's lock: more would have it allocate.
+/// Readers woken under one hold of the queue's lock. More would make it allocate.
 const BATCH: usize = 8;
 
 const WAITS_TO_READ: ParkToken = ParkToken(0);
 const WAITS_TO_WRITE: ParkToken = ParkToken(1);
 
-/// The semaphore; to be had as [`lock_api::RwLock<RwSem, T>`](lock_api::RwLock).
+/// The semaphore, for use as [`lock_api::RwLock<RwSem, T>`](lock_api::RwLock).
 ///
 /// # Invariants
-/// `state` is the readers that hold it, or that a writer does, and whether somebody is in line. While somebody is, only who
-/// gives it up lets others in.
+/// `state` is the number of readers that hold it, or [`WRITER`], and [`WAITERS`] if a thread is in
+/// the queue. While one is, only the thread that releases it lets others in.
 #[derive(Debug)]
 pub struct RwSem {
     state: AtomicUsize,
 }
 
 impl RwSem {
-    /// Where those in line are found.
+    /// Returns the key of the queue.
     fn key(&self) -> usize {
         (&raw const self.state).addr()
     }
 
-    /// Takes it if it can be had as `taken` says of a state, which it turns into another one.
+    /// Takes it, if `taken` returns the next state for the present one.
     fn take(&self, taken: impl Fn(usize) -> Option<usize>) -> bool {
         self.state
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, taken)
             .is_ok()
     }
 
-    /// Lines up, and returns with the semaphore.
+    /// Queues up, and returns with the semaphore.
     #[cold]
     fn wait(&self, token: ParkToken, taken: fn(usize) -> Option<usize>) {
         loop {
-            // Whoever gives it up looks at the line after this, under the queue's lock: then it finds us.
+            // The thread that releases it looks at the queue after this, under the queue's lock: so
+            // it finds us.
             let still_taken = || {
                 let line_up = |state| {
                     if taken(state).is_some() {
@@ -85,7 +91,8 @@ impl RwSem {
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, line_up)
                     .is_ok()
             };
-            // SAFETY: the key is an address of this semaphore's, which no other queue uses; the closures neither park nor panic.
+            // SAFETY: the key is an address in this semaphore, so no other queue uses it; the
+            // closures neither park nor panic.
             let parked = unsafe { park(self.key(), still_taken, || (), |_, _| (), token, None) };
             match parked {
                 // It was handed over.
@@ -96,7 +103,9 @@ impl RwSem {
         }
     }
 
-    /// Hands it to the first in line, and if that is a reader to the readers in line. Nobody holds it, and nobody else hands it over.
+    /// Hands it to the first in the queue; if that is a reader, to the readers in the queue.
+    ///
+    /// No thread holds it, and no other thread hands it over.
     #[cold]
     #[doc(alias = "rwsem_mark_wake")]
     fn hand_over(&self) {
@@ -114,14 +123,15 @@ impl RwSem {
             _ => FilterOp::Stop,
         };
         let hand = |result: UnparkResult| {
-            // This thread is a reader too, until it has woken the others.
+            // This thread counts as a reader too, until it has woken the others.
             let holders = if writer.get() {
                 WRITER
             } else {
                 (readers.get() + 1) * READER
             };
             let waiters = usize::from(result.have_more_threads) * WAITERS;
-            // INVARIANT: those who are woken. Nobody else changes it: it was taken, with others in line.
+            // INVARIANT: the woken threads. No other thread changes it: it was taken, with others
+            // in the queue.
             self.state.store(holders + waiters, Ordering::Release);
             DEFAULT_UNPARK_TOKEN
         };
@@ -134,12 +144,12 @@ impl RwSem {
                 self.wake_readers(&readers);
                 woken += readers.get();
             }
-            // SAFETY: it is a reader, as was said above.
+            // SAFETY: this thread is a reader, as above.
             unsafe { self.unlock_shared() };
         }
     }
 
-    /// Lets some readers more in, beside others that have it.
+    /// Lets more readers in, next to those that have it.
     fn wake_readers(&self, readers: &Cell<usize>) {
         let filter = |token| match token {
             WAITS_TO_READ if readers.get() < BATCH => {
@@ -150,10 +160,11 @@ impl RwSem {
             _ => FilterOp::Stop,
         };
         let hand = |result: UnparkResult| {
-            // INVARIANT: those who are woken. Relaxed: they come after who gave it up, as the queue's lock says.
+            // INVARIANT: the woken threads. Relaxed: the queue's lock orders them after the thread
+            // that released it.
             self.state.fetch_add(readers.get() * READER, Ordering::Relaxed);
             if !result.have_more_threads {
-                // INVARIANT: nobody is in line, and nobody lines up but under the queue's lock.
+                // INVARIANT: the queue is empty, and threads queue up only under its lock.
                 self.state.fetch_and(!WAITERS, Ordering::Relaxed);
             }
             DEFAULT_UNPARK_TOKEN
@@ -163,9 +174,9 @@ impl RwSem {
     }
 }
 
-/// A lock that can say whether somebody waits for it.
+/// A lock that can tell whether a thread waits for it.
 pub trait Contended: RawRwLock {
-    /// Whether somebody is in line; what it was a moment ago.
+    /// Whether a thread is in the queue; it may have changed since.
     #[doc(alias = "rwsem_is_contended")]
     fn is_contended(&self) -> bool;
 }
@@ -177,17 +188,17 @@ impl Contended for RwSem {
     }
 }
 
-/// What a reader makes of a state that lets it in.
+/// Returns the state after a reader takes it, if it can.
 fn to_read(state: usize) -> Option<usize> {
     (state & (WRITER | WAITERS) == 0).then_some(state + READER)
 }
 
-/// What a writer makes of a state that lets it in.
+/// Returns the state after a writer takes it, if it can.
 fn to_write(state: usize) -> Option<usize> {
     (state == 0).then_some(WRITER)
 }
 
-// SAFETY: by the type's invariant a writer holds it alone, and readers while no writer does.
+// SAFETY: by the type's invariant a writer holds it alone, and readers only while no writer does.
 unsafe impl RawRwLock for RwSem {
     const INIT: Self = Self {
         state: AtomicUsize::new(0),
@@ -206,7 +217,7 @@ unsafe impl RawRwLock for RwSem {
     }
 
     unsafe fn unlock_shared(&self) {
-        // AcqRel pairs with itself, of the readers before: who comes next comes after them all.
+        // AcqRel pairs with itself, of the readers before: the next holder comes after them all.
         if self.state.fetch_sub(READER, Ordering::AcqRel) == READER + WAITERS {
             self.hand_over();
         }

@@ -1,4 +1,4 @@
-//! Memory of VMAs: a pool, and boxes that go back to it.
+//! Memory of VMAs: a pool, and boxes that return to it.
 
 use core::mem::MaybeUninit;
 use core::ops::Deref;
@@ -9,17 +9,17 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use vmaple_rcu::AllocError;
 use vmaple_rcu::pool::{Chunk, Pool, Pooled};
 
-/// A place for one object, which it begins with: a pointer to one is a pointer to the other.
+/// A slot for one object. The object comes first: a pointer to the slot is a pointer to the object.
 #[repr(C)]
 pub(crate) struct Slot<T> {
     object: MaybeUninit<T>,
     link: AtomicPtr<Slot<T>>,
 }
 
-// SAFETY: zeros are a null pointer and no object; the link is touched by these functions only.
+// SAFETY: zeros are a null pointer and no object; only these functions touch the link.
 unsafe impl<T> Pooled for Slot<T> {
     fn link(&self) -> *mut Self {
-        // Relaxed: whoever has the slot is alone with it.
+        // Relaxed: the owner of the slot is the only one to use it.
         self.link.load(Ordering::Relaxed)
     }
 
@@ -29,10 +29,10 @@ unsafe impl<T> Pooled for Slot<T> {
     }
 }
 
-/// Fewer free slots than this, and the next writer brings a chunk.
+/// With fewer free slots than this the next writer adds a chunk.
 const LOW: usize = 64;
 
-/// Objects of one type whose memory goes round, for the holder of the writers' lock.
+/// A cache of memory for objects of one type, for the holder of the writers' lock.
 #[doc(alias = "kmem_cache")]
 pub(crate) struct Slab<T>(Pool<Slot<T>>);
 
@@ -41,15 +41,15 @@ impl<T> Slab<T> {
         Pool::new().map(Self)
     }
 
-    /// Objects that one chunk has room for.
+    /// Objects that fit in one chunk.
     pub(crate) const OF_A_CHUNK: usize = Pool::<Slot<T>>::OF_A_CHUNK;
 
-    /// Gives chunks back that no object is in.
+    /// Frees the chunks without objects.
     pub(crate) fn trim(&mut self) {
         self.0.trim();
     }
 
-    /// Whether the next writer is to bring a chunk.
+    /// Whether the next writer is to add a chunk.
     pub(crate) fn is_low(&mut self) -> bool {
         self.0.is_below(LOW)
     }
@@ -64,12 +64,12 @@ impl<T> Slab<T> {
         self.0.add(chunk);
     }
 
-    /// Puts an object in a box, or gives it back if there is no slot.
+    /// Moves an object into a box, or returns it if there is no slot.
     pub(crate) fn put(&mut self, object: T) -> Result<SlabBox<T>, T> {
         let Some(slot) = self.0.take() else {
             return Err(object);
         };
-        // SAFETY: the pool gave the slot away.
+        // SAFETY: the pool handed the slot out.
         let place = unsafe { &raw mut (*slot.as_ptr()).object };
         // SAFETY: as above; the place is for an object.
         unsafe { place.cast::<T>().write(object) };
@@ -78,18 +78,18 @@ impl<T> Slab<T> {
     }
 }
 
-/// Memory for more objects, made without the lock.
+/// Memory for more objects, allocated without the lock.
 pub(crate) type NewSlab<T> = Chunk<Slot<T>>;
 
-/// An object of a [`Slab`], owned. It may be dropped in any thread, and after the slab.
+/// An owned object of a [`Slab`]. It may be dropped in any thread, and after the slab.
 ///
 /// # Invariants
-/// The slot is taken from a pool, this value's alone, and holds an object.
+/// The slot is from a pool, belongs to this value alone, and holds an object.
 pub(crate) struct SlabBox<T>(NonNull<Slot<T>>);
 
 // SAFETY: it owns the object.
 unsafe impl<T: Send> Send for SlabBox<T> {}
-// SAFETY: it gives shared references only.
+// SAFETY: it lends shared references only.
 unsafe impl<T: Sync> Sync for SlabBox<T> {}
 
 impl<T> SlabBox<T> {
@@ -120,7 +120,7 @@ impl<T> Deref for SlabBox<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the slot is this value's, and not taken back before it is dropped.
+        // SAFETY: the slot belongs to this value, and is not returned before it is dropped.
         unsafe { Self::borrow(self.0.cast()) }
     }
 }
@@ -129,9 +129,9 @@ impl<T> Drop for SlabBox<T> {
     fn drop(&mut self) {
         // SAFETY: by the type's invariant.
         let place = unsafe { &raw mut (*self.0.as_ptr()).object };
-        // SAFETY: it holds an object, which nobody uses any more.
+        // SAFETY: it holds an object, and this is its last use.
         unsafe { place.cast::<T>().drop_in_place() };
-        // SAFETY: the slot is from a pool, and given back once.
+        // SAFETY: the slot is from a pool, and is returned once.
         unsafe { Pool::give_back(self.0.as_ptr()) };
     }
 }

@@ -1,7 +1,7 @@
-//! VMAs in a maple tree, freed by RCU: what the designs that keep them so have in common.
+//! VMAs in a maple tree, freed by RCU: the part that two designs share.
 //!
-//! VMAs come from a slab of the store's own and go back there when no reader can hold them: neither writers nor readers use
-//! the global allocator once the store is warm.
+//! VMAs come from a slab of the store, and return there when no reader can hold them. So neither
+//! writers nor readers use the global allocator after the store has warmed up.
 
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
@@ -19,7 +19,7 @@ use crate::addr::{VirtAddr, VirtRange};
 use crate::mm::MmState;
 use crate::vma::Vma;
 
-/// What a tree holds for a VMA: the VMA, with what a design has beside it.
+/// A value in the tree: a VMA, and whatever a design keeps with it.
 pub(crate) trait Held: Send + Sync + 'static {
     fn vma(&self) -> &Vma;
 }
@@ -37,7 +37,7 @@ struct Node<T> {
     held: T,
 }
 
-/// What the tree owns.
+/// An entry of the tree: an owned VMA.
 pub struct VmaEntry<T = Vma>(SlabBox<Node<T>>);
 
 impl<T: Held> fmt::Debug for VmaEntry<T> {
@@ -46,7 +46,8 @@ impl<T: Held> fmt::Debug for VmaEntry<T> {
     }
 }
 
-// SAFETY: a box is a pointer, and lends shared references; the birth is noted once, before it is published.
+// SAFETY: a box is a pointer, and lends shared references; its birth is noted once, before it is
+// published.
 unsafe impl<T: Send + Sync + 'static> Entry for VmaEntry<T> {
     type Stamp = ();
     type Borrowed<'a> = &'a T;
@@ -97,7 +98,7 @@ impl<T: Held> VmaRead for View<VmaEntry<T>> {
     }
 }
 
-/// What the tree's lock protects besides.
+/// The other state that the tree's lock protects.
 struct Protected<T> {
     vmas: Slab<Node<T>>,
     state: MmState,
@@ -106,15 +107,15 @@ struct Protected<T> {
 /// The tree, with memory for its VMAs. `L` is its lock.
 ///
 /// # Invariants
-/// `protected` is only touched by the holder of the tree's lock.
+/// Only the holder of the tree's lock touches `protected`.
 pub(super) struct VmaTree<T: Held, L: RawMutex> {
     pub(super) tree: MapleTree<VmaEntry<T>, RcuDomain, L>,
     protected: UnsafeCell<Protected<T>>,
-    /// Whether the next writer is to bring memory for VMAs.
+    /// Whether the next writer is to add memory for VMAs.
     is_slab_low: AtomicBool,
 }
 
-// SAFETY: by the type's invariant the cell is under a lock; the tree is Sync itself.
+// SAFETY: by the type's invariant a lock protects the cell; the tree is Sync itself.
 unsafe impl<T: Held, L: RawMutex + Send + Sync> Sync for VmaTree<T, L> {}
 
 impl<T: Held, L: RawMutex> VmaTree<T, L> {
@@ -127,15 +128,16 @@ impl<T: Held, L: RawMutex> VmaTree<T, L> {
         })
     }
 
-    /// Takes the tree's lock after another one, which `lock` takes, with memory for so many VMAs, which is asked for without
-    /// either.
+    /// Takes another lock by `lock` and then the tree's, with memory for `vmas` new VMAs.
+    ///
+    /// The memory is allocated without either lock.
     pub(super) fn write<G>(
         &self,
         vmas: usize,
         mut lock: impl FnMut() -> G,
     ) -> Result<(G, VmaTreeWrite<'_, T, L>), AllocError> {
         let mut chunks = Vec::new();
-        // Relaxed: a hint. Memory is taken without the lock; where there is none the writer that needs it will say so.
+        // Relaxed: a hint. If there is no memory, the writer that needs it fails later.
         if self.is_slab_low.load(Ordering::Relaxed) {
             let _ = fetch::<T>(&mut chunks, 1);
         }
@@ -158,18 +160,18 @@ impl<T: Held, L: RawMutex> VmaTree<T, L> {
         }
     }
 
-    /// Gives memory back that nothing uses.
+    /// Frees unused memory.
     pub(super) fn trim(&self) {
         while self.tree.rcu().reap() {}
         self.tree.trim();
-        // For none it does not fail.
+        // With 0 VMAs it cannot fail.
         if let Ok(((), mut write)) = self.write(0, || ()) {
             write.protected_mut().vmas.trim();
         }
     }
 }
 
-/// Takes memory for so many VMAs.
+/// Allocates memory for `vmas` VMAs.
 fn fetch<T>(chunks: &mut Vec<NewSlab<Node<T>>>, vmas: usize) -> Result<(), AllocError> {
     for _ in 0..vmas.div_ceil(Slab::<Node<T>>::OF_A_CHUNK) {
         chunks.try_reserve(1).map_err(|_| AllocError)?;
@@ -207,7 +209,8 @@ impl<T: Held, L: RawMutex> VmaTreeWrite<'_, T, L> {
         !self.protected_mut().vmas.is_below(vmas)
     }
 
-    /// [`VmaWrite::replace`](super::VmaWrite::replace), with what `hold` makes of a VMA.
+    /// Replaces VMAs as [`VmaWrite::replace`](super::VmaWrite::replace); `hold` turns each into a
+    /// value of the tree.
     pub(super) fn replace(
         &mut self,
         range: VirtRange,
@@ -231,13 +234,13 @@ impl<T: Held, L: RawMutex> VmaTreeWrite<'_, T, L> {
         });
         let exchanged = self.write.exchange(range.start.0..range.end.0, entries).map(|_| ());
         exchanged.map_err(|error| {
-            // The VMAs are in the range, and nothing reaches out of it.
+            // The VMAs lie in the range, and no VMA reaches out of it.
             debug_assert!(error.cause == InsertErrorKind::AllocError);
             Shortage::Memory
         })
     }
 
-    /// Takes everything out and publishes that, between `before` and `after`.
+    /// Removes all VMAs and publishes that, between `before` and `after`.
     pub(super) fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         before();
         self.write.destroy();

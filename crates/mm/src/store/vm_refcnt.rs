@@ -1,16 +1,17 @@
-//! `vma->vm_refcnt` of Linux v6.17: who reads under a VMA's lock, and whether a writer wants it.
+//! `vma->vm_refcnt` of Linux v6.17: counts the readers of a VMA, and keeps them out for a writer.
 //!
-//! Readers count themselves in and out. The writer, who holds `mmap_lock`, lets no new one in and sleeps until the others are out.
-//! It holds the lock until the VMA is out of the tree, and then says so. Nobody ever gets it back: where Linux changes a VMA, this
-//! address space puts another one in its place.
+//! Readers count themselves in and out. The writer, with `mmap_lock`, lets no new reader in and
+//! sleeps until the others are out. It keeps the lock until the VMA is out of the tree, and then
+//! marks it detached. The lock is never released: where Linux changes a VMA, this address space
+//! replaces it.
 //!
 //! # Ordering
 //! | word | written by | ordering | partner |
 //! |---|---|---|---|
-//! | `count`, a reader more | `start_read` | Relaxed | none: nothing is read behind it that a writer changes without having waited |
+//! | `count`, a reader more | `start_read` | Relaxed | none: a writer waits before it changes anything that the reader reads |
 //! | `count`, a reader less | `end_read` | Release | Acquire in `start_write`: what readers did comes before what the writer does |
 //! | `count`, a writer | `start_write` | Acquire | Release of the readers before |
-//! | `count`, detached | `detach` | Release | Acquire of the reader who is refused: it finds a tree without the VMA |
+//! | `count`, detached | `detach` | Release | Acquire of the reader that is refused: it finds a tree without the VMA |
 
 use crate::primitive::{AtomicU64, Ordering};
 
@@ -18,11 +19,12 @@ use crate::primitive::{AtomicU64, Ordering};
 const DETACHED: u64 = 0;
 /// In the tree. Readers are counted on top.
 const ATTACHED: u64 = 1;
-/// A writer has it, or waits for readers. Too many for readers to reach, forgotten ones included.
+/// A writer has it, or waits for readers. Readers cannot reach this count, even if they forget to
+/// leave.
 #[doc(alias = "VMA_LOCK_OFFSET")]
 const WRITER: u64 = 1 << 63;
 
-/// Why a reader is not let in.
+/// Why a reader cannot enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// A writer has the VMA, or waits for it.
@@ -34,15 +36,15 @@ pub(super) enum Refused {
 /// The lock of a VMA.
 ///
 /// # Invariants
-/// `count` is [`DETACHED`], or else [`ATTACHED`] and the readers, and [`WRITER`] once a writer wants it; from then on no reader comes
-/// in.
+/// `count` is [`DETACHED`], or [`ATTACHED`] plus the readers, plus [`WRITER`] after a writer has
+/// asked for it. From then on no reader enters.
 #[derive(Debug)]
 pub(super) struct VmRefcnt {
     count: AtomicU64,
 }
 
 impl VmRefcnt {
-    /// Of a VMA that is going to be in the tree.
+    /// Makes the lock of a VMA that is to be in the tree.
     pub(super) fn new() -> Self {
         Self {
             count: AtomicU64::new(ATTACHED),
@@ -61,7 +63,10 @@ impl VmRefcnt {
         }
     }
 
-    /// Lets a reader out, who was let in. As for all of these, the lock is there until it returns: the reader is in a section.
+    /// Lets a reader out that was let in.
+    ///
+    /// The lock stays in memory until this returns, as for all of these: the reader is in a
+    /// section.
     #[doc(alias = "vma_end_read")]
     #[doc(alias = "vma_refcount_put")]
     pub(super) fn end_read(&self) {
@@ -71,7 +76,8 @@ impl VmRefcnt {
         }
     }
 
-    /// Lets no reader in any more, and sleeps until all are out. Once, by the holder of `mmap_lock`.
+    /// Keeps new readers out, and sleeps until all others are out. Called once, by the holder of
+    /// `mmap_lock`.
     #[doc(alias = "vma_start_write")]
     pub(super) fn start_write(&self) {
         // Acquire pairs with the Release in `end_read`.
@@ -83,25 +89,27 @@ impl VmRefcnt {
         }
     }
 
-    /// Says that the VMA is out of the tree. By whoever has it for writing.
+    /// Marks the VMA as out of the tree. Called by the writer that has it.
     #[doc(alias = "vma_mark_detached")]
     pub(super) fn detach(&self) {
-        // INVARIANT: no reader is in, and none comes.
-        // Release pairs with the Acquire of who is refused.
+        // INVARIANT: no reader is in, and none enters.
+        // Release pairs with the Acquire of a reader that is refused.
         self.count.store(DETACHED, Ordering::Release);
     }
 
-    /// Where the writer sleeps.
+    /// Returns the key of the queue in which the writer sleeps.
     fn key(&self) -> usize {
         (&raw const self.count).addr()
     }
 }
 
-/// Sleeps until somebody wakes it; not at all if `done`, which is asked when a waker cannot miss it any more.
+/// Sleeps until a reader wakes it. Does not sleep if `done`, which runs when a waker cannot miss
+/// this thread any more.
 #[cfg(not(loom))]
 fn sleep_unless(key: usize, done: impl Fn() -> bool) {
     use parking_lot_core::{DEFAULT_PARK_TOKEN, park};
-    // SAFETY: the key is an address of the lock's, which no other queue uses; the closures neither park nor panic.
+    // SAFETY: the key is an address in the lock, so no other queue uses it; the closures neither
+    // park nor panic.
     unsafe { park(key, || !done(), || (), |_, _| (), DEFAULT_PARK_TOKEN, None) };
 }
 
@@ -114,7 +122,7 @@ fn wake(key: usize) {
     unsafe { unpark_one(key, |_| DEFAULT_UNPARK_TOKEN) };
 }
 
-/// Loom knows no queues: the writer looks again once others have run.
+/// Loom has no queues: the writer looks again after others have run.
 #[cfg(loom)]
 fn sleep_unless(_: usize, _: impl Fn() -> bool) {
     loom::thread::yield_now();
@@ -130,7 +138,7 @@ mod tests {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// What a writer changes once it has the lock, as a reader sees it.
+    /// A flag that a writer changes with the lock, and that readers check.
     struct Locked {
         vm_refcnt: VmRefcnt,
         changed: UnsafeCell<bool>,
@@ -147,7 +155,7 @@ mod tests {
                 let vma = Arc::clone(&vma);
                 thread::spawn(move || {
                     if vma.vm_refcnt.start_read().is_ok() {
-                        // SAFETY: that is the model's question.
+                        // SAFETY: that is what the model checks.
                         vma.changed.with(|changed| assert!(!unsafe { *changed }));
                         vma.vm_refcnt.end_read();
                     }

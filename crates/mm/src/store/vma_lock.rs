@@ -1,13 +1,17 @@
-//! Linux v6.17: VMAs in a maple tree, freed by RCU, each with a lock that its readers hold while they produce a line of maps; with
-//! the kernels of 2026 those of smaps too, while they walk its page tables. v6.17's own smaps holds `mmap_lock`: where "v6.17" stands over
-//! figures of smaps, a later kernel is modelled, whose readers hold less.
+//! Linux v6.17: VMAs in a maple tree, freed by RCU, each with a lock.
 //!
-//! A reader goes through the tree without a lock and locks one VMA at a time. A writer of that VMA sleeps until the reader has left
-//! it, with `mmap_lock` in its hands: the talk's problem is a smaller one, but it is there. A reader that finds its VMA locked by a
-//! writer takes `mmap_lock` for as long as it takes to lock what is there then, so it waits behind writers, and they behind it.
+//! A reader holds that lock while it produces a line of maps. In the kernels of 2026 a reader of
+//! smaps holds it too, while it walks the page tables. The smaps of v6.17 itself holds `mmap_lock`:
+//! where "v6.17" stands over figures of smaps, the model is a later kernel, whose readers hold
+//! less.
 //!
-//! # Who waits for whom
-//! Who is stopped (rows) and who then waits (columns):
+//! A reader walks the tree without a lock and locks one VMA at a time. A writer of that VMA sleeps
+//! until the reader has left it, and holds `mmap_lock` while it sleeps: the problem of the talk is
+//! smaller, but it is there. A reader that finds its VMA locked by a writer takes `mmap_lock` while
+//! it locks the VMA that is there then. So it waits for writers, and they for it.
+//!
+//! # Waiting
+//! The stopped thread (rows), and the threads that then wait (columns):
 //!
 //! | stopped | a writer of that VMA | another writer | a reader of that VMA | another reader |
 //! |---|---|---|---|---|
@@ -19,28 +23,31 @@
 //! | a reader between two sections | no | no | no | no |
 //! | a writer in a call | **yes** | **yes** | **yes**, of what it takes out and of what it puts in | only of the whole address space |
 //!
-//! A page fault is a reader of its VMA; the first write to a mapping is one of the whole address space, for its neighbours
-//! (`LOCKS_VMAS`). The last user that goes is a writer of every VMA. In Linux a reader is a user of the address space for as long as it
-//! reads (`mmget_not_zero`), so a process that exits does not wait for it: the reader takes everything out when it ends
-//! (`exit_mmap`), and the memory stays until then. That is not modelled.
+//! A page fault is a reader of its VMA. The first write to a mapping looks at its neighbours
+//! (`LOCKS_VMAS`), and so is a reader of the whole address space. The last user that goes is a
+//! writer of every VMA. In Linux a reader is a user of the address space while it
+//! reads (`mmget_not_zero`), so a process that exits does not wait for it: the reader tears the
+//! address space down when it ends (`exit_mmap`), and the memory stays until then. That is not
+//! modelled.
 //!
-//! A thread that holds a VMA in one section must neither write, nor look for anything in another section, nor take
-//! `mmap_lock`: a writer may wait for it with `mmap_lock`.
+//! A thread that holds a VMA in one section must not write, not search in another section, and not
+//! take `mmap_lock`: a writer may wait for it with `mmap_lock`.
 //!
 //! # Where it differs from Linux
-//! - VMAs are immutable: a writer does not change the one that it has locked, but puts another one in its place. That one
-//!   is locked until the writer gives `mmap_lock` up, as in Linux (`vm_lock_seq`); the old one for ever.
-//! - A writer locks when nothing can fail any more. Linux locks as it goes, and a call that fails has locked for nothing.
-//! - A reader finds each VMA by its address, in the newest version, where Linux goes on from the leaf that it has come to: some tens
-//!   of nanoseconds more between two locks.
-//! - A section keeps all that it has found, and so in memory all that was taken out since it began. Linux's readers leave
-//!   RCU to sleep.
+//! - VMAs are immutable: a writer replaces the VMA that it has locked. The new one is locked until
+//!   the writer releases `mmap_lock`, as in Linux (`vm_lock_seq`); the old one for ever.
+//! - A writer locks after everything that can fail. Linux locks as it goes, and a call that fails
+//!   has locked for nothing.
+//! - A reader finds each VMA by its address, in the newest version. Linux goes on from the leaf
+//!   that it has reached. That is some tens of nanoseconds more between two locks.
+//! - A section keeps all that it has found, and so in memory all VMAs removed since it started.
+//!   Readers in Linux leave RCU to sleep.
 //!
 //! # Ordering
 //! | word | written by | ordering | partner |
 //! |---|---|---|---|
-//! | `mm_lock_seq`, made odd | a writer that has taken `mmap_lock` | Relaxed | ordered by the root's Release store: who finds what the writer put in finds it odd, or later |
-//! | `mm_lock_seq`, made even | a writer that is about to give it up | Release | Acquire of the reader that looks whether a VMA is locked: it finds all that the writer did |
+//! | `mm_lock_seq`, made odd | a writer that has taken `mmap_lock` | Relaxed | ordered by the root's Release store: a reader that finds the new VMA finds it odd, or later |
+//! | `mm_lock_seq`, made even | a writer that is about to release it | Release | Acquire of the reader that checks whether a VMA is locked: it finds all that the writer did |
 //!
 //! The VMAs' locks have a table of their own, in `vm_refcnt.rs`.
 
@@ -64,13 +71,14 @@ use crate::vma::Vma;
 /// A VMA and its lock.
 struct LockedVma {
     vm_refcnt: VmRefcnt,
-    /// The writer's [`mm_lock_seq`](VmaLockStore::mm_lock_seq) who put it in: while it is the same, the VMA is locked.
+    /// [`mm_lock_seq`](VmaLockStore::mm_lock_seq) of the writer that inserted it: while it is the
+    /// same, the VMA is locked.
     vm_lock_seq: u64,
     vma: Vma,
 }
 
 impl LockedVma {
-    /// Waits for its readers, and says that it is replaced.
+    /// Waits for its readers, and marks it as replaced.
     fn start_write(&self) {
         self.vm_refcnt.start_write();
         self.vma.supersede();
@@ -85,13 +93,15 @@ impl Held for LockedVma {
 
 type Entry = VmaEntry<LockedVma>;
 
-/// What a VMA is looked for with, by an address.
+/// A search for a VMA by an address.
 type Find = fn(&View<Entry>, VirtAddr) -> Option<&LockedVma>;
 
-/// VMAs with a lock each, as in Linux v6.17. `W` is `mmap_lock`, `L` the lock of the tree, which is only taken under it.
+/// VMAs with a lock each, as in Linux v6.17. `W` is `mmap_lock`. `L` is the lock of the tree, which
+/// is taken under it only.
 ///
-/// Who waits: a writer for the writers before it, for readers of what it replaces, and for readers of the whole address space; a
-/// reader, where a writer is at work on what it finds, for that writer, and with it for all that the writer waits for.
+/// A writer waits for the writers before it, for readers of the VMAs that it replaces, and for
+/// readers of the whole address space. A reader of a VMA that a writer replaces waits for that
+/// writer, and so for all that the writer waits for.
 #[doc(alias = "CONFIG_PER_VMA_LOCK")]
 pub struct VmaLockStore<W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
     vmas: VmaTree<LockedVma, L>,
@@ -101,7 +111,8 @@ pub struct VmaLockStore<W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
 }
 
 impl<W: RawRwLock, L: RawMutex> VmaLockStore<W, L> {
-    /// What frees for it, with the counts of what is deferred and for whom.
+    /// Returns the RCU domain that frees its memory, with the counts of what is deferred and for
+    /// which reader.
     pub fn rcu(&self) -> &RcuDomain {
         self.vmas.tree.rcu()
     }
@@ -145,14 +156,14 @@ where
         VmaLockSection::new(reader, Some(reader.store.mmap_lock.read()))
     }
 
-    /// Gives the VMA up a step early, and with it what the section keeps in memory; `mmap_lock` if somebody waits for it, as
-    /// smaps_rollup does since 5.9.
+    /// Releases the VMA a step early, and what the section keeps in memory. Releases `mmap_lock` if
+    /// a thread waits for it, as smaps_rollup does since 5.9.
     fn renew<'r>(reader: &'r VmaLockReader<'_, W, L>, section: VmaLockSection<'r, W, L>) -> VmaLockSection<'r, W, L> {
         if section.mmap_lock.is_none() {
             drop(section);
             return Self::read_lock(reader);
         }
-        // SAFETY: it is only asked.
+        // SAFETY: it is only asked whether it is contended.
         if !unsafe { reader.store.mmap_lock.raw() }.is_contended() {
             return section;
         }
@@ -186,7 +197,7 @@ pub struct VmaLockReader<'s, W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
 /// The lock of one VMA, held for reading.
 ///
 /// # Invariants
-/// The VMA stays while this lives.
+/// The VMA stays in memory while this lives.
 struct ReadLocked(NonNull<VmRefcnt>);
 
 impl Drop for ReadLocked {
@@ -196,15 +207,16 @@ impl Drop for ReadLocked {
     }
 }
 
-/// A reader with the lock of the VMA that it found last, until it looks for the next or goes; or with `mmap_lock`, if it reads
-/// [the whole address space](VmaStore::mmap_read_lock).
+/// A reader with the lock of the VMA that it found last, until it looks for the next one or ends.
 ///
-/// Each VMA that is found is one of the address space while it is locked, and stays in memory while the section lives.
+/// A reader of [the whole address space](VmaStore::mmap_read_lock) has `mmap_lock` instead. Each
+/// VMA that is found is part of the address space while it is locked, and stays in memory while the
+/// section lives.
 pub struct VmaLockSection<'r, W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
-    /// Before what keeps the VMA: it is dropped first.
+    /// Before `_outer`, which keeps the VMA: fields drop in this order.
     held: Cell<Option<ReadLocked>>,
     mmap_lock: Option<RwLockReadGuard<'r, W, ()>>,
-    /// Keeps what is found in sections inside of it.
+    /// Keeps the VMAs found in sections inside it.
     _outer: ReadGuard<'r, Entry>,
     reader: &'r VmaLockReader<'r, W, L>,
 }
@@ -219,27 +231,28 @@ impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
         }
     }
 
-    /// What is found for an address in the newest version.
+    /// Searches the newest version.
     fn look(&self, find: Find, addr: VirtAddr) -> Option<&LockedVma> {
         let newest = self.reader.tree.read_lock();
         let found: *const LockedVma = find(&newest, addr)?;
-        // SAFETY: the reader's sections nest: what one has found stays until the outermost has ended, and `_outer` is open.
+        // SAFETY: the sections of a reader nest: what one has found stays until the outermost ends,
+        // and `_outer` is open.
         Some(unsafe { &*found })
     }
 
-    /// Lets a reader into a VMA that it has [found](Self::look).
+    /// Locks a VMA that it has [found](Self::look).
     #[doc(alias = "vma_start_read")]
     fn start_read(&self, found: &LockedVma) -> Result<ReadLocked, Refused> {
-        // Seen unlocked once, it is: the number does not come back.
+        // If it is seen unlocked once, it is: the number does not return.
         if found.vm_lock_seq == self.reader.store.mm_lock_seq.read() {
             return Err(Refused::WriteLocked);
         }
         found.vm_refcnt.start_read()?;
-        // INVARIANT: the lock stays with this section, which keeps the VMA longer.
+        // INVARIANT: this section keeps the lock, and the VMA longer.
         Ok(ReadLocked(NonNull::from(&found.vm_refcnt)))
     }
 
-    /// Finds a VMA and locks it, or waits for `mmap_lock` to do so.
+    /// Finds a VMA and locks it, under `mmap_lock` if a writer has it.
     #[doc(alias = "lock_next_vma")]
     fn lock(&self, find: Find, addr: VirtAddr) -> Option<&Vma> {
         drop(self.held.take());
@@ -253,11 +266,11 @@ impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
             fail_point::reach("vma lock: found");
             let locked = match self.start_read(found) {
                 Ok(locked) => locked,
-                // Some writer has been faster, each time.
+                // A writer was faster: progress was made each time.
                 Err(Refused::Detached) => continue,
                 Err(Refused::WriteLocked) => return self.lock_under_mmap_lock(find, addr),
             };
-            // A gap before it may be one that has been filled since: not one to be told of.
+            // A gap before the VMA may have been filled since. Such a gap must not be reported.
             let is_unchanged = || before.is_multiple_of(2) && mm_lock_seq.read() == before;
             let is_newest = || self.look(find, addr).is_some_and(|newest| ptr::eq(newest, found));
             if !found.vma.range().contains(addr) && !is_unchanged() && !is_newest() {
@@ -269,7 +282,8 @@ impl<'r, W: RawRwLock, L: RawMutex> VmaLockSection<'r, W, L> {
         }
     }
 
-    /// The same, having lost a race: no writer is at work while it looks.
+    /// Does the same after a lost race, under `mmap_lock`: no writer is in a call while it
+    /// searches.
     #[doc(alias = "lock_next_vma_under_mmap_lock")]
     #[cold]
     fn lock_under_mmap_lock(&self, find: Find, addr: VirtAddr) -> Option<&Vma> {
@@ -311,7 +325,7 @@ fn find_rev(view: &View<Entry>, addr: VirtAddr) -> Option<&LockedVma> {
     view.find_rev(addr.0).map(|(_, found)| found)
 }
 
-/// `mmap_lock`, held for writing. What was put in under it is locked until it is given up.
+/// `mmap_lock`, held for writing. VMAs inserted under it are locked until it is released.
 struct MmapWriteLock<'s, W: RawRwLock> {
     mm_lock_seq: &'s ChangeCounter,
     _held: RwLockWriteGuard<'s, W, ()>,
@@ -326,7 +340,7 @@ impl<W: RawRwLock> Drop for MmapWriteLock<'_, W> {
 
 /// `mmap_lock`, held for writing, with a transaction.
 pub struct VmaLockWrite<'s, W: RawRwLock = RwSem, L: RawMutex = DefaultLock> {
-    /// Given up before the tree, which is undone, and frees, without it.
+    /// Released before the tree, which is undone and frees memory without it.
     mmap_lock: MmapWriteLock<'s, W>,
     write: VmaTreeWrite<'s, LockedVma, L>,
 }
@@ -380,7 +394,7 @@ impl<W: RawRwLock, L: RawMutex> VmaWrite for VmaLockWrite<'_, W, L> {
         self.write.has_room(vmas)
     }
 
-    /// Waits for the readers of what is replaced, and then cannot fail.
+    /// Waits for the readers of the VMAs that are replaced. Cannot fail.
     fn commit(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         let lock = |displaced: Displaced<'_, Entry>| {
             displaced.for_each(|(_, found)| found.start_write());
@@ -393,7 +407,8 @@ impl<W: RawRwLock, L: RawMutex> VmaWrite for VmaLockWrite<'_, W, L> {
         self.write.write.commit_with(lock, detach);
     }
 
-    /// Waits for the readers of all. What is taken out stays locked: a reader that comes to it looks again under `mmap_lock`.
+    /// Waits for the readers of all VMAs. They stay locked: a reader that comes to one looks again
+    /// under `mmap_lock`.
     fn clear(&mut self, before: impl FnOnce(), after: impl FnOnce()) {
         self.write.write.iter().for_each(|(_, found)| found.start_write());
         self.write.clear(before, after);

@@ -1,7 +1,8 @@
-//! The rules of merge and split: the cases of Linux one by one, and all small address spaces against a model that knows pages only.
+//! The rules of merge and split: the cases of Linux one by one, and all small address spaces
+//! against a model that knows pages only.
 //!
-//! A space is drawn with a letter for each page, which stands for what is mapped there, `.` for a page where nothing is, and `|` where
-//! one VMA ends and the next begins although they are alike.
+//! A drawing has a letter for each page, which stands for its mapping, `.` for a page of a hole,
+//! and `|` between two VMAs.
 
 use core::ops::Range;
 use std::string::String;
@@ -12,7 +13,7 @@ use crate::vma::{
 };
 use crate::{PAGE_SIZE, VirtAddr, VirtRange};
 
-/// The page number of the first letter: there is room below.
+/// The page number of the first letter. There is room below.
 const FIRST: u64 = 16;
 
 /// No VMA of these tests is heap or stack.
@@ -22,7 +23,7 @@ const NOWHERE: Landmarks = Landmarks {
     start_stack: VirtAddr(0),
 };
 
-/// What a page is of: letters differ in protection, identities in who wrote to them.
+/// A mapping: the letter stands for a protection, `anon_vma` for an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Kind {
     letter: char,
@@ -72,7 +73,7 @@ fn neighbours<'t>(vmas: &'t [Vma], pages: &Range<usize>) -> Neighbours<'t> {
     Neighbours::new(range.into(), vmas.iter().filter(move |vma| vma.range().end > from))
 }
 
-/// What the store does with a plan, on a vector; the checks are those that a store relies on.
+/// Executes a plan on a vector, as a store does, and checks what a store relies on.
 fn replaced(vmas: Vec<Vma>, plan: Plan) -> Vec<Vma> {
     let span = plan.span;
     let is_in = |vma: &Vma| vma.range().start < span.end && span.start < vma.range().end;
@@ -89,7 +90,7 @@ fn replaced(vmas: Vec<Vma>, plan: Plan) -> Vec<Vma> {
     kept
 }
 
-/// A drawing as runs, every letter without identity.
+/// Parses a drawing. No mapping has an identity.
 fn drawn(text: &str) -> Vec<Run> {
     let (mut runs, mut page) = (Vec::<Run>::new(), 0);
     let mut begins = true;
@@ -136,7 +137,8 @@ fn drawing(vmas: &[Vma], letters: &[char]) -> String {
     text
 }
 
-/// Checks a case: `before` with `letter` in the pages of `range` becomes `after`, and these pages become what `pages` says.
+/// Checks that `change` of the pages 4 to 7 turns `before` into `after`, and what becomes of these
+/// pages.
 #[track_caller]
 fn becomes(before: &str, change: (Want, char), after: &str, pages: fn(VirtRange) -> Pages) {
     let before = vmas(&drawn(before));
@@ -191,7 +193,7 @@ fn a_part_of_a_mapping_that_changes_merges_in_linux_s_cases_4_to_8() {
     becomes("PPPPMMMMNNNN", change('P'), "PPPPPPPP|NNNN", Pages::Protect); // 7
     becomes("PPPPMMMMNNNN", change('N'), "PPPP|NNNNNNNN", Pages::Protect); // 8
     becomes("PPPPMMMMNNNN", change('*'), "PPPP|****|NNNN", Pages::Protect);
-    // As a name that changes: the protection stays, and the pages with it.
+    // As a change of the name: the protection stays, and the pages with it.
     becomes("....MMMM....", change('M'), "....MMMM", KEEP);
 }
 
@@ -238,7 +240,7 @@ fn the_heap_merges_with_the_heap_alone() {
         let roles: Vec<_> = after.iter().map(Vma::role).collect();
         (drawing(&after, &['P']), roles)
     };
-    // The second mapping here is heap already, but was made as the third one is.
+    // The second mapping lies in the heap, but was made without this role.
     assert_eq!(
         grown("PPPP....PPPP", 4..8),
         ("PPPP|PPPP|PPPP".into(), [Role::None, Role::Heap, Role::None].into())
@@ -249,7 +251,7 @@ fn the_heap_merges_with_the_heap_alone() {
     );
 }
 
-/// Pages alone: what each is of, and where VMAs begin.
+/// The model: the mapping of each page, and the pages where VMAs start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Model {
     pages: [Option<Kind>; PAGES],
@@ -290,7 +292,7 @@ impl Model {
         vmas.iter().map(run).collect()
     }
 
-    /// One page after the other becomes of `kind`; then the two seams close, the lower one first.
+    /// Sets one page after the other; then closes the two seams, the lower one first.
     fn put(&mut self, range: Range<usize>, kind: Option<Kind>) {
         for page in range.clone() {
             self.pages[page] = kind;
@@ -304,7 +306,8 @@ impl Model {
         }
     }
 
-    /// Makes the VMAs on both sides one, if they are alike but for an identity that one of them lacks.
+    /// Merges the VMAs on both sides, if they are alike, or differ only in that one has no
+    /// identity.
     fn close(&mut self, seam: usize) {
         if seam == 0 || seam == PAGES {
             return;
@@ -333,8 +336,8 @@ impl Model {
     }
 }
 
-/// Every space of a few pages: each page is a hole, or goes on with the VMA before it, or begins one of two protections and three
-/// identities, alike with the one before or not.
+/// Visits every space of a few pages: each page is a hole, or continues the VMA before it, or
+/// starts one of two protections and three identities.
 fn all_spaces(visit: &mut impl FnMut(&Model)) {
     fn extend(model: &mut Model, page: usize, visit: &mut impl FnMut(&Model)) {
         if page == PAGES {

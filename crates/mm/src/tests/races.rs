@@ -1,7 +1,13 @@
-//! Faults against everything else: each race that the rules close, made certain by a place where the other side acts.
+//! Faults against all other calls: each race, made certain by a fail point where the other side
+//! acts.
 //!
-//! Named as the rules: L, that the mapping is looked at under the lock of the leaf table; PENDING; that a page is put only where
-//! there is what was expected. `ci/deep/mutate.sh` takes each rule out and expects its test to fail.
+//! The rules that close the races:
+//! - **live under the lock**: a fault checks under the leaf table's lock that the mapping is still
+//!   live;
+//! - **pending range**: a fault waits while old pages of a replaced mapping are still to be zapped;
+//! - **expected entry**: a page replaces only the entry that the fault expects.
+//!
+//! `ci/deep/mutate.sh` breaks each rule and expects its test to fail.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -21,7 +27,7 @@ const LEAF: u64 = 512 * PAGE;
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 const ANON: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
 const FIXED: MapFlags = ANON.union(MapFlags::FIXED);
-/// The beginning of a leaf table's addresses.
+/// The first address of a leaf table.
 const BASE: VirtAddr = VirtAddr(64 * LEAF);
 
 fn page(index: u64) -> VirtAddr {
@@ -52,7 +58,7 @@ fn resident(mm: &Mm) -> u64 {
     counts.rss / PAGE
 }
 
-/// 2.1: the fault finds the mapping, then it is made read-only by a walk that passes an empty entry.
+/// Fault against mprotect: the fault finds the mapping, then mprotect walks past the empty entry.
 #[test]
 fn a_fault_that_began_before_mprotect_leaves_no_writable_page() {
     for place in ["fault: found", "fault: before the lock"] {
@@ -68,7 +74,7 @@ fn a_fault_that_began_before_mprotect_leaves_no_writable_page() {
     }
 }
 
-/// 2.1: the same with munmap: a page in a hole, which the next mapping there would inherit.
+/// Fault against munmap: a page left in a hole would show up in the next mapping there.
 #[test]
 fn a_fault_that_began_before_munmap_leaves_no_page_in_the_hole() {
     for place in ["fault: found", "fault: before the lock"] {
@@ -88,7 +94,8 @@ fn a_fault_that_began_before_munmap_leaves_no_page_in_the_hole() {
     }
 }
 
-/// 2.1, variant: the leaf table is there, linked for a neighbour, and is unlinked with it while the fault is on its way.
+/// Fault against unlink: the leaf table, linked for a neighbour, is unlinked with it during the
+/// fault.
 #[test]
 fn a_fault_puts_nothing_into_a_table_that_is_unlinked() {
     let mm = mm();
@@ -101,11 +108,11 @@ fn a_fault_puts_nothing_into_a_table_that_is_unlinked() {
         map(&other, 0, 512, RW);
     });
     thread.fault(page(1), Access::Write).unwrap();
-    assert_eq!(resident(&mm), 1, "the page went into a table that nobody finds");
+    assert_eq!(resident(&mm), 1, "the page went into an unlinked table");
     assert_eq!(byte(&thread, page(0)), 0);
 }
 
-/// 2.1: no table is linked into the place of a mapping that is gone.
+/// Fault against munmap: no table is linked where a mapping is gone.
 #[test]
 fn a_fault_that_began_before_munmap_leaves_no_tables_over_the_hole() {
     let mm = mm();
@@ -118,7 +125,8 @@ fn a_fault_that_began_before_munmap_leaves_no_tables_over_the_hole() {
     assert_eq!(mm.page_tables().bytes(), before);
 }
 
-/// 2.2: the new mapping is published, the old one's pages are not gone yet.
+/// Fault against a replaced mapping: the new one is published, and the old pages are not zapped
+/// yet.
 #[test]
 fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
     let mm = mm();
@@ -128,7 +136,8 @@ fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
         thread.write(page(index), &[1]).unwrap();
     }
     map(&mm, 4, 4, RW);
-    // On another thread, as a writer would wait for itself: a fault beside it is over before the writer goes on, one inside is not.
+    // On another thread, since a writer would wait for itself. A fault next to the range ends
+    // before the writer goes on, one inside does not.
     let (tell, told) = channel();
     let other = mm.clone();
     at("zap: published", move || {
@@ -137,7 +146,7 @@ fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
             let thread = other.thread().unwrap();
             thread.fault(page(5), Access::Write).unwrap();
             says.send("beside").unwrap();
-            // Whose result is the new mapping's, as what follows it is.
+            // It faults the page of the new mapping, and the store after it stays.
             thread.fault(page(2), Access::Write).unwrap();
             says.send("inside").unwrap();
             thread.write(page(2), &[9]).unwrap();
@@ -156,7 +165,8 @@ fn a_fault_in_a_new_mapping_waits_until_the_old_pages_are_gone() {
     assert_eq!(byte(&thread, page(1)), 0);
 }
 
-/// 2.3: what DONTNEED has found is gone, and something else is mapped there, which is none of its business until it has looked.
+/// DONTNEED against munmap and mmap: the mapping that it found is gone, and another one is next to
+/// it.
 #[test]
 fn a_stale_dontneed_drops_nothing_of_what_came_after() {
     let mm = mm();
@@ -166,7 +176,7 @@ fn a_stale_dontneed_drops_nothing_of_what_came_after() {
     let other = mm.clone();
     at("dontneed: found", move || {
         other.munmap(BASE, 4 * PAGE).unwrap();
-        // Beside it, in the same leaf table.
+        // Next to it, in the same leaf table.
         map(&other, 4, 4, RW);
         other.thread().unwrap().write(page(4), &[5]).unwrap();
     });
@@ -175,13 +185,13 @@ fn a_stale_dontneed_drops_nothing_of_what_came_after() {
     assert_eq!(byte(&thread, page(4)), 5);
 }
 
-/// 2.4: tables do not pile up over holes.
+/// Unlinking: no tables stay over holes.
 #[test]
 fn what_is_unmapped_leaves_no_tables_behind() {
     let mm = mm();
     let empty = mm.page_tables().bytes();
     let thread = mm.thread().unwrap();
-    // Whole leaf tables, parts of them, ranges over two, and such that DONTNEED had emptied before.
+    // Whole leaf tables, parts of them, ranges over two, and tables that DONTNEED has emptied.
     for (first, pages) in [(0, 512), (3, 10), (500, 40), (0, 2048), (700, 1)] {
         map(&mm, first, pages, RW);
         for index in (first..first + pages).step_by(7) {
@@ -196,14 +206,15 @@ fn what_is_unmapped_leaves_no_tables_behind() {
     }
 }
 
-/// 2.7: what replaces a mapping but is the same at the address does not send the fault back.
+/// Fault against a merge: a mapping that has only grown does not send the fault back.
 #[test]
 fn a_fault_goes_on_in_a_mapping_that_has_only_grown() {
     let mm = mm();
     map(&mm, 0, 4, RW);
     let thread = mm.thread().unwrap();
     let grown = Arc::new(std::sync::atomic::AtomicU64::new(0));
-    // As often as a fault looks before it lines up with the writers: were it sent back, it would reach the place again.
+    // More often than a fault tries before it queues up with the writers: if it were sent back, it
+    // would reach the place again.
     for times in 1..=8 {
         let (other, grown) = (mm.clone(), Arc::clone(&grown));
         at("fault: before the lock", move || {
@@ -216,7 +227,7 @@ fn a_fault_goes_on_in_a_mapping_that_has_only_grown() {
     assert_eq!(mm.map_count(), 1);
 }
 
-/// 2.8: counters of a table whose pages may be shared are not believed.
+/// Counters: those of a table whose pages may be shared are not used.
 #[test]
 fn shares_of_pages_are_counted_exactly_where_pages_may_be_shared() {
     use crate::machine::Machine;
@@ -242,7 +253,7 @@ fn shares_of_pages_are_counted_exactly_where_pages_may_be_shared() {
     assert_eq!((counts.shared_dirty, counts.private_dirty), (0, PAGE));
 }
 
-/// 2.10: two faults at one page: the second finds the first one's.
+/// Fault against fault: the second finds the page of the first.
 #[test]
 fn the_second_of_two_faults_keeps_the_page_of_the_first() {
     for access in [Access::Read, Access::Write] {
@@ -259,7 +270,7 @@ fn the_second_of_two_faults_keeps_the_page_of_the_first() {
     }
 }
 
-/// 2.10: a page of zeros that gives way to a written one meanwhile.
+/// Fault against fault: the zero page is replaced by a written page during the fault.
 #[test]
 fn a_write_to_a_page_of_zeros_keeps_what_was_written_meanwhile() {
     let mm = mm();
@@ -276,7 +287,7 @@ fn a_write_to_a_page_of_zeros_keeps_what_was_written_meanwhile() {
     assert_eq!(byte(&thread, page(1)), 1);
 }
 
-/// 2.11: a writer that is stopped in a call delays other writers and the faults that need it, and no others.
+/// A stopped writer: it delays other writers and the faults that need it, and no other thread.
 #[test]
 fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
     let mm = mm();
@@ -285,7 +296,7 @@ fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
     thread.write(page(0), &[1]).unwrap();
     let other = mm.clone();
     at("zap: published", move || {
-        // On another thread, and all of it done before the writer goes on.
+        // On another thread; all of it is done before the writer goes on.
         let work = move || {
             let thread = other.thread().unwrap();
             thread.write(page(6), &[6]).unwrap();
@@ -294,7 +305,7 @@ fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
             assert!(reader.read_lock().is_some());
             let mut counts = PageCounts::default();
             reader.walker().count(0..1 << 47, CountBy::Walk, &mut counts);
-            assert_eq!(counts.rss, PAGE, "what is about to be taken out is still there");
+            assert_eq!(counts.rss, PAGE, "the page to be zapped is still there");
         };
         std::thread::spawn(work).join().unwrap();
     });
@@ -302,7 +313,8 @@ fn a_stopped_writer_delays_no_ordinary_fault_and_no_monitor() {
     assert_eq!(resident(&mm), 0);
 }
 
-/// A page of zeros that a fault is to replace has come after it looked, and its end has been told all the same.
+/// The zero page that a fault replaces appeared after the fault looked, and the notifier is told
+/// all the same.
 #[test]
 fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
     #[derive(Default)]
@@ -313,7 +325,7 @@ fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
         }
         fn invalidate_range_end(&self, _: VirtRange) {}
     }
-    // Looked at again, and as a writer.
+    // The fault looks again, or queues up as a writer.
     for changes in [0, 3] {
         let told = Arc::new(Told::default());
         let machine: Soft<X86_64, _, Arc<Told>> = Soft::with_notifier(Ram::new(4 << 20).unwrap(), Arc::clone(&told));
@@ -339,7 +351,7 @@ fn a_page_of_zeros_that_came_meanwhile_gives_way_when_that_is_told() {
     }
 }
 
-/// What has gone keeps no memory of pages, whoever still looks.
+/// An address space that is gone keeps no memory of pages, even if a monitor still has it.
 #[test]
 fn memory_of_pages_goes_with_the_last_user() {
     use crate::machine::Machine;
@@ -352,7 +364,7 @@ fn memory_of_pages_goes_with_the_last_user() {
     assert!(format!("{ram:?}").contains("frames: 4608"), "{ram:?}");
     drop(mm);
     assert!(format!("{ram:?}").contains("frames: 512"), "{ram:?}");
-    // And comes back, without what was in it.
+    // The memory is used again, and is zeroed.
     let mm: Mm = Mm::with_machine(Layout::default(), Limits::default(), Soft::new(ram.clone())).unwrap();
     mm.mmap(BASE, 16 << 20, RW, populate, None, 0).unwrap();
     assert_eq!(byte(&mm.thread().unwrap(), page(4000)), 0);
@@ -361,7 +373,7 @@ fn memory_of_pages_goes_with_the_last_user() {
     assert_eq!(machine.frames().zero(), ram.zero());
 }
 
-/// A fault has a page at hand when it tells that a page of zeros gives way, and the notifier panics.
+/// The fault has a fresh page in hand while it tells a notifier, which panics.
 #[test]
 fn no_frame_is_lost_by_a_notifier_that_panics() {
     struct Panics;

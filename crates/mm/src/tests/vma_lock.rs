@@ -1,4 +1,4 @@
-//! Readers against writers in the model of v6.17: each race made certain by a place where the writer acts.
+//! Readers against writers in the model of v6.17: each race, made certain by a fail point.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -14,7 +14,7 @@ use crate::{Layout, Limits, MapFlags, Mm, PAGE_SIZE, Prot, Role, VirtAddr, VirtR
 
 const AT: u64 = 0x10_0000;
 
-/// An address space with a mapping of a page at each of these addresses.
+/// Makes an address space with a mapping of one page at each address.
 fn mm(addrs: &[u64]) -> Mm<VmaLockStore> {
     let mm = Mm::new(Layout::default(), Limits::default()).unwrap();
     addrs.iter().for_each(|&addr| map(&mm, addr));
@@ -30,7 +30,7 @@ fn unmap(mm: &Mm<VmaLockStore>, addr: u64) {
     mm.munmap(VirtAddr(addr), PAGE_SIZE).unwrap();
 }
 
-/// What a reader looks for.
+/// A search of a reader.
 type Look = fn(&<VmaLockStore as VmaStore>::Section<'_>) -> Option<u64>;
 
 /// The first VMA above 0, and the last one.
@@ -42,7 +42,8 @@ fn start_if_live(vma: &Vma) -> u64 {
     vma.range().start.0
 }
 
-/// Where a reader comes to if a writer acts between its look into the tree and the lock, and whether it has fallen back.
+/// Runs a search while a writer acts between its look into the tree and the lock. Returns what it
+/// found, and whether it fell back.
 fn find_while(mm: &Mm<VmaLockStore>, look: Look, acts: fn(&Mm<VmaLockStore>)) -> (Option<u64>, bool) {
     let fell_back = Rc::new(Cell::new(false));
     let (writer, falls_back) = (mm.clone(), Rc::clone(&fell_back));
@@ -51,7 +52,7 @@ fn find_while(mm: &Mm<VmaLockStore>, look: Look, acts: fn(&Mm<VmaLockStore>)) ->
     let reader = mm.store().reader().unwrap();
     let found = look(&VmaLockStore::read_lock(&reader));
     let lost = fell_back.get();
-    // What did not happen is not to happen later.
+    // An action that did not run must not run later.
     reach("vma lock: lost the race");
     (found, lost)
 }
@@ -69,7 +70,7 @@ fn a_gap_that_has_been_filled_is_not_told_of() {
     let mm = mm(&[2 * AT]);
     assert_eq!(find_while(&mm, FIRST, |mm| map(mm, AT)), (Some(AT), true));
     assert_eq!(find_while(&mm, LAST, |mm| map(mm, 3 * AT)), (Some(3 * AT), true));
-    // What happens elsewhere, or not at all, does not matter.
+    // Calls elsewhere, or none, make no difference.
     assert_eq!(find_while(&mm, FIRST, |mm| unmap(mm, 2 * AT)), (Some(AT), false));
     assert_eq!(find_while(&mm, FIRST, |_| ()), (Some(AT), false));
 }

@@ -1,4 +1,4 @@
-//! What mappings are of.
+//! The object of a mapping: a file.
 
 use alloc::borrow::Cow;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +7,9 @@ use vmaple_rcu::AllocError;
 
 use crate::kref::Kref;
 
-/// The object of a mapping, as /proc/PID/maps names it: device, inode and path. Two mappings are of the same object if their
-/// references are ([`Kref::ptr_eq`]).
+/// The object of a mapping, as /proc/PID/maps shows it: device, inode and path.
+///
+/// Two mappings have the same object if their references are the same ([`Kref::ptr_eq`]).
 #[derive(Debug)]
 pub struct File {
     dev: (u32, u32),
@@ -18,7 +19,8 @@ pub struct File {
 }
 
 impl File {
-    /// An object of a device (major and minor number), with an inode number, and a path of any bytes.
+    /// Makes an object with a device (major and minor number), an inode number, and a path of any
+    /// bytes.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -31,7 +33,7 @@ impl File {
         })
     }
 
-    /// The object of a shared anonymous mapping.
+    /// Makes the object of a shared anonymous mapping.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -40,32 +42,32 @@ impl File {
         static INODE: AtomicU64 = AtomicU64::new(1);
         Kref::new(Self {
             dev: (0, 1),
-            // Relaxed: only to differ.
+            // Relaxed: it only has to be unique.
             inode: INODE.fetch_add(1, Ordering::Relaxed),
             path: Cow::Borrowed(b"/dev/zero (deleted)"),
             is_shmem: true,
         })
     }
 
-    /// Major and minor number of the device.
+    /// Returns the major and minor number of the device.
     #[must_use]
     pub fn dev(&self) -> (u32, u32) {
         self.dev
     }
 
-    /// The inode number.
+    /// Returns the inode number.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.inode
     }
 
-    /// The path, as bytes.
+    /// Returns the path, as bytes.
     #[must_use]
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// Whether it is the object of a shared anonymous mapping, which may be named as anonymous memory is.
+    /// Whether it belongs to a shared anonymous mapping, which may have a name as anonymous memory.
     #[doc(alias = "vma_is_anon_shmem")]
     #[must_use]
     pub fn is_anon_shmem(&self) -> bool {

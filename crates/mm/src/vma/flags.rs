@@ -1,74 +1,78 @@
-//! Protections and flags, with Linux's bits.
+//! Protections and flags, with the bits of Linux.
 
 use bitflags::bitflags;
 
 bitflags! {
-    /// What may be done with a mapping: the `prot` of mmap(2) and mprotect(2). Any bits can be given, as to the system call.
+    /// A protection: the `prot` of mmap(2) and mprotect(2). Any bits are accepted, as by the system
+    /// call.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Prot: u32 {
-        /// Read it.
+        /// Pages may be read.
         const READ = 0x1;
-        /// Write it.
+        /// Pages may be written.
         const WRITE = 0x2;
-        /// Execute it.
+        /// Pages may be executed.
         const EXEC = 0x4;
-        /// Atomic operations: accepted, without effect, as on x86.
+        /// Pages may be used for atomic operations: without effect, as on x86.
         const SEM = 0x8;
-        /// mprotect: from the beginning of a mapping that grows down.
+        /// mprotect: start at the beginning of a mapping that grows down.
         const GROWSDOWN = 0x0100_0000;
-        /// mprotect: to the end of a mapping that grows up, of which there are none.
+        /// mprotect: end at the end of a mapping that grows up. There are none.
         const GROWSUP = 0x0200_0000;
         const _ = !0;
     }
 
-    /// How to map: the `flags` of mmap(2). Any bits can be given; those that mean nothing here are ignored, as by Linux.
+    /// The `flags` of mmap(2). Any bits are accepted; those without a meaning are ignored, as by
+    /// Linux.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct MapFlags: u32 {
         /// Writes go to the object.
         const SHARED = 0x1;
         /// Writes stay in the address space.
         const PRIVATE = 0x2;
-        /// As `SHARED`, of a file, and with known flags only.
+        /// As `SHARED`, of a file, with known flags only.
         const SHARED_VALIDATE = 0x3;
-        /// As `PRIVATE`, of no file, and the pages may be dropped when memory is short: they read as zeros then. Here they never are.
+        /// As `PRIVATE`, of no file. Linux may drop the pages when memory is short; here they are
+        /// never dropped.
         const DROPPABLE = 0x8;
-        /// At this address, whatever is there.
+        /// At this address: replaces what is mapped there.
         const FIXED = 0x10;
         /// Of no file.
         const ANONYMOUS = 0x20;
-        /// In the low 2 GiB, if no address is given: as low as there is room ([`Arch::LOW`](crate::pgtable::Arch::LOW)).
+        /// In the low 2 GiB, at the lowest room, if no address is given
+        /// ([`Arch::LOW`](crate::pgtable::Arch::LOW)).
         const MAP_32BIT = 0x40;
         /// Above 4 GiB, if no address is given.
         const ABOVE4G = 0x80;
-        /// Grows down; a gap is kept below it.
+        /// Grows down, and keeps a guard gap below.
         const GROWSDOWN = 0x100;
-        /// Locked: refused with `EPERM`, as where RLIMIT_MEMLOCK is 0.
+        /// Locked in memory: refused with `EPERM`, as if RLIMIT_MEMLOCK were 0.
         const LOCKED = 0x2000;
-        /// Not accounted.
+        /// Not counted as committed memory.
         const NORESERVE = 0x4000;
-        /// With all its pages, at once.
+        /// Populated when the call returns.
         const POPULATE = 0x8000;
-        /// `POPULATE` without waiting, which is without effect.
+        /// `POPULATE` without waiting: no page is populated.
         const NONBLOCK = 0x1_0000;
-        /// For a stack: never in huge pages.
+        /// For a stack: without huge pages.
         const STACK = 0x2_0000;
-        /// In huge pages: refused with `EINVAL`, as by a kernel without them.
+        /// Of huge pages: refused with `EINVAL`, as by a kernel without them.
         const HUGETLB = 0x4_0000;
-        /// The file's metadata are in step with what is written: marks the mapping, and nothing else.
+        /// Keeps the file's metadata in step with writes: only marks the mapping.
         const SYNC = 0x8_0000;
-        /// At this address, if nothing is there.
+        /// At this address: fails if something is mapped there.
         const FIXED_NOREPLACE = 0x10_0000;
         const _ = !0;
     }
 
-    /// What a VMA is: `vm_flags`, by Linux's names and bits.
+    /// The flags of a VMA (`vm_flags`), with the names and bits of Linux.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct VmFlags: u64 {
-        /// May be read now.
+        /// May be read.
         const READ = 0x1;
-        /// May be written now.
+        /// May be written.
         const WRITE = 0x2;
-        /// May be executed now.
+        /// May be executed.
         const EXEC = 0x4;
         /// Writes go to the object.
         const SHARED = 0x8;
@@ -84,29 +88,29 @@ bitflags! {
         const GROWSDOWN = 0x100;
         /// Counts as committed memory.
         const ACCOUNT = 0x10_0000;
-        /// Is not to be counted.
+        /// Was mapped with `MapFlags::NORESERVE`.
         const NORESERVE = 0x20_0000;
-        /// In step with the file's metadata.
+        /// Keeps the file's metadata in step with writes.
         const SYNC = 0x80_0000;
-        /// Zeros in a child of fork.
+        /// Reads as zeros in a child of fork.
         const WIPEONFORK = 0x200_0000;
-        /// Not in a core dump.
+        /// Is left out of a core dump.
         const DONTDUMP = 0x400_0000;
-        /// Never in huge pages.
+        /// Gets no huge pages.
         const NOHUGEPAGE = 0x4000_0000;
-        /// Its pages may be dropped.
+        /// Its pages may be dropped when memory is short.
         const DROPPABLE = 0x100_0000_0000;
     }
 }
 
-/// `VM_READ`, `VM_WRITE` and `VM_EXEC` alone.
+/// `VM_READ`, `VM_WRITE` and `VM_EXEC`.
 pub(crate) const ACCESS: VmFlags = VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::EXEC);
 
-/// What mprotect may add, which stands four bits above [`ACCESS`].
+/// The protections that mprotect may set: four bits above [`ACCESS`].
 pub(crate) const MAY_ACCESS: VmFlags = VmFlags::MAYREAD.union(VmFlags::MAYWRITE).union(VmFlags::MAYEXEC);
 
 impl From<Prot> for VmFlags {
-    /// `calc_vm_prot_bits`.
+    /// Converts a protection (`calc_vm_prot_bits`).
     fn from(prot: Prot) -> Self {
         Self::from_bits_truncate(u64::from(prot.bits())) & ACCESS
     }

@@ -1,13 +1,14 @@
 //! The rules of merge and split: which VMAs replace which, and what becomes of the pages.
 //!
-//! Pure: no lock, no store. A call collects the [`Neighbours`] of its range and says what it wants, a [`Request`]. The answer is a
-//! [`Plan`], which the transaction executes.
+//! Pure: no lock, no store. A call collects the [`Neighbours`] of its range and makes a
+//! [`Request`]. The answer is a [`Plan`], which the transaction executes.
 //!
 //! # The cases
-//! The request is `****`, `P` the VMA of the page before the range, `N` that of the page after it, `M` what is in the range. The
-//! numbers are those of `vma_merge` in Linux's `mm/mmap.c`.
+//! `P` is the VMA of the page before the range, `N` that of the page after it, `M` what lies
+//! between. `*` is the request, if it stays a VMA of its own. The numbers are those of `vma_merge`
+//! in `mm/mmap.c` of Linux before 6.12.
 //!
-//! A new mapping of a hole:
+//! mmap or brk maps a hole:
 //! ```text
 //!     prev|range|next
 //!     PPPP|     |NNNN      PPPPPPPPPPPPP   1  continues both, and they continue each other
@@ -15,7 +16,8 @@
 //!     PPPP|     |NNNN      PPPP NNNNNNNNN  3  continues next
 //!     PPPP|     |NNNN      PPPP ***** NNNN    continues neither
 //! ```
-//! Another protection or name for a part of one VMA, which reaches out of the range at both ends, at one, or at none:
+//! mprotect or a name changes a part of one VMA, which reaches out of the range at both ends, at
+//! one, or at none:
 //! ```text
 //!     PPPP|PPPPP|PPPP      PPPP ***** PPPP    split at both ends
 //!     PPPP|PPPPP|NNNN      PPPP NNNNNNNNN  4  continues next: a boundary moves down
@@ -27,15 +29,15 @@
 //!     PPPP|MMMMM|NNNN      PPPP NNNNNNNNN  8  continues next
 //!     PPPP|MMMMM|NNNN      PPPP ***** NNNN    continues neither
 //! ```
-//! A new mapping of a range with VMAs in it does as if it were a hole: `M` is any number of VMAs, `P` and `N` may reach into the
-//! range, and they may be one VMA.
+//! mmap replaces what is in the range, as if it were a hole. `M` is any number of VMAs; `P` and `N`
+//! may reach into the range, and may be one VMA:
 //! ```text
-//!     PPPP|PPMNN|NNNN      as 1, 2, 3, or split at both ends
-//!     PPPP|PPPPP|PPPP      PPPPPPPPPPPPP      continues what it replaces: the pages are new
+//!     PPPP|PPMNN|NNNN      PPPP ***** NNNN    or merged as in 1, 2 and 3
+//!     PPPP|PPPPP|PPPP      PPPPPPPPPPPPP      continues what it replaces; the pages are new
 //! ```
-//! munmap takes the range out:
+//! munmap or brk removes what is in the range:
 //! ```text
-//!     PPPP|PPMNN|NNNN      PPPP|     |NNNN
+//!     PPPP|PPMNN|NNNN      PPPP       NNNN
 //! ```
 
 use super::accounts::Accounts;
@@ -43,14 +45,14 @@ use super::role::{Landmarks, Role};
 use super::vma::{Mapping, Vma};
 use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 
-/// What is mapped in a range and next to it.
+/// The VMAs in a range and next to it.
 pub(crate) struct Neighbours<'t> {
     range: VirtRange,
-    /// The VMA of the page before the range. It may reach into the range, and out of it again.
+    /// The VMA of the page before the range. It may reach into the range, and beyond it.
     prev: Option<&'t Vma>,
     /// The first VMA with a page in the range.
     middle: Option<&'t Vma>,
-    /// The VMA of the page after the range. It may begin in the range, or before it.
+    /// The VMA of the page after the range. It may start in the range, or before it.
     next: Option<&'t Vma>,
     /// The counts of all VMAs with a page in the range.
     inside: Accounts,
@@ -58,15 +60,15 @@ pub(crate) struct Neighbours<'t> {
     pages: u64,
 }
 
-/// What a call wants of a range.
+/// A call's request for a range.
 pub(crate) enum Request {
-    /// Map it, and replace what is there.
+    /// Maps it, and replaces what is there.
     #[doc(alias = "vma_merge_new_range")]
     Map { mapping: Mapping, pgoff: u64, merge: Merge },
-    /// Take out what is there.
+    /// Removes what is there.
     #[doc(alias = "vms_gather_munmap_vmas")]
     Unmap,
-    /// Change the part of one VMA that is the range. Its place in its object stays.
+    /// Changes the part of one VMA that is the range. Its offset in its object stays.
     #[doc(alias = "vma_merge_existing_range")]
     Modify(Mapping),
 }
@@ -75,36 +77,38 @@ pub(crate) enum Request {
 #[derive(Clone, Copy)]
 pub(crate) enum Merge {
     Both,
-    /// The one before alone, if it ends above the start of the heap: what ends where the heap begins is none of it.
+    /// Only the one before, if it ends above the start of the heap: a VMA that ends there is not
+    /// heap.
     Heap,
 }
 
-/// What a transaction is to do.
+/// The edit that a transaction is to make.
 pub(crate) struct Plan {
     /// The range in which `insert` replaces all VMAs. No VMA reaches out of it.
     pub(crate) span: VirtRange,
     /// The counts of the VMAs in `span`.
     pub(crate) removed: Accounts,
-    /// The VMAs to come. They ascend and lie in `span`.
+    /// The new VMAs. They ascend and lie in `span`.
     pub(crate) insert: [Option<Vma>; 3],
     pub(crate) pages: Pages,
 }
 
-/// What becomes of pages after the VMAs are published.
+/// What becomes of the pages after the new VMAs are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pages {
     /// They stay as they are.
     Keep,
-    /// They are zapped. Nothing is mapped there.
+    /// They are zapped. The range is a hole.
     Zap(VirtRange),
-    /// They are zapped while the new mapping is there already: faults in the range wait until that is done.
+    /// They are zapped while the new mapping is already there. Faults in the range wait until then.
     ZapReplaced(VirtRange),
     /// They get the protections of the VMAs there.
     Protect(VirtRange),
 }
 
 impl<'t> Neighbours<'t> {
-    /// Collects the neighbours of `range` in one walk. `vmas` ascend, and begin with the VMA of the page before the range.
+    /// Collects the neighbours of `range` in one walk. `vmas` ascend, from the VMA of the page
+    /// before the range on.
     #[inline(always)]
     pub(crate) fn new(range: VirtRange, vmas: impl Iterator<Item = &'t Vma>) -> Self {
         let (mut prev, mut middle, mut next, mut inside, mut pages) = (None, None, None, Accounts::default(), 0);
@@ -141,12 +145,12 @@ impl<'t> Neighbours<'t> {
         self.middle.is_some()
     }
 
-    /// The pages in the range that are mapped.
+    /// Returns the number of mapped pages in the range.
     pub(crate) fn pages(&self) -> u64 {
         self.pages
     }
 
-    /// Whether one VMA reaches out of the range at both ends, so that it becomes two if the range is taken out.
+    /// Whether one VMA reaches out of the range at both ends. Unmapping the range splits it.
     #[inline]
     pub(crate) fn is_split(&self) -> bool {
         let reaches_out = |vma: &Vma| vma.range().start < self.range.start && self.range.end < vma.range().end;
@@ -160,6 +164,8 @@ impl<'t> Neighbours<'t> {
     }
 
     /// Plans a call.
+    // Inlined, as `new` and `replace`: each caller makes one kind of request, for which little of
+    // this is left.
     #[inline(always)]
     pub(crate) fn plan(&self, request: Request, landmarks: &Landmarks) -> Plan {
         let range = self.range;
@@ -189,7 +195,8 @@ impl<'t> Neighbours<'t> {
         }
     }
 
-    /// Replaces the range by `piece`, merged with the neighbours that it continues. The others keep their parts outside.
+    /// Replaces the range by `piece`, merged with the neighbours that it continues. Other
+    /// neighbours keep their parts outside.
     #[inline(always)]
     fn replace(&self, mut piece: Option<Piece>, merge: Merge, pages: Pages, landmarks: &Landmarks) -> Plan {
         let (mut prev, mut next) = (self.prev, self.next);
@@ -228,7 +235,7 @@ impl<'t> Neighbours<'t> {
 }
 
 impl Plan {
-    /// Plans to split the VMA that has `addr` inside.
+    /// Plans to split a VMA at `addr`, which is inside it.
     pub(crate) fn split(vma: &Vma, addr: VirtAddr, landmarks: &Landmarks) -> Self {
         let span = vma.range();
         let mut removed = Accounts::default();
@@ -242,7 +249,7 @@ impl Plan {
         }
     }
 
-    /// The VMAs that there are more of afterwards; 0 if there are fewer.
+    /// Returns by how many the VMAs increase; 0 if they decrease.
     #[inline]
     pub(crate) fn growth(&self) -> usize {
         self.insert
@@ -254,7 +261,7 @@ impl Plan {
 }
 
 impl Pages {
-    /// The range in which translations end or allow less.
+    /// Returns the range in which translations end or allow less.
     #[inline]
     pub(crate) fn range(&self) -> VirtRange {
         match self {
@@ -263,8 +270,10 @@ impl Pages {
         }
     }
 
-    /// Adds what becomes of the pages of the call's next plan. A call makes several plans only to protect or to name one VMA after
-    /// the other, or to split: their ranges ascend.
+    /// Adds what becomes of the pages of the call's next plan.
+    ///
+    /// A call makes several plans only to change one VMA after the other, or to split. Their ranges
+    /// ascend.
     #[inline]
     pub(crate) fn add(&mut self, next: Self) {
         match (&mut *self, next) {
@@ -275,7 +284,7 @@ impl Pages {
     }
 }
 
-/// A VMA to come.
+/// A VMA to be made.
 struct Piece {
     range: VirtRange,
     pgoff: u64,
@@ -289,7 +298,7 @@ impl Piece {
         vma.continues_as(self.range.start, self.pgoff, &self.mapping)
     }
 
-    /// Grows over a neighbour. If only one of the two has an identity, that is the identity of both.
+    /// Grows over a neighbour. If one of the two has no identity, it gets that of the other.
     #[inline]
     fn join(&mut self, vma: &Vma) {
         if vma.range().start < self.range.start {
@@ -309,7 +318,7 @@ impl Piece {
     }
 }
 
-/// Another VMA of what `vma` maps in a part of its range.
+/// Makes a VMA of a part of another one.
 #[doc(alias = "__split_vma")]
 fn part(vma: &Vma, range: VirtRange, landmarks: &Landmarks) -> Vma {
     let piece = Piece {

@@ -1,8 +1,8 @@
-//! The VMA: one mapping, immutable but for the word that says whether it is still one.
+//! The VMA: one mapping, immutable but for its state and the identity of its memory.
 
 use core::fmt;
 use core::num::NonZeroU64;
-// Not of `primitive`: loom models the change counter; this word is checked under locks.
+// Not of `primitive`: loom models the change counter. The state is checked under locks.
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use vmaple_rcu::AllocError;
@@ -13,7 +13,7 @@ use super::role::Role;
 use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::kref::Kref;
 
-/// Most bytes of an anonymous mapping's name, the kernel's limit without its final zero.
+/// The most bytes of an anonymous mapping's name: the limit of Linux without its final zero.
 pub const ANON_NAME_MAX: usize = 79;
 
 /// The name of an anonymous mapping.
@@ -26,11 +26,11 @@ pub(crate) struct AnonName {
 }
 
 impl AnonName {
-    /// A name that has been checked to be not too long.
+    /// Makes a name of at most [`ANON_NAME_MAX`] bytes.
     pub(crate) fn new(name: &[u8]) -> Result<Kref<Self>, AllocError> {
         let mut bytes = [0; ANON_NAME_MAX];
         bytes[..name.len()].copy_from_slice(name);
-        // INVARIANT: the copy would have failed.
+        // INVARIANT: the copy above fails for a longer name.
         let len = name.len() as u8;
         Kref::new(Self { bytes, len })
     }
@@ -40,22 +40,25 @@ impl AnonName {
     }
 }
 
-/// Whether a VMA is one of the address space.
+/// Whether a VMA is still part of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum VmaState {
-    /// What is mapped there.
+    /// It is.
     Live = 0,
-    /// Replaced.
+    /// It was replaced or unmapped.
     Superseded = 1,
 }
 
-/// One mapping: a range of pages, and what they are of. All of it but [`state`](Self::state) stays as it was published, and the
-/// identity of its anonymous memory, which it gets once; a call that changes a mapping publishes another VMA. So whoever holds one
-/// reads fields that belong together.
+/// One mapping: a range of pages, and the object that they are of.
+///
+/// It stays as it was published, but for its [`state`](Self::state), and for the identity of its
+/// anonymous memory, which is set once. A call that changes a mapping publishes another VMA. So the
+/// fields that a reader sees belong together.
 ///
 /// # Invariants
-/// `start` and `end` are page-aligned, `start < end`. The state only rises. `anon_vma` is 0 until it is set once.
+/// `start` and `end` are page-aligned, `start < end`. The state only rises. `anon_vma` is 0 until
+/// it is set once.
 #[doc(alias = "vm_area_struct")]
 pub struct Vma {
     range: VirtRange,
@@ -85,8 +88,9 @@ impl fmt::Debug for Vma {
     }
 }
 
-/// What anonymous memory of neighbouring mappings shares, so that they may become one: in Linux the object through which its pages
-/// are found, here a number.
+/// The identity of anonymous memory: mappings with different ones do not merge.
+///
+/// In Linux it is the object through which a page finds its mappings; here it is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AnonVma(NonZeroU64);
 
@@ -99,7 +103,7 @@ impl AnonVma {
     }
 }
 
-/// What a mapping is of, wherever it is.
+/// What a mapping is, apart from its place.
 #[derive(Clone)]
 pub(crate) struct Mapping {
     pub(crate) flags: VmFlags,
@@ -110,7 +114,7 @@ pub(crate) struct Mapping {
 
 impl Vma {
     pub(crate) fn new(range: VirtRange, pgoff: u64, mapping: Mapping, role: Role) -> Self {
-        // INVARIANT: ranges that calls work on are of whole pages, and not empty.
+        // INVARIANT: the calls pass ranges of whole pages that are not empty.
         debug_assert!(!range.is_empty() && range.start.is_page_aligned() && range.end.is_page_aligned());
         Self {
             range,
@@ -124,40 +128,42 @@ impl Vma {
         }
     }
 
-    /// Its first address.
+    /// Returns its first address.
     #[must_use]
     pub fn start(&self) -> VirtAddr {
         self.range.start
     }
 
-    /// The address behind its last.
+    /// Returns the address after its last.
     #[must_use]
     pub fn end(&self) -> VirtAddr {
         self.range.end
     }
 
-    /// Its addresses.
+    /// Returns its addresses.
     #[inline]
     #[must_use]
     pub fn range(&self) -> VirtRange {
         self.range
     }
 
-    /// Its pages.
+    /// Returns the number of its pages.
     #[doc(alias = "vma_pages")]
     #[must_use]
     pub fn pages(&self) -> u64 {
         (self.range.end - self.range.start) >> PAGE_SHIFT
     }
 
-    /// What it is.
+    /// Returns its flags.
     #[inline]
     #[must_use]
     pub fn flags(&self) -> VmFlags {
         self.flags
     }
 
-    /// Where in its object it begins, in pages; of private anonymous memory, the page number that it was mapped at.
+    /// Returns its offset in its object, in pages.
+    ///
+    /// Of private anonymous memory, the page number where it was first mapped.
     #[doc(alias = "vm_pgoff")]
     #[inline]
     #[must_use]
@@ -165,7 +171,7 @@ impl Vma {
         self.pgoff
     }
 
-    /// The object that it maps; `None` of private anonymous memory.
+    /// Returns the object that it maps; `None` for private anonymous memory.
     #[doc(alias = "vm_file")]
     #[inline]
     #[must_use]
@@ -173,46 +179,50 @@ impl Vma {
         self.file.as_ref()
     }
 
-    /// The name that [`Mm::set_anon_vma_name`](crate::Mm::set_anon_vma_name) gave it.
+    /// Returns the name set by [`Mm::set_anon_vma_name`](crate::Mm::set_anon_vma_name).
     #[inline]
     #[must_use]
     pub fn anon_name(&self) -> Option<&[u8]> {
         self.anon_name.as_ref().map(|name| name.bytes())
     }
 
-    /// What its place makes it.
+    /// Returns its role, by its place.
     ///
-    /// Found when it was made, and constant: the heap's pages change with its VMA only.
+    /// It is determined when the VMA is made, and stays: a call that moves the end of the heap
+    /// makes another VMA.
     #[inline]
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Whether it is still one of the address space. A snapshot's VMAs may be superseded ones.
+    /// Returns whether it is still part of the address space. In a snapshot it may not be.
     #[must_use]
     pub fn state(&self) -> VmaState {
-        // Acquire pairs with the Release in `supersede`: who sees it superseded sees what came before.
+        // Acquire pairs with the Release in `supersede`: a thread that sees it superseded sees what
+        // came before.
         match self.state.load(Ordering::Acquire) {
             0 => VmaState::Live,
             _ => VmaState::Superseded,
         }
     }
 
-    /// Says that it is replaced. By the holder of the writers' lock, once nothing can fail any more.
+    /// Marks it as replaced. For the holder of the writers' lock, after everything that can fail.
     pub(crate) fn supersede(&self) {
         // Release pairs with the Acquire in `state`.
         self.state.store(VmaState::Superseded as u8, Ordering::Release);
     }
 
-    /// The identity of its anonymous memory; `None` while nothing has been written to it.
+    /// Returns the identity of its anonymous memory; `None` before the first write.
     pub(crate) fn anon_vma(&self) -> Option<AnonVma> {
-        // Relaxed: a number of its own.
+        // Relaxed: the number alone matters.
         AnonVma::new(self.anon_vma.load(Ordering::Relaxed))
     }
 
-    /// Gives it an identity, if it has none. A call that replaces the VMA at the same time may not see it, and merge what Linux
-    /// would keep apart.
+    /// Sets its identity, if it has none.
+    ///
+    /// A call that replaces the VMA at the same time may miss it, and merge what Linux would keep
+    /// apart.
     #[doc(alias = "anon_vma_prepare")]
     pub(crate) fn set_anon_vma(&self, id: AnonVma) {
         // Relaxed as in `anon_vma`.
@@ -221,8 +231,9 @@ impl Vma {
             .compare_exchange(0, id.0.get(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Whether `next`, which begins where this ends, differs in nothing but how it may be accessed, so that anonymous memory of both
-    /// may have one identity.
+    /// Whether the memory of this VMA and of `next`, the one after it, may have one identity.
+    ///
+    /// They may differ in protection only.
     #[doc(alias = "anon_vma_compatible")]
     pub(crate) fn shares_anon_vma(&self, next: &Self) -> bool {
         self.range.end == next.range.start
@@ -239,7 +250,7 @@ impl Vma {
         }
     }
 
-    /// Whether it is what is mapped there.
+    /// Whether it is part of the address space.
     pub(crate) fn is_live(&self) -> bool {
         self.state() == VmaState::Live
     }
@@ -253,13 +264,13 @@ impl Vma {
         }
     }
 
-    /// The page offset of what lies at `addr`, which may be outside of it.
+    /// Returns the page offset of `addr`, which may be outside of the VMA.
     pub(crate) fn pgoff_at(&self, addr: VirtAddr) -> u64 {
         self.pgoff
             .wrapping_add(addr.page_number().wrapping_sub(self.range.start.page_number()))
     }
 
-    /// Whether `mapping`, with the page offset `pgoff` at `addr`, continues this one.
+    /// Whether it and `mapping`, with the page offset `pgoff` at `addr`, may be one VMA.
     #[doc(alias = "can_vma_merge_after")]
     #[doc(alias = "is_mergeable_vma")]
     pub(crate) fn continues_as(&self, addr: VirtAddr, pgoff: u64, mapping: &Mapping) -> bool {

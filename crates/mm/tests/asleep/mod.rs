@@ -1,4 +1,4 @@
-//! Threads that are known to sleep, and tests that do not sleep for ever.
+//! Waits until a thread sleeps, and ends tests that would sleep for ever.
 
 #![allow(dead_code)] // each test uses some of it
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-/// Starts `work` in a thread and returns when that sleeps, which in these tests it does in a lock alone.
+/// Starts `work` in a thread and returns when that sleeps. In these tests it sleeps in a lock only.
 pub(crate) fn start_and_let_wait<'s, T: Send + 's>(
     scope: &'s Scope<'s, '_>,
     work: impl FnOnce() -> T + Send + 's,
@@ -19,7 +19,7 @@ pub(crate) fn start_and_let_wait<'s, T: Send + 's>(
         work()
     });
     let stat = Path::new("/proc").join(told.recv().unwrap()).join("stat");
-    // Three times in a row: what it may wait for besides takes no time.
+    // Three times in a row: other waits are short.
     let mut asleep = 0;
     while asleep < 3 {
         let Ok(stat) = std::fs::read_to_string(&stat) else {
@@ -32,13 +32,14 @@ pub(crate) fn start_and_let_wait<'s, T: Send + 's>(
     thread
 }
 
-/// Ends the program if this lives for a minute, which is some hundred times as long as it should: what is broken waits for ever.
+/// Ends the program if this lives for a minute, some hundred times as long as it should: a broken
+/// lock waits for ever.
 pub(crate) struct Watchdog(#[expect(dead_code, reason = "its end is what is waited for")] Sender<()>);
 
 impl Watchdog {
     pub(crate) fn new() -> Self {
         let (sender, ended) = mpsc::channel();
-        // Miri sees deadlocks by itself, and wants all threads to end before the program.
+        // Miri finds deadlocks by itself, and wants all threads to end before the program.
         if cfg!(miri) {
             return Self(sender);
         }

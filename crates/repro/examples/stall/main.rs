@@ -1,8 +1,9 @@
-//! Measures one second of the talk's problem and draws it as two time lines: `stall measure FILE` (as root), `stall draw FILE light|dark`.
+//! Measures one second of the talk's problem and draws it as two time lines: `stall measure FILE`
+//! (as root), `stall draw FILE light|dark`.
 //!
-//! An application maps and unmaps pages on one CPU. On another, a monitor at nice 15 reads the application's memory map
-//! next to a task that never sleeps. Each round measures the application alone, then with a monitor that reads /proc/PID/smaps, then
-//! with one that scans by BPF.
+//! An application maps and unmaps pages on one CPU. On another, a monitor at nice 15 reads the
+//! application's memory map next to a task that never sleeps. Each round measures the application
+//! alone, then with a monitor that reads /proc/PID/smaps, then with one that scans by BPF.
 
 mod draw;
 mod measure;
@@ -20,7 +21,8 @@ struct Stall {
     machine: String,
     /// The length of the window, which begins a second after all tasks run.
     window_us: u64,
-    /// The longest call of each round's second in which only the application ran: the noise of the machine.
+    /// The longest call of each round's second in which only the application ran: the noise of the
+    /// machine.
     alone_longest_us: Vec<u64>,
     /// The monitor reads /proc/PID/smaps.
     smaps: Lines,
@@ -28,7 +30,8 @@ struct Stall {
     scan: Lines,
 }
 
-/// The two time lines of one monitor, of the round with the median longest call. Times are microseconds after the start of the window.
+/// The two time lines of one monitor, of the round with the median longest call. Times are
+/// microseconds after the start of the window.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Lines {
     /// Calls that the application completed.

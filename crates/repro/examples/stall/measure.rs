@@ -68,7 +68,7 @@ impl Region {
         let page = self.start.wrapping_add(self.rng.usize(..REGION_PAGES) * PAGE).cast();
         if self.rng.bool() {
             let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::POPULATE;
-            // SAFETY: the page lies in the region, which nothing else uses and no reference points into.
+            // SAFETY: the page lies in the region, which nothing else uses or refers to.
             unsafe { mmap_anonymous(page, PAGE, ProtFlags::WRITE, flags) }?;
         } else {
             // SAFETY: as above.
@@ -129,7 +129,8 @@ fn print(intervals: &[(u64, u64)]) -> Result<()> {
     Ok(())
 }
 
-/// The monitor: reads the memory map of `pid` again and again, and notes when each read began and ended.
+/// The monitor: reads the memory map of `pid` again and again, and notes when each read began and
+/// ended.
 pub(crate) fn monitor(what: &str, pid: u32, cpu: usize) -> Result<()> {
     let mut scanner = (what == "scan").then(Scanner::new).transpose()?;
     let mut buffer = vec![0; 128 << 10];
@@ -221,7 +222,7 @@ fn median(mut rounds: Vec<Lines>) -> Lines {
 /// Maps and unmaps until the window is over; returns what happened within it.
 fn application(region: &mut Region, window: u64) -> Result<Lines> {
     let end = window + WINDOW;
-    // Allocated and touched now: nothing but the region's calls may need the lock during the window.
+    // Touched now: nothing but the region's calls may need the lock during the window.
     let mut calls = vec![(1, 1); 200_000];
     calls.clear();
     while now() < end && calls.len() < calls.capacity() {

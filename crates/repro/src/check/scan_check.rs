@@ -15,7 +15,7 @@ use vmaple_smaps::walk::{Page, Walk};
 use vmaple_smaps::{Line, parse_range};
 
 use crate::plan::ProcFile;
-use crate::sample::Seen;
+use crate::sample::Misreads;
 
 use super::PageStates;
 use super::record::Record;
@@ -66,7 +66,7 @@ pub(crate) struct ScanCheck<'a> {
     /// The last line of the text so far, if its end is still to come.
     partial: [u8; LINE_BYTES],
     partial_len: usize,
-    seen: Seen,
+    misreads: Misreads,
 }
 
 impl<'a> ScanCheck<'a> {
@@ -92,7 +92,7 @@ impl<'a> ScanCheck<'a> {
             record: None,
             partial: [0; LINE_BYTES],
             partial_len: 0,
-            seen: Seen::default(),
+            misreads: Misreads::default(),
         })
     }
 
@@ -114,18 +114,18 @@ impl<'a> ScanCheck<'a> {
     }
 
     /// Ends a scan; returns what all scans so far have seen.
-    pub(crate) fn end(&mut self) -> Seen {
+    pub(crate) fn end(&mut self) -> Misreads {
         if self.partial_len > 0 {
-            self.seen.torn += 1;
+            self.misreads.torn += 1;
         }
         self.end_record();
         let known = self.known;
         self.walk.pass(u64::MAX, Page::Unmapped, |addr| known.at(addr));
         let found = self.walk.findings();
-        self.seen.overlaps += found.overlaps;
-        self.seen.misses += found.missed;
-        self.seen.resurrected += found.resurrected;
-        self.seen
+        self.misreads.overlaps += found.overlaps;
+        self.misreads.misses += found.missed;
+        self.misreads.resurrected += found.resurrected;
+        self.misreads
     }
 
     fn entries(&mut self, read: &[u8]) {
@@ -141,7 +141,7 @@ impl<'a> ScanCheck<'a> {
             self.walk.pass(next, shown, |addr| known.at(addr));
         }
         if !rest.is_empty() {
-            self.seen.torn += 1;
+            self.misreads.torn += 1;
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a> ScanCheck<'a> {
             (Some(record), Ok(Line::Value(field, value))) => record.set(field, value),
             (Some(_), Ok(Line::Flags(_) | Line::Unknown(_))) => {}
             // It is no line, or there is no record that it could be of.
-            _ => self.seen.torn += 1,
+            _ => self.misreads.torn += 1,
         }
     }
 
@@ -203,7 +203,7 @@ impl<'a> ScanCheck<'a> {
             in_region && tail != REGION_TAIL
         };
         if range.is_empty() || unaligned || foreign {
-            self.seen.torn += 1;
+            self.misreads.torn += 1;
             return;
         }
         // A roll-up spans what is between mappings, too.
@@ -223,7 +223,7 @@ impl<'a> ScanCheck<'a> {
             return;
         };
         let Some(bytes) = record.populated_bytes(self.file) else {
-            self.seen.torn += 1;
+            self.misreads.torn += 1;
             return;
         };
         let region = self.known.region();
@@ -231,7 +231,7 @@ impl<'a> ScanCheck<'a> {
         let mapped = pages
             .step_by(self.known.page_bytes as usize)
             .filter(|&addr| self.known.at(addr) == Some(Page::Mapped));
-        self.seen.misses += (mapped.count() as u64).saturating_sub(bytes / self.known.page_bytes);
+        self.misreads.misses += (mapped.count() as u64).saturating_sub(bytes / self.known.page_bytes);
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
 
     /// What a scan sees that reads `file` in these pieces, where pages 0 to 7 are mapped but for 2
     /// and 5, which have been unmapped, all since before the scan but for page 6.
-    fn seen_of(file: ProcFile, pieces: &[&[u8]]) -> Seen {
+    fn seen_of(file: ProcFile, pieces: &[&[u8]]) -> Misreads {
         let (words, operations) = ([const { AtomicU64::new(0) }; 8], AtomicU64::new(0));
         let states = PageStates::new(&words, &operations);
         for page in 0..8 {
@@ -269,7 +269,7 @@ mod tests {
         )
     }
 
-    fn seen_in(file: ProcFile, text: &str) -> Seen {
+    fn seen_in(file: ProcFile, text: &str) -> Misreads {
         let whole = seen_of(file, &[text.as_bytes()]);
         // However it is cut, it is the same text.
         let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
@@ -281,7 +281,7 @@ mod tests {
         whole
     }
 
-    fn seen_in_maps(text: &str) -> Seen {
+    fn seen_in_maps(text: &str) -> Misreads {
         seen_in(ProcFile::Maps, text)
     }
 
@@ -303,29 +303,29 @@ mod tests {
 
     #[test]
     fn the_truth_raises_no_alarm() {
-        assert_eq!(seen_in_maps(&truth()), Seen::default());
+        assert_eq!(seen_in_maps(&truth()), Misreads::default());
         // Whether page 6 is mapped is not known.
         let without_6 = truth().replace(&line(6..8), &line(7..8));
-        assert_eq!(seen_in_maps(&without_6), Seen::default());
+        assert_eq!(seen_in_maps(&without_6), Misreads::default());
         // Two lines are as good as one.
         let split = truth().replace(&line(3..5), &(line(3..4) + &line(4..5)));
-        assert_eq!(seen_in_maps(&split), Seen::default());
+        assert_eq!(seen_in_maps(&split), Misreads::default());
     }
 
     #[test]
     fn each_kind_of_fault_is_found() {
-        let none = Seen::default();
+        let none = Misreads::default();
         let changed = |from: &str, to: &str| seen_in_maps(&truth().replace(from, to));
-        assert_eq!(changed(&line(3..5), &line(4..5)), Seen { misses: 1, ..none });
-        assert_eq!(changed(&line(0..2), ""), Seen { misses: 2, ..none });
-        assert_eq!(seen_in_maps(""), Seen { misses: 5, ..none });
-        assert_eq!(changed(&line(0..2), &line(0..3)), Seen { resurrected: 1, ..none });
-        assert_eq!(changed(&line(6..8), &line(5..8)), Seen { resurrected: 1, ..none });
+        assert_eq!(changed(&line(3..5), &line(4..5)), Misreads { misses: 1, ..none });
+        assert_eq!(changed(&line(0..2), ""), Misreads { misses: 2, ..none });
+        assert_eq!(seen_in_maps(""), Misreads { misses: 5, ..none });
+        assert_eq!(changed(&line(0..2), &line(0..3)), Misreads { resurrected: 1, ..none });
+        assert_eq!(changed(&line(6..8), &line(5..8)), Misreads { resurrected: 1, ..none });
         let twice = line(3..5) + &line(4..5);
-        assert_eq!(changed(&line(3..5), &twice), Seen { overlaps: 1, ..none });
+        assert_eq!(changed(&line(3..5), &twice), Misreads { overlaps: 1, ..none });
         // Whatever is not such a line says nothing of its pages.
         let (torn, misses) = (1, 2);
-        let fault = Seen { torn, misses, ..none };
+        let fault = Misreads { torn, misses, ..none };
         let whole = line(3..5);
         for wrong in [
             whole.replace("-w-p", "rw-p"),
@@ -341,7 +341,7 @@ mod tests {
             assert_ne!(wrong, whole);
             assert_eq!(changed(&whole, &wrong), fault, "{wrong}");
         }
-        assert_eq!(seen_in_maps(&(truth() + "7ffff")), Seen { torn: 1, ..none });
+        assert_eq!(seen_in_maps(&(truth() + "7ffff")), Misreads { torn: 1, ..none });
     }
 
     /// A header of smaps with its counts, in pages: in memory, and swapped out.
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn counts_of_smaps_are_held_against_the_pages() {
-        let none = Seen::default();
+        let none = Misreads::default();
         let smaps = |counts: &str| {
             let text = record(&line(0..2), 2, 2, 0) + counts + &record(&line(6..8), 2, 1, 0);
             seen_in(ProcFile::Smaps, &text)
@@ -372,12 +372,12 @@ mod tests {
         // Two lines are as good as one, where they do not overlap.
         let (low, high) = (record(&line(3..4), 1, 1, 0), record(&line(4..5), 1, 1, 0));
         assert_eq!(smaps(&(low.clone() + &high)), none);
-        assert_eq!(smaps(&(whole.clone() + &high)), Seen { overlaps: 1, ..none });
-        assert_eq!(smaps(&record(&line(3..5), 2, 1, 0)), Seen { misses: 1, ..none });
-        assert_eq!(smaps(&low), Seen { misses: 1, ..none });
-        assert_eq!(smaps(""), Seen { misses: 2, ..none });
+        assert_eq!(smaps(&(whole.clone() + &high)), Misreads { overlaps: 1, ..none });
+        assert_eq!(smaps(&record(&line(3..5), 2, 1, 0)), Misreads { misses: 1, ..none });
+        assert_eq!(smaps(&low), Misreads { misses: 1, ..none });
+        assert_eq!(smaps(""), Misreads { misses: 2, ..none });
         let shown = record(&line(2..5), 3, 2, 0);
-        assert_eq!(smaps(&shown), Seen { resurrected: 1, ..none });
+        assert_eq!(smaps(&shown), Misreads { resurrected: 1, ..none });
         // Counts that do not fit together say nothing of the pages.
         for wrong in [
             record(&line(3..5), 3, 2, 0),
@@ -387,36 +387,36 @@ mod tests {
             whole.replace("Rss: ", "RSS: "),
         ] {
             assert_ne!(wrong, whole);
-            assert_eq!(smaps(&wrong), Seen { torn: 1, ..none }, "{wrong}");
+            assert_eq!(smaps(&wrong), Misreads { torn: 1, ..none }, "{wrong}");
         }
         // One for the line, one for the counts without it.
         let wrong = whole.replace("Rss:                   8 kB", "Rss:                   8 MB");
         assert_ne!(wrong, whole);
-        assert_eq!(smaps(&wrong), Seen { torn: 2, ..none });
+        assert_eq!(smaps(&wrong), Misreads { torn: 2, ..none });
         assert_eq!(seen_in_maps(&whole).torn, 10);
     }
 
     #[test]
     fn a_roll_up_is_held_against_all_pages() {
-        let none = Seen::default();
+        let none = Misreads::default();
         let header = |pages: Range<u64>| line(pages).replace("-w-p", "---p").replace("0 \n", "0    [rollup]\n");
         let rollup = |header: &str, rss, swap| seen_in(ProcFile::SmapsRollup, &record(header, 0, rss, swap));
         assert_eq!(rollup(&header(0..8), 5, 0), none);
         assert_eq!(rollup(&header(0..8), 3, 2), none);
-        assert_eq!(rollup(&header(0..8), 4, 0), Seen { misses: 1, ..none });
+        assert_eq!(rollup(&header(0..8), 4, 0), Misreads { misses: 1, ..none });
         // What it does not span is not counted.
-        assert_eq!(rollup(&header(1..8), 4, 0), Seen { misses: 1, ..none });
+        assert_eq!(rollup(&header(1..8), 4, 0), Misreads { misses: 1, ..none });
         let torn = record(&header(0..8), 0, 5, 0).replace("Private_Clean: ", "Shared_Clean: ");
-        assert_eq!(seen_in(ProcFile::SmapsRollup, &torn), Seen { torn: 1, ..none });
+        assert_eq!(seen_in(ProcFile::SmapsRollup, &torn), Misreads { torn: 1, ..none });
         let misses = 5;
-        assert_eq!(seen_in(ProcFile::SmapsRollup, ""), Seen { misses, ..none });
+        assert_eq!(seen_in(ProcFile::SmapsRollup, ""), Misreads { misses, ..none });
         assert_eq!(rollup(&line(0..8), 5, 0).misses, misses);
     }
 
     #[test]
     fn entries_of_pagemap_are_held_against_the_pages() {
-        let none = Seen::default();
-        let seen = |pages: &[u8]| {
+        let none = Misreads::default();
+        let misreads = |pages: &[u8]| {
             let entry = |page| {
                 if pages.contains(&page) {
                     1_u64 << 63 | 7
@@ -429,21 +429,21 @@ mod tests {
             assert_eq!(seen_of(ProcFile::Pagemap, &[&bytes[..24], &bytes[24..]]), whole);
             whole
         };
-        assert_eq!(seen(&[0, 1, 3, 4, 6, 7]), none);
-        assert_eq!(seen(&[0, 1, 3, 4, 7]), none);
-        assert_eq!(seen(&[0, 3, 4, 7]), Seen { misses: 1, ..none });
+        assert_eq!(misreads(&[0, 1, 3, 4, 6, 7]), none);
+        assert_eq!(misreads(&[0, 1, 3, 4, 7]), none);
+        assert_eq!(misreads(&[0, 3, 4, 7]), Misreads { misses: 1, ..none });
         let (misses, resurrected) = (1, 2);
-        let both = Seen {
+        let both = Misreads {
             misses,
             resurrected,
             ..none
         };
-        assert_eq!(seen(&[1, 2, 3, 4, 5, 7]), both);
+        assert_eq!(misreads(&[1, 2, 3, 4, 5, 7]), both);
         let swapped = (1_u64 << 62).to_ne_bytes();
         let misses = 3;
         assert_eq!(
             seen_of(ProcFile::Pagemap, &[&swapped, &swapped, &[0; 7]]),
-            Seen {
+            Misreads {
                 misses,
                 torn: 1,
                 ..none

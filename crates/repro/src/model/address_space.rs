@@ -31,7 +31,7 @@ pub(super) fn new_mm<S: Design>(pages: u64) -> Result<Mm<S>> {
 
 /// Returns the bytes of VMAs and page tables that are retired and not yet freed, and the age of the
 /// oldest read-side section in eras.
-pub(super) fn kept<S: Design>(mm: &MmRef<S>) -> (u64, u64) {
+pub(super) fn retired<S: Design>(mm: &MmRef<S>) -> (u64, u64) {
     domains(mm).fold((0, 0), |(bytes, eras), domain| {
         let stats = domain.stats();
         (bytes + stats.deferred_bytes, stats.oldest_section_eras.max(eras))

@@ -16,12 +16,12 @@ use crate::check::ScanCheck;
 use crate::error::{Error, Result};
 use crate::machine::now_ns;
 use crate::plan::{Reading, Target};
-use crate::role::mapper::{Calls, DONE, Mapper, tell};
+use crate::role::mapper::{Calls, DONE, Mapper, send};
 use crate::role::thread_b::{FRESH, ThreadB, mapped_pages};
 use crate::role::{BusyTask, Ledger, MapperTask, Phase, get_ready, scanner, take_place, wait_once};
-use crate::sample::Inside;
+use crate::sample::ModelStats;
 
-use super::address_space::{ModelMemory, ModelRegion, kept, new_mm};
+use super::address_space::{ModelMemory, ModelRegion, new_mm, retired};
 use super::counted_lock::COUNTS;
 use super::design::{Design, Maple, V54, V617};
 use super::scan::{ModelScan, freeze};
@@ -92,7 +92,7 @@ fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> 
     COUNTS.clear();
     let (mut deferred_bytes, mut oldest_section_eras, mut operations) = (0, 0, 0_u64);
     let mut look = || {
-        let (bytes, eras) = kept(&mm);
+        let (bytes, eras) = retired(&mm);
         deferred_bytes = bytes.max(deferred_bytes);
         oldest_section_eras = eras.max(oldest_section_eras);
     };
@@ -103,12 +103,12 @@ fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> 
         }
     })?;
     look();
-    tell(DONE)?;
+    send(DONE)?;
     // Not earlier: a thread that allocates may wait for a scanner that does.
     ledger.wait_for(Phase::Over);
     // The report must not meet the limit of locked memory. Unlocking what is not locked is no error.
     let _ = rustix::mm::munlockall();
-    let inside = Inside {
+    let model = ModelStats {
         memory_locked,
         held: COUNTS.latencies(),
         writer_waits: COUNTS.writer_waits.load(Relaxed),
@@ -117,7 +117,7 @@ fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> 
         oldest_section_eras,
     };
     // The other threads end with the process, if they have not yet.
-    mapper.report(thread_b.map(ThreadB::finish).transpose()?, Some(inside))
+    mapper.report(thread_b.map(ThreadB::finish).transpose()?, Some(model))
 }
 
 /// Starts all scanners of the region at `start`, and busy tasks; returns how many.

@@ -151,12 +151,12 @@ mod tests {
     use super::*;
     use crate::check::ScanCheck;
     use crate::counting_alloc::calls;
-    use crate::model::address_space::{ModelMemory, ModelRegion, kept, new_mm};
+    use crate::model::address_space::{ModelMemory, ModelRegion, new_mm, retired};
     use crate::model::design::{Maple, V54, V617};
     use crate::role::mapper::{Calls, Mapper};
     use crate::role::thread_b::{FRESH, Touch};
     use crate::role::wait_once;
-    use crate::sample::Seen;
+    use crate::sample::Misreads;
 
     const FILES: [ProcFile; 4] = [
         ProcFile::Maps,
@@ -197,7 +197,7 @@ mod tests {
                 assert!(scan.once(|read| check.take(read)).unwrap() > 0);
                 check.end()
             };
-            assert_eq!(seen(), Seen::default(), "{file}");
+            assert_eq!(seen(), Misreads::default(), "{file}");
             // The checker does not know of these. A roll-up says only how many pages there are.
             region.munmap(1).unwrap();
             region.munmap(2).unwrap();
@@ -230,14 +230,14 @@ mod tests {
                     region.mmap(page).unwrap();
                     region.munmap(page).unwrap();
                 }
-                let (bytes, eras) = kept(&mm);
+                let (bytes, eras) = retired(&mm);
                 assert!(bytes > 0 && eras > 0, "{file}");
                 // Kept is what was there, not what has come and gone since: 10,000 operations take a megabyte and
                 // more.
                 assert!(bytes < 400_000, "{file}: {bytes}");
             })
             .unwrap();
-            assert_eq!(kept(&mm).1, 0, "{file}");
+            assert_eq!(retired(&mm).1, 0, "{file}");
         }
     }
 

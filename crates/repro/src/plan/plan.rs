@@ -131,6 +131,16 @@ impl Plan {
             .collect()
     }
 
+    /// Returns the number of a cell among the kinds of run of its level, from 1, and how many kinds
+    /// there are.
+    #[must_use]
+    pub fn number_of(&self, cell: Cell) -> (usize, usize) {
+        let cells = self.cells();
+        let level = || cells.iter().filter(|other| other.busy == cell.busy);
+        let before = level().take_while(|&&other| other != cell).count();
+        (before + 1, level().count())
+    }
+
     /// Returns how many processes (threads, of a model) the cell needs besides the controller.
     #[must_use]
     pub fn tasks(&self, cell: Cell) -> u64 {
@@ -219,6 +229,20 @@ mod tests {
                 (1, "kernel", Some("maps")),
                 (1, "kernel", Some("none"))
             ]
+        );
+    }
+
+    #[test]
+    fn cells_are_numbered_within_their_level() {
+        let plan = Plan {
+            targets: vec![Target::Maple, Target::Kernel],
+            ..plan()
+        };
+        let numbers: Vec<_> = plan.cells().into_iter().map(|cell| plan.number_of(cell)).collect();
+        // Level 0 of both targets; at 1 and at 10 maps of both, and the control.
+        assert_eq!(
+            numbers,
+            [(1, 2), (2, 2), (1, 3), (2, 3), (3, 3), (1, 3), (2, 3), (3, 3)]
         );
     }
 

@@ -1,7 +1,7 @@
 //! One line for each run, for spreadsheets and scripts; times in nanoseconds.
 
 use crate::error::Result;
-use crate::sample::{Inside, Sample, Seen};
+use crate::sample::{Misreads, ModelStats, Sample};
 
 use super::{Exporter, Report};
 
@@ -46,29 +46,29 @@ const COLUMNS: [Column; 36] = [
         or_empty(s.faults.as_ref().map(|f| f.fresh_cut_short))
     }),
     ("steal_ns", |s| s.steal_ns.values().sum::<u64>().to_string()),
-    ("overlaps", |s| seen(s, |seen| seen.overlaps)),
-    ("misses", |s| seen(s, |seen| seen.misses)),
-    ("torn", |s| seen(s, |seen| seen.torn)),
-    ("resurrected", |s| seen(s, |seen| seen.resurrected)),
-    ("held_p50_ns", |s| inside(s, |i| i.held.quantile_ns(0.5))),
-    ("held_p999_ns", |s| inside(s, |i| i.held.quantile_ns(0.999))),
-    ("held_max_ns", |s| inside(s, |i| Some(i.held.max_ns))),
-    ("writer_waits", |s| inside(s, |i| Some(i.writer_waits))),
-    ("reader_waits", |s| inside(s, |i| Some(i.reader_waits))),
-    ("deferred_bytes", |s| inside(s, |i| Some(i.deferred_bytes))),
-    ("oldest_section_eras", |s| inside(s, |i| Some(i.oldest_section_eras))),
+    ("overlaps", |s| misreads(s, |misreads| misreads.overlaps)),
+    ("misses", |s| misreads(s, |misreads| misreads.misses)),
+    ("torn", |s| misreads(s, |misreads| misreads.torn)),
+    ("resurrected", |s| misreads(s, |misreads| misreads.resurrected)),
+    ("held_p50_ns", |s| model(s, |i| i.held.quantile_ns(0.5))),
+    ("held_p999_ns", |s| model(s, |i| i.held.quantile_ns(0.999))),
+    ("held_max_ns", |s| model(s, |i| Some(i.held.max_ns))),
+    ("writer_waits", |s| model(s, |i| Some(i.writer_waits))),
+    ("reader_waits", |s| model(s, |i| Some(i.reader_waits))),
+    ("deferred_bytes", |s| model(s, |i| Some(i.deferred_bytes))),
+    ("oldest_section_eras", |s| model(s, |i| Some(i.oldest_section_eras))),
 ];
 
 fn or_empty(value: Option<impl ToString>) -> String {
     value.map_or(String::new(), |value| value.to_string())
 }
 
-fn seen(sample: &Sample, of: fn(Seen) -> u64) -> String {
-    or_empty(sample.seen.map(of))
+fn misreads(sample: &Sample, of: fn(Misreads) -> u64) -> String {
+    or_empty(sample.misreads.map(of))
 }
 
-fn inside(sample: &Sample, of: fn(&Inside) -> Option<u64>) -> String {
-    or_empty(sample.inside.as_ref().and_then(of))
+fn model(sample: &Sample, of: fn(&ModelStats) -> Option<u64>) -> String {
+    or_empty(sample.model.as_ref().and_then(of))
 }
 
 impl Exporter for Csv {

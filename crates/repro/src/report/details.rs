@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::sample::Seen;
+use crate::sample::Misreads;
 
 use super::Series;
 use super::cells::{ms_cell, per_1000_cell, us_cell, worst_cell};
@@ -55,23 +55,23 @@ pub fn details(series: &Series) -> String {
             row.verdict.text(),
         );
     }
-    if series.rows.iter().any(|row| row.seen.is_some()) {
-        text.push_str(&seen(series));
+    if series.rows.iter().any(|row| row.misreads.is_some()) {
+        text.push_str(&misreads(series));
     }
-    if series.rows.iter().any(|row| row.inside.is_some()) {
-        text.push_str(&inside(series));
+    if series.rows.iter().any(|row| row.model.is_some()) {
+        text.push_str(&model_stats(series));
     }
     text
 }
 
-fn seen(series: &Series) -> String {
+fn misreads(series: &Series) -> String {
     let mut text = String::from(
         "         What scanners read that was not so (per 1000 scans)\n\
          #Busy  Overlaps    Misses      Torn Resurrected\n",
     );
     for row in &series.rows {
-        let cell = |of: fn(&Seen) -> u64| {
-            let count = row.seen.as_ref().map(of);
+        let cell = |of: fn(&Misreads) -> u64| {
+            let count = row.misreads.as_ref().map(of);
             count.map_or("-".to_owned(), |count| per_1000_cell(count, row.scans))
         };
         // Writing to a String cannot fail.
@@ -88,13 +88,13 @@ fn seen(series: &Series) -> String {
     text
 }
 
-fn inside(series: &Series) -> String {
+fn model_stats(series: &Series) -> String {
     let mut text = String::from(
         "         The writers' lock (microseconds held), who waited for it, and memory kept for readers\n\
          #Busy     Holds       p50     p99.9       Max   Writers   Readers  KiB kept Eras kept\n",
     );
-    for (row, inside) in series.rows.iter().filter_map(|row| Some((row, row.inside.as_ref()?))) {
-        let held = &inside.held;
+    for (row, model) in series.rows.iter().filter_map(|row| Some((row, row.model.as_ref()?))) {
+        let held = &model.held;
         let max = us_cell((held.count > 0).then_some(held.max_ns));
         // Writing to a String cannot fail.
         let _ = writeln!(
@@ -104,10 +104,10 @@ fn inside(series: &Series) -> String {
             held.count,
             us_cell(held.quantile_ns(0.5)),
             us_cell(held.quantile_ns(0.999)),
-            inside.writer_waits,
-            inside.reader_waits,
-            inside.deferred_bytes.div_ceil(1024),
-            inside.oldest_section_eras,
+            model.writer_waits,
+            model.reader_waits,
+            model.deferred_bytes.div_ceil(1024),
+            model.oldest_section_eras,
         );
     }
     text

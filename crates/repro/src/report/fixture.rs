@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::machine::Machine;
 use crate::machine::noise::Gap;
 use crate::plan::{Placement, Plan, Preset, Reading, Target};
-use crate::sample::{Faults, Inside, Latencies, Recorder, Sample, Seen, Timeline};
+use crate::sample::{Faults, Latencies, Misreads, ModelStats, Recorder, Sample, Timeline};
 
 use super::{Noise, Report, SCHEMA};
 
@@ -43,8 +43,8 @@ pub(crate) fn sample(file: Option<Reading>, busy: u32, ms: &[f64], scans: u64) -
         longest_scan_ns: scans * 1_000_000,
         preemptions: scans,
         steal_ns: BTreeMap::from([(1, 1_000_000)]),
-        seen: None,
-        inside: None,
+        misreads: None,
+        model: None,
     }
 }
 
@@ -52,11 +52,11 @@ pub(crate) fn sample(file: Option<Reading>, busy: u32, ms: &[f64], scans: u64) -
 pub(crate) fn model(target: Target, sample: Sample) -> Sample {
     Sample {
         target,
-        seen: Some(Seen {
+        misreads: Some(Misreads {
             overlaps: 3,
-            ..Seen::default()
+            ..Misreads::default()
         }),
-        inside: Some(Inside {
+        model: Some(ModelStats {
             memory_locked: true,
             held: latencies(&[0.0004, 0.0005]),
             writer_waits: 7,

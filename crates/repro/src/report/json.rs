@@ -48,8 +48,8 @@ impl Json {
                 faults.mapped.check()?;
                 faults.fresh.check()?;
             }
-            if let Some(inside) = &sample.inside {
-                inside.held.check()?;
+            if let Some(model) = &sample.model {
+                model.held.check()?;
             }
         }
         Ok(report)

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::error::Result;
-use crate::sample::{Inside, Seen};
+use crate::sample::{Misreads, ModelStats};
 
 use super::cells::{ms_cell, per_1000_cell, spread_cells, us_cell, worst_cell};
 use super::series::{Series, levels, series};
@@ -80,7 +80,11 @@ fn markdown(report: &Report) -> String {
             );
         }
         text.push('\n');
-        if series.rows.iter().any(|row| row.seen.is_some() || row.inside.is_some()) {
+        if series
+            .rows
+            .iter()
+            .any(|row| row.misreads.is_some() || row.model.is_some())
+        {
             text.push_str(&seen_and_inside(&series));
         }
     }
@@ -108,27 +112,27 @@ fn seen_and_inside(series: &Series) -> String {
          |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for row in &series.rows {
-        let seen = |of: fn(&Seen) -> u64| {
-            let count = row.seen.as_ref().map(of);
+        let misreads = |of: fn(&Misreads) -> u64| {
+            let count = row.misreads.as_ref().map(of);
             count.map_or("-".to_owned(), |count| per_1000_cell(count, row.scans))
         };
-        let inside = |of: fn(&Inside) -> String| row.inside.as_ref().map_or("-".to_owned(), of);
+        let model = |of: fn(&ModelStats) -> String| row.model.as_ref().map_or("-".to_owned(), of);
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             row.busy,
-            seen(|s| s.overlaps),
-            seen(|s| s.misses),
-            seen(|s| s.torn),
-            seen(|s| s.resurrected),
-            inside(|i| us_cell(i.held.quantile_ns(0.5))),
-            inside(|i| us_cell(i.held.quantile_ns(0.999))),
-            inside(|i| us_cell((i.held.count > 0).then_some(i.held.max_ns))),
-            inside(|i| i.writer_waits.to_string()),
-            inside(|i| i.reader_waits.to_string()),
-            inside(|i| i.deferred_bytes.div_ceil(1024).to_string()),
-            inside(|i| i.oldest_section_eras.to_string()),
+            misreads(|s| s.overlaps),
+            misreads(|s| s.misses),
+            misreads(|s| s.torn),
+            misreads(|s| s.resurrected),
+            model(|i| us_cell(i.held.quantile_ns(0.5))),
+            model(|i| us_cell(i.held.quantile_ns(0.999))),
+            model(|i| us_cell((i.held.count > 0).then_some(i.held.max_ns))),
+            model(|i| i.writer_waits.to_string()),
+            model(|i| i.reader_waits.to_string()),
+            model(|i| i.deferred_bytes.div_ceil(1024).to_string()),
+            model(|i| i.oldest_section_eras.to_string()),
         );
     }
     text.push('\n');

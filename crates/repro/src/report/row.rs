@@ -1,7 +1,7 @@
 //! One row of a table: all runs of one kind, what they add up to, and the verdict on them.
 
 use crate::plan::Reading;
-use crate::sample::{Faults, Inside, Latencies, Sample, Seen};
+use crate::sample::{Faults, Latencies, Misreads, ModelStats, Sample};
 
 use super::spread::{Spread, Worst};
 
@@ -88,9 +88,9 @@ pub struct Row {
     /// How often the kernel took the CPU from a scanner.
     pub preemptions: u64,
     /// What the scanners read that was not so; `None` where that was not checked.
-    pub seen: Option<Seen>,
+    pub misreads: Option<Misreads>,
     /// What the models report of themselves.
-    pub inside: Option<Inside>,
+    pub model: Option<ModelStats>,
     /// What it shows.
     pub verdict: Verdict,
 }
@@ -125,7 +125,7 @@ impl Row {
             });
             Spread::of(worst.collect()).map(|spread| spread.max)
         };
-        let mut seen = samples.iter().filter_map(|s| s.seen).peekable();
+        let mut misreads = samples.iter().filter_map(|s| s.misreads).peekable();
         let verdict = match (first.file, worst) {
             _ if without_calls == samples.len() => Verdict::NoCalls,
             // Few scans can hide a stall; they cannot make one.
@@ -150,8 +150,8 @@ impl Row {
             fault_mapped: fault(|f| (&f.mapped, f.mapped_cut_short)),
             fault_fresh: fault(|f| (&f.fresh, f.fresh_cut_short)),
             preemptions: samples.iter().fold(0, |sum, s| sum.saturating_add(s.preemptions)),
-            seen: seen.peek().is_some().then(|| Seen::merged(seen)),
-            inside: Inside::merged(samples.iter().filter_map(|s| s.inside.as_ref())),
+            misreads: misreads.peek().is_some().then(|| Misreads::merged(misreads)),
+            model: ModelStats::merged(samples.iter().filter_map(|s| s.model.as_ref())),
             calls,
             verdict,
         })

@@ -178,7 +178,8 @@ fn of_plan(report: &Report, all: &[Series]) -> Vec<Warning> {
 /// Returns what went wrong in the runs as a whole.
 fn of_runs(report: &Report) -> Vec<Warning> {
     let mut found = vec![];
-    // A reader that waits for the lock can be handed it while it does not run: a stall needs no preemption.
+    // A reader that waits for the lock can be handed it while it does not run: a stall needs no
+    // preemption.
     let idle = |s: &&Sample| s.preemptions == 0 && s.calls.at_least(LONG_CALL_NS) == 0 && !s.hang;
     let mut loaded = report.samples.iter().filter(|s| s.busy > 0).peekable();
     if !report.plan.freeze && loaded.peek().is_some() && loaded.all(|s| idle(&s)) {
@@ -191,7 +192,7 @@ fn of_runs(report: &Report) -> Vec<Warning> {
             found.push(Warning::Steal { cpu, part });
         }
     }
-    let mut models = report.samples.iter().filter_map(|s| s.inside.as_ref());
+    let mut models = report.samples.iter().filter_map(|s| s.model.as_ref());
     if models.any(|model| !model.memory_locked) {
         found.push(Warning::MemoryNotLocked);
     }
@@ -242,7 +243,7 @@ fn of_row(report: &Report, series: &Series, row: &Row) -> Vec<Warning> {
 mod tests {
     use super::*;
     use crate::report::fixture::{hung, report, sample};
-    use crate::sample::Inside;
+    use crate::sample::ModelStats;
 
     const MAPS: Option<Reading> = Some(Reading::MAPS);
 
@@ -322,9 +323,9 @@ mod tests {
     fn a_model_is_not_doubted_for_showing_nothing_nor_frozen_scanners_for_their_scans() {
         let maple = |busy: u32, ms: f64| Sample {
             target: Target::Maple,
-            inside: Some(Inside {
+            model: Some(ModelStats {
                 memory_locked: true,
-                ..Inside::default()
+                ..ModelStats::default()
             }),
             ..sample((busy > 0).then_some(Reading::MAPS), busy, &[ms], 0)
         };
@@ -333,7 +334,7 @@ mod tests {
         report.plan.targets = vec![Target::Maple];
         report.plan.freeze = true;
         assert_eq!(warnings(&report), []);
-        report.samples[3].inside = Some(Inside::default());
+        report.samples[3].model = Some(ModelStats::default());
         assert_eq!(warnings(&report), [Warning::MemoryNotLocked]);
     }
 }

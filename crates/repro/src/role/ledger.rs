@@ -98,7 +98,7 @@ pub(crate) struct Slot {
     pub(crate) longest_ns: AtomicU64,
     /// When the scan in flight began; 0 between scans.
     pub(crate) scan_since_ns: AtomicU64,
-    /// What a scanner read that was not so, as in [`Seen`](crate::sample::Seen).
+    /// What a scanner read that was not so, as in [`Misreads`](crate::sample::Misreads).
     pub(crate) overlaps: AtomicU64,
     pub(crate) misses: AtomicU64,
     pub(crate) torn: AtomicU64,

@@ -15,7 +15,7 @@ use vmaple_smaps::walk::Page;
 use crate::check::PageStates;
 use crate::error::{Error, Result};
 use crate::machine::{now_ns, timespec};
-use crate::sample::{Faults, Inside, Latencies, Recorder};
+use crate::sample::{Faults, Latencies, ModelStats, Recorder};
 
 use super::fault_memory::FaultMemory;
 use super::region::Region;
@@ -49,7 +49,7 @@ pub(crate) struct MapperResult {
     pub(crate) unmaps: u64,
     pub(crate) calls: Latencies,
     pub(crate) faults: Option<Faults>,
-    pub(crate) inside: Option<Inside>,
+    pub(crate) model: Option<ModelStats>,
 }
 
 /// The calls that a mapper makes on its region, in whichever address space that is.
@@ -102,18 +102,18 @@ impl MapperTask {
         get_ready(ledger, Phase::Map);
         mapper.work(self.duration_ns, || {})?;
         // From here on the process needs the lock for itself; that is not part of the run.
-        tell(DONE)?;
+        send(DONE)?;
         ledger.wait_for(Phase::Over);
         mapper.report(thread_b.map(ThreadB::finish).transpose()?, None)
     }
 }
 
 /// Writes to the controller.
-pub(crate) fn tell(bytes: &[u8]) -> Result<()> {
+pub(crate) fn send(bytes: &[u8]) -> Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let written =
-            rustix::io::write(rustix::stdio::stdout(), rest).map_err(|e| Error::failed("telling the controller", e))?;
+        let written = rustix::io::write(rustix::stdio::stdout(), rest)
+            .map_err(|e| Error::failed("writing to the controller", e))?;
         rest = &rest[written..];
     }
     Ok(())
@@ -209,16 +209,16 @@ impl<'a, C: Calls> Mapper<'a, C> {
     }
 
     /// Writes the result to the controller.
-    pub(crate) fn report(self, faults: Option<Faults>, inside: Option<Inside>) -> Result<()> {
+    pub(crate) fn report(self, faults: Option<Faults>, model: Option<ModelStats>) -> Result<()> {
         let result = MapperResult {
             elapsed_ns: self.elapsed_ns,
             maps: self.maps,
             unmaps: self.unmaps,
             calls: self.latencies.finish(),
             faults,
-            inside,
+            model,
         };
         let json = serde_json::to_vec(&result).map_err(|e| Error::failed("writing the mapper's result", e))?;
-        tell(&json)
+        send(&json)
     }
 }

@@ -9,7 +9,7 @@ use crate::check::ScanCheck;
 use crate::error::Result;
 use crate::machine::now_ns;
 use crate::plan::Reading;
-use crate::sample::Seen;
+use crate::sample::Misreads;
 
 use super::proc_scan::ProcScan;
 use super::{Cgroup, Ledger, Phase, Slot, get_ready, take_place};
@@ -99,9 +99,9 @@ pub(crate) fn work(scan: &mut impl Scan, mut check: Option<ScanCheck<'_>>, ledge
 }
 
 /// Stores in the ledger what all scans so far have seen.
-fn publish(seen: Seen, slot: &Slot) {
-    slot.overlaps.store(seen.overlaps, Relaxed);
-    slot.misses.store(seen.misses, Relaxed);
-    slot.torn.store(seen.torn, Relaxed);
-    slot.resurrected.store(seen.resurrected, Relaxed);
+fn publish(misreads: Misreads, slot: &Slot) {
+    slot.overlaps.store(misreads.overlaps, Relaxed);
+    slot.misses.store(misreads.misses, Relaxed);
+    slot.torn.store(misreads.torn, Relaxed);
+    slot.resurrected.store(misreads.resurrected, Relaxed);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::check::ScanCheck;
 use crate::plan::Reading;
 use crate::role::Slot;
-use crate::sample::{Seen, Timeline};
+use crate::sample::{Misreads, Timeline};
 
 use super::roles::Roles;
 
@@ -59,8 +59,8 @@ impl Roles<'_> {
     }
 
     /// Returns what the scanners read that was not so, where that is looked at.
-    pub(super) fn seen(&self) -> Option<Seen> {
-        let of = |slot: &Slot| Seen {
+    pub(super) fn misreads(&self) -> Option<Misreads> {
+        let of = |slot: &Slot| Misreads {
             overlaps: slot.overlaps.load(Relaxed),
             misses: slot.misses.load(Relaxed),
             torn: slot.torn.load(Relaxed),
@@ -68,6 +68,6 @@ impl Roles<'_> {
         };
         let content = self.cell.file.and_then(Reading::content);
         let checked = content.is_some_and(ScanCheck::is_for) && !self.are_frozen();
-        checked.then(|| Seen::merged(self.slots().0.iter().map(of)))
+        checked.then(|| Misreads::merged(self.slots().0.iter().map(of)))
     }
 }

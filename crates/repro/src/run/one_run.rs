@@ -174,12 +174,12 @@ fn judge(roles: &Roles<'_>, sample: u32, measured: Measured, result: Option<Mapp
         timeline: roles.timeline(),
         elapsed_ns: result.elapsed_ns,
         calls,
-        inside: result.inside,
-        seen: roles.seen(),
-        faults: result.faults.map(|seen| Faults {
+        model: result.model,
+        misreads: roles.misreads(),
+        faults: result.faults.map(|faults| Faults {
             mapped_cut_short: measured.mapped_cut_short,
             fresh_cut_short: measured.fresh_cut_short,
-            ..seen
+            ..faults
         }),
         scans: measured.scans,
         longest_scan_ns: measured.longest_scan_ns,

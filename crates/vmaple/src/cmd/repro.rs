@@ -158,9 +158,10 @@ fn describe(plan: &Plan) {
 }
 
 fn describe_run(cell: Cell, sample: u32, plan: &Plan) -> String {
-    let (target, file) = (cell.target, cell.file.map_or("nobody reads", |f| f.name()));
+    let (number, kinds) = plan.number_of(cell);
+    let (target, file) = (cell.target, cell.file.map_or("alone", |f| f.name()));
     format!(
-        "{target}, {file}, {} busy, sample {} of {}",
+        "{number} of {kinds}: {target} {file}, {} busy, sample {} of {}",
         cell.busy,
         sample + 1,
         plan.samples

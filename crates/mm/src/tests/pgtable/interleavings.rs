@@ -1,10 +1,10 @@
-//! Faults, zaps and monitors under the interleavings and reorderings that loom finds, with tables of two entries, and with so many
-//! preemptions as each model says. Run by `ci/gate/loom.sh`.
+//! Faults, zaps and monitors under loom, with tables of two entries.
 //!
-//! All sides are spawned, but where that takes minutes: what the main thread does has fewer interleavings in loom.
+//! Each model sets its number of preemptions. Run by `ci/gate/loom.sh`. All sides are spawned,
+//! unless that takes minutes: the main thread has fewer interleavings in loom.
 //!
-//! A word stands for the VMA's state: what the real caller learns from the tree. A table that has been freed fails whoever touches
-//! it, and whoever was not done with it before.
+//! A word stands for the VMA's state, which the real caller reads from the tree. A freed table
+//! fails any thread that touches it later, or that has not finished with it before.
 
 use core::sync::atomic::{AtomicUsize, Ordering as Order};
 
@@ -21,7 +21,7 @@ use crate::pgtable::{
 use crate::primitive::{AtomicU64, Ordering};
 use crate::vma::{Access, VmFlags};
 
-/// Tables as they are, with addresses and numbers in the clear.
+/// The real tables, with plain addresses and numbers in the entries.
 struct Small<const LEVELS: u32>;
 
 // SAFETY: as of x86-64.
@@ -60,14 +60,14 @@ unsafe impl<const LEVELS: u32> Arch for Small<LEVELS> {
     }
 }
 
-/// Frames that need no memory: what is in them is nobody's business here.
+/// Frames without memory: no test looks at their contents.
 #[derive(Default)]
 struct Numbers {
     metas: [FrameMeta; 4],
     freed: AtomicUsize,
 }
 
-// SAFETY: nobody asks for a page.
+// SAFETY: no test asks for a page.
 unsafe impl Frames for Numbers {
     fn alloc(&self, _: usize) -> FrameChain {
         FrameChain::new()
@@ -78,7 +78,7 @@ unsafe impl Frames for Numbers {
     }
 
     fn page(&self, _: Pfn) -> core::ptr::NonNull<u8> {
-        unreachable!("nobody looks into a page")
+        unreachable!("no test looks into a page")
     }
 
     fn meta(&self, pfn: Pfn) -> &FrameMeta {
@@ -116,7 +116,7 @@ const SUPERSEDED: u64 = 2;
 struct Space<const LEVELS: u32> {
     tables: PageTables<Model<LEVELS>>,
     state: AtomicU64,
-    /// Whether faults look at the state under the leaf table's lock, as they must.
+    /// Whether faults check the state under the leaf table's lock, as they must.
     looks: bool,
 }
 
@@ -140,7 +140,8 @@ impl<const LEVELS: u32> Space<LEVELS> {
         self.state.load(Ordering::Acquire) == LIVE
     }
 
-    /// A fault at `addr`, with a frame at hand. Who finds a table dead looks once more, and no oftener: it is out of the tree then.
+    /// Handles a fault at `addr`, with a frame at hand. A thread that finds a table dead looks once
+    /// more, no more often: the table is out of the tree then.
     fn fault(&self, walker: &Walker<'_, Model<LEVELS>>, addr: u64, pfn: u64) {
         let pte = Pte {
             pfn: Pfn(pfn),
@@ -175,7 +176,8 @@ impl<const LEVELS: u32> Space<LEVELS> {
         self.tables.unmap(0..Self::ALL);
     }
 
-    /// The pages that are mapped, by a walk, once all threads are done; what is known of frames and tables agrees.
+    /// Counts the mapped pages by a walk, after all threads have ended. Frames and tables must
+    /// agree.
     fn pages(&self) -> usize {
         let walker = self.tables.walker().unwrap();
         let mapped = (0..Self::ALL)
@@ -184,7 +186,7 @@ impl<const LEVELS: u32> Space<LEVELS> {
         let mapped = mapped.map(|pte| pte.pfn.0).collect::<Vec<_>>();
         for (pfn, meta) in self.tables.machine().frames().metas.iter().enumerate() {
             let entries = mapped.iter().filter(|&&other| other == pfn as u64).count();
-            assert_eq!(meta.mapcount() as usize, entries, "a page in a table that nobody finds");
+            assert_eq!(meta.mapcount() as usize, entries, "a page in an unlinked table");
         }
         let mut counts = PageCounts::default();
         walker.count(0..Self::ALL, CountBy::Counters, &mut counts);
@@ -197,19 +199,19 @@ impl<const LEVELS: u32> Space<LEVELS> {
     }
 }
 
-/// A thread that takes a fault.
+/// Spawns a thread that takes a fault.
 fn faulter<const LEVELS: u32>(space: &Arc<Space<LEVELS>>, addr: u64, pfn: u64) -> JoinHandle<()> {
     let space = Arc::clone(space);
     thread::spawn(move || space.fault(&space.tables.walker().unwrap(), addr, pfn))
 }
 
-/// Another thread that does something to the address space.
+/// Spawns a thread that changes the address space.
 fn other<const LEVELS: u32>(space: &Arc<Space<LEVELS>>, act: impl FnOnce(&Space<LEVELS>) + 'static) -> JoinHandle<()> {
     let space = Arc::clone(space);
     thread::spawn(move || act(&space))
 }
 
-/// With so many preemptions at most: what is left out takes minutes.
+/// Runs a model with at most `preemptions` preemptions: more take minutes.
 fn model(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
@@ -223,7 +225,7 @@ fn fault_and_munmap<const LEVELS: u32>(pages: &'static [u64], preemptions: usize
             .zip(pages)
             .map(|(pfn, page)| faulter(&space, page * PAGE_SIZE, pfn));
         let faulters = faulters.collect::<Vec<_>>();
-        // Beside two the main thread unmaps: a third that is spawned takes minutes.
+        // With two spawned the main thread unmaps: a third one takes minutes.
         if pages.len() == 1 {
             other(&space, Space::munmap).join().unwrap();
         } else {
@@ -247,7 +249,8 @@ fn no_page_of_two_that_are_faulted_in_is_left_of_what_was_unmapped() {
     fault_and_munmap::<2>(&[0, 1], 2);
 }
 
-/// A fault that finds its mapping replaced by the same mapping goes on: no page may go into a table that is out of the tree.
+/// A fault goes on if its mapping was replaced by the same one: no page may go into an unlinked
+/// table.
 #[test]
 fn what_is_unmapped_and_mapped_anew_has_its_pages_in_the_tree() {
     fn munmap_and_mmap<const LEVELS: u32>() {
@@ -297,7 +300,7 @@ fn without_a_look_at_the_mapping_under_the_lock_a_page_may_be_written_after_mpro
     fault_and_mprotect(false);
 }
 
-/// A mapping goes whose leaf table another one keeps.
+/// A mapping goes, and another one keeps its leaf table.
 #[test]
 fn no_page_is_left_of_what_was_unmapped_beside_another_mapping() {
     model(4, || {
@@ -318,7 +321,7 @@ fn no_page_is_left_of_what_was_unmapped_beside_another_mapping() {
     });
 }
 
-/// One page of two goes, and with it the leaf table if it is empty just then.
+/// One page of two goes, and the leaf table with it if it is empty then.
 #[test]
 fn a_leaf_that_is_shared_with_another_mapping_stays_while_it_has_a_page() {
     model(4, || {

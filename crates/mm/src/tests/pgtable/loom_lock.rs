@@ -1,20 +1,22 @@
-//! A lock that loom knows of.
+//! A lock that loom models.
 
 use core::cell::{OnceCell, UnsafeCell};
 
 use lock_api::{GuardSend, RawMutex};
 use loom::sync::{Mutex, MutexGuard};
 
-/// loom's mutex as a [`RawMutex`], which is made when it is first used: loom cannot make one in a constant.
+/// The mutex of loom as a [`RawMutex`]. It is made at its first use: loom cannot make one in a
+/// constant.
 ///
 /// # Invariants
-/// `guard` is the one that holds the mutex, and is touched by that holder alone.
+/// `guard` holds the mutex, and only the holder touches it.
 pub(super) struct LoomLock {
     mutex: OnceCell<Mutex<()>>,
     guard: UnsafeCell<Option<MutexGuard<'static, ()>>>,
 }
 
-// SAFETY: loom's threads run on one thread of the system, and one at a time; making the mutex lets no other run.
+// SAFETY: the threads of loom run on one thread of the system, one at a time; making the mutex lets
+// no other run.
 unsafe impl Send for LoomLock {}
 // SAFETY: as above.
 unsafe impl Sync for LoomLock {}
@@ -22,7 +24,8 @@ unsafe impl Sync for LoomLock {}
 impl LoomLock {
     fn mutex(&self) -> &'static Mutex<()> {
         let mutex: *const _ = self.mutex.get_or_init(|| Mutex::new(()));
-        // SAFETY: a lock is not moved while it is used, and no guard outlives it: who holds it refers to it.
+        // SAFETY: a lock is not moved while it is used, and no guard outlives it: the holder refers
+        // to it.
         unsafe { &*mutex }
     }
 }
@@ -38,7 +41,7 @@ unsafe impl RawMutex for LoomLock {
 
     fn lock(&self) {
         let guard = self.mutex().lock().unwrap();
-        // SAFETY: by the type's invariant: it is held.
+        // SAFETY: by the type's invariant the mutex is held.
         unsafe { *self.guard.get() = Some(guard) };
     }
 

@@ -16,7 +16,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded
 
 /// Shows how readers of /proc/PID/maps and smaps stall a process, and reads them without stalling it
 ///
-/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in about a minute.
+/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in about two minutes.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -94,7 +94,7 @@ impl Default for Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum PresetName {
-    /// 0,1,10 busy tasks, 3 samples of 0.7 s: about a minute
+    /// 0,1,10 busy tasks, 3 samples of 0.7 s: about two minutes
     Check,
     /// 0,1,10,100 busy tasks, 7 samples of 10 s: about half an hour
     Test,
@@ -137,24 +137,17 @@ pub(crate) struct ReproOptions {
     #[arg(short, long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) target: Option<Vec<Target>>,
 
-    /// What the scanners read (--help lists all)
+    /// What the scanners read (--help lists all) [default: maps,smaps,none]
     ///
     /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none; and maps-bpf, smaps-bpf, maps-boosted, smaps-boosted, which --scanner makes of maps and smaps. `none` reads statm, which takes no lock of the address space: the control that shows the noise under the same load, for the kernel only. Levels and samples of several files are interleaved.
-    #[arg(
-        short,
-        long,
-        alias = "procfile",
-        value_delimiter = ',',
-        default_value = "maps,none",
-        value_name = "LIST"
-    )]
-    pub(crate) file: Vec<Reading>,
+    #[arg(short, long, alias = "procfile", value_delimiter = ',', value_name = "LIST")]
+    pub(crate) file: Option<Vec<Reading>>,
 
-    /// How they read it: proc, bpf, boosted
+    /// How they read it: proc, bpf, boosted [default: proc; without --file also bpf if it is possible]
     ///
-    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with read(2), one mapping at a time and at real-time priority: maps-boosted and smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc. For real processes only, not for models.
-    #[arg(long, value_delimiter = ',', default_value = "proc", value_name = "LIST")]
-    pub(crate) scanner: Vec<Scanner>,
+    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with read(2), one mapping at a time and at real-time priority: maps-boosted and smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc. Models are read by proc only.
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub(crate) scanner: Option<Vec<Scanner>>,
 
     /// Scanners, and tasks that use up their CPU [default: by preset]
     ///
@@ -231,6 +224,10 @@ pub(crate) struct ReproOptions {
         hide_short_help = true
     )]
     pub(crate) cpu_controller: Option<usize>,
+
+    /// Print every table: the talk's, all figures of each row, models and scanners side by side
+    #[arg(long, help_heading = "Output")]
+    pub(crate) details: bool,
 
     #[command(flatten)]
     pub(crate) export: ExportOptions,

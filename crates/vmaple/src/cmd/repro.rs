@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use vmaple_repro::Error;
 use vmaple_repro::machine::Machine;
 use vmaple_repro::machine::sched::allowed_cpus;
-use vmaple_repro::plan::{Cell, PlacementRequest, Plan, Reading, Scanner};
+use vmaple_repro::plan::{Cell, Listing, PlacementRequest, Plan, Reading, Scanner, Target};
 use vmaple_repro::report::{self, Csv, Exporter, Json, Markdown, Report, Svg, series, warnings};
 use vmaple_repro::run::experiment::{self, Progress};
 
@@ -92,7 +92,7 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
     let preset = Plan::preset(options.preset.into(), placement);
     let plan = Plan {
         targets: options.target.clone().unwrap_or_default(),
-        files: files(&options.file, &options.scanner)?,
+        files: files(options)?,
         busy: options.busy.clone().unwrap_or(preset.busy),
         samples: options.samples.unwrap_or(preset.samples),
         duration_ns: options.duration.map_or(preset.duration_ns, ns),
@@ -113,9 +113,14 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
 }
 
 /// Each file by each scanner that can read it.
-fn files(files: &[Reading], scanners: &[Scanner]) -> anyhow::Result<Vec<Reading>> {
+fn files(options: &ReproOptions) -> anyhow::Result<Vec<Reading>> {
+    let scanners = options.scanner.as_deref().unwrap_or(&[Scanner::Proc]);
+    let files = match &options.file {
+        Some(files) => files.clone(),
+        None => default_files(options),
+    };
     let mut all = vec![];
-    for &file in files {
+    for file in files {
         // The control, and files that were named with their scanner.
         if file == Reading::Control || file.scanner() != Scanner::Proc {
             all.push(file);
@@ -130,6 +135,21 @@ fn files(files: &[Reading], scanners: &[Scanner]) -> anyhow::Result<Vec<Reading>
         all.extend(by);
     }
     Ok(all)
+}
+
+/// What the talk is about: maps and smaps, the cure on this kernel where it is possible, and the control.
+fn default_files(options: &ReproOptions) -> Vec<Reading> {
+    let of_kernel = options
+        .target
+        .as_ref()
+        .is_none_or(|targets| targets.contains(&Target::Kernel));
+    let mut files = vec![Reading::MAPS, Reading::SMAPS];
+    if of_kernel && options.scanner.is_none() && !options.freeze {
+        let scans = [Listing::Maps, Listing::Smaps].map(Reading::Bpf);
+        files.extend(scans.into_iter().filter(|&scan| experiment::check_file(scan).is_ok()));
+    }
+    files.push(Reading::Control);
+    files
 }
 
 /// Tells on standard error what is going to happen.
@@ -178,7 +198,11 @@ fn progress_bar(plan: &Plan) -> ProgressBar {
 }
 
 /// The files that the user wants, each with its form.
-struct Exports(Vec<(Export, &'static dyn Exporter)>);
+struct Exports {
+    files: Vec<(Export, &'static dyn Exporter)>,
+    /// Whether all tables are printed, or the first screen.
+    details: bool,
+}
 
 impl Exports {
     fn check(options: &ReproOptions) -> anyhow::Result<Self> {
@@ -194,20 +218,37 @@ impl Exports {
         let checked = wanted.map(|(path, form)| Ok((Export::check(path)?, form)));
         let exports = checked.collect::<anyhow::Result<Vec<_>>>()?;
         Export::check_distinct(exports.iter().map(|(export, _)| export))?;
-        Ok(Self(exports))
+        Ok(Self {
+            files: exports,
+            details: options.details,
+        })
     }
 
     /// Writes all of them, whatever becomes of one; the tables go to standard output unless one of the files does.
     fn write(&self, report: &Report) -> anyhow::Result<()> {
-        let tables = if self.0.iter().any(|(export, _)| export.is_stdout()) {
+        let tables = if self.files.iter().any(|(export, _)| export.is_stdout()) {
             Ok(())
         } else {
-            print(&tables(report))
+            print(&if self.details { tables(report) } else { screen(report) })
         };
         let write = |(export, form): &(Export, &dyn Exporter)| export.write(form.export(report)?);
-        let written: Vec<_> = self.0.iter().map(write).collect();
+        let written: Vec<_> = self.files.iter().map(write).collect();
         std::iter::once(tables).chain(written).collect()
     }
+}
+
+/// What stalls and for how long, one table, and where the rest is.
+fn screen(report: &Report) -> String {
+    let mut text = format!(
+        "{}\n{}\n",
+        report::overview(&series(report)),
+        report::noise_line(report)
+    );
+    text += "--details prints every table, --export-json FILE saves every run.\n";
+    if report.interrupted {
+        text += "Interrupted: the table shows the runs that were done.\n";
+    }
+    text
 }
 
 fn tables(report: &Report) -> String {

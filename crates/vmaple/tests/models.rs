@@ -22,7 +22,7 @@ const MODELS: [Target; 3] = [Target::V54, Target::V617, Target::Maple];
 #[test]
 fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    let args = "repro --target v5.4,v6.17,maple --busy 0,3 --samples 1 --duration 300ms --region 4MiB --fragment 100 \
+    let args = "repro --target v5.4,v6.17,maple --file maps --busy 0,3 --samples 1 --duration 300ms --region 4MiB --fragment 100 --details \
                 --export-json {}/a.json --export-csv {}/a.csv --export-svg {}/a.svg --export-markdown {}/a.md";
     let (code, out, err) = outcome(vmaple_with(args, dir.path()));
     assert_eq!(code, 0, "{err}");

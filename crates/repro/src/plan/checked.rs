@@ -55,21 +55,20 @@ impl Plan {
         }
     }
 
-    /// Returns this plan with the targets on which it is possible; with all targets if there is
-    /// none.
+    /// Returns this plan with the targets each of which can do it alone; with all targets if
+    /// there is none.
     #[must_use]
     pub fn with_possible_targets(self) -> Self {
-        let all = Self {
-            targets: Target::ALL.to_vec(),
-            ..self
+        let alone = |target: Target| Self {
+            targets: vec![target],
+            ..self.clone()
         };
-        let possible = |target: &Target| all.obstacle(*target).is_none();
-        let targets: Vec<_> = Target::ALL.into_iter().filter(possible).collect();
+        let possible = |&target: &Target| alone(target).obstacle(target).is_none();
+        let mut targets: Vec<_> = Target::ALL.into_iter().filter(possible).collect();
         if targets.is_empty() {
-            all
-        } else {
-            Self { targets, ..all }
+            targets.extend(Target::ALL);
         }
+        Self { targets, ..self }
     }
 
     /// Checks every value, sorts the levels and drops duplicates.
@@ -154,9 +153,7 @@ mod tests {
             with(&[Reading::MAPS, Reading::Proc(ProcFile::NumaMaps)]),
             [Target::Kernel]
         );
-        assert_eq!(with(&[Reading::Bpf(Listing::Smaps)]), [Target::Kernel]);
-        // The models' smaps are read with read(2).
-        assert_eq!(with(&[smaps, Reading::Bpf(Listing::Smaps)]), Target::ALL);
+        assert_eq!(with(&[Reading::SMAPS, Reading::Bpf(Listing::Smaps)]), [Target::Kernel]);
         assert_eq!(
             of(Plan {
                 slice: Slice::Cpuset,

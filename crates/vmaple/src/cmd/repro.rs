@@ -105,22 +105,26 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
         freeze: options.freeze,
         placement: preset.placement,
     };
-    let plan = match options.target {
+    let mut plan = match options.target {
         Some(_) => plan,
         None => plan.with_possible_targets(),
     };
+    if options.file.is_none() && options.scanner.is_none() && !options.freeze && plan.targets.contains(&Target::Kernel)
+    {
+        // The cure on this kernel, where it is possible.
+        let scans = [Listing::Maps, Listing::Smaps].map(Reading::Bpf);
+        plan.files
+            .extend(scans.into_iter().filter(|&scan| experiment::check_file(scan).is_ok()));
+    }
     Ok(plan.checked()?)
 }
 
 /// Each file by each scanner that can read it.
 fn files(options: &ReproOptions) -> anyhow::Result<Vec<Reading>> {
     let scanners = options.scanner.as_deref().unwrap_or(&[Scanner::Proc]);
-    let files = match &options.file {
-        Some(files) => files.clone(),
-        None => default_files(options),
-    };
+    let default = [Reading::MAPS, Reading::SMAPS, Reading::Control];
     let mut all = vec![];
-    for file in files {
+    for &file in options.file.as_deref().unwrap_or(&default) {
         // The control, and files that were named with their scanner.
         if file == Reading::Control || file.scanner() != Scanner::Proc {
             all.push(file);
@@ -135,21 +139,6 @@ fn files(options: &ReproOptions) -> anyhow::Result<Vec<Reading>> {
         all.extend(by);
     }
     Ok(all)
-}
-
-/// What the talk is about: maps and smaps, the cure on this kernel where it is possible, and the control.
-fn default_files(options: &ReproOptions) -> Vec<Reading> {
-    let of_kernel = options
-        .target
-        .as_ref()
-        .is_none_or(|targets| targets.contains(&Target::Kernel));
-    let mut files = vec![Reading::MAPS, Reading::SMAPS];
-    if of_kernel && options.scanner.is_none() && !options.freeze {
-        let scans = [Listing::Maps, Listing::Smaps].map(Reading::Bpf);
-        files.extend(scans.into_iter().filter(|&scan| experiment::check_file(scan).is_ok()));
-    }
-    files.push(Reading::Control);
-    files
 }
 
 /// Tells on standard error what is going to happen.

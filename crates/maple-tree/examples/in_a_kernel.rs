@@ -1,4 +1,5 @@
-//! All that a kernel brings: memory, a lock, and its RCU (here the simplest: what is retired waits until nobody reads).
+//! All that a kernel brings: memory, a lock, and its RCU (here the simplest: what is retired waits
+//! until no section is open).
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
@@ -7,7 +8,7 @@ use maple_tree::MapleTree;
 use maple_tree::lock_api::{GuardNoSend, RawMutex};
 use maple_tree::vmaple_rcu::{AllocError, Reclaim, Retired, Section, Update};
 
-// Memory: whatever is the kernel's `GlobalAlloc`, with kmalloc for `alloc` and kfree for `dealloc`.
+// Memory: the kernel's `GlobalAlloc`, with kmalloc for `alloc` and kfree for `dealloc`.
 #[global_allocator]
 static SLAB: std::alloc::System = std::alloc::System;
 
@@ -36,22 +37,24 @@ static INSIDE: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct ReadSide(PhantomData<*mut ()>);
 impl Drop for ReadSide {
     fn drop(&mut self) {
-        // rcu_read_unlock(). Release pairs with the Acquire in `retire`: this section's loads come before the free.
+        // rcu_read_unlock(). Release pairs with the Acquire in `retire`: this section's loads come
+        // before the free.
         INSIDE.fetch_sub(1, Ordering::Release);
     }
 }
-// SAFETY: nothing is freed while anybody is inside who may have found it.
+// SAFETY: nothing is freed while a section is open that may have found it.
 unsafe impl Section for ReadSide {
     fn protect<P>(&self, mut load: impl FnMut() -> P) -> P {
-        load() // all that is found in a section stays until its end
+        load() // everything found in a section stays until its end
     }
 }
 
-/// What waits to be freed. A kernel's list is one for all, and stays; what is left in this one when its tree is dropped is lost.
+/// The objects that wait to be freed. A kernel's list is one for all, and stays; what is left in
+/// this one when its tree is dropped is lost.
 pub(crate) struct Callbacks(pub(crate) Vec<Retired>);
 // SAFETY: retired objects may be freed by any thread.
 unsafe impl Send for Callbacks {}
-// SAFETY: each object is freed once, when nobody is inside who may have found it.
+// SAFETY: each object is freed once, when no section is open that may have found it.
 unsafe impl Update for Callbacks {
     fn reserve(&mut self, objects: usize) -> Result<(), AllocError> {
         self.0.try_reserve(objects).map_err(|_| AllocError)
@@ -59,11 +62,12 @@ unsafe impl Update for Callbacks {
     unsafe fn retire(&mut self, retired: Retired) -> Result<(), Retired> {
         self.reserve(1).map_err(|_| retired)?;
         self.0.push(retired); // call_rcu()
-        // The tree has published before. Either this fence comes first, and a section that the look below misses finds what
-        // was published; or the one in `read_lock`, and the look finds the section.
+        // The tree has published before. Either this fence comes first, and a section that the
+        // look below misses finds what was published; or the one in `read_lock` does, and the look
+        // finds the section.
         fence(Ordering::SeqCst);
         if INSIDE.load(Ordering::Acquire) == 0 {
-            // SAFETY: unlinked before, and nobody is inside who may have found it.
+            // SAFETY: unlinked before, and no section is open that may have found it.
             self.0.drain(..).for_each(|old| unsafe { (old.free)(old.object) });
         }
         Ok(())

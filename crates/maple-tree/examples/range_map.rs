@@ -1,5 +1,5 @@
-//! A range map in a server: which shard answers for a key. Requests read while the operator moves ranges about; a request
-//! sees the map before a change or after it, never between.
+//! A range map in a server: which shard answers for a key. Requests read while the operator moves
+//! ranges; a request sees the map before a change or after it, never between.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! What `{:?}` prints of a tree and of all that leads to it: ranges and entries, as of a map; `{:x?}` prints hexadecimal numbers.
+//! `Debug` of a tree and its handles: ranges and entries, as of a map; `{:x?}` prints hexadecimal
+//! numbers.
 
 use core::fmt;
 
@@ -24,7 +25,7 @@ where
     }
 }
 
-/// The version of now, read in a section of its own.
+/// Prints the current version, read in a section of its own.
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> fmt::Debug for MapleTree<E, R, L, FANOUT>
 where
     for<'a> E::Borrowed<'a>: fmt::Debug,
@@ -37,7 +38,7 @@ where
     }
 }
 
-/// The version of now.
+/// Prints the current version.
 impl<E: Entry, R: Reclaim, T> fmt::Debug for Reader<'_, E, R, T>
 where
     for<'a> E::Borrowed<'a>: fmt::Debug,
@@ -65,7 +66,7 @@ where
     }
 }
 
-/// The tree with the transaction's edits.
+/// Prints the tree with the transaction's edits.
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> fmt::Debug for Write<'_, E, R, L, FANOUT>
 where
     for<'a> E::Borrowed<'a>: fmt::Debug,
@@ -75,7 +76,7 @@ where
     }
 }
 
-/// What is left.
+/// Prints what is left.
 impl<'v, E: Entry> fmt::Debug for Iter<'v, E>
 where
     E::Borrowed<'v>: fmt::Debug,
@@ -85,7 +86,7 @@ where
     }
 }
 
-/// What is left.
+/// Prints what is left.
 impl<'w, E: Entry> fmt::Debug for Displaced<'w, E>
 where
     E::Borrowed<'w>: fmt::Debug,

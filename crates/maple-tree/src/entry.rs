@@ -1,4 +1,4 @@
-//! What a tree holds: values of one word, owned by the tree and freed after a grace period.
+//! Entries of a tree: values of one word, owned by the tree and freed after a grace period.
 
 use alloc::alloc::{Layout, alloc};
 use alloc::boxed::Box;
@@ -15,30 +15,33 @@ pub use crate::stamp::Stamp;
 
 /// A value that fits in a word: a pointer that owns, or a small number.
 ///
-/// For a type of one's own, whose objects have a place for the era of their birth, implement it with `Stamp = ()` and
-/// [`note_birth`](Self::note_birth): a leaf then needs 24 bytes for an entry instead of 32.
+/// Implement it with `Stamp = ()` and [`note_birth`](Self::note_birth) for a type of your own
+/// whose objects have a place for the era of their birth. A leaf then needs 24 bytes for an entry
+/// instead of 32.
 ///
 /// # Safety
-/// - `from_raw` gives back what went into `into_raw`; `borrow` gives what may be shared by any number of threads until then, and
-///   through which nothing can be reached after `'a`.
-/// - `birth` gives what `note_birth` was last called with, or an earlier era; never a later one.
-/// - With `OWNS = false`, `from_raw` is not called for entries that leave the tree: nothing is lost by that.
+/// - `from_raw` returns the argument of `into_raw`. `borrow` returns what any number of threads may
+///   share until then, and through which nothing can be reached after `'a`.
+/// - `birth` returns the argument of the last `note_birth`, or an earlier era; never a later one.
+/// - With `OWNS = false`, `from_raw` is not called for entries that leave the tree: nothing is lost
+///   by that.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no entry of a maple tree",
     label = "not an entry",
     note = "put it in a `Box`, an `Arc` or an `RcuBox`, of what is `Send + Sync + 'static`; numbers up to 32 bits are entries as they are"
 )]
 pub unsafe trait Entry: Send + Sync + Sized + 'static {
-    /// Where the era of birth is: `u64` beside the entry, `()` with the entry itself, or nowhere if there is nothing to free.
+    /// The place of the birth era: `u64` with the entry in the leaf, `()` in the entry itself, or
+    /// none if there is nothing to free.
     type Stamp: Stamp;
 
-    /// What readers get.
+    /// The type that readers get.
     type Borrowed<'a>: Copy;
 
     /// Whether there is anything to free.
     const OWNS: bool = true;
 
-    /// What one entry takes on the heap, for the bound on deferred bytes.
+    /// Bytes of one entry on the heap, for the bound on deferred bytes.
     const BYTES: usize;
 
     /// Turns the entry into a word.
@@ -47,7 +50,8 @@ pub unsafe trait Entry: Send + Sync + Sized + 'static {
     /// Takes the entry back.
     ///
     /// # Safety
-    /// `raw` is from [`into_raw`](Self::into_raw), is taken back once, and nobody borrows it any more.
+    /// `raw` is from [`into_raw`](Self::into_raw), is taken back once, and is borrowed by no code
+    /// any more.
     unsafe fn from_raw(raw: NonNull<()>) -> Self;
 
     /// Lends the entry.
@@ -65,30 +69,31 @@ pub unsafe trait Entry: Send + Sync + Sized + 'static {
         Self::Stamp::note(birth)
     }
 
-    /// The era of birth.
+    /// Returns the era of birth.
     ///
     /// # Safety
-    /// `raw` is from [`into_raw`](Self::into_raw), and `stamp` was given for it by [`note_birth`](Self::note_birth).
+    /// `raw` is from [`into_raw`](Self::into_raw), and [`note_birth`](Self::note_birth) returned
+    /// `stamp` for it.
     unsafe fn birth(raw: NonNull<()>, stamp: Self::Stamp) -> u64 {
         let _ = raw;
         stamp.birth()
     }
 }
 
-/// An entry of which both parts of a range that is cut in two can have one.
+/// An entry that can be divided: if its range is cut in two, both parts can have one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be in two ranges: what is stored over a part of one would cut it in two",
     note = "`Arc` is counted, `Box` and `RcuBox` of what is `Clone` are cloned; or take the whole range out first"
 )]
 pub trait Divide: Entry {
-    /// Another one of the same.
+    /// Makes another entry of the same value.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory for it.
     fn divide(entry: Self::Borrowed<'_>) -> Result<Self, AllocError>;
 }
 
-// SAFETY: a box is a pointer, and gives out shared references only.
+// SAFETY: a box is a pointer, and lends shared references only.
 unsafe impl<T: Send + Sync + 'static> Entry for Box<T> {
     type Stamp = u64;
     type Borrowed<'a> = &'a T;
@@ -109,7 +114,7 @@ unsafe impl<T: Send + Sync + 'static> Entry for Box<T> {
     }
 }
 
-// SAFETY: the crate rcu's box is a pointer with a place for the birth, and gives out shared references only.
+// SAFETY: an `RcuBox` is a pointer with a place for the birth, and lends shared references only.
 unsafe impl<T: Send + Sync + 'static> Entry for RcuBox<T> {
     type Stamp = ();
     type Borrowed<'a> = &'a T;
@@ -155,17 +160,19 @@ impl<T> Clone for ArcBorrow<'_, T> {
 impl<T> Copy for ArcBorrow<'_, T> {}
 
 impl<'a, T> ArcBorrow<'a, T> {
-    /// The value, for as long as it is lent: `ArcBorrow::get(held)`, as the value may have a `get` of its own.
+    /// Returns the value for as long as it is lent: `ArcBorrow::get(held)`, as the value may have
+    /// a `get` of its own.
     #[must_use]
     pub fn get(this: Self) -> &'a T {
         // SAFETY: the lender keeps the Arc.
         unsafe { this.value.as_ref() }
     }
 
-    /// Another handle, to keep: `ArcBorrow::to_arc(held)`.
+    /// Returns another handle, to keep: `ArcBorrow::to_arc(held)`.
     #[must_use]
     pub fn to_arc(this: Self) -> Arc<T> {
-        // SAFETY: it is an Arc's pointer, which the lender keeps: the copy is not dropped, its clone is counted.
+        // SAFETY: it is an Arc's pointer, which the lender keeps: the copy is not dropped, its
+        // clone is counted.
         let lent = ManuallyDrop::new(unsafe { Arc::from_raw(this.value.as_ptr()) });
         Arc::clone(&lent)
     }
@@ -190,7 +197,7 @@ unsafe impl<T: Send + Sync> Send for ArcBorrow<'_, T> {}
 // SAFETY: as for Send.
 unsafe impl<T: Send + Sync> Sync for ArcBorrow<'_, T> {}
 
-// SAFETY: an Arc is a pointer, and gives out shared references, and clones, only.
+// SAFETY: an Arc is a pointer, and lends shared references, and clones, only.
 unsafe impl<T: Send + Sync + 'static> Entry for Arc<T> {
     type Stamp = u64;
     type Borrowed<'a> = ArcBorrow<'a, T>;
@@ -231,7 +238,7 @@ impl<T: Clone + Send + Sync + 'static> Divide for Box<T> {
         let memory = NonNull::new(memory).ok_or(AllocError)?;
         // SAFETY: fresh memory of T's layout.
         unsafe { memory.write(value) };
-        // SAFETY: from the global allocator, with T's layout, and nobody else's.
+        // SAFETY: from the global allocator, with T's layout, and in no other use.
         Ok(unsafe { Box::from_raw(memory.as_ptr()) })
     }
 }
@@ -242,7 +249,7 @@ impl<T: Clone + Send + Sync + 'static> Divide for RcuBox<T> {
     }
 }
 
-/// Numbers that, plus one, fit in a pointer.
+/// Implements entries for numbers that, plus one, fit in a pointer.
 macro_rules! number {
     ($($number:ty),*) => { $(
         // SAFETY: the number goes into the pointer and comes back; nothing is owned.

@@ -1,15 +1,15 @@
-//! What can go wrong.
+//! Errors of insertions and of building a tree.
 
 use core::fmt;
 use core::ops::RangeInclusive;
 
 pub use vmaple_rcu::AllocError;
 
-/// Why an entry was not inserted.
+/// The reason why an entry was not inserted.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InsertErrorKind {
-    /// There is an entry somewhere in the range already.
+    /// An entry holds a part of the range already.
     Occupied,
     /// Nothing holds the index, so there is nothing to replace.
     Vacant,
@@ -21,11 +21,11 @@ pub enum InsertErrorKind {
     Full,
 }
 
-/// An entry that was not inserted, and why.
+/// An entry that was not inserted, and the reason.
 pub struct InsertError<E> {
     /// The entry, given back.
     pub value: E,
-    /// What prevented it.
+    /// The reason.
     pub cause: InsertErrorKind,
 }
 
@@ -65,7 +65,7 @@ impl From<AllocError> for InsertErrorKind {
     }
 }
 
-/// Why ranges could not be built into a tree.
+/// The reason why ranges could not be built into a tree.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildError {

@@ -1,4 +1,4 @@
-//! The writers' lock where nothing else is said.
+//! The default writers' lock.
 
 use lock_api::{GuardNoSend, RawMutex};
 
@@ -7,10 +7,10 @@ type Lock = parking_lot::RawMutex;
 #[cfg(not(feature = "std"))]
 type Lock = spin::mutex::SpinMutex<()>;
 
-/// The writers' lock where nothing else is said: spins, and parks then if there is `std`.
+/// The default writers' lock: spins, and then parks if there is `std`.
 pub struct DefaultLock(Lock);
 
-// SAFETY: that of the lock inside.
+// SAFETY: the contract of the lock inside.
 unsafe impl RawMutex for DefaultLock {
     #[allow(clippy::declare_interior_mutable_const)] // as the trait has it
     const INIT: Self = Self(<Lock as RawMutex>::INIT);

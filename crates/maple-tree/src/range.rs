@@ -1,8 +1,9 @@
-//! Ranges of indexes: given as `first..=last`, `start..end` or any other bounds, kept as first and last.
+//! Ranges of indexes: given as `first..=last`, `start..end` or any other bounds, kept as first and
+//! last.
 
 use core::ops::{Bound, RangeBounds};
 
-/// First and last index of `range`; `None` if it is empty.
+/// Returns the first and last index of `range`; `None` if it is empty.
 pub(crate) fn first_last(range: &impl RangeBounds<u64>) -> Option<(u64, u64)> {
     let first = match range.start_bound() {
         Bound::Included(&first) => first,

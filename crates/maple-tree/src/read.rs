@@ -1,4 +1,4 @@
-//! Readers: sections that take the root's version of that moment, and snapshots that outlive them.
+//! Readers: sections that take the root's version of their begin, and snapshots that outlive them.
 
 use alloc::sync::Arc;
 use core::marker::PhantomData;
@@ -14,10 +14,10 @@ use crate::view::{Iter, RangeEntry, View};
 
 /// A reader's handle of a tree: one for each thread or open file that reads.
 pub struct Reader<'t, E: Entry, R: Reclaim = RcuDomain, T = ()> {
-    /// Of the tree, which `'t` or `tree` keeps.
+    /// The tree's root, which `'t` or `tree` keeps.
     pub(crate) root: *const Root<E>,
     pub(crate) keeps: PhantomData<&'t Root<E>>,
-    /// Before what keeps the tree: it is dropped first.
+    /// Before the field that keeps the tree: it is dropped first.
     pub(crate) reader: R::Reader,
     #[expect(dead_code, reason = "keeps the tree")]
     pub(crate) tree: Option<Arc<T>>,
@@ -32,8 +32,11 @@ impl<E: Entry, R: Reclaim, T> Reader<'_, E, R, T> {
         unsafe { &*self.root }
     }
 
-    /// Enters a read-side section with the version of now. Two stores and a load, in a domain with symmetric fences a fence;
-    /// the load is repeated at most 64 times, and only if a writer advances the era between. Writers never wait for it.
+    /// Enters a read-side section with the current version.
+    ///
+    /// Two stores and a load, and a fence if the domain's fences are symmetric. The load is
+    /// repeated at most 64 times, and only if a writer advances the era in between. Writers never
+    /// wait for a section.
     #[doc(alias = "rcu_read_lock")]
     #[inline]
     pub fn read_lock(&self) -> ReadGuard<'_, E, R> {
@@ -45,13 +48,13 @@ impl<E: Entry, R: Reclaim, T> Reader<'_, E, R, T> {
         }
     }
 
-    /// Turns the handle into a snapshot of now.
+    /// Turns the handle into a snapshot of the current version.
     pub fn into_snapshot(self) -> Snapshot<E, R>
     where
         R: OwnedSections,
     {
         let root = self.root;
-        // SAFETY: the tree is kept while the root is loaded; what it leads to is kept by the section.
+        // SAFETY: the tree is kept while the root is loaded; the section keeps what it leads to.
         let (section, word) = R::read_lock_owned(self.reader, || unsafe { &*root }.load());
         Snapshot {
             // SAFETY: the section protects the version.
@@ -61,9 +64,11 @@ impl<E: Entry, R: Reclaim, T> Reader<'_, E, R, T> {
     }
 }
 
-/// A read-side section with one version of the tree. All that is read through it is of that version.
+/// A read-side section with one version of the tree, of which everything is that is read through
+/// it.
 ///
-/// While it lives, what was in the tree when it began is not freed, whatever writers do; what they add and take out later is.
+/// While it lives, what was in the tree when it began is not freed, whatever writers do. What they
+/// add and take out later is freed.
 #[must_use = "the section ends when the guard is dropped"]
 pub struct ReadGuard<'r, E: Entry, R: Reclaim + 'r = RcuDomain> {
     view: View<E>,
@@ -81,11 +86,12 @@ impl<'r, E: Entry, R: Reclaim + 'r> Deref for ReadGuard<'r, E, R> {
 
 /// A version of the tree to keep: may go to another thread, and outlive guard, reader and tree.
 ///
-/// It keeps what was in the tree when it was taken, no more: drop it when it is not needed.
+/// It keeps what was in the tree when it was taken, no more. Drop it when it is not needed.
 ///
-/// It is not `Clone`. A copy would be one more reader, for which there may be no memory, and `clone` cannot say so. Nor would it
-/// protect anything: a writer looks at readers one after the other, so it may look for the copy before that is there, and for the first
-/// after that is gone. An `Arc` of a snapshot shares it.
+/// It is not `Clone`. A copy would be one more reader, for which there may be no memory, and
+/// `clone` cannot return an error. Nor would it protect anything. A writer looks at readers one
+/// after the other. So it may look for the copy before that is there, and for the original after
+/// that is gone. An `Arc` of a snapshot shares it.
 #[must_use = "a snapshot keeps memory until it is dropped"]
 pub struct Snapshot<E: Entry, R: OwnedSections = RcuDomain> {
     view: View<E>,
@@ -101,8 +107,9 @@ impl<E: Entry, R: OwnedSections> Deref for Snapshot<E, R> {
 }
 
 impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANOUT> {
-    /// Lends `work` the version of now, by a reader of the calling thread's own, which is registered at the first call.
-    /// [`reader`](Self::reader) is some nanoseconds faster.
+    /// Lends the current version to `work`, by a reader of the calling thread's own.
+    ///
+    /// The first call registers that reader. [`reader`](Self::reader) is some nanoseconds faster.
     ///
     /// # Errors
     /// As for [`RcuDomain::read`].
@@ -120,7 +127,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     /// Registers a reader, for one thread at a time.
     ///
     /// # Errors
-    /// [`AllocError`] if there is no memory for one more; writers never notice.
+    /// [`AllocError`] if there is no memory for one more. Writers never notice.
     pub fn reader(&self) -> Result<Reader<'_, E, R>, AllocError> {
         Ok(Reader {
             root: &raw const self.root,
@@ -130,7 +137,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         })
     }
 
-    /// A reader that keeps the tree.
+    /// Registers a reader that keeps the tree.
     ///
     /// # Errors
     /// As for [`reader`](Self::reader).
@@ -145,7 +152,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
 }
 
 impl<E: Entry, R: OwnedSections, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, FANOUT> {
-    /// A snapshot of now, in O(1).
+    /// Returns a snapshot of the current version, in O(1).
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory for one more reader.

@@ -1,8 +1,9 @@
 //! The root: the one word that readers load and writers store. No other file publishes or retires.
 //!
-//! The word is the root node's address with the tree's height in its lowest bits: null and zero for an empty tree. Readers
-//! load it with Acquire, the writer stores it with Release: all nodes below were initialised, and stamped, before. The nodes
-//! that it replaced are retired after the store, each with the era in which it was published.
+//! The word is the root node's address with the tree's height in its lowest bits: null and zero
+//! for an empty tree. Readers load it with Acquire, the writer stores it with Release: all nodes
+//! below were initialised, and stamped, before. The nodes that a version replaced are retired
+//! after that store, each with the era in which it was published.
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -15,7 +16,7 @@ use crate::node::{Kind, Node, Version};
 use crate::primitive::{AtomicPtr, Ordering, own_load};
 use crate::stamp::Stamp;
 
-/// The word that is published.
+/// The published word.
 pub(crate) struct Root<E: Entry> {
     word: AtomicPtr<()>,
     /// Holds entries of this type exactly.
@@ -30,25 +31,25 @@ impl<E: Entry> Root<E> {
         }
     }
 
-    /// For readers, inside of a section that protects it.
+    /// Loads the word; for readers, inside of a section that protects it.
     #[inline]
     pub(crate) fn load(&self) -> *mut () {
         // Pairs with the Release in `publish`.
         self.word.load(Ordering::Acquire)
     }
 
-    /// What `load` has loaded.
+    /// Returns the version of a word that `load` has returned.
     #[inline]
     pub(crate) fn version(word: *mut ()) -> Version<E::Stamp> {
         Version::from_word(word)
     }
 
-    /// For the writer, who knows what it stored.
+    /// Returns the version that the writer itself stored.
     pub(crate) fn current(&self) -> Version<E::Stamp> {
         Version::from_word(own_load(&self.word))
     }
 
-    /// Makes a version the one that readers find.
+    /// Publishes a version: from now on readers find it.
     pub(crate) fn publish(&self, version: Version<E::Stamp>) {
         // Pairs with the Acquire in `load`: nodes and entries are initialised and stamped.
         self.word.store(version.to_word(), Ordering::Release);
@@ -58,18 +59,20 @@ impl<E: Entry> Root<E> {
 /// Retires a node that the published version does not reach any more.
 ///
 /// # Safety
-/// It is from a pool, was published, is unlinked by `publish` before this call, and is retired once. `update` has room.
+/// It is from a pool, was published, is unlinked by `publish` before this call, and is retired
+/// once. `update` has room.
 pub(crate) unsafe fn retire_node<S: Stamp>(update: &mut impl Update, node: *mut Node<S>) {
     let retired = Retired {
         object: node.cast(),
-        // SAFETY: called once, when nobody holds the node any more.
+        // SAFETY: called once, when no reader holds the node any more.
         free: |node| unsafe { Pool::<Node<S>>::give_back(node.cast()) },
         // SAFETY: the node stays until it is freed.
         birth: unsafe { &*node }.birth(),
         bytes: size_of::<Node<S>>(),
     };
-    // SAFETY: versions are immutable: no word of the published version holds the node, and words of unlinked nodes that do
-    // are read only by sections that began with such a version, which the interval of this node's life covers.
+    // SAFETY: versions are immutable, and no word of the published version holds the node. Words
+    // of unlinked nodes that do are read only by sections that began with such a version, which
+    // the interval of this node's life covers.
     let done = unsafe { update.retire(retired) };
     debug_assert!(done.is_ok(), "reserved");
 }
@@ -77,7 +80,7 @@ pub(crate) unsafe fn retire_node<S: Stamp>(update: &mut impl Update, node: *mut 
 /// Retires an entry that the published version does not hold any more.
 ///
 /// # Safety
-/// As for [`retire_node`]; `stamp` is what was noted for it.
+/// As for [`retire_node`]; `stamp` is the one that was noted for it.
 pub(crate) unsafe fn retire_entry<E: Entry>(update: &mut impl Update, raw: NonNull<()>, stamp: E::Stamp) {
     if !E::OWNS {
         return;
@@ -94,10 +97,10 @@ pub(crate) unsafe fn retire_entry<E: Entry>(update: &mut impl Update, raw: NonNu
     debug_assert!(done.is_ok(), "reserved");
 }
 
-/// Drops an entry. A drop that panics ends the process: half of a tree can not be left behind.
+/// Drops an entry. A drop that panics ends the process: half of a tree cannot be left.
 ///
 /// # Safety
-/// `raw` is from [`Entry::into_raw`], is freed once, and nobody borrows it.
+/// `raw` is from [`Entry::into_raw`], is freed once, and no code borrows it.
 unsafe fn free_entry<E: Entry>(raw: *mut ()) {
     struct NotUnwinding;
     impl Drop for NotUnwinding {
@@ -109,22 +112,24 @@ unsafe fn free_entry<E: Entry>(raw: *mut ()) {
     let guard = NotUnwinding;
     // SAFETY: by this function's contract.
     drop(unsafe { E::from_raw(raw) });
-    // A second panic while the first unwinds ends the process, which a guard that is forgotten does not.
+    // A second panic while the first unwinds ends the process, which a forgotten guard does not.
     core::mem::forget(guard);
 }
 
-/// Retires a whole tree, as one object: who frees it frees all that it holds. Everything in it was born in era 0, so to say,
-/// so it waits for every section that is open.
+/// Retires a whole tree as one object; its free frees all that it holds.
+///
+/// It counts as born in era 0, so it waits for every section that is open.
 ///
 /// # Safety
-/// `version` was published and is so no more, no node or entry of it was retired or is in another version. `update` has room.
+/// `version` was published and is so no more. No node or entry of it was retired or is in another
+/// version. `update` has room.
 pub(crate) unsafe fn retire_tree<E: Entry>(update: &mut impl Update, version: Version<E::Stamp>) {
     if version.height == 0 {
         return;
     }
     let retired = Retired {
         object: version.to_word(),
-        // SAFETY: called once, when nobody holds the tree any more.
+        // SAFETY: called once, when no reader holds the tree any more.
         free: |word| unsafe { free_tree::<E>(Version::from_word(word)) },
         birth: 0,
         bytes: size_of::<Node<E::Stamp>>(),
@@ -137,7 +142,7 @@ pub(crate) unsafe fn retire_tree<E: Entry>(update: &mut impl Update, version: Ve
 /// Frees a tree's entries and nodes.
 ///
 /// # Safety
-/// Nobody holds them; they are freed once.
+/// No other code holds them; they are freed once.
 pub(crate) unsafe fn free_tree<E: Entry>(version: Version<E::Stamp>) {
     if version.height == 0 {
         return;

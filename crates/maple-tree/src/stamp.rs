@@ -1,10 +1,12 @@
-//! Where the era of an entry's birth is.
+//! The place of an entry's birth era.
 
-/// Where the era of an entry's birth is noted: beside it in the leaf (`u64`), or by the entry itself (`()`).
+/// The place of an entry's birth era: with the entry in the leaf (`u64`), or in the entry itself
+/// (`()`).
 ///
 /// Sealed: there are these two.
 pub trait Stamp: Copy + Default + Send + Sync + sealed::Sealed + 'static {
-    /// Whether the era is noted by the entry: then when it is published, else when it is put into the leaf.
+    /// Whether the entry itself notes the era: then at publication, otherwise when it is put into
+    /// the leaf.
     #[doc(hidden)]
     const IS_ELSEWHERE: bool;
     #[doc(hidden)]

@@ -10,32 +10,36 @@ use crate::node::MOST;
 use crate::primitive::AtomicBool;
 use crate::root::{Root, retire_tree};
 
-/// What the writer's lock protects.
+/// The writer's side, which the lock protects.
 pub(crate) struct State<E: Entry, U, const FANOUT: usize> {
     pub(crate) edit: Edit<E, FANOUT>,
     pub(crate) update: U,
 }
 
-/// A map of non-overlapping ranges of `u64` indexes to entries, for one writer at a time and any number of readers that hold
-/// nothing.
+/// A map of non-overlapping ranges of `u64` indexes to entries, for one writer at a time and any
+/// number of readers that hold nothing.
 ///
-/// `E` is what it holds ([`Entry`]): `Box<T>`, `Arc<T>`, [`RcuBox<T>`](vmaple_rcu::RcuBox), small numbers. `R` frees what
-/// readers may still hold; `L` is the writers' lock. `FANOUT`, 3 to 15, is the most slots of a node: fewer than 15 make high
+/// `E` is the type of its entries ([`Entry`]): `Box<T>`, `Arc<T>`,
+/// [`RcuBox<T>`](vmaple_rcu::RcuBox), small numbers. `R` frees what readers may still hold; `L` is
+/// the writers' lock. `FANOUT`, 3 to 15, is the most slots of a node: fewer than 15 make high
 /// trees of few entries, for tests.
 ///
 /// Methods here are transactions of one edit; [`write`](Self::write) makes one of many.
 pub struct MapleTree<E: Entry, R: Reclaim = RcuDomain, L: RawMutex = DefaultLock, const FANOUT: usize = MOST> {
     pub(crate) root: Root<E>,
-    /// Whether the pool is to get a chunk before the lock is taken.
+    /// Whether the pool needs a chunk before the lock is taken.
     pub(crate) is_pool_low: AtomicBool,
     pub(crate) state: lock_api::Mutex<L, State<E, R::Update, FANOUT>>,
     pub(crate) rcu: R,
 }
 
 impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANOUT> {
-    /// An empty tree with an RCU domain of its own, with [`Fences::Symmetric`]: writers then know for the price of a fence that
-    /// nobody reads, and use the nodes that they replace again at once. Readers pay a fence for each section; where sections
-    /// are as short as one lookup, [`with_rcu`](Self::with_rcu) takes a domain with the other fences.
+    /// Returns an empty tree with an RCU domain of its own, with [`Fences::Symmetric`].
+    ///
+    /// With these, writers know for the price of a fence that no section is open, and use the
+    /// nodes that they replace again at once. Readers pay a fence for each section. Where sections
+    /// are as short as one lookup, pass a domain with the other fences to
+    /// [`with_rcu`](Self::with_rcu).
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -46,13 +50,13 @@ impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANO
 }
 
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, FANOUT> {
-    /// An empty tree whose nodes and entries are freed by `rcu`, of which `update` is the writer's handle.
+    /// Returns an empty tree whose nodes and entries `rcu` frees; `update` is its writer's handle.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
     ///
     /// # Panics
-    /// If `update` is another one's: nothing would protect this tree's readers.
+    /// If `update` belongs to another RCU: nothing would protect this tree's readers.
     pub fn with_rcu(rcu: R, mut update: R::Update) -> Result<Self, AllocError> {
         assert!(rcu.owns(&update), "the writer's handle of another RCU");
         // For the tree, when it is dropped.
@@ -66,32 +70,36 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         })
     }
 
-    /// What frees for this tree.
+    /// Returns the RCU that frees for this tree.
     pub fn rcu(&self) -> &R {
         &self.rcu
     }
 
-    /// Gives chunks of memory back of which no node is in use; returns their bytes. Nothing else does, before the tree is
-    /// dropped: writers never pay for it. O(free nodes), under the writers' lock.
+    /// Frees the chunks of memory of which no node is in use; returns their bytes.
+    ///
+    /// Nothing else does before the tree is dropped: writers never pay for it. O(free nodes),
+    /// under the writers' lock.
     pub fn trim(&self) -> usize {
         self.state.lock().edit.pool.trim()
     }
 
-    /// Bytes of memory that the tree has taken for nodes, used or not.
+    /// Returns the bytes of memory that the tree has taken for nodes, used or not.
     pub fn node_bytes(&self) -> usize {
         self.state.lock().edit.pool.bytes()
     }
 }
 
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Drop for MapleTree<E, R, L, FANOUT> {
-    /// Retires all nodes and entries: they are freed when no section, snapshots included, is open any more.
+    /// Retires all nodes and entries: they are freed after the last open section, snapshots
+    /// included.
     #[doc(alias = "mtree_destroy")]
     fn drop(&mut self) {
         let version = self.root.current();
         let state = self.state.get_mut();
-        // Nothing to be done if not: it was reserved when the tree was made, and after every edit.
+        // A failure changes nothing: room was reserved when the tree was made, and after every
+        // edit.
         let _ = state.update.reserve(1);
-        // SAFETY: nobody can load the root any more, and this happens once.
+        // SAFETY: no thread can load the root any more, and this happens once.
         unsafe { retire_tree::<E>(&mut state.update, version) };
     }
 }

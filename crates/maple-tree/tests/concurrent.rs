@@ -1,4 +1,5 @@
-//! Readers beside a writer: every answer must be that of one state that the tree was in while it was asked for.
+//! Readers next to a writer: every answer must be that of one state that the tree was in while it
+//! was asked for.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -19,7 +20,7 @@ const VERSIONS: usize = if cfg!(miri) { 30 } else { 4_000 };
 /// Indexes are below this, so that ranges meet often.
 const SPAN: u64 = 200;
 
-/// What a reader was told, and which versions there were meanwhile.
+/// An answer to a reader, and the versions that there were during it.
 struct Answer {
     /// Versions published when it began to ask, and being published when it had the answer.
     during: (usize, usize),
@@ -172,7 +173,7 @@ fn a_snapshot_stays_what_it_was_whatever_comes_and_goes() {
         }
     }
     drop(tree);
-    // The tree is gone; they are looked at in other threads.
+    // The tree is gone; other threads look at the snapshots.
     for (snapshot, entries) in kept {
         std::thread::spawn(move || {
             assert_eq!(snapshot.iter().collect::<Vec<_>>(), entries);
@@ -225,7 +226,7 @@ unsafe impl Reclaim for Counting {
     }
 }
 
-/// Taking the root is the only step that a writer can make a reader repeat, and has a bound.
+/// Loading the root is the only step that a writer can make a reader repeat, and it has a bound.
 #[test]
 fn a_reader_loads_the_root_a_bounded_number_of_times_and_nothing_else_twice() {
     // Miri has no membarrier(2).
@@ -258,7 +259,7 @@ fn a_reader_loads_the_root_a_bounded_number_of_times_and_nothing_else_twice() {
             for index in (0..10_000).step_by(500) {
                 let _ = (view.find(index), view.empty_area(7, index.., 1));
             }
-            // The version is what it was, and no root was loaded for it.
+            // The version is unchanged, and no root was loaded for it.
             assert_eq!((view.height(), view.iter().count()), (height, entries));
             assert_eq!(LOADS.load(Ordering::Relaxed), before + loads);
         }

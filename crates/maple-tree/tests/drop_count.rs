@@ -11,7 +11,7 @@ use vmaple_rcu::{RcuBox, RcuDomain};
 
 type Tree<E> = MapleTree<E, RcuDomain, DefaultLock, 4>;
 
-/// Counts its drops, and knows whether it is one of the living.
+/// A value that counts its drops, and knows whether it is alive.
 struct Value {
     alive: AtomicUsize,
     dropped: Arc<AtomicUsize>,

@@ -1,5 +1,5 @@
-//! The example that embedders copy, as it is: an RCU of one's own must not free what a section has found. Miri, which lets stores
-//! be seen late, runs this with many seeds (`ci/deep/miri.sh`).
+//! The example that embedders copy, unchanged: an RCU of their own must not free what a section
+//! has found. Miri, which shows stores late, runs this with many seeds (`ci/deep/miri.sh`).
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -15,7 +15,7 @@ use maple_tree::{MapleTree, ReadGuard};
 
 type Tree = MapleTree<Box<Value>, KernelRcu, SpinLock, 3>;
 
-/// Says of itself when it is gone, and counts that.
+/// A value that marks and counts its end.
 struct Value {
     number: AtomicU64,
     dropped: &'static AtomicUsize,
@@ -77,7 +77,8 @@ fn what_a_section_has_found_stays_beside_a_writer() {
     assert_eq!(DROPPED.load(Ordering::Relaxed), writes as usize);
 }
 
-/// Sections of one reader that are open at once, ended in every order: what each has found stays to its end.
+/// Sections of one reader that are open at once, ended in every order: what each has found stays
+/// to its end.
 #[test]
 fn sections_nest_and_end_in_any_order() {
     static DROPPED: AtomicUsize = AtomicUsize::new(0);
@@ -103,7 +104,7 @@ fn sections_nest_and_end_in_any_order() {
                 );
             }
         }
-        // Nobody reads any more: the next change frees all but what the tree holds.
+        // No section is open any more: the next change frees all but what the tree holds.
         tree.replace(1, Value::boxed(9, &DROPPED)).unwrap();
         assert_eq!(DROPPED.load(Ordering::Relaxed), 7);
     }

@@ -1,4 +1,4 @@
-//! What went wrong in Linux's tree, and what its portable tests look at, as cases of our own.
+//! Bugs that Linux's tree had, and the cases of its portable tests, as tests of our own.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -11,7 +11,7 @@ use vmaple_rcu::RcuDomain;
 
 type Tree<const FANOUT: usize> = MapleTree<u32, RcuDomain, DefaultLock, FANOUT>;
 
-/// `n` ranges of six indexes with four between, and the model.
+/// Returns `n` ranges of six indexes with four between, and the model.
 fn spaced<const FANOUT: usize>(n: u32) -> (Tree<FANOUT>, Model) {
     let ranges: Vec<_> = (0..n).map(|i| (u64::from(i) * 10..=u64::from(i) * 10 + 5, i)).collect();
     let mut model = Model::default();
@@ -27,7 +27,7 @@ fn same<const FANOUT: usize>(tree: &Tree<FANOUT>, model: &Model, what: &str) {
     assert_eq!(view.iter().collect::<Vec<_>>(), model.entries(), "{what}");
 }
 
-/// There, an inner node with all children had the number of them taken for one more.
+/// There, the number of children of a full inner node was taken for one more child.
 #[test]
 fn a_high_tree_of_full_nodes_is_freed() {
     let tree = MapleTree::<u32>::new().unwrap();
@@ -42,7 +42,8 @@ fn a_high_tree_of_full_nodes_is_freed() {
     assert_eq!(stats.stats().deferred_objects, 0);
 }
 
-/// There, a store that ended where a leaf ended went wrong; and so did one that left too few entries to make a node of.
+/// There, a store that ended where a leaf ended failed; and so did one that left too few entries
+/// to make a node of.
 #[test]
 fn stores_and_erasures_over_any_leaves_leave_a_valid_tree() {
     const N: u64 = 70;
@@ -100,7 +101,7 @@ fn a_root_that_was_replaced_stays_readable() {
     assert!(reader.read_lock().is_empty());
 }
 
-/// mm/vma does this all day: entries at both ends of the index space, and everything at once.
+/// As mm/vma does all day: entries at both ends of the index space, and everything at once.
 #[test]
 fn zero_and_the_last_index_are_ordinary() {
     let tree = Tree::<3>::new().unwrap();
@@ -196,7 +197,7 @@ fn requests_that_make_no_sense_are_refused_and_the_entry_given_back() {
     assert!(Tree::<15>::from_sorted([(10..10, 1)]).is_err());
 }
 
-/// fork: the copy has the same ranges, and each goes its own way.
+/// As fork: the copy has the same ranges, and each changes on its own.
 #[test]
 fn a_copy_is_equal_and_independent() {
     for n in [0, 1, 2, 3, 4, 15, 16, 17, 100, 1000] {

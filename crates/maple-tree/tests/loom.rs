@@ -1,5 +1,6 @@
-//! Publishing and reading, and the use of nodes anew, under the interleavings and reorderings that loom tries: those of at most
-//! three preemptions, and of them not all, as loom 0.7 knows one last access of each atomic. Run by `ci/gate/loom.sh`.
+//! Publishing and reading, and the reuse of nodes, under the interleavings and reorderings that
+//! loom tries: those of at most three preemptions, and of them not all, as loom 0.7 knows one last
+//! access of each atomic. Run by `ci/gate/loom.sh`.
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -12,17 +13,17 @@ use loom::thread;
 use maple_tree::{DefaultLock, Entry, MapleTree};
 use vmaple_rcu::{Fences, RcuDomain};
 
-/// An entry's object, not freed but marked; the cell tells loom of every access.
+/// An entry's object, not freed but marked; the cell reports every access to loom.
 struct Object {
     number: u32,
     birth: std::sync::atomic::AtomicU64,
     freed: UnsafeCell<bool>,
 }
 
-/// A pointer to one that the model keeps.
+/// A pointer to an object that the model keeps.
 struct Marked(&'static Object);
 
-// SAFETY: what is under test; loom watches the cell.
+// SAFETY: that is under test; loom watches the cell.
 unsafe impl Send for Marked {}
 // SAFETY: as above.
 unsafe impl Sync for Marked {}
@@ -38,16 +39,16 @@ fn object(number: u32) -> &'static Object {
 impl Drop for Marked {
     fn drop(&mut self) {
         self.0.freed.with_mut(|freed| {
-            // SAFETY: loom checks that nobody else is at it.
+            // SAFETY: loom checks that no other thread accesses it.
             unsafe { *freed = true };
         });
     }
 }
 
-/// The number of an object that is not freed.
+/// Returns the number of an object that is not freed.
 fn read(object: &Object) -> u32 {
     object.freed.with(|freed| {
-        // SAFETY: loom checks that nobody writes.
+        // SAFETY: loom checks that no thread writes.
         assert!(!unsafe { *freed }, "read after it was freed");
     });
     object.number
@@ -92,7 +93,7 @@ unsafe impl Entry for Marked {
 
 type Tree<E> = MapleTree<E, RcuDomain, DefaultLock, 3>;
 
-/// Runs both in threads of their own: what the main thread does is not explored as fully.
+/// Runs both in threads of their own: loom explores the main thread less fully.
 fn beside(reader: impl FnOnce() + 'static, writer: impl FnOnce() + 'static) {
     let both = [thread::spawn(reader), thread::spawn(writer)];
     both.into_iter().for_each(|thread| thread.join().unwrap());
@@ -103,7 +104,8 @@ fn tree<E: Entry>() -> Arc<Tree<E>> {
     Arc::new(Tree::with_rcu(domain, updater).unwrap())
 }
 
-/// A writer moves an entry from one place to another in one transaction: a reader finds it at one of them.
+/// A writer moves an entry from one place to another in one transaction: a reader finds it at one
+/// of them.
 #[test]
 fn a_reader_finds_one_whole_version_and_nothing_that_is_freed() {
     loom::model(|| {
@@ -133,8 +135,8 @@ fn a_reader_finds_one_whole_version_and_nothing_that_is_freed() {
     });
 }
 
-/// A writer replaces an entry twice: the second time it may take the node for it that it replaced the first time, if no section has
-/// found that. Loom watches the nodes.
+/// A writer replaces an entry twice. The second time it may take the node that it replaced the
+/// first time, if no section has found that. Loom watches the nodes.
 #[test]
 fn a_node_is_used_anew_only_when_no_section_has_found_it() {
     loom::model(|| {

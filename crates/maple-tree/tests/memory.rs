@@ -1,5 +1,6 @@
-//! Short of memory: whatever needs some says so and changes nothing; and where it has been taken before, none is asked for. The
-//! allocator of this test refuses the threads that ask for it.
+//! Without memory every operation that needs some returns an error and changes nothing. Where
+//! memory was taken before, none is asked for. The allocator of this test refuses the threads that
+//! ask for that.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -12,9 +13,9 @@ use maple_tree::{DefaultLock, InsertErrorKind, MapleTree, View, Write};
 use vmaple_rcu::{Fences, RcuDomain};
 
 thread_local! {
-    /// Allocations of this thread that succeed before all others fail; negative: all succeed.
+    /// The number of allocations of this thread that still succeed; negative: all succeed.
     static LEFT: Cell<isize> = const { Cell::new(-1) };
-    /// Bytes that are not to be had in one piece by this thread.
+    /// The number of bytes from which on this thread gets none in one piece.
     static LARGE: Cell<usize> = const { Cell::new(usize::MAX) };
     /// Calls of the allocator by this thread.
     static CALLS: Cell<usize> = const { Cell::new(0) };
@@ -56,7 +57,7 @@ static ALLOCATOR: Refusing = Refusing;
 
 type Tree<E> = MapleTree<E, RcuDomain, DefaultLock, 3>;
 
-/// Runs `work` with so many allocations.
+/// Runs `work` with `left` allocations that succeed.
 fn with_allocations<T>(left: isize, work: impl FnOnce() -> T) -> T {
     LEFT.set(left);
     let result = work();
@@ -80,8 +81,8 @@ fn content(view: &View<Arc<u32>>) -> Vec<(std::ops::RangeInclusive<u64>, u32)> {
     view.iter().map(|(range, value)| (range, *value)).collect()
 }
 
-/// Fails each allocation of `edit` in turn, until it succeeds, after any number of other edits of the same transaction, which
-/// leave more or fewer nodes in the pool.
+/// Fails each allocation of `edit` in turn, until it succeeds, after any number of other edits of
+/// the same transaction, which leave more or fewer nodes in the pool.
 fn fail_each(edit: impl Fn(&mut Transaction<'_>, Arc<u32>) -> Result<(), InsertErrorKind>) {
     let mut refused = 0;
     for (before, left) in (0..60).flat_map(|before| (0..12).map(move |left| (before, left))) {
@@ -133,7 +134,8 @@ fn an_edit_that_fails_for_want_of_memory_changes_nothing() {
         let same = (0..100).map(|i| (i * 3..i * 3 + 2, Arc::clone(&value)));
         write.build(same).map_err(|_| InsertErrorKind::AllocError)
     });
-    // What the process keeps for the thread: its place among those that wait for locks, the test's own output.
+    // The memory that the process keeps for the thread: its place among those that wait for locks,
+    // the test's own output.
     let lost = LIVE.get() - before;
     assert!(lost < 8 << 10, "{lost} bytes lost");
 }
@@ -157,7 +159,7 @@ fn trees_readers_and_copies_that_do_not_fit_are_refused() {
     assert!(with_allocations(0, || tree.reader().is_ok()));
 }
 
-/// What a timed path does: edits of one range, reads, scans, gap searches, snapshots' worth of sections.
+/// The operations of a timed path: edits of one range, reads, scans, gap searches, sections.
 #[test]
 fn once_warm_a_tree_neither_allocates_nor_frees() {
     let tree = MapleTree::<u32>::new().unwrap();
@@ -181,7 +183,7 @@ fn once_warm_a_tree_neither_allocates_nor_frees() {
             assert!(view.range(first..).take(20).count() > 0);
         }
     };
-    // The list of sections, the blocks of retired objects and the pool get what they need once.
+    // The list of sections, the blocks of retired objects and the pool get their memory once.
     turn(5_000);
     let before = CALLS.get();
     turn(20_000);
@@ -191,7 +193,7 @@ fn once_warm_a_tree_neither_allocates_nor_frees() {
 #[test]
 fn a_writer_that_changes_nothing_takes_no_memory() {
     let (full, empty) = (tree(), Tree::<Arc<u32>>::new().unwrap());
-    // The pool gets what it wants first, a chunk at a time.
+    // The pool first gets what it wants, a chunk at a time.
     (0..3).for_each(|_| drop((full.write(), empty.write())));
     let bytes = [&full, &empty].map(Tree::node_bytes);
     for _ in 0..1_000 {
@@ -221,7 +223,7 @@ fn memory_that_is_not_used_any_more_is_given_back_when_asked() {
 #[test]
 fn a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken() {
     let tree = tree();
-    // The pool gets what it wants first, a chunk at a time.
+    // The pool first gets what it wants, a chunk at a time.
     (0..3).for_each(|_| drop(tree.write()));
     let live = LIVE.get();
     for wanted in [usize::MAX, usize::MAX / 2, 1 << 50, 1 << 40] {
@@ -230,7 +232,7 @@ fn a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken() {
             tree.write().reserve(wanted).is_err()
         }];
         for reserve in reserve {
-            // Else it would be all memory of the machine.
+            // Otherwise it would be all memory of the machine.
             assert!(with_allocations(10_000, reserve), "{wanted}");
         }
         assert!(
@@ -240,7 +242,8 @@ fn a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken() {
         );
         assert_eq!(LIVE.get(), live, "bytes are kept of {wanted}");
     }
-    // Half a gigabyte of nodes, 32 megabytes of a list of them, with a system that has no 256 megabytes.
+    // Half a gigabyte of nodes, 32 megabytes of a list of them, with a system that has no 256
+    // megabytes.
     LARGE.set(256 << 20);
     let calls = CALLS.get();
     let refused = tree.reserve(1 << 20).is_err();
@@ -249,7 +252,7 @@ fn a_reservation_that_cannot_be_met_is_refused_before_memory_is_taken() {
     assert_eq!(LIVE.get(), live);
 }
 
-/// Wherever memory ends.
+/// At every point where memory may end.
 #[test]
 fn of_a_reservation_that_fails_nothing_is_kept_and_earlier_ones_hold() {
     let tree = tree();
@@ -265,7 +268,7 @@ fn of_a_reservation_that_fails_nothing_is_kept_and_earlier_ones_hold() {
         refused += 1;
     }
     assert!((50..1_000).contains(&refused), "{refused} refused");
-    // What the first one took is there still.
+    // What the first one took is still there.
     let tree = self::tree();
     let mut write = tree.write();
     write.reserve(30).unwrap();
@@ -278,7 +281,7 @@ fn of_a_reservation_that_fails_nothing_is_kept_and_earlier_ones_hold() {
     });
 }
 
-/// Edits of each kind, of a tree that grows meanwhile.
+/// Edits of each kind, of a tree that grows during them.
 fn edits_fit_in_what_is_reserved_for_them<const FANOUT: usize>() {
     type Edit<const FANOUT: usize> =
         fn(&mut Write<'_, Arc<u32>, RcuDomain, DefaultLock, FANOUT>, u64, Arc<u32>) -> Result<(), InsertErrorKind>;
@@ -286,7 +289,7 @@ fn edits_fit_in_what_is_reserved_for_them<const FANOUT: usize>() {
         |write, i, value| write.insert(10 * i + 8, value).map_err(|e| e.cause),
         |write, i, value| write.insert_range(10 * i + 8..=10 * i + 9, value).map_err(|e| e.cause),
         |write, i, value| write.replace(10 * (i % 60), value).map(drop).map_err(|e| e.cause),
-        // In the middle of one, whose upper part is another one then.
+        // In the middle of one, whose upper part is then another one.
         |write, i, value| {
             write
                 .store_range(100 * i + 3..=100 * i + 4, value)
@@ -297,7 +300,7 @@ fn edits_fit_in_what_is_reserved_for_them<const FANOUT: usize>() {
     for (kind, edit) in edits.into_iter().enumerate() {
         for count in [1, 2, 3, 5, 8, 13, 30, 600] {
             let tree = MapleTree::<Arc<u32>, RcuDomain, DefaultLock, FANOUT>::new().unwrap();
-            // Into an empty tree, which gets high meanwhile; in the place of some; into many.
+            // Into an empty tree, which gets high on the way; in the place of some; into many.
             let (entries, distance) = [(0, 10), (60, 10), (60, 10), (600, 100)][kind];
             for i in 0..entries {
                 tree.insert_range(i * distance..i * distance + 6, Arc::new(0)).unwrap();
@@ -321,7 +324,8 @@ fn what_is_reserved_for_edits_suffices_for_them() {
     edits_fit_in_what_is_reserved_for_them::<15>();
 }
 
-/// Unwinds before the publishing store, again and again: nothing of it is published, and all its memory is used anew.
+/// Unwinds before the publishing store, again and again: nothing of it is published, and all its
+/// memory is reused.
 #[test]
 fn a_transaction_that_unwinds_before_it_is_published_gives_its_memory_back() {
     let live = LIVE.get();
@@ -360,6 +364,6 @@ fn a_transaction_that_unwinds_before_it_is_published_gives_its_memory_back() {
     drop(write);
     drop(tree);
     let lost = LIVE.get() - live;
-    // What the process keeps for the thread, as above.
+    // The memory that the process keeps for the thread, as above.
     assert!(lost < 8 << 10, "{lost} bytes lost");
 }

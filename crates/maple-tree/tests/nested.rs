@@ -1,5 +1,6 @@
-//! `read` of one tree inside of `read` of another. Threads keep a reader of each tree that they have read, and look now and then for
-//! trees that are gone: that must pass over those that they are inside of. Miri runs this with many seeds (`ci/deep/miri.sh`).
+//! `read` of one tree inside of `read` of another. Threads keep a reader of each tree that they
+//! have read, and sometimes look for trees that are gone. That must pass over those that they are
+//! inside of. Miri runs this with many seeds (`ci/deep/miri.sh`).
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -8,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use maple_tree::MapleTree;
 
-/// Other threads read the outer tree for the first time, and end, while this thread is inside of it and reads inner trees for the
-/// first time.
+/// Other threads read the outer tree for the first time, and end, while this thread is inside of
+/// it and reads inner trees for the first time.
 #[test]
 fn a_section_goes_on_while_trees_are_read_for_the_first_time_inside_of_it() {
     let (inner_trees, rounds) = if cfg!(miri) { (25, 1) } else { (60, 30) };
@@ -34,7 +35,7 @@ fn a_section_goes_on_while_trees_are_read_for_the_first_time_inside_of_it() {
                         inner.insert(5, i).unwrap();
                         assert_eq!(inner.read(|view| view.load(5)).unwrap(), Some(i));
                     }
-                    // Enough for what was taken out to be freed, if it may be.
+                    // Enough that what was taken out is freed, if it may be.
                     (0..150).for_each(|i| outer.replace(1, Box::new(round + i)).map(drop).unwrap());
                     assert_eq!(*held, round);
                 })

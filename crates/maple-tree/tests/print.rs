@@ -1,4 +1,4 @@
-//! What `{:?}` says of each type, and the iteration that it is made from.
+//! The `{:?}` of each type, and the iteration that it is made from.
 
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -38,7 +38,7 @@ fn trees_and_all_that_leads_to_them_print_as_maps() {
     assert_eq!(format!("{write:?}"), r#"{1..=1: "a", 10..=10: "b"}"#);
     let displaced = write.erase_range(..).unwrap();
     assert_eq!(format!("{displaced:?}"), r#"[(1..=1, "a"), (10..=10, "b")]"#);
-    // Others see what is published.
+    // Other readers see what is published.
     assert_eq!(format!("{tree:?}"), PRINTED);
 }
 
@@ -58,7 +58,7 @@ fn places_print_what_they_stand_on() {
     assert_eq!(format!("{:?}", view.dump_dot()), view.dump_dot().to_string());
 }
 
-/// A clone goes its own way from where the iteration was, from both ends.
+/// A clone goes on by itself from where the iteration was, from both ends.
 #[test]
 fn an_iteration_can_be_cloned_anywhere() {
     let tree = MapleTree::<u32>::from_sorted((0..200).map(|i| (i * 10..i * 10 + 5, i as u32))).unwrap();

@@ -14,7 +14,7 @@ use vmaple_rcu::RcuDomain;
 
 type Tree<const FANOUT: usize> = MapleTree<u32, RcuDomain, DefaultLock, FANOUT>;
 
-/// Something done to a tree and to its model.
+/// A step on a tree and on its model.
 #[derive(Clone, Debug)]
 enum Step {
     Insert(u64, u64),
@@ -22,7 +22,8 @@ enum Step {
     Erase(u64),
     EraseRange(u64, u64),
     Replace(u64),
-    /// Which thirds of the range get an entry, and whether the range is first widened to what reaches out of it.
+    /// Which thirds of the range get an entry, and whether the range is first widened to the
+    /// entries that reach out of it.
     Exchange(u64, u64, [bool; 3], bool),
     Alloc {
         size: u64,
@@ -68,7 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Does a step to both, and compares what they say.
+/// Does a step on both, and compares what they return.
 fn apply<const FANOUT: usize>(tree: &Tree<FANOUT>, model: &mut Model, step: &Step, value: u32) {
     match *step {
         Step::Insert(first, last) => {
@@ -105,7 +106,7 @@ fn apply<const FANOUT: usize>(tree: &Tree<FANOUT>, model: &mut Model, step: &Ste
             } else {
                 (first, last)
             };
-            // The thirds, as far as they are not empty.
+            // The thirds that are not empty.
             let third = (last - first) / 3;
             let ends = [first + third, first + 2 * third, last];
             let mut next = Some(first);
@@ -164,7 +165,7 @@ fn apply<const FANOUT: usize>(tree: &Tree<FANOUT>, model: &mut Model, step: &Ste
     }
 }
 
-/// Compares everything that can be read, around the indexes given.
+/// Compares everything that can be read, around the given indexes.
 fn compare<const FANOUT: usize>(tree: &Tree<FANOUT>, model: &Model, indexes: &[u64]) {
     let reader = tree.reader().unwrap();
     let view = reader.read_lock();
@@ -187,7 +188,7 @@ fn compare<const FANOUT: usize>(tree: &Tree<FANOUT>, model: &Model, indexes: &[u
             assert_eq!(view.range(first..=last).collect::<Vec<_>>(), within, "{first}..={last}");
             let mut back: Vec<_> = view.range(first..=last).rev().collect();
             back.reverse();
-            assert_eq!(back, within, "{first}..={last} from behind");
+            assert_eq!(back, within, "{first}..={last} from the back");
             for (size, align) in [(1, 1), (7, 4)] {
                 let area = view.empty_area(size, first..=last, align);
                 assert_eq!(
@@ -253,8 +254,8 @@ proptest! {
     }
 }
 
-/// What every position of a range relative to others comes to, in a small universe: all trees of up to three ranges, all
-/// stores, all erasures.
+/// Every position of a range relative to others, in a small universe: all trees of up to three
+/// ranges, all stores, all erasures.
 #[test]
 fn every_store_and_erasure_over_every_small_tree_does_as_the_model() {
     const UNIVERSE: u64 = 8;
@@ -321,7 +322,8 @@ fn both_ends_of_an_iteration_meet_wherever_they_are() {
     for firsts in trees {
         let tree = Tree::<3>::from_sorted(firsts.iter().map(|&first| (first..=first, 7))).unwrap();
         let view = tree.write();
-        // Every order of steps from the front (0) and from the back (1), and a few more than there are entries.
+        // Every order of steps from the front (0) and from the back (1), and a few more than there
+        // are entries.
         for order in 0..1_u32 << (firsts.len() + 2) {
             let (mut iter, mut left) = (view.iter(), std::collections::VecDeque::from(firsts.clone()));
             for step in 0..firsts.len() + 2 {

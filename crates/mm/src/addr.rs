@@ -32,7 +32,8 @@ impl VirtAddr {
         self.align_down(PAGE_SIZE)
     }
 
-    /// Returns the first address of the next page, or this one if it is the first of a page; 0 if that overflows.
+    /// Returns the first address of the next page, or this one if it is the first of a page; 0 if
+    /// that overflows.
     #[doc(alias = "PAGE_ALIGN")]
     #[inline]
     pub(crate) const fn page_ceil(self) -> Self {
@@ -106,7 +107,8 @@ impl VirtAddr {
         self.0 >> PAGE_SHIFT
     }
 
-    /// Returns the lowest multiple of `align`, a power of two, that is not below the address; `None` if that overflows.
+    /// Returns the lowest multiple of `align`, a power of two, that is not below the address;
+    /// `None` if that overflows.
     #[cfg(feature = "std")]
     pub(crate) fn checked_align_up(self, align: u64) -> Option<Self> {
         self.0.checked_next_multiple_of(align).map(Self)
@@ -293,7 +295,8 @@ impl fmt::Debug for VirtRange {
     }
 }
 
-/// Returns the length in whole pages, in bytes; 0 if that overflows, as the kernel's PAGE_ALIGN does.
+/// Returns the length in whole pages, in bytes; 0 if that overflows, as the kernel's PAGE_ALIGN
+/// does.
 pub(crate) const fn page_align(len: u64) -> u64 {
     len.wrapping_add(PAGE_SIZE - 1) & !(PAGE_SIZE - 1)
 }

@@ -4,17 +4,17 @@ use core::fmt;
 
 use vmaple_rcu::AllocError;
 
-/// The errors that calls of the address space give, by the names and numbers of errno(3).
+/// The errors of calls on an address space, by the names and numbers of errno(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Errno {
     /// Operation not permitted.
     EPERM,
-    /// There is no such thing.
+    /// No such entry.
     ENOENT,
     /// The address space is gone.
     ESRCH,
-    /// Not a mapping for this.
+    /// A mapping that the call is not for.
     EBADF,
     /// Try again later.
     EAGAIN,
@@ -22,9 +22,9 @@ pub enum Errno {
     ENOMEM,
     /// Permission denied.
     EACCES,
-    /// No pages can be there.
+    /// The address cannot have pages.
     EFAULT,
-    /// Something is mapped there.
+    /// Something is mapped in the range.
     EEXIST,
     /// Invalid argument.
     EINVAL,
@@ -35,7 +35,7 @@ pub enum Errno {
 }
 
 impl Errno {
-    /// Linux's number, positive.
+    /// Returns Linux's number, positive.
     #[must_use]
     pub const fn code(self) -> i32 {
         match self {
@@ -61,17 +61,17 @@ impl fmt::Display for Errno {
     }
 }
 
-/// Why a call failed; the address space is as it was, but where the call documents partial effects.
+/// A failed call. The address space is as it was, unless the call documents partial effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What the system call would give.
+    /// The error number that the system call returns.
     pub errno: Errno,
-    /// Which of the errno's reasons it was.
+    /// Which of the number's reasons it was.
     pub why: &'static str,
 }
 
 impl Error {
-    /// An error and its reason.
+    /// Creates an error with its reason.
     #[must_use]
     pub const fn new(errno: Errno, why: &'static str) -> Self {
         Self { errno, why }
@@ -86,7 +86,7 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// The error of the system with this number; the reason is lost.
+/// Converts to the system's error of this number. The reason is lost.
 #[cfg(feature = "std")]
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {

@@ -1,4 +1,4 @@
-//! Places in the code where a test has something happen.
+//! Places in the code where a test makes something happen.
 
 #[cfg(not(all(test, not(loom))))]
 #[inline(always)]
@@ -17,7 +17,7 @@ mod testing {
         static ACTIONS: RefCell<Vec<(&'static str, Action)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Has `action` happen once, when this thread reaches the place.
+    /// Runs `action` once, when this thread reaches the place.
     pub(crate) fn at(place: &'static str, action: impl FnOnce() + 'static) {
         ACTIONS.with_borrow_mut(|actions| actions.push((place, Box::new(action))));
     }

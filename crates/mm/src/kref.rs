@@ -1,4 +1,4 @@
-//! Counted references whose memory can be refused.
+//! Counted references whose allocation can fail.
 
 use alloc::alloc::{Layout, alloc};
 use alloc::boxed::Box;
@@ -15,7 +15,8 @@ struct Counted<T> {
     value: T,
 }
 
-/// A shared reference that counts, as [`Arc`](alloc::sync::Arc) is, but making one can fail instead of ending the program.
+/// A counted, shared reference like [`Arc`](alloc::sync::Arc), whose creation can fail instead of
+/// ending the program.
 ///
 /// ```
 /// let one = vmaple_mm::Kref::new(7)?;
@@ -29,13 +30,13 @@ struct Counted<T> {
 /// `0` was made by `new` and is freed by the last reference.
 pub struct Kref<T>(NonNull<Counted<T>>);
 
-// SAFETY: as for Arc: it gives shared references, and the last one, in whatever thread, drops the value.
+// SAFETY: as for Arc: it lends shared references, and the last one, in any thread, drops the value.
 unsafe impl<T: Send + Sync> Send for Kref<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for Kref<T> {}
 
 impl<T> Kref<T> {
-    /// The first reference to `value`, which is dropped if there is no memory.
+    /// Creates the first reference to `value`, which is dropped if there is no memory.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -49,13 +50,13 @@ impl<T> Kref<T> {
         Ok(Self(memory))
     }
 
-    /// Whether both refer to the same value.
+    /// Returns whether both refer to the same value.
     #[must_use]
-    pub fn ptr_eq(&self, other: &Self) -> bool {
-        self.0 == other.0
+    pub fn ptr_eq(this: &Self, other: &Self) -> bool {
+        this.0 == other.0
     }
 
-    /// How many references there are; others may come and go meanwhile.
+    /// Returns the number of references. Others may come and go meanwhile.
     #[doc(alias = "kref_read")]
     #[must_use]
     pub fn count(this: &Self) -> u64 {
@@ -71,7 +72,8 @@ impl<T> Kref<T> {
 
 impl<T> Clone for Kref<T> {
     fn clone(&self) -> Self {
-        // Relaxed: the new reference is made from one that is there. To overflow 64 bits by forgetting takes centuries.
+        // Relaxed: the new reference is made from one that is there. To overflow 64 bits by forgetting
+        // takes centuries.
         self.counted().count.fetch_add(1, Ordering::Relaxed);
         // INVARIANT: counted.
         Self(self.0)
@@ -88,7 +90,7 @@ impl<T> Deref for Kref<T> {
 
 impl<T> Drop for Kref<T> {
     fn drop(&mut self) {
-        // AcqRel pairs with itself: all use of the value comes before its end.
+        // AcqRel pairs with itself: all use of the value comes before its drop.
         if self.counted().count.fetch_sub(1, Ordering::AcqRel) == 1 {
             // SAFETY: from `new`, of a Box's layout and allocator, and this was the last reference.
             drop(unsafe { Box::from_raw(self.0.as_ptr()) });

@@ -1,4 +1,4 @@
-//! What an address space runs on: the format of page tables, memory, and who else translates addresses.
+//! The machine of an address space: the format of page tables, memory, and a notifier.
 
 use core::marker::PhantomData;
 
@@ -9,40 +9,45 @@ use crate::addr::VirtRange;
 use crate::kref::Kref;
 use crate::pgtable::{Arch, Frames, Ram, X86_64};
 
-/// What an address space runs on.
+/// The machine that an address space runs on.
 ///
 /// # Safety
-/// [`frames`](Self::frames) is always the same.
+/// [`frames`](Self::frames) always returns the same allocator.
 pub unsafe trait Machine: Send + Sync + 'static {
     /// The format of page tables.
     type Arch: Arch;
-    /// Where memory comes from.
+    /// The allocator of frames.
     type Frames: Frames;
     /// The locks of page tables.
     type Lock: RawMutex + Send + Sync;
-    /// Who is told of translations that end.
+    /// The notifier of translations that end.
     type Notifier: MmuNotifier;
 
-    /// Where memory comes from.
+    /// Returns the allocator of frames.
     fn frames(&self) -> &Self::Frames;
 
-    /// Who is told of translations that end.
+    /// Returns the notifier of translations that end.
     fn notifier(&self) -> &Self::Notifier;
 }
 
-/// Whoever translates addresses besides, and keeps the results: a VMM's shadow of the tables, an emulator's TLB.
+/// A second translator of addresses, which keeps the results: a VMM's shadow page tables, an
+/// emulator's TLB.
 ///
-/// What [`MmThread::with_page`](crate::MmThread::with_page) lends may be kept beyond the call by those who are told here when it
-/// ends. A call that ends translations, or has them allow less, tells the start before it changes anything, and the end when it
-/// has changed everything and freed what it took out:
+/// An embedder may keep what [`MmThread::with_page`](crate::MmThread::with_page) lends beyond the
+/// call, as it is told here when that ends. A call that ends translations, or makes them allow
+/// less, tells the start of a range before it changes anything. It tells the end after it has
+/// changed everything and freed what it took out:
 ///
-/// - In [`invalidate_range_start`](Self::invalidate_range_start) the embedder forgets what it keeps of the range, and waits until
-///   nobody uses it any more. When it returns, the old translations are gone, and the new ones are not there yet.
-/// - Until the [end](Self::invalidate_range_end) of the same range the embedder keeps no new ones of it: a page of the range may be
-///   the old one still. What `with_page` lends meanwhile is good in the call, as always.
+/// - In [`invalidate_range_start`](Self::invalidate_range_start) the embedder forgets what it keeps
+///   of the range, and waits until no thread uses it any more. When it returns, the old
+///   translations are gone, and the new ones are not there yet.
+/// - Until the [end](Self::invalidate_range_end) of the same range the embedder keeps no new
+///   translation of it: a page of the range may still be the old one. What `with_page` lends
+///   meanwhile is valid in the call, as always.
 ///
-/// So no thread can use a new translation while another one still uses an old one. Ranges of several threads may overlap, so the
-/// embedder counts. A TLB that keeps nothing at all while any range is open is the simplest that is right:
+/// So no thread can use a new translation while another one still uses an old one. Ranges of
+/// several threads may overlap, so the embedder counts. The simplest correct TLB keeps nothing
+/// while any range is open:
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -53,7 +58,7 @@ pub unsafe trait Machine: Send + Sync + 'static {
 /// struct Tlb(Mutex<(usize, BTreeMap<VirtAddr, usize>)>);
 ///
 /// impl Tlb {
-///     /// To be called in `with_page`.
+///     /// Keeps a translation. Called in `with_page`.
 ///     fn keep(&self, page: VirtAddr, memory: usize) {
 ///         let (open, kept) = &mut *self.0.lock().unwrap();
 ///         if *open == 0 {
@@ -76,23 +81,25 @@ pub unsafe trait Machine: Send + Sync + 'static {
 /// ```
 ///
 /// # Who waits
-/// Both are called with no lock of the address space held and in no section. They may block: the call that tells waits, and
-/// nobody else does, neither a fault in the same page nor a writer nor a monitor. What they wait for must not wait for that call.
+/// Both are called with no lock of the address space held and in no section. They may block. Only
+/// the call that tells waits: no fault in the same page, no writer and no monitor does. What they
+/// wait for must not wait for that call.
 ///
 /// # Panics
-/// A start that panics has no end, and ends the call, which has changed nothing of the range that it told: no page and no frame
-/// has gone. A call that tells several ranges one after the other (of a long `write`, or `POPULATE_WRITE`) has done those before. There is
-/// one exception: page tables that are dropped with pages in them cannot stay, and end the program by a second panic. A panic of
-/// the end reaches the caller after the call is done.
+/// A start that panics has no end. It ends the call, which has changed nothing of the range that it
+/// told: no page and no frame has gone. A call that tells several ranges one after the other (a
+/// long `write`, or `POPULATE_WRITE`) has done the earlier ones. There is one exception: page
+/// tables that are dropped with pages in them cannot stay, and end the program by a second panic. A
+/// panic of the end reaches the caller after the call is done.
 #[doc(alias = "mmu_notifier_ops")]
 pub trait MmuNotifier: Send + Sync + 'static {
-    /// Whether there is anybody to tell: where not, faults and calls do without what telling takes.
+    /// Whether there is a notifier. Without one, faults and calls save what telling costs.
     const IS_TOLD: bool = true;
 
-    /// Translations of these addresses are about to end, or to allow less.
+    /// Handles the start: translations of these addresses are about to end, or to allow less.
     fn invalidate_range_start(&self, range: VirtRange);
 
-    /// They have, and new ones may be kept.
+    /// Handles the end: the translations have ended, and new ones may be kept.
     fn invalidate_range_end(&self, range: VirtRange);
 }
 
@@ -126,14 +133,15 @@ pub struct Soft<A = X86_64, F = Kref<Ram>, N = (), L = DefaultLock> {
 }
 
 impl<A, F, N: Default, L> Soft<A, F, N, L> {
-    /// A machine with these frames.
+    /// Creates a machine with these frames.
     pub fn new(frames: F) -> Self {
         Self::with_notifier(frames, N::default())
     }
 }
 
 impl<A, F, N, L> Soft<A, F, N, L> {
-    /// A machine with these frames, on which somebody else translates addresses too.
+    /// Creates a machine with these frames, and a notifier for an embedder that translates
+    /// addresses too.
     pub fn with_notifier(frames: F, notifier: N) -> Self {
         Self {
             frames,
@@ -143,7 +151,7 @@ impl<A, F, N, L> Soft<A, F, N, L> {
     }
 }
 
-// SAFETY: the frames are a field, which is lent only.
+// SAFETY: the frames are a field, which is only lent.
 unsafe impl<A: Arch, F: Frames, N: MmuNotifier, L: RawMutex + Send + Sync + 'static> Machine for Soft<A, F, N, L> {
     type Arch = A;
     type Frames = F;

@@ -1,11 +1,12 @@
-//! What a notifier is told: the start of a range, and its end.
+//! Notices to the notifier: the start of a range, and its end.
 
 use crate::addr::VirtRange;
 use crate::machine::MmuNotifier;
 
-/// A range of which the notifier has been told the start. Dropped, it tells the end.
+/// A range whose start the notifier has been told. Dropped, it tells the end.
 ///
-/// To be made with no lock held and in no section, before anything is changed, and dropped when all is changed, likewise.
+/// Made before anything is changed, and dropped after everything is. Both with no lock held and in
+/// no section.
 #[doc(alias = "mmu_notifier_range")]
 pub(crate) struct Notice<'n, N: MmuNotifier> {
     notifier: &'n N,
@@ -20,7 +21,7 @@ impl<'n, N: MmuNotifier> Notice<'n, N> {
         Self { notifier, range }
     }
 
-    /// Its range, made large enough for another one too.
+    /// Returns the range, grown to cover another one too.
     pub(crate) fn with(&self, range: VirtRange) -> VirtRange {
         VirtRange::new(self.range.start.min(range.start), self.range.end.max(range.end))
     }
@@ -34,7 +35,8 @@ impl<N: MmuNotifier> Drop for Notice<'_, N> {
     }
 }
 
-/// Whether translations in `range` may be ended: the start of it has been told, or there is nobody to tell.
+/// Returns whether translations in `range` may be ended: its start has been told, or there is no
+/// notifier.
 pub(crate) fn is_told<N: MmuNotifier>(notice: Option<&Notice<'_, N>>, range: VirtRange) -> bool {
     !N::IS_TOLD || range.is_empty() || notice.is_some_and(|notice| notice.range.covers(range))
 }

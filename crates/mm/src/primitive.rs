@@ -5,7 +5,7 @@ pub(crate) use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
-/// What a word holds that nobody but the caller writes, for as long as it holds the lock under which the word is written.
+/// Loads a word that only the caller writes, as it holds the lock under which the word is written.
 #[cfg(not(loom))]
 #[inline]
 pub(crate) fn own_load(word: &AtomicU64) -> u64 {
@@ -13,8 +13,9 @@ pub(crate) fn own_load(word: &AtomicU64) -> u64 {
     word.load(Ordering::Relaxed)
 }
 
-/// The same, not as an atomic access: loom 0.7 keeps one last access of each atomic, so the writer's own load before its store would
-/// hide the loads of others, and the interleavings in which they come after. It checks instead that nobody else writes.
+/// The same, but not as an atomic access. Loom 0.7 keeps one last access of each atomic: the
+/// writer's own load before its store would hide the loads of other threads, and the interleavings
+/// in which they come after. Loom checks instead that no other thread writes.
 #[cfg(loom)]
 pub(crate) fn own_load(word: &AtomicU64) -> u64 {
     // SAFETY: loom checks that no store is concurrent.

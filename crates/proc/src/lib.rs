@@ -78,7 +78,8 @@
 //! - `VmaLockStore`, v6.17 and later: the lock of the VMA that is shown, so that lines of one
 //!   buffer are each of an instant of its own; `mmap_lock` for smaps_rollup and pagemap.
 //!
-//! The test `waits` of the crate `conformance` has a table of which thread waits for which, and checks it.
+//! The test `waits` of the crate `conformance` has a table of which thread waits for which, and
+//! checks it.
 //!
 //! # Which kernel
 //!
@@ -158,10 +159,10 @@
 //! # Permissions
 //!
 //! The kernel lets a thread read that may trace the process (`ptrace_may_access()`), and knows
-//! which process a PID means. This crate knows neither processes nor users: a caller that has a reference
-//! to an address space may read it. A server of the text has to check its clients, at each open as
-//! the kernel does, and to keep the reference of the process that was meant. Whether the frames of
-//! pages are shown is a choice at the open of [`Pagemap`].
+//! which process a PID means. This crate knows neither processes nor users: a caller that has a
+//! reference to an address space may read it. A server of the text has to check its clients, at
+//! each open as the kernel does, and to keep the reference of the process that was meant. Whether
+//! the frames of pages are shown is a choice at the open of [`Pagemap`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]

@@ -29,7 +29,7 @@ pub struct RcuBox<T> {
 
 // SAFETY: it owns a T.
 unsafe impl<T: Send> Send for RcuBox<T> {}
-// SAFETY: it owns a T, and gives out `&T` only.
+// SAFETY: it owns a T, and lends `&T` only.
 unsafe impl<T: Sync> Sync for RcuBox<T> {}
 
 impl<T> RcuBox<T> {

@@ -66,7 +66,8 @@ struct FormLine {
 impl Form {
     /// Returns the form of a release of Linux, by its major and minor number.
     ///
-    /// It is that of a machine without protection keys. The order and the widths are those of Linux 6.0 and later.
+    /// It is that of a machine without protection keys. The order and the widths are those of Linux
+    /// 6.0 and later.
     #[must_use]
     pub const fn of_release(release: (u32, u32)) -> Self {
         let (mut smaps, mut rollup) = (FormLines::NONE, FormLines::NONE);
@@ -99,9 +100,9 @@ impl Form {
 
     /// Learns the form of a kernel from its smaps and smaps_rollup.
     ///
-    /// Only the first record of a text counts. Without smaps_rollup, which came with Linux 4.14, the roll-up has the sums of what smaps
-    /// has. Lines that this version does not know are left out; [`unknown`](Self::unknown)
-    /// names them.
+    /// Only the first record of a text counts. Without smaps_rollup, which came with Linux 4.14,
+    /// the roll-up has the sums of what smaps has. Lines that this version does not know are
+    /// left out; [`unknown`](Self::unknown) names them.
     #[must_use]
     pub fn of_text(smaps: &[u8], rollup: Option<&[u8]>, letters: FlagLetters) -> Self {
         let mut unknown = [Vec::new(), Vec::new()];

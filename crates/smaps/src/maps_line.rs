@@ -16,8 +16,8 @@ use crate::text::TooShort;
 const NAME_COLUMN: usize = 73;
 /// The longest text before a name.
 ///
-/// It is three numbers of 16 digits, two of 8, one in decimal, four letters and eight signs; and the
-/// bytes after a number's last digit that are written to be overwritten.
+/// It is three numbers of 16 digits, two of 8, one in decimal, four letters and eight signs; and
+/// the bytes after a number's last digit that are written to be overwritten.
 const PREFIX: usize = 3 * 16 + 2 * 8 + MAX_DIGITS + 4 + 8 + 8;
 
 /// A mapping as a reader of maps sees it.
@@ -67,8 +67,8 @@ impl<'a> VmaRecord<'a> {
 
     /// Reads a line of maps, without its newline.
     ///
-    /// The name borrows the line, with its newlines still escaped ([`unescaped`](crate::unescaped)).
-    /// Written again it is the same.
+    /// The name borrows the line, with its newlines still escaped
+    /// ([`unescaped`](crate::unescaped)). Written again it is the same.
     ///
     /// # Errors
     /// [`NotSmaps`] if it is no such line; it says which part is wrong.
@@ -108,9 +108,9 @@ impl<'a> VmaRecord<'a> {
 
     /// Writes the record's line of maps at the beginning of `to`; returns its length in bytes.
     ///
-    /// The line ends in a newline. It shows `new_from..end`, and the offset of `new_from`. Names begin in column 73, or
-    /// after the inode and a space; without a name the line ends in a space. A newline in a
-    /// path is written as `\012`.
+    /// The line ends in a newline. It shows `new_from..end`, and the offset of `new_from`. Names
+    /// begin in column 73, or after the inode and a space; without a name the line ends in a
+    /// space. A newline in a path is written as `\012`.
     ///
     /// # Errors
     /// [`TooShort`] if `to` is; what is in it then is part of no line.
@@ -202,8 +202,8 @@ impl<'a> VmaRecord<'a> {
 
 /// Reads the addresses that a line of maps begins with; returns them and the rest.
 ///
-/// The rest begins with a space. The end is not below the start. This is the cheap part of [`VmaRecord::parse`], for callers that
-/// look at nothing else.
+/// The rest begins with a space. The end is not below the start. This is the cheap part of
+/// [`VmaRecord::parse`], for callers that look at nothing else.
 #[must_use]
 #[inline]
 pub fn parse_range(line: &[u8]) -> Option<(Range<u64>, &[u8])> {

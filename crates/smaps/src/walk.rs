@@ -135,7 +135,8 @@ impl Walk {
         self.pass(line.end, Page::Mapped, &mut known);
     }
 
-    /// Passes the pages below `to` that have not been passed, all of which the walk shows as `shown`.
+    /// Passes the pages below `to` that have not been passed, all of which the walk shows as
+    /// `shown`.
     ///
     /// It is for readers that see pages and not lines; [`line`](Self::line) does it for both sides
     /// of a line's start.

@@ -1,4 +1,5 @@
-//! Edits that the fuzzer thinks of, in transactions that are published or undone, against the tests' naive model.
+//! Edits that a fuzzer makes up, in transactions that are published or undone, against the tests'
+//! naive model.
 
 #![no_main]
 
@@ -22,7 +23,7 @@ enum Edit {
     Undo,
 }
 
-/// An index at either end of all.
+/// An index at either end of the index space.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Place {
     Low(u16),

@@ -17,7 +17,7 @@ struct Open<S> {
     lower: u64,
 }
 
-/// Takes back what was built if it does not become whole, whether it fails or the caller's iterator unwinds.
+/// Undoes what was built if it does not become whole: it fails, or the caller's iterator unwinds.
 struct Building<'e, E: Entry, const FANOUT: usize> {
     edit: &'e mut Edit<E, FANOUT>,
     mark: Option<Mark<E>>,
@@ -32,7 +32,7 @@ impl<E: Entry, const FANOUT: usize> Drop for Building<'_, E, FANOUT> {
 }
 
 impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
-    /// Replaces all that the version holds by `ranges`; changes nothing if they are not as they should be.
+    /// Replaces all that the version holds by `ranges`; changes nothing if they are not sorted.
     pub(crate) fn build(
         &mut self,
         update: &mut impl Update,
@@ -57,7 +57,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         ranges: impl Iterator<Item = Result<(Option<(u64, u64)>, E), BuildError>>,
         levels: &mut Vec<Open<E::Stamp>>,
     ) -> Result<(), BuildError> {
-        // What is there now, and goes.
+        // The present content, which is to go.
         let (entries, nodes) = self.weigh(0, u64::MAX);
         levels.try_reserve(HEIGHT).map_err(|_| AllocError)?;
         self.reserve(update, 0, entries, nodes)?;
@@ -77,11 +77,11 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         Ok(())
     }
 
-    /// Puts `item`, which answers for the indexes from `lower` on, behind all others of its level.
+    /// Appends `item`, which answers for the indexes from `lower` on, to its level.
     fn append(&mut self, levels: &mut Vec<Open<E::Stamp>>, level: usize, item: Item<E::Stamp>, lower: u64) {
         match levels.get_mut(level) {
             Some(open) => {
-                // SAFETY: made by this transaction, and nobody has a reference to it.
+                // SAFETY: made by this transaction, and no other code has a reference to it.
                 let node = unsafe { &mut *open.node };
                 if node.len() < FANOUT {
                     return node.splice(node.len(), node.len(), &[item]);
@@ -125,7 +125,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
 }
 
 impl<S: Stamp> Open<S> {
-    /// What the node above is to say about this one.
+    /// Returns the slot of this node for the node above.
     fn item(&self, level: usize) -> Item<S> {
         let version = Version {
             node: self.node,

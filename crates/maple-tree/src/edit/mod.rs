@@ -1,9 +1,9 @@
-//! Edits: what a transaction does to its own version, before anybody else sees it.
+//! Edits: what a transaction does to its own version, before any other thread sees it.
 //!
-//! The first time that an edit comes to a node it copies it; from then on the copy is the transaction's own and is changed in
-//! place. All of it goes through [`Edit::splice`], which replaces slots of one node and leaves the tree as the invariants in
-//! [`node`](crate::node) want it, up to the root: too many slots are spread over a neighbour, or two nodes become three; too
-//! few are merged with a neighbour's.
+//! The first edit that comes to a node copies it. From then on the copy is the transaction's own
+//! and is changed in place. All changes go through [`Edit::splice`], which replaces slots of one
+//! node and restores the invariants of [`node`](crate::node), up to the root. Too many slots are
+//! spread over a neighbour, or two nodes become three; too few are merged with a neighbour's.
 //!
 //! An edit takes all memory before it changes anything: nothing here fails half-way.
 
@@ -23,7 +23,7 @@ use crate::root::{Root, retire_entry, retire_node};
 use crate::stamp::Stamp;
 use crate::view::View;
 
-/// An entry that a transaction has taken out, and where it was.
+/// An entry that a transaction has taken out, and its range.
 pub(crate) struct Displaced<E: Entry> {
     pub(crate) first: u64,
     pub(crate) last: u64,
@@ -31,15 +31,16 @@ pub(crate) struct Displaced<E: Entry> {
     pub(crate) stamp: E::Stamp,
 }
 
-/// How far a transaction has come: the node that it made last, and how many entries it has brought.
+/// A point in a transaction: the node that it made last, and the number of entries that it has
+/// brought.
 pub(crate) type Mark<E> = (*mut Node<<E as Entry>::Stamp>, usize);
 
 /// The writer's side of a tree.
 ///
 /// # Invariants
-/// `made` links the nodes that this transaction took from the pool, each marked with `id`, or with 0 if it is not used any
-/// more; `replaced` the published nodes that `view` does not reach any more. `view` reaches no other nodes than published ones
-/// and those in `made`.
+/// `made` links the nodes that this transaction took from the pool, each marked with `id`, or with
+/// 0 if it is not used any more. `replaced` links the published nodes that `view` does not reach
+/// any more. `view` reaches no other nodes than published ones and those in `made`.
 pub(crate) struct Edit<E: Entry, const FANOUT: usize> {
     /// The transaction's version.
     pub(crate) view: View<E>,
@@ -49,7 +50,7 @@ pub(crate) struct Edit<E: Entry, const FANOUT: usize> {
     made: *mut Node<E::Stamp>,
     made_len: usize,
     replaced: *mut Node<E::Stamp>,
-    /// The first that was replaced, the last in the list.
+    /// The last node of that list, which was replaced first.
     replaced_end: *mut Node<E::Stamp>,
     replaced_len: usize,
     /// Entries that this transaction brought: dropped if it is undone.
@@ -66,14 +67,14 @@ fn has_room<T>(list: &Vec<T>, more: usize) -> bool {
     list.capacity() - list.len() >= more
 }
 
-/// A larger list for one that has no room for `more`.
+/// Returns a larger list for one that has no room for `more`.
 fn larger<T>(list: &Vec<T>, more: usize) -> Result<Option<Vec<T>>, AllocError> {
     if has_room(list, more) {
         return Ok(None);
     }
     let wanted = list.len().checked_add(more).ok_or(AllocError)?;
     let mut larger = Vec::new();
-    // At least twice as large, so that a list that grows is seldom copied.
+    // At least twice as large, so that a growing list is seldom copied.
     larger
         .try_reserve_exact(wanted.max(2 * list.capacity()))
         .map_err(|_| AllocError)?;
@@ -105,8 +106,10 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         })
     }
 
-    /// Takes all memory for an edit that changes up to `nodes` nodes beside what it takes out: `entries` and the nodes above
-    /// them. Where there is not enough, nothing is kept of what was taken.
+    /// Takes all memory for an edit that changes up to `nodes` nodes and takes out `entries` with
+    /// `nodes_above` nodes above them.
+    ///
+    /// Where there is not enough, nothing is kept of what was taken.
     pub(crate) fn reserve(
         &mut self,
         update: &mut impl Update,
@@ -120,7 +123,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             // And one for the tree, when it is dropped.
             .try_fold(self.replaced_len + 1, usize::checked_add)
             .ok_or(AllocError)?;
-        // What is stored, and the upper part of what it cuts in two; or what is reserved for later edits.
+        // The stored entry, and the upper part of one that it cuts in two; or what is reserved for
+        // later edits.
         let inserted = if E::OWNS { entries.max(2) } else { 0 };
         if has_room(&self.displaced, entries) && has_room(&self.inserted, inserted) && !self.pool.is_below(nodes) {
             return update.reserve(to_retire);
@@ -136,12 +140,13 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         (displaced, inserted): (usize, usize),
         to_retire: usize,
     ) -> Result<(), AllocError> {
-        // What cannot be had is most likely refused here already, where all is asked for at once.
+        // What is unavailable is most likely refused here already, where all is asked for at once.
         let more_displaced = larger(&self.displaced, displaced)?;
         let more_inserted = larger(&self.inserted, inserted)?;
         let chunks = self.pool.chunks_for(nodes)?;
         update.reserve(to_retire)?;
-        // Up to here all that was taken goes back if there is not enough; from here on nothing fails.
+        // Up to here all that was taken goes back if there is not enough; from here on nothing
+        // fails.
         grow(&mut self.displaced, more_displaced);
         grow(&mut self.inserted, more_inserted);
         chunks.for_each(|chunk| self.pool.add(chunk));
@@ -156,30 +161,37 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         self.reserve(update, self.nodes_for_a_leaf(), MOST, 0)
     }
 
-    /// Takes all memory for so many edits of one leaf, one after the other, each of which puts an entry in, or two if it cuts one.
+    /// Takes all memory for `edits` successive edits of one leaf, each of which puts an entry in,
+    /// or two if it cuts one.
     pub(crate) fn reserve_for_edits(&mut self, update: &mut impl Update, edits: usize) -> Result<(), AllocError> {
-        // The tree may get so much higher meanwhile, and the last edit wants nodes for all of its levels.
+        // The tree may get that much higher by then, and the last edit wants nodes for all of its
+        // levels.
         let levels = edits.checked_ilog(Self::FEWEST).unwrap_or(0) as usize;
         let nodes = self.nodes_for_a_leaf().checked_mul(edits).ok_or(AllocError)?;
-        // What each brings, and what the last one may displace.
+        // The entries that each brings, and those that the last one may displace.
         let entries = edits.checked_mul(2).ok_or(AllocError)?.saturating_add(MOST);
         self.reserve(update, nodes.saturating_add(5 * levels), entries, 0)
     }
 
-    /// Nodes that an edit of one leaf takes at most: its path, a neighbour and a third node on each level, the path to the leaf
-    /// behind it or at the edge, one more level.
+    /// Returns the most nodes that an edit of one leaf takes.
+    ///
+    /// Its path, a neighbour and a third node on each level, the path to the leaf after it or at
+    /// the edge, and one more level.
     pub(crate) fn nodes_for_a_leaf(&self) -> usize {
         5 * self.view.version.height + 2
     }
 
-    /// Nodes that clearing any range takes at most, and putting an entry there: two paths, a neighbour and a third node on each
-    /// level for each cut that reaches it, twice on every level.
+    /// Returns the most nodes that clearing any range takes, and putting an entry there.
+    ///
+    /// Two paths, a neighbour and a third node on each level for each cut that reaches it, twice
+    /// on every level.
     pub(crate) fn nodes_for_a_range(&self) -> usize {
         let height = self.view.version.height;
         height * height + 9 * height + 4
     }
 
-    /// Entries with an index in `first..=last`, and the nodes on all paths to them.
+    /// Returns the number of entries with an index in `first..=last`, and of the nodes on all
+    /// paths to them.
     pub(crate) fn weigh(&self, first: u64, last: u64) -> (usize, usize) {
         fn below<S: Stamp>(node: NodeRef<'_, S>, first: u64, last: u64) -> (usize, usize) {
             match node.kind() {
@@ -204,7 +216,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         self.view.root().map_or((0, 0), |root| below(root, first, last))
     }
 
-    /// A node to be filled; reserved before.
+    /// Takes a node to fill from the pool, where it was reserved before.
     pub(crate) fn make(&mut self) -> *mut Node<E::Stamp> {
         let Some(node) = self.pool.take() else {
             unreachable!("reserved");
@@ -221,7 +233,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         node
     }
 
-    /// This transaction's own copy of a node.
+    /// Returns this transaction's own copy of a node.
     #[inline]
     pub(crate) fn own(&mut self, node: *mut Node<E::Stamp>) -> *mut Node<E::Stamp> {
         // SAFETY: the edit's version is there.
@@ -235,7 +247,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         copy
     }
 
-    /// Takes note that the version does not reach a node any more.
+    /// Notes that the version does not reach a node any more.
     pub(crate) fn discard(&mut self, node: *mut Node<E::Stamp>) {
         // SAFETY: the node was in the edit's version.
         let this = unsafe { &*node };
@@ -246,7 +258,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Takes note that the version does not reach a published node any more.
+    /// Notes that the version does not reach a published node any more.
     #[inline]
     fn replace_published(&mut self, node: *mut Node<E::Stamp>) {
         if self.replaced.is_null() {
@@ -259,7 +271,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         self.replaced_len += 1;
     }
 
-    /// A node in the place of `node`, whose content is not wanted any more.
+    /// Returns a node to replace `node`, whose content is not wanted any more.
     pub(crate) fn blank(&mut self, node: *mut Node<E::Stamp>) -> *mut Node<E::Stamp> {
         // SAFETY: the node is in the edit's version.
         if unsafe { &*node }.made_by() == self.id {
@@ -269,10 +281,11 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         self.make()
     }
 
-    /// Stamps what is new, and publishes the version. Cannot fail. To be followed by [`retire`](Self::retire); in between, what
-    /// was displaced is still there.
+    /// Stamps what is new, and publishes the version. Cannot fail.
+    ///
+    /// [`retire`](Self::retire) must follow; in between, what was displaced is still there.
     pub(crate) fn publish(&mut self, root: &Root<E>, update: &mut impl Update, before: impl FnOnce(&[Displaced<E>])) {
-        // Stamped together, but not so many that an era would hold more than its share.
+        // Stamped together, but not more than an era's share at once.
         const TOGETHER: usize = 64;
         if E::OWNS && E::Stamp::IS_ELSEWHERE {
             for entries in self.inserted.chunks(TOGETHER) {
@@ -283,14 +296,16 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
                 }
             }
         }
-        // Those in use stay in the list, as `before` may unwind: then they are undone with the transaction.
+        // Nodes in use stay in the list, as `before` may unwind: then they are undone with the
+        // transaction.
         let mut node = core::mem::replace(&mut self.made, ptr::null_mut());
         let mut birth = 0;
         for left in (1..=core::mem::take(&mut self.made_len)).rev() {
             if birth == 0 || left % TOGETHER == 0 {
                 birth = update.birth(left.min(TOGETHER) * size_of::<Node<E::Stamp>>());
             }
-            // SAFETY: made by this transaction, so its own, and nobody has a reference to it.
+            // SAFETY: made by this transaction, so its own, and no other code has a reference to
+            // it.
             let this = unsafe { &mut *node };
             let next = this.link();
             if this.made_by() == 0 {
@@ -306,20 +321,21 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
         before(&self.displaced);
         root.publish(self.view.version);
-        // From here on nothing of it is this transaction's own, whatever may unwind.
+        // From here on nothing of it is this transaction's own, even if something unwinds.
         (self.made, self.made_len) = (ptr::null_mut(), 0);
         self.inserted.clear();
         self.id += 1;
     }
 
-    /// Retires what the version that was published does not reach any more. Cannot fail.
+    /// Retires what the published version does not reach any more. Cannot fail.
     pub(crate) fn retire(&mut self, update: &mut impl Update) {
         let mut node = core::mem::replace(&mut self.replaced, ptr::null_mut());
         let len = core::mem::take(&mut self.replaced_len);
         let held_until = if len > 0 { update.held_until() } else { 0 };
-        // Nobody reads, most of the time: then these nodes are the next to be made.
+        // Most of the time no section is open: then these nodes are the next to be made.
         if len > 0 && held_until == 0 {
-            // SAFETY: the list's nodes are this pool's, of these ends and length, and nobody holds them any more.
+            // SAFETY: the list's nodes are this pool's, of these ends and length, and no reader
+            // holds them any more.
             unsafe { self.pool.put_list(node, self.replaced_end, len) };
             node = ptr::null_mut();
         }
@@ -327,12 +343,14 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             // SAFETY: a replaced node stays until it is retired, and freed.
             let this = unsafe { &*node };
             let next = this.link();
-            // Readers that stand still hold what was there when they began, not what has come since.
+            // Readers that stand still hold what was there when they began, not what has come
+            // since.
             if this.birth() > held_until {
-                // SAFETY: this pool's, and nobody holds it any more.
+                // SAFETY: this pool's, and no reader holds it any more.
                 unsafe { self.pool.put(node) };
             } else {
-                // SAFETY: by the type's invariant the version that has just been published does not reach it.
+                // SAFETY: by the type's invariant the version that has just been published does not
+                // reach it.
                 unsafe { retire_node(update, node) };
             }
             node = next;
@@ -343,12 +361,12 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// What was made and inserted up to now.
+    /// Returns the present point of the transaction.
     pub(crate) fn mark(&self) -> Mark<E> {
         (self.made, self.inserted.len())
     }
 
-    /// Takes back what was made and inserted after `mark`, none of which the version reaches.
+    /// Undoes what was made and inserted after `mark`, none of which the version reaches.
     pub(crate) fn undo_to(&mut self, (made, inserted): Mark<E>) {
         while self.made != made {
             let node = self.made;
@@ -364,7 +382,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Takes all edits back.
+    /// Undoes all edits.
     pub(crate) fn undo(&mut self, root: &Root<E>) {
         self.replaced = ptr::null_mut();
         self.replaced_len = 0;
@@ -374,7 +392,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         self.id += 1;
     }
 
-    /// Whether there is anything to publish.
+    /// Returns whether there is anything to publish.
     pub(crate) fn is_changed(&self, root: &Root<E>) -> bool {
         !self.made.is_null() || self.view.version.node != root.current().node
     }

@@ -1,4 +1,5 @@
-//! Replacing slots of one node, and what follows for the nodes beside and above: the only code that changes a tree's form.
+//! Replaces slots of one node, and rebalances those next to it and above: only this code changes a
+//! tree's form.
 
 use crate::edit::Edit;
 use crate::entry::Entry;
@@ -11,10 +12,10 @@ const SPREAD: usize = 2 * MOST + 3;
 
 impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     pub(crate) const FEWEST: usize = fewest(FANOUT);
-    /// Two neighbours with at most so many slots become one node: a few less than it holds, so that the next insertion does
-    /// not part them again.
+    /// The most slots of two neighbours that become one node. A few less than it holds, so that
+    /// the next insertion does not split it again.
     const MERGE: usize = FANOUT - FANOUT / 5;
-    /// Two neighbours with at most so many slots stay two; with more they become three.
+    /// The most slots of two neighbours that stay two; with more they become three.
     const SHARE: usize = 2 * FANOUT - FANOUT / 5;
 
     /// Makes the first `levels` nodes of a path the transaction's own.
@@ -34,13 +35,14 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// A node of a path that is owned.
+    /// Returns a node of an owned path, to change it.
     fn mutable<'a>(path: &Path<E::Stamp>, level: usize) -> &'a mut Node<E::Stamp> {
         // SAFETY: the node is this transaction's own, and no caller keeps a reference to it.
         unsafe { &mut *path.at(level).node }
     }
 
-    /// Replaces the slots `from..to` of the node on `level` of an owned path, and sees to the nodes above.
+    /// Replaces the slots `from..to` of the node on `level` of an owned path, and updates the
+    /// nodes above.
     pub(crate) fn splice(
         &mut self,
         path: &Path<E::Stamp>,
@@ -90,7 +92,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Takes levels away that have one slot, or none.
+    /// Removes levels that have one slot, or none.
     fn shrink_root(&mut self) {
         while self.view.version.height > 0 {
             let Version { node, height } = self.view.version;
@@ -108,7 +110,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Writes anew what the nodes above say about the node on `level`, whose largest gap is `gap`, as far up as it differs.
+    /// Updates the slots above the node on `level`, whose largest gap is `gap`, as far up as they
+    /// differ.
     fn refit(path: &Path<E::Stamp>, mut level: usize, mut gap: u64) {
         while level > 0 {
             let (node, slot) = (path.node(level), path.at(level - 1).slot);
@@ -129,9 +132,11 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Fills `nodes` with `items`, the first of them with so many if `firsts` says so, else as evenly as can be; returns what
-    /// the node above is to say about them. They answer for `lower..=upper`.
-    fn deal<const N: usize>(
+    /// Distributes `items` over `nodes`: `firsts` to the first one if given, the rest evenly;
+    /// returns the slots for the parent.
+    ///
+    /// The nodes answer for `lower..=upper`.
+    fn distribute<const N: usize>(
         path: &Path<E::Stamp>,
         level: usize,
         items: &[Item<E::Stamp>],
@@ -144,7 +149,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             let share = firsts.filter(|_| i == 0).unwrap_or(rest.len().div_ceil(N - i));
             let (mine, others) = rest.split_at(share);
             rest = others;
-            // SAFETY: the node is this transaction's own, and nobody has a reference to it.
+            // SAFETY: the node is this transaction's own, and no other code has a reference to it.
             let node = unsafe { &mut *nodes[i] };
             node.fill(mine);
             let at_edge = i + 1 == N && upper == u64::MAX;
@@ -154,14 +159,15 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
                 node: nodes[i],
                 height: path.height - level,
             };
-            // SAFETY: as above; what it has below is what its level has.
+            // SAFETY: as above; it has the levels below that belong to its own.
             let word = unsafe { version.typed() }.largest_gap(lower, edge);
             lower = last.wrapping_add(1);
             Item::of(last, word, nodes[i].cast(), E::Stamp::default())
         })
     }
 
-    /// [`splice`](Self::splice) of a node that would hold too many slots: over a neighbour, or into one more node.
+    /// Splices a node that would hold too many slots: spreads them over a neighbour, or into one
+    /// more node.
     #[cold]
     fn spread(&mut self, path: &Path<E::Stamp>, level: usize, from: usize, to: usize, items: &[Item<E::Stamp>]) {
         let node = path.at(level).node;
@@ -170,12 +176,12 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         let mut n = gather(&mut all, 0, path.node(level), 0, from);
         all[n..n + items.len()].copy_from_slice(items);
         n = gather(&mut all, n + items.len(), path.node(level), to, len);
-        // What grows at its end is left full.
+        // A node that grows at its end is left full.
         let (lower, upper) = (path.at(level).lower, path.upper(level));
         let firsts = (upper == u64::MAX && to == len && from + 1 >= len).then_some(FANOUT);
         if level == 0 {
             let nodes = [node, self.make()];
-            let pieces = Self::deal(path, level, &all[..n], nodes, firsts, (0, upper));
+            let pieces = Self::distribute(path, level, &all[..n], nodes, firsts, (0, upper));
             let root = self.make();
             // SAFETY: just made.
             unsafe { &mut *root }.fill(&pieces);
@@ -189,21 +195,22 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         let neighbour = Self::neighbour(path, level).filter(|_| firsts.is_none());
         let Some(left) = neighbour else {
             let nodes = [node, self.make()];
-            let pieces = Self::deal(path, level, &all[..n], nodes, firsts, (lower, upper));
+            let pieces = Self::distribute(path, level, &all[..n], nodes, firsts, (lower, upper));
             return self.splice(path, level - 1, slot, slot + 1, &pieces);
         };
         let (nodes, n, bounds) = self.with_neighbour(path, level, left, &mut all, n);
         if n <= Self::SHARE {
-            let pieces = Self::deal(path, level, &all[..n], nodes, None, bounds);
+            let pieces = Self::distribute(path, level, &all[..n], nodes, None, bounds);
             self.splice(path, level - 1, left, left + 2, &pieces);
         } else {
             let nodes = [nodes[0], nodes[1], self.make()];
-            let pieces = Self::deal(path, level, &all[..n], nodes, None, bounds);
+            let pieces = Self::distribute(path, level, &all[..n], nodes, None, bounds);
             self.splice(path, level - 1, left, left + 2, &pieces);
         }
     }
 
-    /// Joins a node with few slots, whose largest gap is `gap`, with a neighbour, or shares with it.
+    /// Merges a node with few slots, whose largest gap is `gap`, with a neighbour, or shares with
+    /// it.
     #[cold]
     fn merge(&mut self, path: &Path<E::Stamp>, level: usize, gap: u64) {
         let Some(left) = Self::neighbour(path, level) else {
@@ -215,15 +222,16 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         let (nodes, n, bounds) = self.with_neighbour(path, level, left, &mut all, n);
         if n <= Self::MERGE {
             self.discard(nodes[1]);
-            let pieces = Self::deal(path, level, &all[..n], [nodes[0]], None, bounds);
+            let pieces = Self::distribute(path, level, &all[..n], [nodes[0]], None, bounds);
             self.splice(path, level - 1, left, left + 2, &pieces);
         } else {
-            let pieces = Self::deal(path, level, &all[..n], nodes, None, bounds);
+            let pieces = Self::distribute(path, level, &all[..n], nodes, None, bounds);
             self.splice(path, level - 1, left, left + 2, &pieces);
         }
     }
 
-    /// The neighbour with fewer slots, told by the slot of the left one of the two; `None` for an only child.
+    /// Returns the slot of the left one of a node and its smaller neighbour; `None` for an only
+    /// child.
     fn neighbour(path: &Path<E::Stamp>, level: usize) -> Option<usize> {
         let (parent, slot) = (path.node(level - 1), path.at(level - 1).slot);
         // SAFETY: the edit's version is there.
@@ -237,8 +245,9 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Puts a neighbour's slots beside the first `n` of `all`, which are the node's, and returns the two nodes to fill, the
-    /// number of slots and what the two answer for.
+    /// Adds a neighbour's slots to the first `n` of `all`, which are the node's.
+    ///
+    /// Returns the two nodes to fill, the number of slots, and the range that the two answer for.
     #[expect(clippy::type_complexity)]
     fn with_neighbour(
         &mut self,
@@ -271,8 +280,9 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         (nodes, total, (lower, upper))
     }
 
-    /// After the last slots of the tree were taken out, or all were put in: the nodes at the right edge answer for all indexes
-    /// up to the last.
+    /// Makes the nodes at the right edge answer for all indexes up to the last one.
+    ///
+    /// After the last slots of the tree were taken out, or all were put in.
     pub(crate) fn mend_edge(&mut self) {
         if self.view.version.height <= 1 {
             return;
@@ -289,7 +299,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         Self::refit(&path, bottom, gap);
     }
 
-    /// Sees to the gap around `index`, which has grown because something below was taken out of another leaf.
+    /// Updates the gap around `index`, which has grown because entries below it were taken out of
+    /// another leaf.
     pub(crate) fn refresh(&mut self, index: u64) {
         if self.view.version.height <= 1 {
             return;
@@ -306,7 +317,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
     }
 }
 
-/// The largest gap of a node in which it was `largest`, after `before` of them became `now`; `all` looks at every one.
+/// Returns a node's largest gap, which was `largest`, after the gaps `before` became `now`; `all`
+/// looks at every one.
 #[inline]
 fn changed(largest: u64, before: u64, now: u64, all: impl FnOnce() -> u64) -> u64 {
     if now >= largest {

@@ -1,4 +1,4 @@
-//! What a transaction does with ranges: put, replace, take out. Memory was reserved, so none of it fails.
+//! Edits of ranges: put, replace, take out. Memory was reserved, so none of it fails.
 
 use core::ptr::NonNull;
 
@@ -10,7 +10,7 @@ use crate::node::{Item, Kind, Leaf, Version};
 use crate::stamp::Stamp;
 use crate::view::path::Path;
 
-/// The slots of the path's leaf that hold an index of `..=last`, from the path's slot on.
+/// Returns the slots of the path's leaf that hold an index of `..=last`, from the path's slot on.
 #[inline]
 fn overlap<S: Stamp>(path: &Path<S>, last: u64) -> (usize, usize) {
     let (leaf, from) = (path.leaf(), path.at(path.bottom()).slot);
@@ -19,21 +19,22 @@ fn overlap<S: Stamp>(path: &Path<S>, last: u64) -> (usize, usize) {
 }
 
 impl<S: Stamp> Path<S> {
-    /// Whether an entry of the leaf holds an index of `..=last`, from the path's slot on.
+    /// Returns whether an entry of the leaf holds an index of `..=last`, from the path's slot on.
     #[inline]
     pub(crate) fn is_occupied(&self, last: u64) -> bool {
         let (from, to) = overlap(self, last);
         from < to
     }
 
-    /// Whether all entries of the tree that hold an index of `..=last` from the path's slot on are in its leaf.
+    /// Returns whether all entries of the tree that hold an index of `..=last`, from the path's
+    /// slot on, are in its leaf.
     #[inline]
     pub(crate) fn is_within_leaf(&self, last: u64) -> bool {
         let (_, to) = overlap(self, last);
         to < self.leaf().len() || self.upper(self.bottom()) >= last
     }
 
-    /// The range of the entry that holds `index`, to which the path goes.
+    /// Returns the range of the entry that holds `index`, to which the path goes.
     #[inline]
     pub(crate) fn held(&self, index: u64) -> Option<(u64, u64)> {
         let (from, to) = overlap(self, index);
@@ -41,7 +42,7 @@ impl<S: Stamp> Path<S> {
         (from < to).then(|| (leaf.first(from), leaf.last(from)))
     }
 
-    /// The entry that a store over `first..=last` would cut in two.
+    /// Returns the entry that a store over `first..=last` would cut in two.
     pub(crate) fn cut_in_two(&self, first: u64, last: u64) -> Option<NonNull<()>> {
         let (leaf, i) = (self.leaf(), self.at(self.bottom()).slot);
         if i < leaf.len() && leaf.first(i) < first && leaf.last(i) > last {
@@ -53,7 +54,8 @@ impl<S: Stamp> Path<S> {
 }
 
 impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
-    /// Sets `path` to the leaf that answers for `index`; says whether there is one: not in an empty tree.
+    /// Sets `path` to the leaf that answers for `index`; returns whether there is one: not in an
+    /// empty tree.
     #[inline]
     pub(crate) fn seek(&self, path: &mut Path<E::Stamp>, index: u64) -> bool {
         if self.view.is_empty() {
@@ -64,21 +66,24 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         true
     }
 
-    /// [`seek`](Self::seek) for an edit whose memory is reserved: makes the path the transaction's own. If the edit then finds
-    /// that there is nothing to do, what it copied is a part of the version like any other.
+    /// Seeks for an edit whose memory is reserved, and makes the path the transaction's own.
+    ///
+    /// If the edit then finds that there is nothing to do, its copies are a part of the version
+    /// like any other.
     #[inline]
     pub(crate) fn seek_own(&mut self, path: &mut Path<E::Stamp>, index: u64) -> bool {
         let mut version = self.view.version;
         if version.height == 0 {
             return false;
         }
-        // SAFETY: not empty, and the edit's version is there; `own` makes copies that are the transaction's own.
+        // SAFETY: not empty, and the edit's version is there; `own` makes copies that are the
+        // transaction's own.
         unsafe { path.seek_own(&mut version, index, |node| self.own(node)) };
         self.view.version = version;
         true
     }
 
-    /// An entry on its way into a leaf.
+    /// Returns an entry on its way into a leaf.
     #[inline]
     pub(crate) fn new_item(
         &mut self,
@@ -98,7 +103,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         Item::of(last, first, raw.as_ptr(), stamp)
     }
 
-    /// Takes note of an entry that is taken out.
+    /// Notes an entry that is taken out.
     fn displace(&mut self, leaf: Leaf<'_, E::Stamp>, i: usize) {
         let Item { last, slot, stamp } = leaf.item(i);
         if let Some(raw) = NonNull::new(slot.ptr) {
@@ -112,7 +117,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Takes out all that is below a node, and the node.
+    /// Takes out a node and all that is below it.
     fn displace_tree(&mut self, version: Version<E::Stamp>) {
         // SAFETY: not empty, and the edit's version is there.
         match unsafe { version.typed() }.kind() {
@@ -130,8 +135,9 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Replaces what `first..=last` holds in the leaf of the path by `new`; what is cut keeps its entry, and the upper of two parts
-    /// has `divided`.
+    /// Replaces what `first..=last` holds in the leaf of the path by `new`.
+    ///
+    /// An entry that is cut keeps its other part; the upper of two such parts gets `divided`.
     pub(crate) fn replace(
         &mut self,
         path: &mut Path<E::Stamp>,
@@ -149,7 +155,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             items[n] = item;
             n += 1;
         };
-        // What is below and above the range stays.
+        // The parts below and above the range stay.
         let below = (from < to && leaf.first(from) < first).then(|| leaf.item(from));
         let above = (from < to && leaf.last(to - 1) > last).then(|| leaf.item(to - 1));
         if let Some(below) = below {
@@ -179,7 +185,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Replaces the entries of the path's leaf from the path's slot to `last` by `new`, which ascend and lie in their place.
+    /// Replaces the entries of the path's leaf from the path's slot to `last` by `new`, which
+    /// ascend and lie in their place.
     pub(crate) fn exchange(&mut self, path: &mut Path<E::Stamp>, last: u64, new: &[Item<E::Stamp>]) {
         let (from, to) = overlap(path, last);
         let bottom = path.bottom();
@@ -192,7 +199,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         let next = new
             .last()
             .map_or(path.at(bottom).lower, |item| item.last.wrapping_add(1));
-        // The gap behind a leaf belongs to the next one.
+        // The gap after a leaf belongs to the next one.
         let shrinks = from < to && to == leaf.len() && next <= end;
         self.splice(path, bottom, from, to, new);
         if shrinks {
@@ -200,7 +207,8 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Whether an entry that holds an index of `first..=last`, to which the path goes, holds one outside of it too.
+    /// Returns whether an entry that holds an index of `first..=last`, to which the path goes,
+    /// holds one outside of it too.
     pub(crate) fn reaches_out(&self, path: &Path<E::Stamp>, first: u64, last: u64) -> bool {
         if path.is_within_leaf(last) {
             let (from, to) = overlap(path, last);
@@ -215,7 +223,7 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
                 .is_some_and(|(range, _)| *range.start() <= last && *range.end() > last)
     }
 
-    /// Puts an entry where nothing is: at the path's slot, or into an empty tree if it has none.
+    /// Puts an entry into a gap: at the path's slot, or into an empty tree if it has none.
     #[inline]
     pub(crate) fn put(&mut self, path: &mut Path<E::Stamp>, item: Item<E::Stamp>) {
         if path.height > 0 {
@@ -230,8 +238,10 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
         }
     }
 
-    /// Takes everything out of `first..=last`, leaf by leaf at its ends and by whole subtrees between. What is cut stays; the
-    /// upper of two parts has `divided`.
+    /// Takes everything out of `first..=last`: leaf by leaf at its ends, by whole subtrees
+    /// between.
+    ///
+    /// An entry that is cut keeps its other part; the upper of two such parts gets `divided`.
     pub(crate) fn clear(&mut self, first: u64, last: u64, divided: Option<Item<E::Stamp>>) {
         let before = self.displaced.len();
         let mut path = Path::unset();
@@ -252,12 +262,13 @@ impl<E: Entry, const FANOUT: usize> Edit<E, FANOUT> {
             }
         }
         self.refresh(first);
-        // Subtrees went before the leaves beside them.
+        // Subtrees went before the leaves next to them.
         self.displaced[before..].sort_unstable_by_key(|taken| taken.first);
     }
 }
 
-/// The highest node on the path to `first` with slots that answer for nothing outside of `first..=last`, and these slots.
+/// Returns the highest node on the path to `first` with slots that answer only for indexes of
+/// `first..=last`, and these slots.
 fn covered<S: Stamp>(path: &Path<S>, first: u64, last: u64) -> Option<(usize, usize, usize)> {
     (0..path.bottom()).find_map(|level| {
         let (node, slot) = (path.node(level), path.at(level).slot);

@@ -8,7 +8,8 @@ use crate::stamp::Stamp;
 /// An inner node.
 ///
 /// # Invariants
-/// The node is an inner one, with `below` levels of nodes below it. It stays for `'v`, as all that is below it does.
+/// The node is an inner one, with `below` levels of nodes below it. It stays for `'v`, as all that
+/// is below it does.
 pub(crate) struct Inner<'v, S> {
     pub(super) node: &'v Node<S>,
     pub(super) below: usize,
@@ -35,7 +36,8 @@ impl<'v, S: Stamp> Inner<'v, S> {
     /// Types a node as an inner one.
     ///
     /// # Safety
-    /// The node is an inner one, with `below` levels of nodes below it. It stays for `'v`, as all that is below it does.
+    /// The node is an inner one, with `below` levels of nodes below it. It stays for `'v`, as all
+    /// that is below it does.
     #[inline(always)]
     pub(crate) unsafe fn new(node: *const Node<S>, below: usize) -> Self {
         // INVARIANT: by this function's contract.
@@ -46,18 +48,15 @@ impl<'v, S: Stamp> Inner<'v, S> {
         }
     }
 
-    /// The `i`th child.
-    ///
-    /// # Panics
-    /// If there are not so many.
+    /// Returns the `i`th child, which there must be.
     #[inline]
     pub(crate) fn child(&self, i: usize) -> NodeRef<'v, S> {
         debug_assert!(i < self.len());
-        // SAFETY: by the type's invariants the child stays, and has so many levels.
+        // SAFETY: by the type's invariants the child stays, and has `below` levels.
         unsafe { self.version(i).typed() }
     }
 
-    /// The `i`th child, raw.
+    /// Returns the `i`th child, raw.
     #[inline]
     pub(crate) fn version(&self, i: usize) -> Version<S> {
         Version {
@@ -66,7 +65,7 @@ impl<'v, S: Stamp> Inner<'v, S> {
         }
     }
 
-    /// The largest gap below the `i`th slot.
+    /// Returns the largest gap below the `i`th slot.
     #[inline]
     pub(crate) fn gap(&self, i: usize) -> u64 {
         self.slots[i].word

@@ -44,22 +44,24 @@ impl<'v, S: Stamp> Leaf<'v, S> {
         }
     }
 
-    /// The first index of the `i`th entry.
+    /// Returns the first index of the `i`th entry.
     #[inline]
     pub(crate) fn first(&self, i: usize) -> u64 {
         self.slots[i].word
     }
 
-    /// The `i`th entry with its first index; not null, if there are so many.
+    /// Returns the `i`th entry and its first index; not null, if there is such an entry.
     #[inline]
     pub(crate) fn entry(&self, i: usize) -> (u64, *mut ()) {
         let Slot { word, ptr } = self.slots[i];
         (word, ptr)
     }
 
-    /// Returns the largest of the gaps before the slots `from..=to`, for a leaf that answers for `lower..=upper`.
+    /// Returns the largest of the gaps before the slots `from..=to`, for a leaf that answers for
+    /// `lower..=upper`.
     ///
-    /// The gap after the last slot is among them if `to` is the number of slots and the leaf answers for `u64::MAX`.
+    /// The gap after the last slot is among them if `to` is the number of slots and the leaf
+    /// answers for `u64::MAX`.
     #[inline]
     pub(crate) fn gaps(&self, from: usize, to: usize, lower: u64, upper: u64) -> u64 {
         let len = self.len();
@@ -85,9 +87,10 @@ impl<'v, S: Stamp> Leaf<'v, S> {
         self.gaps(0, self.len(), lower, upper)
     }
 
-    /// Returns which gaps hold `size` indexes, in a leaf that answers for `lower..=upper`: bit `i` for the gap before slot `i`.
+    /// Returns which gaps hold `size` indexes, for a leaf that answers for `lower..=upper`: bit
+    /// `i` for the one before slot `i`.
     ///
-    /// Without branches: where a gap is wanted cannot be predicted.
+    /// Without branches: the place of a wanted gap cannot be predicted.
     #[inline]
     pub(crate) fn large_gaps(&self, lower: u64, upper: u64, size: u64) -> u32 {
         let (mut large, mut next) = (0, lower);
@@ -101,7 +104,7 @@ impl<'v, S: Stamp> Leaf<'v, S> {
         large & ((1 << len) - 1) | u32::from(tail) << len
     }
 
-    /// Prefetches the first lines of what the entries point to, which is `bytes` long.
+    /// Prefetches the first lines of what the entries point to, `bytes` bytes each.
     pub(crate) fn prefetch_entries(&self, bytes: usize) {
         for slot in &self.slots[..self.len()] {
             prefetch(slot.ptr.cast());

@@ -1,21 +1,23 @@
 //! The node: up to fifteen slots in ascending order, in whole cache lines.
 //!
-//! Leaves and inner nodes have one form. In a leaf a slot is an entry: its last index, its first index, the entry. In an
-//! inner node a slot is a child: the last index that it answers for, the largest gap there, the child. How far below the
-//! root a node is says which it is.
+//! Leaves and inner nodes have one form. In a leaf a slot is an entry: its last index, its first
+//! index, the entry. In an inner node a slot is a child: the last index that it answers for, the
+//! largest gap below it, the child. The distance from the root tells which kind a node is:
+//! [`NodeRef::kind`].
 //!
 //! # Invariants of a tree
-//! - Slots ascend and do not overlap; a leaf holds no empty slots for what is not there.
-//! - An inner node's slot answers for the indexes above the slot before it, up to its own last index, both for the largest
-//!   gap and for where an index is looked for. That last index is the last one of the last entry below ("tight"), but for the
-//!   slots at the right edge of the tree, where it is `u64::MAX`. So a gap between two entries lies whole in the leaf of
-//!   the second one, and the gap after all entries in the last leaf.
-//! - Every node but the root and those at the right edge has at least [`fewest`] slots; the root, if it is an inner node,
-//!   has two.
+//! - Slots ascend and do not overlap; a leaf holds no empty slots for gaps.
+//! - An inner node's slot answers for the indexes above the slot before it, up to its own last
+//!   index, both for the largest gap and for lookups. That last index is the last one of the last
+//!   entry below ("tight"), except for the slots at the right edge of the tree, where it is
+//!   `u64::MAX`. So a gap between two entries lies whole in the leaf of the second one, and the gap
+//!   after all entries in the last leaf.
+//! - Every node but the root and those at the right edge has at least [`fewest`] slots; the root,
+//!   if it is an inner node, has two.
 //!
 //! # What is shared
-//! A published node is never written again, but for `link` and `made_by`, which readers do not look at. What was not
-//! published yet is its writer's alone.
+//! A published node is never written again, except `link` and `made_by`, which readers do not look
+//! at. A node that is not published yet is its writer's alone.
 
 mod inner;
 mod leaf;
@@ -26,7 +28,7 @@ pub(crate) use leaf::Leaf;
 pub(crate) use version::{Kind, NodeRef, Version};
 
 use core::ptr;
-// Not of `primitive`: they order nothing, and are valid if zeroed.
+// Not from `primitive`: they order nothing, and are valid if zeroed.
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use vmaple_rcu::pool::Pooled;
@@ -36,15 +38,16 @@ pub(crate) use crate::search::MOST;
 use crate::search::{Portable, Search};
 use crate::stamp::Stamp;
 
-/// No tree gets higher: with the fewest slots everywhere it would have 2^24 nodes, with the usual ones 5^24.
+/// The greatest height: with the fewest slots everywhere such a tree would have 2^24 nodes, with
+/// the usual ones 5^24.
 pub(crate) const HEIGHT: usize = 24;
 
-/// The fewest slots of a node that is neither the root nor at the right edge.
+/// Returns the fewest slots of a node that is neither the root nor at the right edge.
 pub(crate) const fn fewest(fanout: usize) -> usize {
     if fanout / 3 > 2 { fanout / 3 } else { 2 }
 }
 
-/// What a slot holds beside its last index.
+/// A slot without its last index.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
     /// Leaf: the entry's first index. Inner: the largest gap below, in indexes.
@@ -74,7 +77,7 @@ impl<S: Stamp> Item<S> {
     }
 }
 
-/// Asks for a line.
+/// Prefetches a cache line.
 #[inline(always)]
 fn prefetch(line: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -90,14 +93,17 @@ fn prefetch(line: *const u8) {
 /// A node.
 ///
 /// # Invariants
-/// At most [`MOST`] slots; beyond them the last indexes are `u64::MAX`, so that a search needs no count.
+/// At most [`MOST`] slots; beyond them the last indexes are `u64::MAX`, so that a search needs no
+/// count.
 #[repr(C, align(128))]
 pub(crate) struct Node<S> {
-    /// The last indexes, ascending, and in the sixteenth word the birth era (56 bits) and the number of slots.
+    /// The last indexes, ascending, and in the sixteenth word the birth era (56 bits) and the
+    /// number of slots.
     pub(crate) keys: [u64; MOST + 1],
     slots: [Slot; MOST],
     stamps: [S; MOST],
-    /// The next in the list that the node is in: free ones, those a transaction has made or replaced. Writers only.
+    /// The next node of the list that this one is in: free ones, those a transaction has made or
+    /// replaced. Writers only.
     link: AtomicPtr<Node<S>>,
     /// The transaction that made it. Writers only.
     made_by: AtomicU64,
@@ -105,7 +111,8 @@ pub(crate) struct Node<S> {
 }
 
 impl<S> Node<S> {
-    /// Asks for the lines behind the keys, one of which will be read when the keys are searched: the two waits become one.
+    /// Prefetches the lines after the keys, one of which is read after the keys are searched: the
+    /// two waits become one.
     #[inline(always)]
     pub(crate) fn prefetch(node: *const Self) {
         Self::prefetch_lines::<2>(node);
@@ -114,7 +121,7 @@ impl<S> Node<S> {
         unsafe { &*node }.watch.read();
     }
 
-    /// Asks for all of a node.
+    /// Prefetches all of a node.
     #[inline(always)]
     pub(crate) fn prefetch_whole(node: *const Self) {
         Self::prefetch_lines::<0>(node);
@@ -127,7 +134,7 @@ impl<S> Node<S> {
         }
     }
 
-    /// The child in slot `i` of an inner node.
+    /// Returns the child in slot `i` of an inner node.
     ///
     /// # Safety
     /// The node is there, and has such a slot.
@@ -150,7 +157,7 @@ impl<S: Stamp> Node<S> {
         self.keys[MOST] >> 8
     }
 
-    /// For a node from the pool, before anything is written to it.
+    /// Begins the use of a node from the pool, before anything is written to it.
     #[inline(always)]
     pub(crate) fn begin(&mut self) {
         self.watch.begin();
@@ -166,7 +173,7 @@ impl<S: Stamp> Node<S> {
         self.keys[MOST] = self.keys[MOST] & !0xff | len as u64;
     }
 
-    /// The last index of the `i`th slot.
+    /// Returns the last index of the `i`th slot.
     pub(crate) fn last(&self, i: usize) -> u64 {
         debug_assert!(i < self.len());
         self.keys[i]
@@ -177,25 +184,26 @@ impl<S: Stamp> Node<S> {
         self.keys[i] = last;
     }
 
-    /// The last index of the last slot.
+    /// Returns the last index of the last slot.
     pub(crate) fn end(&self) -> u64 {
         self.last(self.len() - 1)
     }
 
-    /// The first slot whose last index is `index` or above; the number of slots if there is none.
+    /// Returns the first slot whose last index is `index` or above; the number of slots if there
+    /// is none.
     #[inline]
     pub(crate) fn position(&self, index: u64) -> usize {
         // SAFETY: this search needs nothing.
         unsafe { Portable::position(&self.keys, index) }
     }
 
-    /// The pointer in the `i`th slot: an entry in a leaf, a child in an inner node.
+    /// Returns the pointer in the `i`th slot: an entry in a leaf, a child in an inner node.
     #[inline]
     pub(crate) fn pointer(&self, i: usize) -> *mut () {
         self.slots[i].ptr
     }
 
-    /// The child in the `i`th slot of an inner node.
+    /// Returns the child in the `i`th slot of an inner node.
     #[inline]
     pub(crate) fn child_pointer(&self, i: usize) -> *mut Node<S> {
         self.pointer(i).cast()
@@ -223,17 +231,17 @@ impl<S: Stamp> Node<S> {
         self.stamps[i] = item.stamp;
     }
 
-    /// Copies the slots and the count; what is for writers stays the copy's own.
+    /// Copies the slots and the count; the writers' fields stay the copy's own.
     ///
     /// # Safety
-    /// Both are nodes; nobody writes `from`, and nobody else uses `to`.
+    /// Both are nodes. No thread writes `from`, and no other code uses `to`.
     pub(crate) unsafe fn copy(from: *const Self, to: *mut Self) {
         const { assert!(core::mem::offset_of!(Self, keys) == 0) };
         // SAFETY: the same contract; the fields before `link` are plain data.
         unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), core::mem::offset_of!(Self, link)) };
     }
 
-    /// Replaces the slots from `from` up to, not including, `to` by `items`, which must fit.
+    /// Replaces the slots `from..to` by `items`, which must fit.
     pub(crate) fn splice(&mut self, from: usize, to: usize, items: &[Item<S>]) {
         self.watch.write();
         let len = self.len();
@@ -245,7 +253,7 @@ impl<S: Stamp> Node<S> {
             self.put(from + i, item);
         }
         let now = len - (to - from) + items.len();
-        // INVARIANT: padded where there were slots and are none now.
+        // INVARIANT: padded where slots were and are none now.
         self.keys[now..len.max(now)].fill(u64::MAX);
         self.set_len(now);
     }
@@ -271,7 +279,8 @@ impl<S: Stamp> Node<S> {
     }
 }
 
-// SAFETY: zeros are a node without slots, and any content that a node had is one too; nothing but these functions writes the link.
+// SAFETY: zeros are a node without slots, and so is any content that a node had. Only these
+// functions write the link.
 unsafe impl<S: Stamp> Pooled for Node<S> {
     fn link(&self) -> *mut Self {
         // Relaxed: writers only, ordered by their lock, or by the exchange that hands a list over.

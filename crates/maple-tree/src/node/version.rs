@@ -42,10 +42,11 @@ impl<S> Version<S> {
         }
     }
 
-    /// Borrows the node, with what is below it.
+    /// Borrows the node, with all below it.
     ///
     /// # Safety
-    /// The version is not empty. For `'v` its nodes stay, and no thread writes those that are looked at.
+    /// The version is not empty. For `'v` its nodes stay, and no thread writes those that are
+    /// looked at.
     #[inline(always)]
     pub(crate) unsafe fn typed<'v>(self) -> NodeRef<'v, S> {
         NodeRef {
@@ -56,10 +57,12 @@ impl<S> Version<S> {
     }
 }
 
-/// A node that is a leaf or an inner one, as its height says: two words, to be passed on; [`kind`](Self::kind) tells.
+/// A node that is a leaf or an inner one, as its height tells ([`kind`](Self::kind)): two words,
+/// to be passed on.
 ///
 /// # Invariants
-/// The node stays for `'v`, as all that is below it does. It has `height` levels, its own included.
+/// The node stays for `'v`, as all that is below it does. It has `height` levels, its own
+/// included.
 pub(crate) struct NodeRef<'v, S> {
     node: &'v Node<S>,
     height: usize,
@@ -73,7 +76,7 @@ impl<S> Clone for NodeRef<'_, S> {
 
 impl<S> Copy for NodeRef<'_, S> {}
 
-/// What a node is.
+/// A node, typed.
 pub(crate) enum Kind<'v, S> {
     Leaf(Leaf<'v, S>),
     Inner(Inner<'v, S>),
@@ -85,7 +88,7 @@ impl<'v, S> NodeRef<'v, S> {
         self.height == 1
     }
 
-    /// Returns the node as what it is.
+    /// Returns the node, typed.
     #[inline(always)]
     pub(crate) fn kind(self) -> Kind<'v, S> {
         // INVARIANT: leaves are on the lowest level; what is below an inner node stays as it does.

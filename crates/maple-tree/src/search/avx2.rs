@@ -25,11 +25,11 @@ fn below(keys: &Keys, index: u64) -> usize {
     let index = _mm256_xor_si256(_mm256_set1_epi64x(index.cast_signed()), sign);
     let mut mask = 0;
     for (i, four) in keys.chunks_exact(4).enumerate() {
-        // SAFETY: four words are what is loaded, and it need not be aligned.
+        // SAFETY: it loads four words, which need not be aligned.
         let four = unsafe { _mm256_loadu_si256(four.as_ptr().cast::<__m256i>()) };
         let below = _mm256_cmpgt_epi64(index, _mm256_xor_si256(four, sign));
         mask |= _mm256_movemask_pd(_mm256_castsi256_pd(below)) << (4 * i);
     }
-    // The sixteenth word is no key. They ascend: the first that is not below ends the count.
+    // The sixteenth word is no key. Keys ascend: the first that is not below ends the count.
     (mask | 1 << 15).trailing_ones().min(15) as usize
 }

@@ -19,7 +19,7 @@ impl Search for Avx512 {
 fn below(keys: &Keys, index: u64) -> usize {
     let index = _mm512_set1_epi64(index.cast_signed());
     let (low, high) = keys.split_at(8);
-    // SAFETY: eight words are what is loaded, and it need not be aligned.
+    // SAFETY: it loads eight words, which need not be aligned.
     let low = unsafe { _mm512_loadu_si512(low.as_ptr().cast()) };
     // SAFETY: as above.
     let high = unsafe { _mm512_loadu_si512(high.as_ptr().cast()) };

@@ -1,7 +1,8 @@
-//! Where an index is in a node: how many of its fifteen last indexes are smaller.
+//! The place of an index in a node: the number of its fifteen last indexes that are smaller.
 //!
-//! A node's keys are two cache lines of sixteen words, the sixteenth of which is no key. All variants read all of them and
-//! branch on none; which one is best the processor says, at run time where `std` is there to ask.
+//! A node's keys are two cache lines of sixteen words, the sixteenth of which is no key. All
+//! variants read all of them and branch on none. The processor decides which one is best: at run
+//! time where `std` is there to ask.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -19,15 +20,17 @@ pub(crate) type Keys = [u64; MOST + 1];
 
 /// A way to search.
 pub(crate) trait Search {
-    /// How many of the first fifteen keys, which ascend, are below `index`.
+    /// Returns how many of the first fifteen keys, which ascend, are below `index`.
     ///
     /// # Safety
     /// The processor has the instructions that the implementor names.
     unsafe fn position(keys: &Keys, index: u64) -> usize;
 }
 
-/// Calls the generic function with the best [`Search`] of this processor: `search!(function::<generics>(arguments))`, where
-/// the function takes the search as its first type parameter and is `#[inline(always)]`.
+/// Calls a generic function with the best [`Search`] of this processor.
+///
+/// `search!(function::<generics>(arguments))`: the function takes the search as its first type
+/// parameter and is `#[inline(always)]`.
 macro_rules! search {
     ($name:ident :: <$($generic:ty),*> ($($value:expr),*)) => {
         match $crate::search::best() {
@@ -70,7 +73,8 @@ pub(crate) enum Best {
     Portable,
 }
 
-/// What this processor has; without `std` what the compiler was told that it has.
+/// Returns the best search of this processor; without `std`, of the processor that the compiler
+/// was told of.
 #[inline]
 pub(crate) fn best() -> Best {
     #[cfg(target_arch = "x86_64")]
@@ -100,7 +104,7 @@ pub(crate) fn best() -> Best {
     }
 }
 
-/// Does `work` with AVX-512F at the compiler's disposal.
+/// Does `work` with AVX-512F available to the compiler.
 ///
 /// # Safety
 /// The processor has it.
@@ -111,7 +115,7 @@ pub(crate) unsafe fn avx512<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Does `work` with AVX2 at the compiler's disposal.
+/// Does `work` with AVX2 available to the compiler.
 ///
 /// # Safety
 /// The processor has it.
@@ -126,23 +130,23 @@ pub(crate) unsafe fn avx2<T>(work: impl FnOnce() -> T) -> T {
 mod tests {
     use super::*;
 
-    /// What all of them compute.
+    /// Computes what every search returns.
     fn count(keys: &Keys, index: u64) -> usize {
         keys[..MOST].iter().filter(|&&key| key < index).count()
     }
 
     fn agree(keys: &Keys, index: u64) {
         let expected = count(keys, index);
-        // SAFETY: needs nothing.
+        // SAFETY: it needs nothing.
         assert_eq!(unsafe { Portable::position(keys, index) }, expected, "{keys:?} {index}");
         #[cfg(target_arch = "x86_64")]
         {
             if std::is_x86_feature_detected!("avx2") {
-                // SAFETY: just asked.
+                // SAFETY: just checked.
                 assert_eq!(unsafe { Avx2::position(keys, index) }, expected, "{keys:?} {index}");
             }
             if std::is_x86_feature_detected!("avx512f") {
-                // SAFETY: just asked.
+                // SAFETY: just checked.
                 assert_eq!(unsafe { Avx512::position(keys, index) }, expected, "{keys:?} {index}");
             }
         }

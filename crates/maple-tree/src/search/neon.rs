@@ -6,7 +6,7 @@ use super::{Keys, Search};
 
 pub(crate) struct Neon;
 
-// Up to Rust 1.86 all of these functions are unsafe, later those that read no memory are not.
+// Up to Rust 1.86 all of these functions are unsafe; later those that read no memory are not.
 #[allow(unused_unsafe)]
 impl Search for Neon {
     #[inline(always)]
@@ -16,11 +16,11 @@ impl Search for Neon {
         // SAFETY: as above.
         let mut count = unsafe { vdupq_n_u64(0) };
         for two in keys.chunks_exact(2) {
-            // SAFETY: two words are what is loaded.
+            // SAFETY: it loads two words.
             let two = unsafe { vld1q_u64(two.as_ptr()) };
             // SAFETY: as above.
             let below = unsafe { vcltq_u64(two, wanted) };
-            // Where it is below the comparison gives all ones, which is minus one.
+            // Where the key is below, the comparison yields all ones, which is minus one.
             // SAFETY: as above.
             count = unsafe { vsubq_u64(count, below) };
         }

@@ -7,7 +7,8 @@ use crate::view::{RangeEntry, View};
 
 /// A place in a view: the entry that holds an index, or the gap around it.
 ///
-/// Like the kernel's `ma_state`, without its states: one view has one version, so a cursor can not become stale.
+/// Like the kernel's `ma_state`, without its states: one view has one version, so a cursor cannot
+/// become stale.
 ///
 /// ```
 /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -48,19 +49,19 @@ impl<'v, E: Entry> Cursor<'v, E> {
         cursor
     }
 
-    /// The first and last index of the entry, or of the gap.
+    /// Returns the first and last index of the entry, or of the gap.
     #[must_use]
     pub fn range(&self) -> RangeInclusive<u64> {
         self.first..=self.last
     }
 
-    /// The entry; `None` in a gap.
+    /// Returns the entry; `None` in a gap.
     #[must_use]
     pub fn entry(&self) -> Option<E::Borrowed<'v>> {
         self.entry
     }
 
-    /// Goes to what holds `index`. O(log n).
+    /// Goes to the entry or gap that holds `index`. O(log n).
     #[doc(alias = "mas_set")]
     pub fn seek(&mut self, index: u64) {
         match self.view.find(index) {
@@ -68,7 +69,7 @@ impl<'v, E: Entry> Cursor<'v, E> {
             after => {
                 let before = index.checked_sub(1).and_then(|below| self.view.find_rev(below));
                 self.entry = None;
-                // There is an index between: the one that was asked for.
+                // There is an index between: the requested one.
                 self.first = before.map_or(0, |(range, _)| range.end() + 1);
                 self.last = after.map_or(u64::MAX, |(range, _)| range.start() - 1);
             }
@@ -80,14 +81,14 @@ impl<'v, E: Entry> Cursor<'v, E> {
         self.entry = Some(entry);
     }
 
-    /// Goes to the entry or gap behind this; says whether there is one.
+    /// Goes to the entry or gap after this; returns whether there is one.
     #[doc(alias = "mas_next_range")]
     pub fn next_range(&mut self) -> bool {
         let next = self.last.checked_add(1);
         next.inspect(|&index| self.seek(index)).is_some()
     }
 
-    /// Goes to the entry or gap before this; says whether there is one.
+    /// Goes to the entry or gap before this; returns whether there is one.
     #[doc(alias = "mas_prev_range")]
     pub fn prev_range(&mut self) -> bool {
         let previous = self.first.checked_sub(1);
@@ -115,7 +116,7 @@ impl<'v, E: Entry> Cursor<'v, E> {
 }
 
 impl<E: Entry> View<E> {
-    /// A cursor at `index`, which goes over entries and gaps in both directions.
+    /// Returns a cursor at `index`, which goes over entries and gaps in both directions.
     #[doc(alias = "MA_STATE")]
     #[doc(alias = "ma_state")]
     #[must_use]

@@ -1,4 +1,4 @@
-//! A version as text, to look at.
+//! A version as text or as a graph.
 
 use core::fmt;
 
@@ -14,7 +14,7 @@ pub struct Dump<'v, E: Entry>(&'v View<E>);
 pub struct DumpDot<'v, E: Entry>(&'v View<E>);
 
 impl<E: Entry> View<E> {
-    /// The nodes as indented text: of a child the last index that it answers for and its largest gap, of an entry its range.
+    /// Returns the nodes as indented text: a child's last index and largest gap, an entry's range.
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -28,7 +28,7 @@ impl<E: Entry> View<E> {
         Dump(self)
     }
 
-    /// The nodes as a graph: `dot -Tsvg` draws it.
+    /// Returns the nodes as a graph: `dot -Tsvg` draws it.
     #[must_use]
     pub fn dump_dot(&self) -> DumpDot<'_, E> {
         DumpDot(self)
@@ -73,7 +73,7 @@ impl<E: Entry> fmt::Display for DumpDot<'_, E> {
     }
 }
 
-/// Draws a node and what is below it; `count` numbers the nodes.
+/// Draws a node and all below it; `count` numbers the nodes.
 fn dot<S: Stamp>(f: &mut fmt::Formatter<'_>, node: NodeRef<'_, S>, count: &mut usize) -> fmt::Result {
     let me = *count;
     *count += 1;

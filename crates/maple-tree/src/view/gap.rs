@@ -1,4 +1,5 @@
-//! The search for gaps: wait-free on any version, as the largest gap below every slot is part of the version.
+//! The search for gaps: wait-free on any version, as the largest gap below every slot is part of
+//! the version.
 
 use crate::entry::Entry;
 use crate::node::{Kind, Leaf, Node, NodeRef};
@@ -8,7 +9,7 @@ use core::ops::RangeBounds;
 
 use crate::range::first_last;
 
-/// What is looked for: `size` free indexes at a multiple of `align` within `min..=max`.
+/// A request: `size` free indexes at a multiple of `align` within `min..=max`.
 struct Wanted {
     size: u64,
     align: u64,
@@ -17,14 +18,14 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// The lowest place in the gap `first..=last`.
+    /// Returns the lowest place in the gap `first..=last`.
     fn lowest(&self, first: u64, last: u64) -> Option<u64> {
         let start = first.max(self.min).checked_next_multiple_of(self.align)?;
         let end = start.checked_add(self.size - 1)?;
         (end <= last.min(self.max)).then_some(start)
     }
 
-    /// The highest place in the gap `first..=last`.
+    /// Returns the highest place in the gap `first..=last`.
     fn highest(&self, first: u64, last: u64) -> Option<u64> {
         let start = last.min(self.max).checked_sub(self.size - 1)?;
         let start = start & !(self.align - 1);
@@ -32,19 +33,19 @@ impl Wanted {
     }
 }
 
-/// The gap before the `i`th slot of a leaf, which has one.
+/// Returns the gap before the `i`th slot of a leaf, which has one.
 fn gap_before<S: Stamp>(leaf: Leaf<'_, S>, i: usize, lower: u64, upper: u64) -> (u64, u64) {
     let last = if i < leaf.len() { leaf.first(i) - 1 } else { upper };
     (lower_of(&leaf, i, lower), last)
 }
 
-/// The last index of the slot before the `i`th, plus one.
+/// Returns the last index of the slot before the `i`th, plus one.
 fn lower_of<S: Stamp>(node: &Node<S>, i: usize, lower: u64) -> u64 {
     if i == 0 { lower } else { node.last(i - 1) + 1 }
 }
 
 fn lowest<S: Stamp>(node: NodeRef<'_, S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
-    // All that lies below the limits is in the slots before, or at the beginning of the first gap.
+    // All below the limits is in the slots before, or at the beginning of the first gap.
     let from = u32::MAX << node.position(wanted.min);
     match node.kind() {
         Kind::Leaf(leaf) => ones(leaf.large_gaps(lower, upper, wanted.size) & from)
@@ -59,7 +60,7 @@ fn lowest<S: Stamp>(node: NodeRef<'_, S>, lower: u64, upper: u64, wanted: &Wante
 }
 
 fn highest<S: Stamp>(node: NodeRef<'_, S>, lower: u64, upper: u64, wanted: &Wanted) -> Option<u64> {
-    // All that lies above the limits is in the slots behind, or at the end of the last gap.
+    // All above the limits is in the slots after, or at the end of the last gap.
     let to = (2 << node.position(wanted.max)) - 1;
     match node.kind() {
         Kind::Leaf(leaf) => ones_down(leaf.large_gaps(lower, upper, wanted.size) & to)
@@ -73,7 +74,7 @@ fn highest<S: Stamp>(node: NodeRef<'_, S>, lower: u64, upper: u64, wanted: &Want
     }
 }
 
-/// The places of the ones in `mask`, ascending.
+/// Returns the places of the ones in `mask`, ascending.
 fn ones(mut mask: u32) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let place = mask.trailing_zeros();
@@ -82,7 +83,7 @@ fn ones(mut mask: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The places of the ones in `mask`, descending.
+/// Returns the places of the ones in `mask`, descending.
 fn ones_down(mut mask: u32) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let place = mask.checked_ilog2()?;
@@ -92,10 +93,12 @@ fn ones_down(mut mask: u32) -> impl Iterator<Item = usize> {
 }
 
 impl<E: Entry> View<E> {
-    /// The lowest index at which `size` indexes are free, all of them in `limits`, and which is a multiple of `align`.
+    /// Returns the lowest multiple of `align` at which `size` indexes are free, all of them in
+    /// `limits`.
     ///
-    /// `None` if there is no such gap, if `size` is zero, or if `align` is not a power of two. O(log n), and one step more for
-    /// each gap that is large enough but not where it could be aligned.
+    /// `None` if there is no such gap, if `size` is zero, or if `align` is not a power of two.
+    /// O(log n), and one step more for each gap that is large enough but not where it could be
+    /// aligned.
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -116,7 +119,7 @@ impl<E: Entry> View<E> {
         self.search_gap(size, &limits, align, Wanted::lowest, lowest)
     }
 
-    /// The highest such index.
+    /// Returns the highest such index.
     #[doc(alias = "mas_empty_area_rev")]
     #[must_use]
     pub fn empty_area_rev(&self, size: u64, limits: impl RangeBounds<u64>, align: u64) -> Option<u64> {

@@ -51,8 +51,8 @@ impl<'v, E: Entry> End<'v, E> {
 /// The whole iteration is over one version. Each step is O(1) amortised, O(log n) at worst.
 pub struct Iter<'v, E: Entry> {
     view: &'v View<E>,
-    /// Entries that end below or begin above are not wanted. Where one end has come to, the other finds out by itself: a step
-    /// writes nothing but its own slot.
+    /// Entries that end below `first` or begin above `last` are not wanted. Each end finds out by
+    /// itself where the other one is: a step writes nothing but its own slot.
     first: u64,
     last: u64,
     /// False if nothing is left.
@@ -92,14 +92,16 @@ impl<'v, E: Entry> Iter<'v, E> {
         iter
     }
 
-    /// Moves the front to the next leaf's first wanted slot, and returns the leaf. If there is none, nothing is left.
+    /// Moves the front to the next leaf's first wanted slot, and returns the leaf.
+    ///
+    /// If there is none, nothing is left.
     #[cold]
     fn next_leaf(&mut self) -> Option<Leaf<'v, E::Stamp>> {
         if self.front.leaf.is_none() {
             // SAFETY: something is left, so the version is not empty; the view is borrowed.
             unsafe { self.front.path.seek(self.view.version, self.first) };
             let leaf = self.front.arrive();
-            // Else after all entries.
+            // Otherwise the range begins after all entries.
             self.left = self.front.slot < leaf.len();
             return self.left.then_some(leaf);
         }
@@ -112,7 +114,9 @@ impl<'v, E: Entry> Iter<'v, E> {
         self.left.then_some(leaf)
     }
 
-    /// Moves the back to after the last wanted slot of the leaf before, and returns the leaf. If there is none, nothing is left.
+    /// Moves the back to after the last wanted slot of the leaf before, and returns the leaf.
+    ///
+    /// If there is none, nothing is left.
     #[cold]
     fn prev_leaf(&mut self) -> Option<Leaf<'v, E::Stamp>> {
         if self.back.leaf.is_none() {
@@ -176,13 +180,13 @@ impl<'v, E: Entry> Iterator for Iter<'v, E> {
         Some((range, entry))
     }
 
-    /// Leaf by leaf.
+    /// Goes leaf by leaf.
     fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, mut sum: B, mut add: F) -> B {
         if let Some(leaf) = self.back.leaf {
             self.stop_at_back(leaf);
         }
         while self.left && (self.front.slot < self.front.len || self.next_leaf().is_some()) {
-            // With its neighbours below the same node: no path is needed to go from one to the other.
+            // With its neighbours below the same node: going from one to the other takes no path.
             let mut slot = self.front.slot;
             for leaf in self.front.path.leaves() {
                 for slot in slot..leaf.len() {
@@ -228,7 +232,7 @@ impl<E: Entry> DoubleEndedIterator for Iter<'_, E> {
 impl<E: Entry> FusedIterator for Iter<'_, E> {}
 
 impl<E: Entry> View<E> {
-    /// All entries, ascending; from the other end with [`rev`](Iterator::rev).
+    /// Returns all entries, ascending; from the other end with [`rev`](Iterator::rev).
     #[doc(alias = "mas_for_each")]
     #[doc(alias = "mas_for_each_rev")]
     #[doc(alias = "mt_for_each")]
@@ -238,7 +242,8 @@ impl<E: Entry> View<E> {
         Iter::new(self, 0, u64::MAX)
     }
 
-    /// The entries that have an index in `range`, with their whole ranges, ascending or from the other end.
+    /// Returns the entries that have an index in `range`, with their whole ranges, ascending or
+    /// from the other end.
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;

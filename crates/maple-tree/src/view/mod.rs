@@ -1,5 +1,7 @@
-//! A view: one version of the tree, as readers see it. All its methods only read, and none of their loops depends on what
-//! writers do: a walk takes as many steps as the version is high.
+//! A view: one version of the tree, as readers see it.
+//!
+//! All its methods only read, and none of their loops depends on what writers do: a walk takes as
+//! many steps as the version is high.
 
 mod cursor;
 mod dump;
@@ -26,11 +28,13 @@ use crate::view::path::Path;
 /// A range and the entry that holds it.
 pub type RangeEntry<'v, E> = (RangeInclusive<u64>, <E as Entry>::Borrowed<'v>);
 
-/// One version of a tree, for as long as it is borrowed from what keeps it: a [`ReadGuard`](crate::ReadGuard), a
-/// [`Snapshot`](crate::Snapshot), or a [`Write`](crate::Write) with its own changes in it.
+/// One version of a tree, for as long as its keeper is borrowed.
 ///
-/// What a concurrent reader may see: exactly one state that the tree was in, between two transactions, all the time that the
-/// view is borrowed. It sees no part of a transaction without the rest, and no later one.
+/// The keeper is a [`ReadGuard`](crate::ReadGuard), a [`Snapshot`](crate::Snapshot), or a
+/// [`Write`](crate::Write) with its own changes in it.
+///
+/// A view is exactly one state that the tree was in, between two transactions, all the time that
+/// it is borrowed. It shows no part of a transaction without the rest, and no later one.
 ///
 /// # Invariants
 /// All nodes and entries that the version reaches stay while the view does.
@@ -39,23 +43,25 @@ pub struct View<E: Entry> {
     lends: PhantomData<E>,
 }
 
-// SAFETY: a view only reads nodes, which nobody writes, and gives out what entries lend, which are Send and Sync.
+// SAFETY: a view only reads nodes, which no thread writes, and lends what entries lend, which is
+// Send and Sync.
 unsafe impl<E: Entry> Send for View<E> {}
 // SAFETY: as for Send.
 unsafe impl<E: Entry> Sync for View<E> {}
 
-/// Follows the path to the leaf that answers for `index`, and there to the first entry that ends at `index` or above.
+/// Follows the path to the leaf that answers for `index`, and there to the first entry that ends
+/// at `index` or above.
 ///
 /// # Safety
-/// The version is not empty, and its nodes stay meanwhile; the processor has what `K` needs.
+/// The version is not empty, and its nodes stay for `'v`. The processor has what `K` needs.
 #[inline(always)]
 unsafe fn walk<'v, K: Search, S: Stamp>(version: Version<S>, index: u64) -> (Leaf<'v, S>, usize) {
     let mut node = version.node.cast_const();
     for _ in 1..version.height {
         // SAFETY: by this function's contract.
         let position = unsafe { search_in::<K, S>(node, index) };
-        // SAFETY: an inner node's last key is at least as large as any index that it answers for, so the position is one of
-        // its slots.
+        // SAFETY: an inner node's last key is at least as large as any index that it answers for,
+        // so the position is one of its slots.
         node = unsafe { Node::child_of(node, position) };
     }
     // SAFETY: by this function's contract.
@@ -77,7 +83,7 @@ unsafe fn search_in<K: Search, S>(node: *const Node<S>, index: u64) -> usize {
 
 #[inline(always)]
 fn load<K: Search, E: Entry>(version: Version<E::Stamp>, index: u64) -> Option<NonNull<()>> {
-    // SAFETY: `View::load` has looked that the version is not empty; a view keeps its nodes.
+    // SAFETY: `View::load` has checked that the version is not empty; a view keeps its nodes.
     let (leaf, position) = unsafe { walk::<K, _>(version, index) };
     if position >= leaf.len() {
         return None;
@@ -109,20 +115,21 @@ impl<E: Entry> View<E> {
         (!self.is_empty()).then(|| unsafe { self.version.typed() })
     }
 
-    /// Whether there are no entries.
+    /// Returns whether there are no entries.
     #[doc(alias = "mtree_empty")]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.version.height == 0
     }
 
-    /// Levels of nodes: what a lookup takes.
+    /// Returns the number of levels of nodes: the steps of a lookup.
     #[must_use]
     pub fn height(&self) -> usize {
         self.version.height
     }
 
-    /// The entry whose range holds `index`. O(log n), without a loop that a writer could prolong.
+    /// Returns the entry whose range holds `index`. O(log n), without a loop that a writer could
+    /// prolong.
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -146,13 +153,13 @@ impl<E: Entry> View<E> {
         Some(unsafe { E::borrow(raw) })
     }
 
-    /// The entry whose range holds `index`, and that range.
+    /// Returns the entry whose range holds `index`, and that range.
     #[must_use]
     pub fn load_range(&self, index: u64) -> Option<RangeEntry<'_, E>> {
         self.find(index).filter(|(range, _)| range.contains(&index))
     }
 
-    /// The first entry that holds `index` or lies above it, and its range.
+    /// Returns the first entry that holds `index` or lies above it, and its range.
     #[doc(alias = "find_vma")]
     #[doc(alias = "mt_find")]
     #[doc(alias = "mas_find")]
@@ -164,7 +171,7 @@ impl<E: Entry> View<E> {
         (position < leaf.len()).then(|| self.entry(leaf, position))
     }
 
-    /// The last entry that holds `index` or lies below it, and its range.
+    /// Returns the last entry that holds `index` or lies below it, and its range.
     #[doc(alias = "mas_find_rev")]
     #[must_use]
     pub fn find_rev(&self, index: u64) -> Option<RangeEntry<'_, E>> {
@@ -175,7 +182,8 @@ impl<E: Entry> View<E> {
             Some(self.entry(leaf, position - 1))
         } else {
             let mut path = Path::unset();
-            // SAFETY: not empty, as there is a leaf; by the type's invariant its nodes stay while `self` is borrowed.
+            // SAFETY: not empty, as there is a leaf; by the type's invariant its nodes stay while
+            // `self` is borrowed.
             unsafe { path.seek(self.version, index) };
             // The leaf holds nothing at or below the index: what is below it ends the leaf before.
             path.prev_leaf().then(|| {
@@ -185,7 +193,8 @@ impl<E: Entry> View<E> {
         }
     }
 
-    /// The leaf that answers for `index`, and the first position there that ends at `index` or above.
+    /// Returns the leaf that answers for `index`, and the first position there that ends at
+    /// `index` or above.
     #[inline]
     fn leaf(&self, index: u64) -> Option<(Leaf<'_, E::Stamp>, usize)> {
         if self.is_empty() {
@@ -194,7 +203,7 @@ impl<E: Entry> View<E> {
         Some(search!(leaf::<E>(self.version, index)))
     }
 
-    /// An entry of a leaf of this version, and its range.
+    /// Returns an entry of a leaf of this version, and its range.
     #[inline]
     fn entry<'v>(&'v self, leaf: Leaf<'v, E::Stamp>, position: usize) -> RangeEntry<'v, E> {
         let (first, raw) = leaf.entry(position);

@@ -1,4 +1,5 @@
-//! A path: the way from a version's root to one slot of a leaf, and steps from there to its neighbours.
+//! A path: the way from a version's root to one slot of a leaf, and steps from there to its
+//! neighbours.
 
 use core::mem::MaybeUninit;
 
@@ -26,8 +27,8 @@ impl<S> Copy for Level<S> {}
 /// A slot of a leaf, and the way there.
 ///
 /// # Invariants
-/// The first `height` levels are set: the nodes of one version from the root to a leaf, each the child in the slot before it;
-/// they stay while the path is used.
+/// The first `height` levels are set: the nodes of one version from the root to a leaf, each the
+/// child in the slot before it. They stay while the path is used.
 pub(crate) struct Path<S> {
     levels: [MaybeUninit<Level<S>>; HEIGHT],
     pub(crate) height: usize,
@@ -49,7 +50,7 @@ fn seek_by<K: Search, S: Stamp>(path: &mut Path<S>, version: Version<S>, index: 
 }
 
 impl<S: Stamp> Path<S> {
-    /// A path to nowhere, to be set.
+    /// Returns a path to nowhere, to be set.
     #[inline]
     pub(crate) fn unset() -> Self {
         Self {
@@ -58,8 +59,9 @@ impl<S: Stamp> Path<S> {
         }
     }
 
-    /// Goes to the first slot of the leaf that answers for `index` which ends at `index` or above; behind the last slot of the
-    /// tree's last leaf if there is none.
+    /// Goes to the first slot of the leaf that answers for `index` which ends at `index` or above.
+    ///
+    /// If there is none, goes to after the last slot of the tree's last leaf.
     ///
     /// # Safety
     /// The version is not empty; its nodes stay while the path is used.
@@ -68,8 +70,11 @@ impl<S: Stamp> Path<S> {
         search!(seek_by::<S>(self, version, index));
     }
 
-    /// As [`seek`](Self::seek), and puts `own` of each node, which has the same slots, in its place: the path of a writer who
-    /// copies what he goes through. He does so while he waits for the next node.
+    /// Seeks as [`seek`](Self::seek), and replaces each node by `own` of it, which has the same
+    /// slots.
+    ///
+    /// This is the path of a writer that copies the nodes on its way, while it waits for the next
+    /// one.
     ///
     /// # Safety
     /// As for [`seek`](Self::seek); `own` returns a node that is the caller's alone.
@@ -164,7 +169,7 @@ impl<S: Stamp> Path<S> {
         unsafe { self.levels[level].assume_init_ref() }
     }
 
-    /// Puts another node, with the same slots, in the place of one.
+    /// Replaces a node by another one with the same slots.
     pub(crate) fn set_node(&mut self, level: usize, node: *mut Node<S>) {
         debug_assert!(level < self.height);
         // SAFETY: by the type's invariant.
@@ -187,7 +192,7 @@ impl<S: Stamp> Path<S> {
     /// Returns the node on a level above the leaf's.
     ///
     /// # Panics
-    /// If it is the leaf's.
+    /// On the leaf's level.
     #[inline]
     pub(crate) fn inner<'a>(&self, level: usize) -> Inner<'a, S> {
         assert!(level < self.bottom());
@@ -195,13 +200,14 @@ impl<S: Stamp> Path<S> {
         unsafe { Inner::new(self.at(level).node, self.bottom() - level) }
     }
 
-    /// The level of the leaf.
+    /// Returns the level of the leaf.
     #[inline]
     pub(crate) fn bottom(&self) -> usize {
         self.height - 1
     }
 
-    /// The last index that the node on `level` answers for: `u64::MAX` at the right edge only, or if it is held.
+    /// Returns the last index that the node on `level` answers for: `u64::MAX` at the right edge,
+    /// or if an entry holds it.
     #[inline]
     pub(crate) fn upper(&self, level: usize) -> u64 {
         if level == 0 {
@@ -211,7 +217,7 @@ impl<S: Stamp> Path<S> {
         }
     }
 
-    /// Goes on to the first slot of the next leaf; says whether there is one.
+    /// Goes to the first slot of the next leaf; returns whether there is one.
     pub(crate) fn next_leaf(&mut self) -> bool {
         let has_next = |&level: &usize| self.at(level).slot + 1 < self.node(level).len();
         let Some(level) = (0..self.bottom()).rev().find(has_next) else {
@@ -223,7 +229,7 @@ impl<S: Stamp> Path<S> {
         true
     }
 
-    /// How many leaves ahead a reader who goes on asks for: by then they are there.
+    /// How many leaves ahead a continuing reader prefetches: by then they are there.
     const AHEAD: usize = 4;
 
     fn prefetch_ahead(&self) {
@@ -235,7 +241,7 @@ impl<S: Stamp> Path<S> {
         }
     }
 
-    /// The leaf, and those behind it below the same node.
+    /// Returns the leaf, and those after it below the same node.
     #[inline]
     pub(crate) fn leaves<'a>(&self) -> impl Iterator<Item = Leaf<'a, S>> + use<'a, S> {
         let leaf = self.leaf();
@@ -243,9 +249,9 @@ impl<S: Stamp> Path<S> {
         let (node, slot) = above.map_or((self.node(0), usize::MAX), |above| {
             (self.node(above), self.at(above).slot)
         });
-        let behind = slot.saturating_add(1)..above.map_or(0, |_| node.len());
-        let len = behind.end;
-        core::iter::once(&raw const *leaf).chain(behind.map(move |i| {
+        let after = slot.saturating_add(1)..above.map_or(0, |_| node.len());
+        let len = after.end;
+        core::iter::once(&raw const *leaf).chain(after.map(move |i| {
             if i + Self::AHEAD < len {
                 Node::prefetch_whole(node.child_pointer(i + Self::AHEAD));
             }
@@ -265,7 +271,7 @@ impl<S: Stamp> Path<S> {
         }
     }
 
-    /// Goes back behind the last slot of the leaf before; says whether there is one.
+    /// Goes to after the last slot of the leaf before; returns whether there is one.
     pub(crate) fn prev_leaf(&mut self) -> bool {
         let Some(level) = (0..self.bottom()).rev().find(|&level| self.at(level).slot > 0) else {
             return false;

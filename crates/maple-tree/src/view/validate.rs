@@ -1,4 +1,4 @@
-//! Whether a version is as the invariants in [`node`](crate::node) want it.
+//! Checks of the invariants in [`node`](crate::node).
 
 use core::fmt;
 
@@ -7,7 +7,7 @@ use crate::node::{Kind, MOST, NodeRef, fewest};
 use crate::stamp::Stamp;
 use crate::view::View;
 
-/// What a valid tree consists of.
+/// The parts of a valid tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Census {
@@ -19,7 +19,7 @@ pub struct Census {
     pub inner: usize,
 }
 
-/// What is wrong with a tree, and where.
+/// A broken rule, and the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Invalid {
@@ -40,7 +40,7 @@ impl fmt::Display for Invalid {
 
 impl core::error::Error for Invalid {}
 
-/// Where a node is: what it answers for, and whether at the right edge.
+/// The place of a node: the range that it answers for, and whether it is at the right edge.
 struct Place {
     lower: u64,
     upper: u64,
@@ -48,7 +48,7 @@ struct Place {
     depth: usize,
 }
 
-/// Counts what is below a node and returns its largest gap.
+/// Counts all below a node and returns its largest gap.
 fn check<S: Stamp>(node: NodeRef<'_, S>, place: &Place, fanout: usize, census: &mut Census) -> Result<u64, Invalid> {
     let invalid = |rule| {
         Err(Invalid {
@@ -93,7 +93,7 @@ fn check<S: Stamp>(node: NodeRef<'_, S>, place: &Place, fanout: usize, census: &
             Kind::Leaf(leaf) => {
                 let first = leaf.first(i);
                 if first < lower || first > last {
-                    return invalid("an entry does not begin behind the one before it, or ends before it begins");
+                    return invalid("an entry does not begin after the one before it, or ends before it begins");
                 }
                 census.entries += 1;
                 gap = gap.max(first - lower);
@@ -125,11 +125,13 @@ fn check<S: Stamp>(node: NodeRef<'_, S>, place: &Place, fanout: usize, census: &
 }
 
 impl<E: Entry> View<E> {
-    /// Checks every invariant of every node of the version, which was made with a fan-out of `fanout`, and counts what is
-    /// there. O(n).
+    /// Checks every invariant of every node of the version, which was made with a fan-out of
+    /// `fanout`, and counts its parts.
+    ///
+    /// O(n).
     ///
     /// # Errors
-    /// The first rule that is found to be broken: a bug of this crate, or memory that somebody else has written to.
+    /// The first broken rule: a bug of this crate, or memory that other code has written to.
     #[doc(alias = "mt_validate")]
     pub fn validate(&self, fanout: usize) -> Result<Census, Invalid> {
         let mut census = Census::default();

@@ -11,13 +11,14 @@ use crate::range::first_last;
 use crate::write::Write;
 
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, FANOUT> {
-    /// Finds the lowest gap of `size` indexes in `limits`, at a multiple of `align`, and puts an entry there. Returns its first
-    /// index.
+    /// Puts an entry into the lowest gap of `size` indexes in `limits`, at a multiple of `align`;
+    /// returns its first index.
     ///
     /// # Errors
     /// With the entry given back: [`Full`](InsertErrorKind::Full) if there is no such gap,
-    /// [`InvalidRequest`](InsertErrorKind::InvalidRequest) for a size of zero, empty limits or an alignment that is not a power of
-    /// two, [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
+    /// [`InvalidRequest`](InsertErrorKind::InvalidRequest) for a size of zero, empty limits or an
+    /// alignment that is not a power of two, [`AllocError`](InsertErrorKind::AllocError) if there
+    /// is no memory.
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -37,7 +38,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         self.alloc_at(first, size, &limits, align, entry)
     }
 
-    /// The same with the highest gap.
+    /// Puts an entry into the highest such gap; returns its first index.
     ///
     /// # Errors
     /// As for [`alloc_range`](Self::alloc_range).

@@ -21,7 +21,9 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         self.try_build(ranges.into_iter().map(|(range, entry)| Ok((first_last(&range), entry))))
     }
 
-    /// Replaces the whole content by the ranges of another tree's version, with another one of each of its entries. O(n).
+    /// Replaces the whole content by a copy of another tree's version. O(n).
+    ///
+    /// Each of its entries is divided ([`Divide::divide`]).
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory; nothing has changed then.

@@ -1,11 +1,12 @@
-//! What a transaction took out, lent until it is published.
+//! The entries that a transaction took out, lent until it is published.
 
 use crate::edit::Displaced as Taken;
 use crate::entry::Entry;
 use crate::view::RangeEntry;
 
-/// The entries that an edit took out, ascending, with the ranges that they held. They stay readable while the transaction
-/// is not published.
+/// The entries that an edit took out, ascending, with the ranges that they held.
+///
+/// They stay readable while the transaction is not published.
 pub struct Displaced<'w, E: Entry> {
     pub(super) taken: core::slice::Iter<'w, Taken<E>>,
 }
@@ -32,6 +33,7 @@ impl<'w, E: Entry> Iterator for Displaced<'w, E> {
 impl<E: Entry> ExactSizeIterator for Displaced<'_, E> {}
 
 pub(super) fn lend<E: Entry>(taken: &Taken<E>) -> RangeEntry<'_, E> {
-    // SAFETY: what is displaced stays until the transaction is published, for which nothing may be borrowed of it.
+    // SAFETY: a displaced entry stays until the transaction is published, during which nothing may
+    // borrow it.
     (taken.first..=taken.last, unsafe { E::borrow(taken.raw) })
 }

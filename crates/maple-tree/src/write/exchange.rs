@@ -17,12 +17,15 @@ use crate::write::{Displaced, Write};
 pub type Entries<E, const N: usize> = [Option<(RangeInclusive<u64>, E)>; N];
 
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, FANOUT> {
-    /// Puts up to three entries over parts of a range in the place of all entries there, none of which reaches out of it. One
-    /// edit, where the range is in one leaf.
+    /// Replaces all entries of a range, none of which reaches out of it, by up to three over parts
+    /// of it.
+    ///
+    /// One edit, where the range is in one leaf.
     ///
     /// # Errors
-    /// With the entries given back: [`InvalidRequest`](InsertErrorKind::InvalidRequest) if a range is empty, or the entries' do not
-    /// ascend or are not in `range`; [`Occupied`](InsertErrorKind::Occupied) if an entry reaches out of it;
+    /// With the entries given back: [`InvalidRequest`](InsertErrorKind::InvalidRequest) if a range
+    /// is empty, or the entries' do not ascend or are not in `range`;
+    /// [`Occupied`](InsertErrorKind::Occupied) if an entry reaches out of it;
     /// [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
     ///
     /// ```
@@ -68,7 +71,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         Ok(self.displaced_from(before))
     }
 
-    /// All of an exchange that can fail. Sets the path to the first index, if the tree is not empty.
+    /// Does all of an exchange that can fail. Sets the path to the first index, if the tree is not
+    /// empty.
     fn try_exchange<const N: usize>(
         &mut self,
         range: Option<(u64, u64)>,
@@ -76,7 +80,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         path: &mut Path<E::Stamp>,
     ) -> Result<(u64, u64), InsertErrorKind> {
         let (first, last) = range.ok_or(InsertErrorKind::InvalidRequest)?;
-        // The lowest index that an entry may have; none, if there is no higher one.
+        // The lowest index that an entry may have; `None` if there is no higher one.
         let mut next = Some(first);
         for (range, _) in entries.iter().flatten() {
             if range.is_empty() || next.is_none_or(|next| *range.start() < next) || *range.end() > last {

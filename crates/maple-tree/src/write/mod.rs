@@ -25,14 +25,16 @@ use crate::primitive::Ordering;
 use crate::tree::{MapleTree, State};
 use crate::view::{Iter, RangeEntry, View};
 
-/// Fewer nodes than this in the pool, and the next writer brings a chunk.
+/// The number of nodes in the pool below which the next writer brings a chunk.
 const LOW: usize = 64;
 
-/// The writers' lock of a tree, held, with a transaction: edits that nobody sees until [`commit`](Self::commit) publishes all
-/// of them with one store. Dropping it undoes what was not published, and gives up the lock.
+/// The writers' lock of a tree, held, with a transaction.
 ///
-/// It reads ([`View`]) as the tree with its edits. An edit that fails changes nothing, and the transaction may go on: memory
-/// is taken before anything is changed, so `commit` cannot fail.
+/// [`commit`](Self::commit) publishes all its edits with one store; before that no reader sees
+/// them. Dropping it undoes what was not published, and releases the lock.
+///
+/// It reads ([`View`]) as the tree with its edits. An edit that fails changes nothing, and the
+/// transaction may go on. Memory is taken before anything is changed, so `commit` cannot fail.
 ///
 /// ```
 /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -40,7 +42,7 @@ const LOW: usize = 64;
 /// write.store_range(0..100, 1)?;
 /// write.store_range(40..60, 2)?;
 /// assert_eq!(write.load(50), Some(2));
-/// assert!(tree.snapshot()?.is_empty()); // nobody else sees it
+/// assert!(tree.snapshot()?.is_empty()); // no reader sees it yet
 /// write.commit();
 /// drop(write);
 /// assert_eq!(tree.snapshot()?.iter().count(), 3);
@@ -49,7 +51,7 @@ const LOW: usize = 64;
 #[must_use = "dropping it undoes the edits"]
 pub struct Write<'t, E: Entry, R: Reclaim = RcuDomain, L: RawMutex = DefaultLock, const FANOUT: usize = MOST> {
     pub(crate) tree: &'t MapleTree<E, R, L, FANOUT>,
-    /// There until it is dropped.
+    /// `Some` until it is dropped.
     pub(crate) state: Option<MutexGuard<'t, L, State<E, R::Update, FANOUT>>>,
 }
 
@@ -59,7 +61,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Deref for Write<'_,
     fn deref(&self) -> &View<E> {
         match &self.state {
             Some(state) => &state.edit.view,
-            None => unreachable!("there until it is dropped"),
+            None => unreachable!("taken by `drop` alone"),
         }
     }
 }
@@ -68,7 +70,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
     pub(crate) fn state(&mut self) -> &mut State<E, R::Update, FANOUT> {
         match &mut self.state {
             Some(state) => &mut *state,
-            None => unreachable!("there until it is dropped"),
+            None => unreachable!("taken by `drop` alone"),
         }
     }
 
@@ -76,10 +78,11 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         &mut self.state().edit
     }
 
-    /// The writer's handle of the tree's RCU, for what else the lock protects.
+    /// Returns the writer's handle of the tree's RCU, for what else the lock protects.
     ///
-    /// To be used before the first edit or after [`commit`](Self::commit): what is retired or flushed between takes the room
-    /// that the edits have reserved, and where memory is short what they replaced would leak.
+    /// Use it before the first edit or after [`commit`](Self::commit). What is retired or flushed
+    /// in between takes the room that the edits have reserved. Where memory is short, what they
+    /// replaced would then leak.
     ///
     /// # Safety
     /// It stays in its place: the handle of another RCU would not protect this tree's readers.
@@ -87,7 +90,9 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         &mut self.state().update
     }
 
-    /// Takes memory for so many edits to come in this transaction, each of one entry and within one leaf, so that none of them has to.
+    /// Takes memory for `entries` later edits of this transaction, so that none of them needs any.
+    ///
+    /// Each edit is of one entry and within one leaf.
     ///
     /// # Errors
     /// [`AllocError`] if there is not enough for all of them; nothing of it is kept then.
@@ -110,7 +115,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
     /// Takes the writers' lock and begins a transaction.
     #[doc(alias = "mtree_lock")]
     pub fn write(&self) -> Write<'_, E, R, L, FANOUT> {
-        // Relaxed: a hint. Memory is taken without the lock; where there is none the edit that needs it will say so.
+        // Relaxed: a hint. Memory is taken without the lock; where there is none, the edit that
+        // needs it returns the error.
         let chunk = if self.is_pool_low.load(Ordering::Relaxed) {
             Chunk::new().ok()
         } else {
@@ -128,12 +134,14 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         }
     }
 
-    /// Takes memory for `nodes` nodes, so that edits find it without asking the system: one of one range takes up to five on
-    /// each level, and where somebody reads, what was retired comes back only after a grace period.
+    /// Takes memory for `nodes` nodes, so that edits find it without asking the system.
+    ///
+    /// An edit of one range takes up to five on each level. While sections are open, what was
+    /// retired comes back only after a grace period.
     ///
     /// # Errors
-    /// [`AllocError`] if there is not enough for all of them; nothing of it is kept then. With `std` the system is asked for a large amount
-    /// at once, before any of it is taken.
+    /// [`AllocError`] if there is not enough for all of them; nothing of it is kept then. With
+    /// `std` a large amount is first asked for at once, before any of it is taken.
     pub fn reserve(&self, nodes: usize) -> Result<(), AllocError> {
         let mut write = self.write();
         let state = write.state();
@@ -142,7 +150,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
 }
 
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Drop for Write<'_, E, R, L, FANOUT> {
-    /// Undoes what was not published, gives up the lock, and then frees some of what was retired, if it is time.
+    /// Undoes what was not published, releases the lock, and then frees some of what was retired,
+    /// if it is time.
     fn drop(&mut self) {
         let tree = self.tree;
         let State { edit, update } = self.state();

@@ -12,8 +12,10 @@ use crate::view::View;
 use crate::write::Write;
 
 impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANOUT> {
-    /// A tree of ranges that ascend and do not overlap, with an RCU domain of its own. O(n); all nodes are full but the last
-    /// ones.
+    /// Returns a tree of ranges that ascend and do not overlap, with an RCU domain of its own.
+    /// O(n).
+    ///
+    /// All nodes are full but the last ones.
     ///
     /// # Errors
     /// [`BuildError`]; all entries are dropped then.
@@ -28,10 +30,11 @@ impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANO
         Self::filled(|write| write.build(ranges))
     }
 
-    /// A tree with the same ranges and another one of each entry, with an RCU domain of its own. O(n), much less than
-    /// storing them again.
+    /// Returns a copy of a version, with an RCU domain of its own. O(n), much less than storing
+    /// the ranges again.
     ///
-    /// Nodes are not shared: each domain could free them under the other's readers.
+    /// Each entry is divided ([`Divide::divide`]). Nodes are not shared: each domain could free
+    /// them under the other's readers.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -54,7 +57,7 @@ impl<E: Entry, L: RawMutex, const FANOUT: usize> MapleTree<E, RcuDomain, L, FANO
 }
 
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, FANOUT> {
-    /// A transaction of one edit, undone if it fails.
+    /// Does a transaction of one edit, undone if it fails.
     #[inline]
     fn once<T, Error>(
         &self,
@@ -66,7 +69,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         Ok(done)
     }
 
-    /// [`Write::insert`] as a transaction of its own.
+    /// Does [`Write::insert`] as a transaction of its own.
     ///
     /// # Errors
     /// As there.
@@ -74,7 +77,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         self.insert_range(index..=index, entry)
     }
 
-    /// [`Write::insert_range`] as a transaction of its own.
+    /// Does [`Write::insert_range`] as a transaction of its own.
     ///
     /// # Errors
     /// As there.
@@ -83,7 +86,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         self.once(|write| write.insert_range(range, entry))
     }
 
-    /// [`Write::store_range`] as a transaction of its own; says how many entries were displaced.
+    /// Does [`Write::store_range`] as a transaction of its own; returns the number of displaced
+    /// entries.
     ///
     /// # Errors
     /// As there.
@@ -95,7 +99,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         self.once(|write| Ok(write.store_range(range, entry)?.len()))
     }
 
-    /// [`Write::replace`] as a transaction of its own; gives the range.
+    /// Does [`Write::replace`] as a transaction of its own; returns the range.
     ///
     /// # Errors
     /// As there.
@@ -103,7 +107,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         self.once(|write| Ok(write.replace(index, entry)?.0))
     }
 
-    /// [`Write::erase`] as a transaction of its own; gives the range.
+    /// Does [`Write::erase`] as a transaction of its own; returns the range.
     ///
     /// # Errors
     /// As there.
@@ -117,7 +121,8 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         Ok(erased)
     }
 
-    /// [`Write::erase_range`] as a transaction of its own; says how many entries were displaced.
+    /// Does [`Write::erase_range`] as a transaction of its own; returns the number of displaced
+    /// entries.
     ///
     /// # Errors
     /// As there.
@@ -128,7 +133,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         self.once(|write| Ok(write.erase_range(range)?.len()))
     }
 
-    /// [`Write::alloc_range`] as a transaction of its own.
+    /// Does [`Write::alloc_range`] as a transaction of its own.
     ///
     /// # Errors
     /// As there.
@@ -143,7 +148,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> MapleTree<E, R, L, 
         self.once(|write| write.alloc_range(size, limits, align, entry))
     }
 
-    /// [`Write::alloc_range_rev`] as a transaction of its own.
+    /// Does [`Write::alloc_range_rev`] as a transaction of its own.
     ///
     /// # Errors
     /// As there.

@@ -1,4 +1,4 @@
-//! How a transaction ends: its publication, or that of an empty tree.
+//! The end of a transaction: its publication, or that of an empty tree.
 
 use lock_api::RawMutex;
 use vmaple_rcu::{Reclaim, Update};
@@ -12,15 +12,18 @@ use crate::tree::State;
 use crate::write::{Displaced, LOW, Write};
 
 impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, FANOUT> {
-    /// Publishes the edits with one store: readers see all of them or none. The lock stays held, and another transaction may
-    /// follow.
+    /// Publishes the edits with one store: readers see all of them or none.
+    ///
+    /// The lock stays held, and another transaction may follow.
     pub fn commit(&mut self) {
         self.commit_with(|_| (), |_| ());
     }
 
-    /// [`commit`](Self::commit) that lends what the transaction displaced, in the order of its edits, to `before`, right before
-    /// the publishing store, and to `after`, right after it and before anything of it is retired. Where there is nothing to
-    /// publish neither is called.
+    /// Commits, and lends what the transaction displaced to two closures, in the order of its
+    /// edits.
+    ///
+    /// `before` runs right before the publishing store, `after` right after it and before any of
+    /// it is retired. Where there is nothing to publish neither is called.
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -44,8 +47,10 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         tree.is_pool_low.store(edit.pool.is_below(LOW), Ordering::Relaxed);
     }
 
-    /// Takes everything out, undoes what the transaction did, publishes that, and retires the whole tree as one object: without
-    /// memory, and so without failing. It waits for every section that is open, and is freed by one call of `reap`.
+    /// Undoes the transaction, takes everything out, and retires the whole tree as one object.
+    ///
+    /// This needs no memory, and so cannot fail. The tree waits for every section that is open;
+    /// one call of `reap` frees it.
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -63,15 +68,17 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         }
         let version = core::mem::replace(&mut edit.view.version, Version::EMPTY);
         tree.root.publish(Version::EMPTY);
-        // Room for it was reserved when the tree was made, and after every edit; of an empty tree there is nothing.
+        // Room for it was reserved when the tree was made, and after every edit; an empty tree
+        // retires nothing.
         // SAFETY: it was published and is no more, and nothing of it is in another version.
         unsafe { retire_tree::<E>(update, version) };
-        // For the next one. Where there is no memory for it, the edit that comes before asks again.
+        // For the next one. Where there is no memory for it, the edit that comes before asks
+        // again.
         let _ = update.reserve(1);
     }
 }
 
-/// A transaction that is published: what it replaced is retired in any case.
+/// A published transaction: what it replaced is retired in any case.
 struct Published<'w, E: Entry, U: Update, const FANOUT: usize> {
     edit: &'w mut Edit<E, FANOUT>,
     update: &'w mut U,

@@ -25,7 +25,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         self.insert_range(index..=index, entry)
     }
 
-    /// Inserts an entry over a range of which nothing is held yet.
+    /// Inserts an entry over a range of which no index is held yet.
     ///
     /// # Errors
     /// With the entry given back: [`Occupied`](InsertErrorKind::Occupied) if an entry is there,
@@ -44,7 +44,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         }
     }
 
-    /// All of an insertion that can fail; sets the path to the place.
+    /// Does all of an insertion that can fail; sets the path to the place.
     #[inline]
     fn try_insert(
         &mut self,
@@ -60,12 +60,14 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         Ok((first, last))
     }
 
-    /// Puts an entry over a range, whatever is there: entries inside of the range are displaced, entries that stick out of it
-    /// are cut and keep the rest, in both parts if it is in the middle of one.
+    /// Stores an entry over a range, whatever is there.
+    ///
+    /// Entries inside of the range are displaced. Entries that stick out of it are cut and keep
+    /// the rest, in both parts if the range is in the middle of one.
     ///
     /// # Errors
-    /// With the entry given back: [`InvalidRequest`](InsertErrorKind::InvalidRequest) if the range is empty,
-    /// [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
+    /// With the entry given back: [`InvalidRequest`](InsertErrorKind::InvalidRequest) if the range
+    /// is empty, [`AllocError`](InsertErrorKind::AllocError) if there is no memory.
     ///
     /// ```
     /// let tree = maple_tree::MapleTree::<u32>::new()?;
@@ -131,8 +133,10 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         Ok(self.displaced_from(before))
     }
 
-    /// All of a store or an erasure that can fail. Sets the path to `first`, if the tree is not empty; gives what the upper part
-    /// of an entry that is cut in two is to hold.
+    /// Does all of a store or an erasure that can fail; returns the entry for the upper part of
+    /// one that is cut in two.
+    ///
+    /// Sets the path to `first`, if the tree is not empty.
     fn prepare(
         &mut self,
         first: u64,
@@ -158,7 +162,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         Ok(divided.map(|entry| edit.new_item(update, (0, 0), entry.into_raw())))
     }
 
-    /// Takes the entry out that holds `index`, with its whole range, and lends it.
+    /// Takes out the entry that holds `index`, with its whole range, and lends it.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory.
@@ -167,7 +171,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         Ok(self.take(index, None)?.ok())
     }
 
-    /// Puts an entry in the place of the one that holds `index`, over the same range, and lends the old one.
+    /// Replaces the entry that holds `index`, over the same range, and lends the old one.
     ///
     /// # Errors
     /// With the entry given back: [`Vacant`](InsertErrorKind::Vacant) if nothing holds the index,
@@ -184,7 +188,7 @@ impl<E: Entry, R: Reclaim, L: RawMutex, const FANOUT: usize> Write<'_, E, R, L, 
         Err(InsertError { value, cause })
     }
 
-    /// Takes the entry at `index` out, and puts `new` in its place; `Err(())` if there is none.
+    /// Takes out the entry at `index` and puts `new` in its place; `Err(())` if there is none.
     fn take(&mut self, index: u64, new: Option<NonNull<()>>) -> Result<Result<RangeEntry<'_, E>, ()>, AllocError> {
         let State { edit, update } = self.state();
         let mut path = Path::unset();

@@ -1,4 +1,4 @@
-//! What a tree should do, done naively: a map from first indexes.
+//! A naive model of a tree: a map from first indexes.
 
 #![allow(dead_code)] // each test uses some of it
 
@@ -36,7 +36,7 @@ impl Model {
         free
     }
 
-    /// Returns what was displaced: entries of which nothing is left.
+    /// Returns the displaced entries, of which nothing is left.
     pub(crate) fn erase_range(&mut self, first: u64, last: u64) -> Vec<Entry> {
         let mut displaced = Vec::new();
         for (range, value) in self.overlapping(first, last) {
@@ -67,7 +67,7 @@ impl Model {
         Some(held)
     }
 
-    /// Gaps as first and last index.
+    /// Returns the gaps as first and last index.
     pub(crate) fn gaps(&self) -> Vec<(u64, u64)> {
         let mut gaps = Vec::new();
         let mut next = Some(0);

@@ -1,8 +1,9 @@
 //! Copies of data from and to pages.
 //!
-//! Where somebody else keeps translations, who accesses memory without the lock of its table, copies are atomic as such accesses are:
-//! in words of eight bytes where the address allows it, else in bytes, Relaxed, since nothing else is ordered by them. Where nobody
-//! does, the lock keeps all others out.
+//! An embedder that keeps translations accesses memory without the lock of its table. Then copies
+//! are atomic, as its accesses are: in words of eight bytes where the address allows it, else in
+//! bytes. They are Relaxed, as nothing else is ordered by them. Without such an embedder the lock
+//! keeps all others out.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -15,10 +16,11 @@ const WORD: usize = 8;
 /// Copies from a page.
 ///
 /// # Safety
-/// As many bytes from `page` on are of a page whose table the caller has locked; those whom `N` tells may access them, atomically.
+/// All bytes of the copy are in one page, whose table the caller has locked. Embedders that `N`
+/// tells access them atomically.
 pub(crate) unsafe fn copy_from_page<N: MmuNotifier>(page: NonNull<u8>, to: &mut [u8]) {
     if !N::IS_TOLD {
-        // SAFETY: by this function's contract; nobody else accesses them.
+        // SAFETY: by this function's contract; no other thread accesses them.
         unsafe { page.copy_to_nonoverlapping(NonNull::from(&mut *to).cast(), to.len()) };
         return;
     }
@@ -40,7 +42,7 @@ pub(crate) unsafe fn copy_from_page<N: MmuNotifier>(page: NonNull<u8>, to: &mut 
 /// As for [`copy_from_page`]; the page may be written.
 pub(crate) unsafe fn copy_to_page<N: MmuNotifier>(page: NonNull<u8>, from: &[u8]) {
     if !N::IS_TOLD {
-        // SAFETY: by this function's contract; nobody else accesses them.
+        // SAFETY: by this function's contract; no other thread accesses them.
         unsafe { page.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len()) };
         return;
     }
@@ -58,7 +60,7 @@ pub(crate) unsafe fn copy_to_page<N: MmuNotifier>(page: NonNull<u8>, from: &[u8]
     }
 }
 
-/// Memory as words that are aligned, with the bytes before and after them.
+/// Memory as aligned words, with the bytes before and after them.
 struct Parts<'a> {
     head: &'a [AtomicU8],
     words: &'a [AtomicU64],
@@ -67,7 +69,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     /// # Safety
-    /// So many bytes from `page` on are there while this is used, and accessed atomically.
+    /// `len` bytes from `page` on are there while this is used, and accessed atomically.
     unsafe fn new(page: NonNull<u8>, len: usize) -> Self {
         // SAFETY: by this function's contract; a byte and an atomic byte are the same in memory.
         let bytes = unsafe { core::slice::from_raw_parts(page.cast::<AtomicU8>().as_ptr(), len) };
@@ -100,7 +102,7 @@ mod tests {
                 let at = NonNull::from(&mut page).cast::<u8>();
                 // SAFETY: in the array, or its end.
                 let place = unsafe { at.add(start) };
-                // SAFETY: in the array, which is nobody else's.
+                // SAFETY: in the array, which no other thread has.
                 unsafe { copy_to_page::<Somebody>(place, &from) };
                 let mut whole = vec![0; len];
                 // SAFETY: as above.

@@ -5,22 +5,22 @@ use core::fmt;
 use crate::addr::VirtAddr;
 use crate::error::{Errno, Error};
 
-/// Why memory could not be accessed.
+/// A failed access to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The address.
+    /// The address of the access.
     pub addr: VirtAddr,
-    /// Why.
+    /// Why it failed.
     pub cause: FaultCause,
 }
 
-/// Why memory could not be accessed, by the signal that a process would get.
+/// Why an access failed, by the signal that a process would get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultCause {
-    /// Nothing is mapped there (SIGSEGV, `SEGV_MAPERR`).
+    /// Nothing is mapped at the address (SIGSEGV, `SEGV_MAPERR`).
     MapErr,
-    /// The mapping may not be accessed so (SIGSEGV, `SEGV_ACCERR`).
+    /// The mapping does not permit the access (SIGSEGV, `SEGV_ACCERR`).
     AccErr,
     /// The address of a word is not a multiple of its size (SIGBUS, `BUS_ADRALN`).
     Unaligned,
@@ -54,7 +54,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a system call says that was to access the memory, as `copy_from_user` is: `EFAULT`, or `ENOMEM`.
+/// Converts to the error of a system call that accesses memory, such as `copy_from_user`: `EFAULT`,
+/// or `ENOMEM`.
 ///
 /// ```
 /// use vmaple_mm::{Errno, Error, Layout, Limits, Mm, VirtAddr};

@@ -24,8 +24,8 @@ const LEAF: u64 = ENTRIES as u64 * PAGE_SIZE;
 
 /// A page fault in progress.
 ///
-/// The order of the steps is rule L (`pgtable/link.rs`): what is to be mapped is prepared without a lock, and that there is still
-/// reason to map it is seen under the lock of the leaf table.
+/// The order of the steps is rule L (`pgtable/link.rs`): what is to be mapped is prepared without a
+/// lock, and that there is still reason to map it is seen under the lock of the leaf table.
 #[doc(alias = "vm_fault")]
 pub(crate) struct VmFault<'m, S: VmaStore, M: Machine> {
     thread: &'m MmThread<S, M>,
@@ -36,7 +36,7 @@ pub(crate) struct VmFault<'m, S: VmaStore, M: Machine> {
     notice: Option<Notice<'m, M::Notifier>>,
 }
 
-/// The result of an attempt beside writers.
+/// The result of an attempt without the writers' lock.
 enum Attempt {
     /// The pages are there up to this address.
     Done(VirtAddr),
@@ -87,7 +87,7 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
         self.handle_as_writer(range.start)
     }
 
-    /// Maps pages beside writers, of one mapping and one leaf table.
+    /// Maps pages without the writers' lock, of one mapping and one leaf table.
     fn attempt(&mut self, range: VirtRange) -> Result<Attempt, FaultCause> {
         let (thread, mm) = (self.thread, self.mm());
         let addr = range.start;
@@ -173,7 +173,8 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
         Ok(end)
     }
 
-    /// Prepares the pages that a write to `range` lacks. Returns whether the notifier has been told, if zero pages are to be replaced.
+    /// Prepares the pages that a write to `range` lacks. Returns whether the notifier has been
+    /// told, if zero pages are to be replaced.
     fn prepare_for(&mut self, leaf: &LeafTable<'_, M>, range: VirtRange) -> Result<bool, FaultCause> {
         let mut missing = 0;
         let mut replaces = false;
@@ -205,8 +206,8 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
         Ok(())
     }
 
-    /// Maps pages in `range` for as long as fresh ones last and the notifier has been told. Returns where to go on, or `None` if no
-    /// page was mapped.
+    /// Maps pages in `range` for as long as fresh ones last and the notifier has been told. Returns
+    /// where to go on, or `None` if no page was mapped.
     #[doc(alias = "do_anonymous_page")]
     fn install(&mut self, leaf: &mut LockedLeaf<'_, M>, range: VirtRange, flags: VmFlags) -> Option<VirtAddr> {
         let frames = self.thread.frames();
@@ -234,7 +235,8 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
         Some(range.end)
     }
 
-    /// Tells the notifier that zero pages in `range` are about to be replaced. The caller holds nothing.
+    /// Tells the notifier that zero pages in `range` are about to be replaced. The caller holds
+    /// nothing.
     fn tell(&mut self, range: VirtRange) {
         // The end of another range first.
         drop(self.notice.take());
@@ -256,12 +258,13 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
 }
 
 impl<S: VmaStore, M: Machine> MmThread<S, M> {
-    /// Has the page at `addr` be there for an access, as the processor does when it finds that it is not: the page of zeros for a
-    /// first read, a fresh page for a first write.
+    /// Handles a page fault at `addr`: maps the zero page for a first read, a fresh page for a
+    /// first write.
     ///
     /// # Errors
-    /// The [`Fault`] if the access is not allowed, or there is no memory. As on Linux, a fetch from a page that is not there may
-    /// have brought in the page of zeros before it is refused ([`Arch::FETCHES_AS_READ`]).
+    /// The [`Fault`] if the access is not allowed, or there is no memory. As on Linux, a fetch from
+    /// a missing page may have mapped the zero page before it is refused
+    /// ([`Arch::FETCHES_AS_READ`]).
     ///
     /// ```
     /// use vmaple_mm::{Access, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -314,13 +317,13 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     }
 }
 
-/// The mapping that holds `addr`.
+/// Returns the mapping that holds `addr`.
 fn find(vmas: &impl VmaRead, addr: VirtAddr) -> Result<&Vma, FaultCause> {
     let vma = vmas.find(addr).filter(|vma| vma.range().contains(addr));
     vma.ok_or(FaultCause::MapErr)
 }
 
-/// Whether a mapping may be accessed so, and has pages.
+/// Checks that a mapping permits an access, and has pages of a kind that is built.
 fn check<M: Machine>(vma: &Vma, access: Access) -> Result<(), FaultCause> {
     if !M::Arch::permits(vma.flags(), access) {
         return Err(FaultCause::AccErr);
@@ -331,7 +334,8 @@ fn check<M: Machine>(vma: &Vma, access: Access) -> Result<(), FaultCause> {
     Ok(())
 }
 
-/// Returns the identity that a mapping has or is to get: a neighbour's if it can share it, else a new one.
+/// Returns the identity that a mapping has or is to get: a neighbour's if it can share it, else a
+/// new one.
 fn anon_vma<S: VmaStore, M: Machine>(mm: &MmStruct<S, M>, vmas: &impl VmaRead, vma: &Vma) -> AnonVma {
     let known = vma.anon_vma().or_else(|| neighbours_anon_vma(vmas, vma));
     known.unwrap_or_else(|| mm.new_anon_vma())

@@ -1,4 +1,4 @@
-//! Accesses to memory: threads, and the faults that bring pages in.
+//! Accesses to memory: threads, and the page faults that they take.
 
 mod copy;
 mod fault;

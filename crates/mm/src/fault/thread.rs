@@ -1,4 +1,4 @@
-//! A thread that touches memory.
+//! A thread that accesses memory.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -14,10 +14,11 @@ use crate::pgtable::{Frames, PageFlags};
 use crate::store::{MapleStore, VmaStore};
 use crate::vma::Access;
 
-/// A thread that touches memory of an address space, and is a user of it: `current`. It takes page faults as a processor would.
+/// A thread that accesses memory of an address space, and is a user of it: `current`. It takes page
+/// faults as a processor does.
 ///
-/// Data is accessed a page at a time, under the lock of the page's leaf table: so what is written is never written to a page that
-/// has been taken away, or made read-only, meanwhile. It keeps up to 64 frames at hand.
+/// Data is accessed a page at a time, under the lock of the page's leaf table. So no write goes to
+/// a page that was unmapped or made read-only meanwhile. The thread keeps up to 64 frames at hand.
 ///
 /// ```
 /// use vmaple_mm::{FaultCause, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -38,7 +39,7 @@ pub struct MmThread<S: VmaStore = MapleStore, M: Machine = Soft> {
 }
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
-    /// A thread that touches memory, and is another user.
+    /// Creates a thread that accesses memory, and is another user.
     ///
     /// # Errors
     /// `ENOMEM` if there is no memory.
@@ -50,7 +51,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
 }
 
 impl<S: VmaStore, M: Machine> MmThread<S, M> {
-    /// The address space.
+    /// Returns the address space.
     #[must_use]
     pub fn mm(&self) -> &Mm<S, M> {
         &self.mm
@@ -59,7 +60,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// Reads memory from `addr` on.
     ///
     /// # Errors
-    /// The [`Fault`] at the first address that cannot be read; what lies before it has been.
+    /// The [`Fault`] at the first address that cannot be read. The bytes before it have been read.
     #[doc(alias = "copy_from_user")]
     pub fn read(&self, addr: VirtAddr, to: &mut [u8]) -> Result<(), Fault> {
         let mut rest = to;
@@ -67,7 +68,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         while !rest.is_empty() {
             let (now, later) = rest.split_at_mut(in_page(at, rest.len()));
             self.with_page(at, Access::Read, |page| {
-                // SAFETY: so many bytes are left of the page, whose table is locked.
+                // SAFETY: this many bytes are left of the page, whose table is locked.
                 unsafe { copy_from_page::<M::Notifier>(page, now) };
             })?;
             at = VirtAddr(at.0.wrapping_add(now.len() as u64));
@@ -79,7 +80,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// Writes memory from `addr` on.
     ///
     /// # Errors
-    /// The [`Fault`] at the first address that cannot be written; what lies before it has been.
+    /// The [`Fault`] at the first address that cannot be written. The bytes before it have been
+    /// written.
     #[doc(alias = "copy_to_user")]
     pub fn write(&self, addr: VirtAddr, from: &[u8]) -> Result<(), Fault> {
         let mut rest = from;
@@ -87,7 +89,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(in_page(at, rest.len()));
             self.with_page(at, Access::Write, |page| {
-                // SAFETY: so many bytes are left of the page, which may be written, and whose table is locked.
+                // SAFETY: this many bytes are left of the page, which may be written, and whose table is locked.
                 unsafe { copy_to_page::<M::Notifier>(page, now) };
             })?;
             at = VirtAddr(at.0.wrapping_add(now.len() as u64));
@@ -96,38 +98,43 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         Ok(())
     }
 
-    /// Replaces the word of 64 bits at `addr` by `new` if it is `current`, in one step for all threads; gives what was there, as
-    /// `Err` if it was another.
+    /// Replaces the 64-bit word at `addr` by `new` if it is `current`, atomically.
+    ///
+    /// Returns the old word, as `Err` if it was not `current`.
     ///
     /// # Errors
-    /// The [`Fault`] if it cannot be written, or if the address is not a multiple of 8.
+    /// The [`Fault`] if the word cannot be written, or if the address is not a multiple of 8.
     pub fn compare_exchange(&self, addr: VirtAddr, current: u64, new: u64) -> Result<Result<u64, u64>, Fault> {
         if !addr.0.is_multiple_of(8) {
             let cause = FaultCause::Unaligned;
             return Err(Fault { addr, cause });
         }
         self.with_page(addr, Access::Write, |page| {
-            // SAFETY: aligned, and in the page; who accesses it without the lock of its table, by a translation that was kept, does so
-            // atomically too, as `with_page` demands.
+            // SAFETY: aligned, and in the page. A processor that accesses it by a kept translation, without the
+            // lock of its table, does so atomically too, as `with_page` demands.
             let word = unsafe { AtomicU64::from_ptr(page.cast().as_ptr()) };
-            // AcqRel: a processor's.
+            // AcqRel, as a processor's instruction.
             word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
         })
     }
 
-    /// Translates an address, and lends the byte there with all that follow in its page, under the lock of the leaf table: what
-    /// `lent` does with them is one step for all threads. For it wait those who access pages of the same two megabytes, writers that
-    /// take such pages out or change them, and all who wait for these; so it is to be short, and must not come back to this address
-    /// space in any way, which would wait for itself.
+    /// Translates an address, and lends `lent` the bytes from there to the end of the page.
     ///
-    /// The memory may be written for [`Access::Write`] only; else it may be the page of zeros. The pointer is good in `lent` only, but
-    /// for those whom an [`MmuNotifier`](crate::MmuNotifier) tells when it ends, who have noted it before `lent` returns, and only
-    /// while no range that the page is in is open there. Whoever keeps it accesses the memory atomically, as other threads may
-    /// [read](Self::read) and [write](Self::write) it at the same time, which they do in aligned words of eight bytes and in bytes. An access of
-    /// another size to the same bytes at the same time would be a data race.
+    /// The leaf table's lock is held while `lent` runs, so what it does is one step for all
+    /// threads. Accesses to the same 2 MiB, and writers that unmap or protect them, block until
+    /// it returns. Keep it short. Calling back into this address space deadlocks.
+    ///
+    /// The memory may be written for [`Access::Write`] only; for others it may be the zero page.
+    ///
+    /// The pointer is valid in `lent` only, with one exception: an embedder whose
+    /// [`MmuNotifier`](crate::MmuNotifier) is told of its end may keep it. The embedder notes
+    /// it before `lent` returns, and only while no range that holds the page is open. It accesses
+    /// the memory atomically, as other threads may [read](Self::read) and [write](Self::write) it
+    /// at the same time: these use aligned words of eight bytes, and single bytes. An access of
+    /// another size to the same bytes at the same time is a data race.
     ///
     /// # Errors
-    /// The [`Fault`] if the address cannot be accessed so.
+    /// The [`Fault`] if the access is not possible.
     #[doc(alias = "get_user_pages")]
     pub fn with_page<R>(
         &self,
@@ -144,7 +151,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
                 };
                 leaf.set_flags(addr, pte, pte.flags | seen);
                 let page = self.frames().page(pte.pfn);
-                // SAFETY: inside of the page.
+                // SAFETY: in the page.
                 return Ok(lent(unsafe { page.add(addr.page_offset() as usize) }));
             }
             drop(guard);
@@ -161,7 +168,7 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     }
 }
 
-/// Bytes up to the end of the page, at most `len`.
+/// Returns the bytes up to the end of the page, at most `len`.
 fn in_page(addr: VirtAddr, len: usize) -> usize {
     len.min((PAGE_SIZE - addr.page_offset()) as usize)
 }

@@ -10,8 +10,9 @@ use crate::store::VmaStore;
 /// A reference to an address space, with handles of its store, its page tables and its frames.
 ///
 /// # Invariants
-/// The handles borrow from the structure that `mm` refers to. It does not move, and lives until `mm` is dropped. That is after the
-/// handles, as fields are dropped in the order of their declaration. No method lends a handle for longer than `self`.
+/// The handles borrow from the structure that `mm` refers to. It does not move, and lives until
+/// `mm` is dropped. That is after the handles, as fields are dropped in the order of their
+/// declaration. No method lends a handle for longer than `self`.
 pub(crate) struct Attached<S: VmaStore, M: Machine> {
     reader: S::Reader<'static>,
     walker: Walker<'static, M>,
@@ -24,7 +25,8 @@ impl<S: VmaStore, M: Machine> Attached<S, M> {
     pub(crate) fn new(mm: MmRef<S, M>) -> Result<Self, Error> {
         // SAFETY: by the type's invariant the structure outlives all that borrows from it.
         let structure: &'static MmStruct<S, M> = unsafe { &*core::ptr::from_ref(mm.structure()) };
-        // INVARIANT: `mm` is the last field. Where a handle cannot be made, those before it are dropped before `mm` is.
+        // INVARIANT: `mm` is the last field. Where a handle cannot be made, those before it are dropped
+        // before `mm` is.
         let reader = structure.store.reader()?;
         let walker = structure.tables.walker()?;
         let frames = FrameCache::new(structure.tables.machine().frames());

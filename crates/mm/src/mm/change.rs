@@ -1,12 +1,14 @@
-//! The change counter: whether what was read in several pieces is one state, and is still true.
+//! The change counter: it tells whether several reads saw one state, and whether that is still
+//! true.
 //!
-//! Odd while a writer publishes. A reader that finds the same even number before and after it read has read one state, which
-//! is still the newest: had a root been loaded that was published later, its Release store would have brought the odd number
-//! with it. The number before is even and loaded with Acquire, so the state of that moment is the oldest that was read.
+//! The counter is odd while a writer publishes. A reader that finds the same even number before and
+//! after it read has read one state, which is still the newest. Had it loaded a root that was
+//! published later, that root's Release store would have brought the odd number with it. The number
+//! before is even and loaded with Acquire, so the state of that moment is the oldest that was read.
 
 use crate::primitive::{AtomicU64, Ordering, fence, own_load};
 
-/// The counter; the holder of the writers' lock moves it.
+/// The counter. The holder of the writers' lock moves it.
 #[doc(alias = "mm_lock_seq")]
 pub(crate) struct ChangeCounter(AtomicU64);
 
@@ -15,22 +17,24 @@ impl ChangeCounter {
         Self(AtomicU64::new(0))
     }
 
-    /// To be called before the publishing store, which is Release.
+    /// Makes the counter odd. Called before the publishing store, which is Release.
     pub(crate) fn begin(&self) {
         let count = own_load(&self.0);
         // Relaxed: ordered by the publishing store after it.
         self.0.store(count + 1, Ordering::Relaxed);
     }
 
-    /// To be called after the publishing store.
+    /// Makes the counter even. Called after the publishing store.
     pub(crate) fn end(&self) {
         let count = own_load(&self.0);
-        // Release pairs with the Acquire in `read`: who finds this number finds what was published.
+        // Release pairs with the Acquire in `read`: a reader that finds this number finds what was
+        // published.
         self.0.store(count + 1, Ordering::Release);
     }
 
     pub(crate) fn read(&self) -> u64 {
-        // What was read before comes before this load: Acquire loads of roots do that by themselves, the fence for all else.
+        // Earlier reads come before this load: Acquire loads of roots do that by themselves, the fence does
+        // it for all else.
         fence(Ordering::Acquire);
         // Acquire pairs with the Release in `end`.
         self.0.load(Ordering::Acquire)
@@ -59,7 +63,7 @@ mod tests {
                     }
                 })
             };
-            // Spawned as the writer is: what the main thread does has fewer interleavings in loom.
+            // Spawned as the writer is: loom gives the main thread fewer interleavings.
             let reader = thread::spawn(move || {
                 let before = change.read();
                 let one = root.load(Ordering::Acquire);

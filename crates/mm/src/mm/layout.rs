@@ -1,9 +1,10 @@
-//! Where things are in an address space.
+//! The layout of an address space.
 
 use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::error::{Errno, Error};
 
-/// The fixed addresses of an address space, in bytes. Made of the [default](Self::default), as addresses may be added:
+/// The fixed addresses of an address space. Start from the [default](Self::default), as fields may
+/// be added:
 ///
 /// ```
 /// let mut layout = vmaple_mm::Layout::default();
@@ -14,21 +15,21 @@ use crate::error::{Errno, Error};
 pub struct Layout {
     /// The lowest address that may be mapped (`vm.mmap_min_addr`).
     pub min_addr: VirtAddr,
-    /// Mappings without an address go below it, as high as there is room.
+    /// Mappings without an address go below this one, as high as there is room.
     pub mmap_base: VirtAddr,
-    /// The first address that is none of the address space's.
+    /// One past the highest address (`TASK_SIZE`).
     pub task_size: VirtAddr,
-    /// Where the heap of brk(2) begins.
+    /// The start of the heap of brk(2).
     pub start_brk: VirtAddr,
     /// An address in the main thread's stack; 0 if there is none.
     pub start_stack: VirtAddr,
-    /// Addresses that are chosen are multiples of it: a power of two, a page at least.
+    /// The alignment of chosen addresses: a power of two, at least a page.
     pub align: u64,
 }
 
 impl Layout {
-    /// That addresses are of pages and in order, that sums of them cannot overflow, and that page tables which end at `tables_end` can
-    /// translate them.
+    /// Checks that addresses are page-aligned and in order, that their sums cannot overflow, and
+    /// that page tables which end at `tables_end` can translate them.
     pub(crate) fn check(&self, tables_end: VirtAddr) -> Result<(), Error> {
         let refuse = |why| Err(Error::new(Errno::EINVAL, why));
         if self.task_size > tables_end {
@@ -78,7 +79,7 @@ impl Layout {
 }
 
 impl Default for Layout {
-    /// A process of x86-64 Linux, without randomisation.
+    /// Returns the layout of a process of x86-64 Linux, without randomisation.
     fn default() -> Self {
         Self {
             min_addr: VirtAddr(0x1_0000),

@@ -1,6 +1,6 @@
-//! How much may be mapped, and what a call leaves behind that would be more.
+//! The limits of an address space, and the effects of calls that fail at one.
 
-/// The limits of an address space. Made of the [default](Self::default), as limits may be added:
+/// The limits of an address space. Start from the [default](Self::default), as fields may be added:
 ///
 /// ```
 /// let mut limits = vmaple_mm::Limits::default();
@@ -9,33 +9,35 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Mappings (`vm.max_map_count`).
+    /// The most mappings (`vm.max_map_count`).
     pub max_map_count: usize,
-    /// Mapped bytes (RLIMIT_AS).
+    /// The most mapped bytes (RLIMIT_AS).
     pub address_space: u64,
-    /// Bytes of private, writable mappings (RLIMIT_DATA).
+    /// The most bytes of private, writable mappings (RLIMIT_DATA).
     pub data: u64,
-    /// What a call leaves behind that fails at one of these.
+    /// The effects of a call that fails at one of these.
     pub partial_effects: PartialEffects,
 }
 
-/// What a call leaves behind that fails at a limit.
+/// The effects of a call that fails at a limit.
 ///
-/// Besides this, calls that work on one mapping after the other (mprotect(2), names) leave those done that came before the one
-/// that failed: that is what their manual says, and so it is here, always.
+/// Calls that work on one mapping after the other (mprotect(2), names) always keep what they did
+/// before the mapping that failed, as their manual says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PartialEffects {
-    /// Nothing. The default: what is left behind is of no use, and brings the next limit nearer.
+    /// No effects. The default: a split is of no use, and brings the next limit nearer.
     #[default]
     None,
-    /// What Linux 6.18 leaves, so that a recorded run of a program comes to the same mappings: where a call would have replaced or
-    /// changed a part of a mapping, the mapping may stay split at the beginning or the end of that part.
+    /// Those of Linux 6.18, so that a recorded run of a program comes to the same mappings.
+    ///
+    /// Where a call would have replaced or changed a part of a mapping, the mapping may stay split
+    /// at the start or the end of it.
     AsLinux,
 }
 
 impl Default for Limits {
-    /// Linux's: 65530 mappings, and no other limit; calls that fail leave nothing behind.
+    /// Returns Linux's limits: 65530 mappings, and no other. Calls that fail have no effects.
     fn default() -> Self {
         Self {
             max_map_count: 65_530,
@@ -46,7 +48,7 @@ impl Default for Limits {
     }
 }
 
-/// The state of an address space that only writers need: what the writers' lock protects beside the VMAs.
+/// The state that the writers' lock protects next to the VMAs.
 #[derive(Clone, Copy, Debug)]
 pub struct MmState {
     pub(crate) limits: Limits,

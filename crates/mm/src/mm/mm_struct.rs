@@ -1,4 +1,4 @@
-//! What all users and references of an address space share.
+//! The structure that all users and references of an address space share.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -14,16 +14,17 @@ use crate::pgtable::{Arch, Frames, PageTables};
 use crate::store::{Call, VmaStore, VmaWrite};
 use crate::vma::{Accounts, AnonVma};
 
-/// What users and references share.
+/// The structure that users and references share.
 pub(crate) struct MmStruct<S: VmaStore, M: Machine> {
     pub(crate) store: S,
     pub(crate) tables: PageTables<M>,
     pub(crate) pending: Pending,
     pub(crate) layout: Layout,
     pub(crate) change: ChangeCounter,
-    /// Users ([`Mm`]): the address space is torn down with the last.
+    /// Number of users (`Mm`). The address space is torn down with the last one.
     pub(super) users: AtomicUsize,
-    /// Written by the holder of the writers' lock, Relaxed: counts of their own, of which readers want the latest.
+    /// Written by the holder of the writers' lock, Relaxed: these are counts of their own, of which
+    /// readers want the latest.
     pub(super) map_count: AtomicUsize,
     pub(super) total_vm: AtomicU64,
     data_vm: AtomicU64,
@@ -32,13 +33,13 @@ pub(crate) struct MmStruct<S: VmaStore, M: Machine> {
     pub(super) peak_vm: AtomicU64,
     /// The end of the heap, in bytes.
     brk: AtomicU64,
-    /// Snapshots that are open.
+    /// Number of open snapshots.
     pub(crate) snapshots: AtomicUsize,
     next_anon_vma: AtomicU64,
 }
 
 impl<S: VmaStore, M: Machine> MmStruct<S, M> {
-    /// An empty address space with one user, the caller.
+    /// Creates an empty address space with one user, the caller.
     pub(super) fn new(layout: Layout, limits: Limits, machine: M) -> Result<Kref<Self>, Error> {
         layout.check(M::Arch::TASK_SIZE)?;
         let mm = Kref::new(Self {
@@ -61,7 +62,7 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
         Ok(mm)
     }
 
-    /// For the holder of the writers' lock.
+    /// Returns the accounts. Exact for the holder of the writers' lock.
     pub(crate) fn accounts(&self) -> Accounts {
         Accounts {
             map_count: self.map_count.load(Ordering::Relaxed),
@@ -72,22 +73,22 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
         }
     }
 
-    /// An identity that no other mapping has.
+    /// Returns an identity that no other mapping has.
     pub(crate) fn new_anon_vma(&self) -> AnonVma {
         loop {
-            // Relaxed: only to differ.
+            // Relaxed: identities only have to differ.
             if let Some(id) = AnonVma::new(self.next_anon_vma.fetch_add(1, Ordering::Relaxed)) {
                 return id;
             }
         }
     }
 
-    /// Takes everything out, and frees it, but for what sections hold that are open.
+    /// Unmaps everything and frees it, except for what open sections hold.
     #[doc(alias = "exit_mmap")]
     pub(super) fn exit(&self) {
         let everything = VirtRange::new(VirtAddr(0), self.layout.task_size);
         let notice = self.tables.tell(everything);
-        // For none it does not fail.
+        // It does not fail for no VMA.
         if let Ok(mut write) = self.store.write(0, &Call(())) {
             self.set_accounts(Accounts::default());
             write.clear(|| self.change.begin(), || self.change.end());
@@ -99,17 +100,17 @@ impl<S: VmaStore, M: Machine> MmStruct<S, M> {
         self.tables.machine().frames().trim();
     }
 
-    /// What it was a moment ago; for the holder of the writers' lock, what it is.
+    /// Returns the end of the heap, as of a moment ago. Exact for the holder of the writers' lock.
     pub(crate) fn brk(&self) -> VirtAddr {
         VirtAddr(self.brk.load(Ordering::Relaxed))
     }
 
-    /// For the holder of the writers' lock.
+    /// Sets the end of the heap. Only for the holder of the writers' lock.
     pub(crate) fn set_brk(&self, brk: VirtAddr) {
         self.brk.store(brk.0, Ordering::Relaxed);
     }
 
-    /// For the holder of the writers' lock.
+    /// Sets the accounts. Only for the holder of the writers' lock.
     pub(crate) fn set_accounts(&self, accounts: Accounts) {
         self.map_count.store(accounts.map_count, Ordering::Relaxed);
         self.total_vm.store(accounts.total_vm, Ordering::Relaxed);

@@ -13,10 +13,12 @@ use crate::machine::{Machine, Soft};
 use crate::pgtable::Ram;
 use crate::store::{MapleStore, VmaStore};
 
-/// A user of an address space: who may map. Cloned, another user of the same.
+/// A user of an address space, who may change it. A clone is another user of the same address
+/// space.
 ///
-/// The last user to go takes everything out of it; who only looks ([`MmRef`]) never does. `S` is how the mappings are kept and
-/// read: [`MapleStore`], where readers hold nothing, or, to compare with, another design. `M` is what it runs on.
+/// The last user to go unmaps everything; a mere reference ([`MmRef`]) never does. `S` is the store
+/// of the mappings: [`MapleStore`], whose readers hold no lock, or another design to compare with.
+/// `M` is the machine that it runs on.
 ///
 /// ```
 /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -31,11 +33,13 @@ use crate::store::{MapleStore, VmaStore};
 pub struct Mm<S: VmaStore = MapleStore, M: Machine = Soft>(pub(crate) MmRef<S, M>);
 
 impl<S: VmaStore> Mm<S> {
-    /// An empty address space, with one user, on x86-64 with memory of its own: up to 64 GiB of this program's, as it is needed.
+    /// Creates an empty address space on x86-64, with one user: the caller.
+    ///
+    /// Its memory is this program's: up to 64 GiB, taken as it is needed.
     ///
     /// # Errors
-    /// `EINVAL` if the layout is none: addresses that are not of pages or beyond `task_size`, or an alignment that is not a power
-    /// of two; `ENOMEM` if there is no memory.
+    /// `EINVAL` if the layout is not valid: addresses that are not page-aligned or beyond
+    /// `task_size`, or an alignment that is not a power of two. `ENOMEM` if there is no memory.
     #[doc(alias = "mm_alloc")]
     pub fn new(layout: Layout, limits: Limits) -> Result<Self, Error> {
         Self::with_machine(layout, limits, Soft::new(Ram::new(64 << 30)?))
@@ -43,15 +47,16 @@ impl<S: VmaStore> Mm<S> {
 }
 
 impl<S: VmaStore, M: Machine> Mm<S, M> {
-    /// An empty address space, with one user, on a machine.
+    /// Creates an empty address space on a machine, with one user: the caller.
     ///
     /// # Errors
-    /// As for [`new`](Mm::new); `EINVAL` also if the layout is larger than what the architecture's page tables can translate.
+    /// As for [`new`](Mm::new), and `EINVAL` if the layout is larger than what the architecture's
+    /// page tables can translate.
     pub fn with_machine(layout: Layout, limits: Limits, machine: M) -> Result<Self, Error> {
         Ok(Self(MmRef(MmStruct::new(layout, limits, machine)?)))
     }
 
-    /// A reference to look at it.
+    /// Returns a reference, which keeps nothing mapped.
     #[doc(alias = "mmgrab")]
     #[must_use]
     pub fn grab(&self) -> MmRef<S, M> {
@@ -62,12 +67,14 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
 impl<S: VmaStore, M: Machine> Clone for Mm<S, M> {
     #[doc(alias = "mmget")]
     fn clone(&self) -> Self {
-        // Relaxed: made from one that is there.
+        // Relaxed: made from a user that is there.
         self.0.0.users.fetch_add(1, Ordering::Relaxed);
         Self(self.0.clone())
     }
 }
 
+/// A user is a counted reference too, as `MmWithUser` of Rust for Linux derefs to `Mm`: all that an
+/// [`MmRef`] reads, a user reads.
 impl<S: VmaStore, M: Machine> Deref for Mm<S, M> {
     type Target = MmRef<S, M>;
 
@@ -77,10 +84,11 @@ impl<S: VmaStore, M: Machine> Deref for Mm<S, M> {
 }
 
 impl<S: VmaStore, M: Machine> Drop for Mm<S, M> {
-    /// Takes everything out with the last user.
+    /// Unmaps everything with the last user.
     #[doc(alias = "mmput")]
     fn drop(&mut self) {
-        // AcqRel: what the other users did comes before the end; Release pairs with the Acquire in `is_gone`.
+        // AcqRel: what the other users did comes before the end; Release pairs with the Acquire in
+        // `is_gone`.
         if self.0.0.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.0.exit();
         }

@@ -1,11 +1,13 @@
-//! The range whose pages are still to go although something else is mapped there already.
+//! The pending range: its old pages have still to be zapped, although something else is mapped
+//! there already.
 //!
-//! A call that replaces mappings publishes the new ones at one instant, so that readers never see a hole; what was there before it
-//! takes out only then. A fault in the new mapping meanwhile would find old pages, or put one where an old one is about to be
-//! taken out: it waits for the call instead.
+//! A call that replaces mappings publishes the new ones at one instant, so that readers never see a
+//! hole. Only then does it zap the old pages. A fault in the new mapping meanwhile would find old
+//! pages, or map one where an old one is about to be zapped. It waits for the call instead.
 //!
-//! The two words are one call's for as long as it holds the writers' lock, and whoever finds a mapping of its sees them, as they
-//! were written before it was published: then, or after [`end`](Pending::end), or as a later call's, which is after it too.
+//! The two words belong to one call for as long as it holds the writers' lock. A thread that finds
+//! a mapping of the call sees them as they were written before the mapping was published, or as
+//! they are after [`end`](Pending::end), or as a later call wrote them.
 
 use crate::addr::VirtRange;
 use crate::primitive::{AtomicU64, Ordering};
@@ -24,21 +26,22 @@ impl Pending {
         }
     }
 
-    /// For the holder of the writers' lock, before the new mapping is published.
+    /// Sets the range. For the holder of the writers' lock, before the new mapping is published.
     pub(crate) fn begin(&self, range: VirtRange) {
-        // Release pairs with the Acquires in `overlaps`: who finds this range instead of an earlier one, or of either one word, finds
-        // the earlier one's pages gone. The publishing store orders it before what is published.
+        // Release pairs with the Acquires in `overlaps`: a fault that finds this range instead of an
+        // earlier one, or one word of each, finds the earlier one's pages gone. The publishing
+        // store orders it before what is published.
         self.start.store(range.start.0, Ordering::Release);
         self.end.store(range.end.0, Ordering::Release);
     }
 
-    /// For the same, when the pages are gone.
+    /// Empties the range. For the same, after the pages are gone.
     pub(crate) fn end(&self) {
-        // Release pairs with the Acquire in `overlaps`: who finds it empty finds the pages gone.
+        // Release pairs with the Acquire in `overlaps`: a fault that finds it empty finds the pages gone.
         self.end.store(0, Ordering::Release);
     }
 
-    /// Whether faults in `range`, in a mapping that is live, are to wait.
+    /// Returns whether faults in `range`, in a live mapping, must wait.
     pub(crate) fn overlaps(&self, range: VirtRange) -> bool {
         // Acquire pairs with the Releases in `end` and `begin`.
         range.start.0 < self.end.load(Ordering::Acquire) && self.start.load(Ordering::Acquire) < range.end.0
@@ -51,7 +54,8 @@ mod tests {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// Two calls, one after the other, each at a page of its own; a word stands for the old pages of the first.
+    /// Two calls, one after the other, each at a page of its own; a word stands for the old pages
+    /// of the first.
     fn fault_beside_calls(pages: [u64; 2]) {
         loom::model(move || {
             let pending = Arc::new(Pending::new());
@@ -67,7 +71,7 @@ mod tests {
                     }
                 })
             };
-            // Spawned as the writer is: what the main thread does has fewer interleavings in loom.
+            // Spawned as the writer is: loom gives the main thread fewer interleavings.
             let fault = thread::spawn(move || {
                 if root.load(Ordering::Acquire) > 0 && !pending.overlaps((pages[0]..pages[0] + 1).into()) {
                     assert_eq!(old_pages.load(Ordering::Relaxed), 0);

@@ -21,10 +21,10 @@ impl<S: VmaStore, M: Machine> fmt::Debug for MmReader<S, M> {
 }
 
 impl<S: VmaStore, M: Machine> MmRef<S, M> {
-    /// Registers a monitor: one for each thread or open file that reads.
+    /// Registers a monitor: one for each thread or open file that reads. It delays no user.
     ///
     /// # Errors
-    /// `ESRCH` if the address space is gone, `ENOMEM` if there is no memory; its users never notice.
+    /// `ESRCH` if the address space is gone, `ENOMEM` if there is no memory.
     pub fn reader(&self) -> Result<MmReader<S, M>, Error> {
         if self.is_gone() {
             return Err(Error::new(Errno::ESRCH, "the address space is gone"));
@@ -34,20 +34,22 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
 }
 
 impl<S: VmaStore, M: Machine> MmReader<S, M> {
-    /// Begins to read; `None` if the address space is gone.
+    /// Begins a section; `None` if the address space is gone.
     ///
-    /// What is read through the section is one state of the address space. In a [`MapleStore`] nobody waits for it, however
-    /// long it lives; it keeps what was mapped when it began.
+    /// A section reads one state of the address space. In a [`MapleStore`] no thread waits for it,
+    /// however long it lives. It keeps what was mapped when it began.
     #[inline]
     #[must_use]
     pub fn read_lock(&self) -> Option<S::Section<'_>> {
         let section = self.0.read_lock();
-        // In this order: who finds what the last user left finds it gone.
+        // In this order: a section that finds what the last user left finds the address space gone.
         (!self.mm().is_gone()).then_some(section)
     }
 
-    /// As [`read_lock`](Self::read_lock); where the design has a lock of the whole address space that readers take, with that. For
-    /// files that Linux reads under it.
+    /// Begins a section as [`read_lock`](Self::read_lock) does, with the lock of the whole address
+    /// space if the store has one.
+    ///
+    /// For files that Linux reads under `mmap_lock`.
     #[inline]
     #[must_use]
     pub fn mmap_read_lock(&self) -> Option<S::Section<'_>> {
@@ -56,8 +58,10 @@ impl<S: VmaStore, M: Machine> MmReader<S, M> {
         (!self.mm().is_gone()).then_some(section)
     }
 
-    /// Between two records of a file: where a section is held that nobody waits for, one that begins now instead, so that the next
-    /// record is not older than need be; else the same.
+    /// Renews a section between two records of a file, so that the next record is not older than
+    /// necessary.
+    ///
+    /// Where other threads may wait for the section, it may stay the same.
     #[inline]
     #[must_use]
     pub fn renew<'r>(&'r self, section: S::Section<'r>) -> Option<S::Section<'r>> {
@@ -66,13 +70,13 @@ impl<S: VmaStore, M: Machine> MmReader<S, M> {
         (!self.mm().is_gone()).then_some(section)
     }
 
-    /// The handle to walk its page tables.
+    /// Returns the handle to walk the page tables.
     #[must_use]
     pub fn walker(&self) -> &Walker<'_, M> {
         self.0.walker()
     }
 
-    /// What it reads.
+    /// Returns the address space that it reads.
     #[must_use]
     pub fn mm(&self) -> &MmRef<S, M> {
         self.0.mm()

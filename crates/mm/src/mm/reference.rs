@@ -1,4 +1,4 @@
-//! A reference to an address space, to look at it.
+//! A reference to an address space, which keeps nothing mapped.
 
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -15,15 +15,16 @@ use crate::machine::{Machine, Soft};
 use crate::pgtable::PageTables;
 use crate::store::{MapleStore, VmaStore};
 
-/// A reference to an address space that keeps the structure, not what is mapped: what a monitor has.
+/// A reference to an address space that keeps the structure, but nothing mapped. A monitor has one.
 ///
-/// Once the last user is gone it keeps a few hundred bytes, and what the sections held that were open then.
+/// After the last user is gone it keeps a few hundred bytes, and what the sections held that were
+/// open then.
 #[doc(alias = "mm_struct")]
 #[doc(alias = "mm_count")]
 pub struct MmRef<S: VmaStore = MapleStore, M: Machine = Soft>(pub(crate) Kref<MmStruct<S, M>>);
 
 impl<S: VmaStore, M: Machine> MmRef<S, M> {
-    /// Another user, unless the address space is gone.
+    /// Returns another user, unless the address space is gone.
     #[doc(alias = "mmget_not_zero")]
     #[must_use]
     pub fn upgrade(&self) -> Option<Mm<S, M>> {
@@ -33,34 +34,35 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
         had.is_ok().then(|| Mm(self.clone()))
     }
 
-    /// Whether there is no user any more.
+    /// Returns whether the last user is gone.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         // Acquire pairs with the AcqRel of the last user.
         self.0.users.load(Ordering::Acquire) == 0
     }
 
-    /// Mappings; what it was a moment ago, without a look at them.
+    /// Returns the number of mappings, as of a moment ago. Does not walk them.
     #[must_use]
     pub fn map_count(&self) -> usize {
         self.0.map_count.load(Ordering::Relaxed)
     }
 
-    /// Mapped pages; what it was a moment ago.
+    /// Returns the number of mapped pages, as of a moment ago.
     #[must_use]
     pub fn total_vm(&self) -> u64 {
         self.0.total_vm.load(Ordering::Relaxed)
     }
 
-    /// Whether pages in `range` may be there still that were mapped before what is mapped there now: a call that replaces mappings
-    /// publishes the new ones, and then takes the old pages out. Who finds it false, and after that finds pages there and the mapping
-    /// [live](crate::VmaState::Live), has found the mapping's own.
+    /// Returns whether a call that replaces mappings has still to zap old pages in `range`.
+    ///
+    /// Such a call publishes the new mappings first. If this is false, pages seen afterwards belong
+    /// to the mapping, provided that it is still [live](crate::VmaState::Live) then.
     #[must_use]
     pub fn is_pending(&self, range: impl Into<VirtRange>) -> bool {
         self.0.pending.overlaps(range.into())
     }
 
-    /// Mapped pages by what they are for; each what it was a moment ago.
+    /// Returns the numbers of mapped pages by kind, each as of a moment ago.
     #[must_use]
     pub fn vm_stat(&self) -> VmStat {
         let accounts = self.0.accounts();
@@ -73,14 +75,15 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
         }
     }
 
-    /// Bytes of its page tables; what it was a moment ago.
+    /// Returns the bytes of the page tables, as of a moment ago.
     #[doc(alias = "mm_pgtables_bytes")]
     #[must_use]
     pub fn pgtables_bytes(&self) -> u64 {
         self.0.tables.bytes()
     }
 
-    /// What frees its page tables, with the counts of what is deferred and for whom.
+    /// Returns the RCU domain that frees page tables, which counts what is deferred and for which
+    /// reader.
     #[must_use]
     pub fn pgtables_rcu(&self) -> &RcuDomain {
         self.0.tables.rcu()
@@ -95,13 +98,15 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
         &self.0.tables
     }
 
-    /// The number of changes so far, doubled; odd while one is being published.
+    /// Returns the number of changes so far, doubled; odd while one is being published.
     ///
-    /// Odd for as long as the publishing store takes, and for as long as its writer is stopped right there: to wait for an even
-    /// number is to wait for that writer; a [`snapshot`](Self::snapshot) is one state without waiting.
+    /// The same even number before and after reading means that all that was read in between, in
+    /// any number of pieces, is one state, and the newest. A map that was kept with its number
+    /// is true for as long as the number is the same.
     ///
-    /// The same even number before and after reading says that all that was read in between, in however many pieces, is one
-    /// state, and the state of now; a map that was kept with its number is still true while the number is the same.
+    /// The number is odd while the publishing store runs, and for as long as its writer is stopped
+    /// right there. To wait for an even number is to wait for that writer. A
+    /// [`snapshot`](Self::snapshot) is one state without waiting.
     ///
     /// ```
     /// use vmaple_mm::{Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
@@ -118,13 +123,13 @@ impl<S: VmaStore, M: Machine> MmRef<S, M> {
         self.0.change.read()
     }
 
-    /// Where things are in it.
+    /// Returns the layout.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.0.layout
     }
 
-    /// How its mappings are kept.
+    /// Returns the store of the mappings.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.0.store

@@ -1,4 +1,4 @@
-//! The mappings of one instant, kept.
+//! Snapshots: the mappings of one instant, kept.
 
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -10,8 +10,10 @@ use crate::machine::{Machine, Soft};
 use crate::store::{Call, MapleStore, SnapshotStore, VmaRead, VmaStore};
 use crate::vma::Vma;
 
-/// Snapshots of one address space that may be open at a time: each keeps what was mapped when it was taken. There is no other way to
-/// one:
+/// The most snapshots of one address space that may be open at a time. Each keeps what was mapped
+/// when it was taken.
+///
+/// There is no way to one that is not counted:
 ///
 /// ```compile_fail,E0599
 /// use vmaple_mm::{Layout, Limits, Mm, VmaStore};
@@ -21,10 +23,11 @@ use crate::vma::Vma;
 pub const SNAPSHOTS_MAX: usize = 64;
 
 impl<S: SnapshotStore, M: Machine> MmRef<S, M> {
-    /// The mappings of this instant, to be kept.
+    /// Takes a snapshot: the mappings of this instant, kept.
     ///
     /// # Errors
-    /// `ESRCH` if the address space is gone, `EAGAIN` if [`SNAPSHOTS_MAX`] are open, `ENOMEM` if there is no memory.
+    /// `ESRCH` if the address space is gone, `EAGAIN` if [`SNAPSHOTS_MAX`] are open, `ENOMEM` if
+    /// there is no memory.
     pub fn snapshot(&self) -> Result<MmSnapshot<S, M>, Error> {
         let more = |open: usize| (open < SNAPSHOTS_MAX).then_some(open + 1);
         // Relaxed: a count.
@@ -33,10 +36,7 @@ impl<S: SnapshotStore, M: Machine> MmRef<S, M> {
             .snapshots
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         if counted.is_err() {
-            return Err(Error::new(
-                Errno::EAGAIN,
-                "as many snapshots are open as may be: drop some",
-            ));
+            return Err(Error::new(Errno::EAGAIN, "SNAPSHOTS_MAX snapshots are open: drop some"));
         }
         let open = Open(self.clone());
         let snapshot = self.0.store.snapshot(&Call(()))?;
@@ -48,7 +48,7 @@ impl<S: SnapshotStore, M: Machine> MmRef<S, M> {
     }
 }
 
-/// One of the snapshots that are open, counted.
+/// The count of an open snapshot.
 struct Open<S: VmaStore, M: Machine>(MmRef<S, M>);
 
 impl<S: VmaStore, M: Machine> Drop for Open<S, M> {
@@ -58,9 +58,10 @@ impl<S: VmaStore, M: Machine> Drop for Open<S, M> {
     }
 }
 
-/// The mappings of one instant, for as long as one likes; what was mapped then is kept, and nothing later. Reads as a section does.
+/// The mappings of one instant, kept for any time. It reads as a section does, and keeps only what
+/// was mapped then.
 ///
-/// [`Vma::state`] says which of them are still there.
+/// [`Vma::state`] says whether a mapping is still there.
 #[must_use = "a snapshot keeps memory until it is dropped"]
 pub struct MmSnapshot<S: SnapshotStore = MapleStore, M: Machine = Soft> {
     snapshot: S::Snapshot,
@@ -69,7 +70,7 @@ pub struct MmSnapshot<S: SnapshotStore = MapleStore, M: Machine = Soft> {
 }
 
 impl<S: SnapshotStore, M: Machine> fmt::Debug for MmSnapshot<S, M> {
-    /// The mappings in it.
+    /// Lists the mappings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter_from(VirtAddr(0))).finish()
     }

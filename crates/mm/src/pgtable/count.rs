@@ -26,7 +26,8 @@ pub enum CountBy {
     Counters,
 }
 
-/// What smaps reports of pages, in bytes. Proportional sizes are in parts of a byte, shifted by [`PSS_SHIFT`].
+/// What smaps reports of pages, in bytes. Proportional sizes are in parts of a byte, shifted by
+/// [`PSS_SHIFT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(alias = "mem_size_stats")]
 #[non_exhaustive]
@@ -129,7 +130,8 @@ impl<M: Machine> Leaf<'_, M> {
 }
 
 impl<M: Machine> Walker<'_, M> {
-    /// Adds the pages in `range` to `counts`: each as it was at some moment of the call, and no address twice.
+    /// Adds the pages in `range` to `counts`: each as it was at some moment of the call, and no
+    /// address twice.
     ///
     /// Holds no more than a read-side section, for at most 512 entries at a time.
     ///
@@ -163,7 +165,8 @@ impl<M: Machine> Walker<'_, M> {
         }
     }
 
-    /// Adds leaf tables of one upper table by their counters, up to one that must be walked. Returns where to go on.
+    /// Adds leaf tables of one upper table by their counters, up to one that must be walked.
+    /// Returns where to go on.
     fn count_by_counters(&self, range: VirtRange, counts: &mut PageCounts) -> VirtAddr {
         let guard = self.reader.read_lock();
         let table = match self.descend(&guard, range.start, 1) {

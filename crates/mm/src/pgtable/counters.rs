@@ -77,7 +77,8 @@ impl LeafCounters {
         self.field(3)
     }
 
-    /// Returns whether a page may be in another table too. Then the entries must be read to count shares.
+    /// Returns whether a page may be in another table too. Then the entries must be read to count
+    /// shares.
     #[must_use]
     pub const fn may_share(self) -> bool {
         self.0 & SHARE != 0

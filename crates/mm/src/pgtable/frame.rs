@@ -16,14 +16,16 @@ pub struct Pfn(pub u64);
 /// An allocator of frames: where the memory of pages comes from.
 ///
 /// # Safety
-/// - A frame that [`alloc`](Self::alloc) returned belongs to the caller alone until it comes back by [`free`](Self::free). It is
-///   never the zero page.
-/// - [`page`](Self::page) of such a frame is valid for 4096 bytes and aligned to them. It stays the same for as long as this value
-///   lives, also when the value moves.
-/// - [`meta`](Self::meta) of a frame that was ever allocated stays the same, and distinct from those of other frames, for as long.
+/// - A frame that [`alloc`](Self::alloc) returned belongs to the caller alone until it comes back
+///   by [`free`](Self::free). It is never the zero page.
+/// - [`page`](Self::page) of such a frame is valid for 4096 bytes and aligned to them. It stays the
+///   same for as long as this value lives, also when the value moves.
+/// - [`meta`](Self::meta) of a frame that was ever allocated stays the same, and distinct from
+///   those of other frames, for as long.
 /// - All values of a type without size allocate from the same frames.
 pub unsafe trait Frames: Send + Sync + 'static {
-    /// Allocates at least one frame and at most `count`; no frame if there is none. Their contents are arbitrary.
+    /// Allocates at least one frame and at most `count`; no frame if there is none. Their contents
+    /// are arbitrary.
     fn alloc(&self, count: usize) -> FrameChain;
 
     /// Takes frames back.
@@ -32,12 +34,15 @@ pub unsafe trait Frames: Send + Sync + 'static {
     /// They are from here.
     unsafe fn free(&self, frames: FrameChain);
 
-    /// Returns the 4096 bytes of a frame. For a number of no frame it panics, or returns the page of any other.
+    /// Returns the 4096 bytes of a frame. For a number of no frame it panics, or returns the page
+    /// of any other.
     fn page(&self, pfn: Pfn) -> NonNull<u8>;
 
-    /// Returns the metadata of a frame, whether it is allocated or not: a monitor may look at one that was freed meanwhile.
+    /// Returns the metadata of a frame, whether it is allocated or not: a monitor may look at one
+    /// that was freed meanwhile.
     ///
-    /// For a number of no frame it does not panic, and returns the metadata of a frame that is mapped nowhere, such as the zero page.
+    /// For a number of no frame it does not panic, and returns the metadata of a frame that is
+    /// mapped nowhere, such as the zero page.
     fn meta(&self, pfn: Pfn) -> &FrameMeta;
 
     /// Gives unused memory back where possible. Called when an address space has gone.
@@ -45,8 +50,8 @@ pub unsafe trait Frames: Send + Sync + 'static {
 
     /// Returns the shared zero page, always the same one.
     ///
-    /// It has [`page`](Self::page) and [`meta`](Self::meta) like any frame, but is never allocated, freed or written. Its metadata is
-    /// never used.
+    /// It has [`page`](Self::page) and [`meta`](Self::meta) like any frame, but is never allocated,
+    /// freed or written. Its metadata is never used.
     fn zero(&self) -> Pfn;
 
     /// Allocates as [`alloc`](Self::alloc) does, as a list that frees what is left in it.
@@ -109,7 +114,7 @@ impl<'f, F: Frames> UniqueFrame<'f, F> {
     /// Fills the page with zeros.
     #[doc(alias = "clear_highpage")]
     pub fn clear(&mut self) {
-        // SAFETY: by the type's invariant nobody else has the frame, and a page has this many bytes.
+        // SAFETY: by the type's invariant no other thread has the frame, and a page has this many bytes.
         unsafe { self.frames.page(self.pfn).write_bytes(0, PAGE_SIZE as usize) };
     }
 }
@@ -166,7 +171,8 @@ impl FrameMeta {
 
     /// Counts one entry less; returns whether that was the last.
     pub(super) fn unmap(&self) -> bool {
-        // AcqRel pairs with itself: what was done through other entries comes before the frame is used again.
+        // AcqRel pairs with itself: what was done through other entries comes before the frame is used
+        // again.
         self.mapcount.fetch_sub(1, Ordering::AcqRel) == 1
     }
 

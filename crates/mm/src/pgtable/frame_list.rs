@@ -1,4 +1,5 @@
-//! Lists of frames, linked through the frames' metadata: joined in constant time, without memory of their own.
+//! Lists of frames, linked through the frames' metadata: joined in constant time, without memory of
+//! their own.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -6,12 +7,15 @@ use core::ptr;
 
 use super::frame::{Frames, Pfn, UniqueFrame};
 
-/// Frames as a bare chain of numbers: what an allocator keeps and hands over. All others use a [`FrameList`].
+/// Frames as a bare chain of numbers: what an allocator keeps and hands over. All others use a
+/// [`FrameList`].
 ///
-/// It owns its frames, but does not know where they are from. Dropped, they are lost to that allocator.
+/// It owns its frames, but does not know where they are from. Dropped, they are lost to that
+/// allocator.
 ///
 /// # Invariants
-/// If `len` is not 0, `first` leads to `last` by `len - 1` links. All frames are from one [`Frames`], and belong to the chain.
+/// If `len` is not 0, `first` leads to `last` by `len - 1` links. All frames are from one
+/// [`Frames`], and belong to the chain.
 #[derive(Debug)]
 pub struct FrameChain {
     first: Pfn,
@@ -214,8 +218,8 @@ impl<'f, F: Frames> FrameList<'f, F> {
         core::mem::take(&mut ManuallyDrop::new(self).chain)
     }
 
-    /// One address is one allocator: both references are alive, and types without size have one allocator by the contract of
-    /// [`Frames`].
+    /// One address is one allocator: both references are alive, and types without size have one
+    /// allocator by the contract of [`Frames`].
     #[inline]
     fn check(&self, other: &F) {
         assert!(ptr::eq(self.frames, other), "frames of another allocator");
@@ -226,7 +230,7 @@ impl<F: Frames> Drop for FrameList<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if !self.chain.is_empty() {
-            // SAFETY: by the type's invariant they are from there, and nobody has them after this.
+            // SAFETY: by the type's invariant they are from there, and no thread has them after this.
             unsafe { self.frames.free(core::mem::take(&mut self.chain)) };
         }
     }

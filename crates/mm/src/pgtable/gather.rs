@@ -1,4 +1,5 @@
-//! Zapping: pages and tables are taken out under the locks, gathered, and freed after the locks are given up.
+//! Zapping: pages and tables are taken out under the locks, gathered, and freed after the locks are
+//! given up.
 
 use lock_api::MutexGuard;
 
@@ -11,9 +12,11 @@ use super::table::{Locked, Table, index, span};
 use crate::addr::{VirtAddr, VirtRange};
 use crate::machine::Machine;
 
-/// The unlink lock, and what was taken out under it. Dropped, it frees the frames and retires the tables.
+/// The unlink lock, and what was taken out under it. Dropped, it frees the frames and retires the
+/// tables.
 ///
-/// No translation is kept elsewhere by then: the notifier has been [told](super::PageTables::tell) before the lock was taken.
+/// No translation is kept elsewhere by then: the notifier has been [told](super::PageTables::tell)
+/// before the lock was taken.
 #[doc(alias = "mmu_gather")]
 #[doc(alias = "tlb_finish_mmu")]
 pub(crate) struct MmuGather<'t, M: Machine> {
@@ -45,7 +48,8 @@ impl<'t, M: Machine> MmuGather<'t, M> {
         }
     }
 
-    /// Takes out the pages in `range`, and the tables that are then empty. A leaf table that is wholly in the range is one step.
+    /// Takes out the pages in `range`, and the tables that are then empty. A leaf table that is
+    /// wholly in the range is one step.
     #[doc(alias = "unmap_page_range")]
     #[doc(alias = "free_pgtables")]
     pub(crate) fn zap(&mut self, range: VirtRange) {
@@ -95,8 +99,9 @@ impl<'t, M: Machine> MmuGather<'t, M> {
 
     /// Takes a table out of its entry.
     ///
-    /// The table is marked dead first, under its lock, so that nothing more is put into it. Its entries hold no tables by then: a leaf
-    /// table's never do, and an upper table is empty, which is rule C.
+    /// The table is marked dead first, under its lock, so that nothing more is put into it. Its
+    /// entries hold no tables by then: a leaf table's never do, and an upper table is empty,
+    /// which is rule C.
     fn unlink(&mut self, parent: Table<'t, M::Lock>, index: usize, child: Table<'t, M::Lock>, which: Unlink) {
         let mut parent = parent.lock();
         let mut locked = child.lock();
@@ -116,7 +121,8 @@ impl<'t, M: Machine> MmuGather<'t, M> {
         }
     }
 
-    /// Sets the access of pages in `range` to that of `flags`, without making a page writable that was not: a fault does that.
+    /// Sets the access of pages in `range` to that of `flags`, without making a page writable that
+    /// was not: a fault does that.
     #[doc(alias = "change_protection")]
     pub(crate) fn protect(&mut self, range: VirtRange, flags: PageFlags) {
         let range = range.intersection(VirtAddr(0)..M::Arch::TASK_SIZE);
@@ -163,8 +169,6 @@ impl<M: Machine> Drop for MmuGather<'_, M> {
                 }
             }
         }
-        // Frames before tables, which are retired in blocks.
-        drop(core::mem::replace(&mut self.frames, FrameList::new(frames)));
         for list in [&mut self.leaves, &mut self.empty] {
             if !list.is_empty() {
                 self.tables.memory.retire(core::mem::replace(list, TableList::new()));
@@ -173,7 +177,8 @@ impl<M: Machine> Drop for MmuGather<'_, M> {
     }
 }
 
-/// Uncounts an entry that is gone; returns the frame if no entry refers to it any more. The zero page is not counted.
+/// Uncounts an entry that is gone; returns the frame if no entry refers to it any more. The zero
+/// page is not counted.
 ///
 /// # Safety
 /// The entry was in a table over `frames`, and no other call uncounts it.
@@ -183,7 +188,8 @@ unsafe fn unmap<F: Frames>(frames: &F, pte: Pte) -> Option<UniqueFrame<'_, F>> {
     is_last.then(|| unsafe { UniqueFrame::from_pfn(frames, pte.pfn) })
 }
 
-/// Empties the entries of a leaf table in `range`. Frames that are not mapped any more go to `freed`.
+/// Empties the entries of a leaf table in `range`. Frames that are not mapped any more go to
+/// `freed`.
 pub(super) fn clear<M: Machine>(
     leaf: &mut Locked<'_, M::Lock>,
     range: VirtRange,
@@ -200,8 +206,8 @@ pub(super) fn clear<M: Machine>(
     }
 }
 
-/// Returns the first table below an upper table of this level in `range`, and where in the range it begins. That the entries before
-/// it are empty has been read under the lock (rule L).
+/// Returns the first table below an upper table of this level in `range`, and where in the range it
+/// begins. That the entries before it are empty has been read under the lock (rule L).
 fn next_child<'t, M: Machine>(
     table: Table<'t, M::Lock>,
     level: u32,

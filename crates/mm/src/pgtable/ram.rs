@@ -70,7 +70,7 @@ impl ChunkMemory {
         ManuallyDrop::new(self).0.as_ptr()
     }
 
-    /// Returns the memory behind a pointer; `None` for null.
+    /// Takes back what a pointer owns; `None` for null.
     ///
     /// # Safety
     /// The pointer is null or from [`into_raw`](Self::into_raw), and nothing uses it any more.

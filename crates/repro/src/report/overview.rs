@@ -147,8 +147,9 @@ fn cell(row: Option<&Row>) -> String {
     } else {
         String::new()
     };
+    let doubt = if row.verdict == Verdict::FewScans { "?" } else { "" };
     let decimals = if ms < 100.0 { 2 } else { 0 };
-    format!("{bound}{ms:.decimals$}{hangs}")
+    format!("{bound}{ms:.decimals$}{hangs}{doubt}")
 }
 
 /// Writes the median worst case of every series: files and levels down, targets and scanners across.
@@ -175,9 +176,9 @@ fn table(all: &[Series]) -> String {
         .filter(|c| all.iter().any(|s| is_in(c, s)))
         .collect();
     let labelled: Vec<_> = all.iter().map(|s| (String::new(), s.clone())).collect();
-    let mut text =
-        "Worst mmap() or munmap() of a run, in ms; the median of the runs (>= lower bound, *n: n runs hung)\n\n"
-            .to_owned();
+    let mut text = "Worst mmap() or munmap() of a run, in ms: the median of the runs\n\
+         (>= lower bound, *n n runs hung, ? too few reads for a verdict)\n\n"
+        .to_owned();
     let mut line = |first: &str, readers: &str, cells: Vec<String>| {
         let mut line = format!("{first:<14}{readers:>8}");
         // Writing to a String cannot fail.

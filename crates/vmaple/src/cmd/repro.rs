@@ -12,7 +12,7 @@ use vmaple_repro::Error;
 use vmaple_repro::machine::Machine;
 use vmaple_repro::machine::sched::allowed_cpus;
 use vmaple_repro::plan::{Cell, Listing, PlacementRequest, Plan, Reading, Scanner, Target};
-use vmaple_repro::report::{self, Csv, Exporter, Json, Markdown, Report, Svg, series, warnings};
+use vmaple_repro::report::{self, Csv, Exporter, Json, Markdown, Report, Svg, Warning, series, warnings};
 use vmaple_repro::run::experiment::{self, Progress};
 
 use crate::cli::ReproOptions;
@@ -22,6 +22,9 @@ use crate::exit::Exit;
 
 /// Above this many busy tasks a machine that is not a guest is asked about first.
 const MUCH_LOAD: u64 = 100;
+
+/// As many rows in doubt are named on the first screen; more are counted.
+const FEW_WARNINGS: usize = 3;
 
 pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<Exit> {
     let plan = plan(options)?;
@@ -59,8 +62,16 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
     })?;
     bar.finish_and_clear();
     let written = exports.write(&report);
-    for warning in warnings(&report) {
+    let (of_rows, of_report): (Vec<_>, Vec<_>) = warnings(&report).into_iter().partition(Warning::is_of_a_row);
+    let few = options.details || of_rows.len() <= FEW_WARNINGS;
+    for warning in of_report.iter().chain(of_rows.iter().filter(|_| few)) {
         eprintln!("warning: {warning}");
+    }
+    if !few {
+        let rows = of_rows.len();
+        eprintln!(
+            "warning: {rows} rows are in doubt (too few scans, or noise as long as the figure); --details names them"
+        );
     }
     if let Some(error) = &report.error {
         eprintln!(

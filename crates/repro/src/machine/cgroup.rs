@@ -109,7 +109,8 @@ pub(crate) fn limits(controller: &str, files: &[(&str, &str)]) -> Vec<(PathBuf, 
     let own = read(OWN).unwrap_or_default();
     let mut limits = Vec::new();
     for (controllers, path) in memberships(&own) {
-        // Where distributions mount v2, v1 and the v2 of a hybrid layout; what is elsewhere is not checked.
+        // Where distributions mount v2, v1 and the v2 of a hybrid layout; what is elsewhere is not
+        // checked.
         let mounts = match controllers {
             "" => vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/fs/cgroup/unified")],
             of if lists(of, controller) => vec![Path::new("/sys/fs/cgroup").join(of)],

@@ -82,7 +82,8 @@ pub fn check_nice(nice: i32) -> Result<()> {
 /// priority.
 pub(crate) fn go_real_time() -> bool {
     let param = libc::sched_param { sched_priority: 1 };
-    // SAFETY: `param` is a valid sched_param for the duration of the call; pid 0 is the calling thread.
+    // SAFETY: `param` is a valid sched_param for the duration of the call; pid 0 is the calling
+    // thread.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const param) == 0 }
 }
 

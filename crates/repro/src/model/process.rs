@@ -106,7 +106,8 @@ fn run_design<S: Design>(model: &ModelTask, ledger: &Arc<Ledger>) -> Result<()> 
     send(DONE)?;
     // Not earlier: a thread that allocates may wait for a scanner that does.
     ledger.wait_for(Phase::Over);
-    // The report must not meet the limit of locked memory. Unlocking what is not locked is no error.
+    // The report must not meet the limit of locked memory. Unlocking what is not locked is no
+    // error.
     let _ = rustix::mm::munlockall();
     let model = ModelStats {
         memory_locked,

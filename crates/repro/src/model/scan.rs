@@ -232,8 +232,8 @@ mod tests {
                 }
                 let (bytes, eras) = retired(&mm);
                 assert!(bytes > 0 && eras > 0, "{file}");
-                // Kept is what was there, not what has come and gone since: 10,000 operations take a megabyte and
-                // more.
+                // Kept is what was there, not what has come and gone since: 10,000 operations take
+                // a megabyte and more.
                 assert!(bytes < 400_000, "{file}: {bytes}");
             })
             .unwrap();

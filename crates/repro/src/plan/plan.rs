@@ -156,8 +156,9 @@ impl Plan {
     /// Estimates the length of one run of `cell`, without hangs, in nanoseconds.
     #[must_use]
     pub fn run_ns(&self, cell: Cell) -> u64 {
-        // Starting and reaping a process takes about 1.5 ms, a thread 0.1 ms, the warm-up of a model 5 us
-        // for each page, loading a scanner's BPF program 150 ms. These serve the ETA only.
+        // Starting and reaping a process takes about 1.5 ms, a thread 0.1 ms, the warm-up of a
+        // model 5 us for each page, loading a scanner's BPF program 150 ms. These serve the ETA
+        // only.
         let (start_ns, page_ns) = if cell.target.is_model() {
             (100_000, 5_000)
         } else if cell.file.is_some_and(|file| file.scanner() == Scanner::Bpf) {

@@ -80,7 +80,8 @@ impl FromStr for Slice {
                     .split_once('/')
                     .ok_or_else(|| bad("a quota needs a period, as in 2ms/100ms".into()))?;
                 let (quota_us, period_us) = (micros(quota)?, micros(period)?);
-                // The kernel's own limits: kernel/sched/core.c, min_cfs_quota_period and max_cfs_quota_period.
+                // The kernel's own limits: kernel/sched/core.c, min_cfs_quota_period and
+                // max_cfs_quota_period.
                 if quota_us < 1_000 || !(1_000..=1_000_000).contains(&period_us) {
                     return Err(bad("the quota must be at least 1ms, the period 1ms to 1s".into()));
                 }

@@ -88,7 +88,8 @@ mod tests {
         let (maps, none) = (Some(Reading::MAPS), Some(Reading::Control));
         assert_eq!(verdict(vec![sample(maps, 10, &[5.0], 30)]), Verdict::Stalls);
         assert_eq!(verdict(vec![sample(maps, 10, &[0.5], 30)]), Verdict::WithinNoise);
-        // The same 5 ms next to an undisturbed run of 2 ms, or a control of 2 ms under the same load.
+        // The same 5 ms next to an undisturbed run of 2 ms, or a control of 2 ms under the same
+        // load.
         let alone = sample(None, 0, &[2.0], 0);
         assert_eq!(verdict(vec![alone, sample(maps, 10, &[5.0], 30)]), Verdict::WithinNoise);
         let control = sample(none, 10, &[2.0], 30);

@@ -83,7 +83,8 @@ fn font(size: i32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&INK)
 }
 
-/// Returns the milliseconds that the axis covers, in whole decades; `None` if no run completed a call.
+/// Returns the milliseconds that the axis covers, in whole decades; `None` if no run completed a
+/// call.
 fn range(series: &[(String, Series)]) -> Option<Range<f64>> {
     let spreads = || series.iter().flat_map(|(_, s)| s.rows.iter().filter_map(|r| r.worst));
     let lowest = spreads().map(|w| ms(w.min.ns)).fold(f64::INFINITY, f64::min);

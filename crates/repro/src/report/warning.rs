@@ -175,7 +175,8 @@ fn of_plan(report: &Report, all: &[Series]) -> Vec<Warning> {
     if !report.samples.iter().any(is_reference) {
         found.push(Warning::NoReference);
     }
-    // Nice values of tasks in a cgroup count against its own members only, with or without autogroup.
+    // Nice values of tasks in a cgroup count against its own members only, with or without
+    // autogroup.
     if let (Slice::Nice(_), Some(true), Some(nice @ (..=-1 | 1..))) = (
         report.plan.slice,
         report.machine.autogroup,

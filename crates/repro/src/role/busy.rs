@@ -25,8 +25,8 @@ impl BusyTask {
         get_ready(ledger, Phase::Busy);
         ledger.slots()[self.slot].started_ns.store(now_ns(), Ordering::Relaxed);
         ledger.count(&ledger.header().started);
-        // A process is killed; a thread has to look, also while it spins: starved scanners wait for the
-        // CPU.
+        // A process is killed; a thread has to look, also while it spins: starved scanners wait for
+        // the CPU.
         while !ledger.is_at(Phase::Clear) {
             let begin = now_ns();
             while self.spin_ns.is_none_or(|ns| now_ns() - begin < ns) && !ledger.is_at(Phase::Clear) {

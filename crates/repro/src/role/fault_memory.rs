@@ -51,16 +51,16 @@ impl Area {
     /// # Safety
     /// It is writable.
     unsafe fn touch(&self, page: usize) {
-        // SAFETY: a byte of the area, which is writable by this function's contract, and to which no
-        // reference exists.
+        // SAFETY: a byte of the area, which is writable by this function's contract, and to which
+        // no reference exists.
         unsafe { self.at(page).write_volatile(1) };
     }
 }
 
 impl Drop for Area {
     fn drop(&mut self) {
-        // SAFETY: by the type's invariant the mapping is this value's alone, and the value is gone after
-        // this.
+        // SAFETY: by the type's invariant the mapping is this value's alone, and the value is gone
+        // after this.
         let _ = unsafe { rustix::mm::munmap(self.base.cast(), self.bytes()) };
     }
 }
@@ -79,8 +79,9 @@ impl FaultMemory {
     /// Maps it, with `mapped_pages` pages in the mapping in use.
     pub(super) fn map(mapped_pages: u64) -> Result<Self> {
         let mapped = Area::map(mapped_pages as usize, ProtFlags::READ | ProtFlags::WRITE)?;
-        // Huge pages would make one fault of 512. Kernels without them refuse the advice, which does not
-        // matter. SAFETY: advice on memory that is `mapped`'s alone, and that changes no content.
+        // Huge pages would make one fault of 512. Kernels without them refuse the advice, which
+        // does not matter. SAFETY: advice on memory that is `mapped`'s alone, and that changes no
+        // content.
         let _ = unsafe { rustix::mm::madvise(mapped.base.cast(), mapped.bytes(), Advice::LinuxNoHugepage) };
         let fresh = Area::map(2 * FRESH as usize + 1, ProtFlags::empty())?;
         for odd in (1..fresh.pages).step_by(2) {

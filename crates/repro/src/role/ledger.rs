@@ -167,8 +167,8 @@ impl Ledger {
             )
         }
         .map_err(failed)?;
-        // INVARIANT: the file is sealed and holds `slots` slots and `pages` words, as computed from its
-        // length; mappings are page-aligned, hence aligned for Header.
+        // INVARIANT: the file is sealed and holds `slots` slots and `pages` words, as computed from
+        // its length; mappings are page-aligned, hence aligned for Header.
         Ok(Self {
             base: NonNull::new(base.cast()).ok_or_else(foreign)?,
             slots,
@@ -183,8 +183,8 @@ impl Ledger {
     }
 
     pub(crate) fn slots(&self) -> &[Slot] {
-        // SAFETY: by the type's invariant `slots` Slots follow the Header, whose size is a multiple of
-        // their alignment.
+        // SAFETY: by the type's invariant `slots` Slots follow the Header, whose size is a multiple
+        // of their alignment.
         let first = unsafe { self.base.add(1) };
         // SAFETY: as above; they live as long as `self` and are atomics, so sharing them is sound.
         unsafe { std::slice::from_raw_parts(first.cast().as_ptr(), self.slots) }
@@ -193,8 +193,9 @@ impl Ledger {
     /// Returns the states of the region's pages.
     pub(crate) fn page_states(&self) -> PageStates<'_> {
         let words = self.slots().as_ptr_range().end.cast();
-        // SAFETY: by the type's invariant `pages` words follow the slots, whose size is a multiple of their
-        // alignment; they live as long as `self` and are atomics, so sharing them is sound.
+        // SAFETY: by the type's invariant `pages` words follow the slots, whose size is a multiple
+        // of their alignment; they live as long as `self` and are atomics, so sharing them is
+        // sound.
         let words = unsafe { std::slice::from_raw_parts(words, self.pages) };
         PageStates::new(words, &self.header().mapper.operations)
     }
@@ -229,7 +230,8 @@ impl Ledger {
     /// Counts this role in `counter` and wakes the thread that waits for it: the controller, or a
     /// model's mapper.
     pub(crate) fn count(&self, counter: &AtomicU32) {
-        // Pairs with the Acquire in `wait_until`: a thread that sees the count sees what the role set up.
+        // Pairs with the Acquire in `wait_until`: a thread that sees the count sees what the role
+        // set up.
         counter.fetch_add(1, Ordering::Release);
         let _ = futex::wake(counter, futex::Flags::empty(), i32::MAX as u32);
     }
@@ -259,7 +261,8 @@ unsafe impl Sync for Ledger {}
 impl Drop for Ledger {
     fn drop(&mut self) {
         let bytes = bytes(self.slots, self.pages).unwrap_or_default();
-        // SAFETY: by the type's invariant this is the whole mapping, and no reference outlives `self`.
+        // SAFETY: by the type's invariant this is the whole mapping, and no reference outlives
+        // `self`.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), bytes) };
     }
 }

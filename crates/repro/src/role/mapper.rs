@@ -88,9 +88,9 @@ impl MapperTask {
     pub(crate) fn run(&self, ledger: &Arc<Ledger>) -> Result<()> {
         let mut mapper = Mapper::new(Region::map(self.region_bytes)?, ledger, self.seed);
         take_place(c"vmaple-mapper", self.cpu, 0)?;
-        // A new thread maps its stacks, for which it needs the lock that the scanners hold; and the kernel
-        // could put them into the holes of a fragmented region. So it is up before the scanners and
-        // the holes are there.
+        // A new thread maps its stacks, for which it needs the lock that the scanners hold; and the
+        // kernel could put them into the holes of a fragmented region. So it is up before the
+        // scanners and the holes are there.
         let memory = self
             .faults
             .then(|| FaultMemory::map(mapped_pages(self.duration_ns)))

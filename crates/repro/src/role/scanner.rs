@@ -48,8 +48,8 @@ impl ScannerTask {
         let mut scan = ProcScan::new(self.mapper, self.file, (start, self.region_bytes))?;
         let states = ledger.page_states();
         let check = self.file.content().and_then(|file| ScanCheck::new(states, start, file));
-        // Join after the set-up, since a cgroup may leave next to no time for it; and before the binding,
-        // since joining a cpuset undoes that.
+        // Join after the set-up, since a cgroup may leave next to no time for it; and before the
+        // binding, since joining a cpuset undoes that.
         if let Some(cgroup) = &self.cgroup {
             cgroup.join()?;
         }

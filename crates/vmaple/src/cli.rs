@@ -16,7 +16,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded
 
 /// Shows how readers of /proc/PID/maps and smaps stall a process, and reads them without stalling it
 ///
-/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in about two minutes.
+/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in two and a half minutes.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -94,7 +94,7 @@ impl Default for Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum PresetName {
-    /// 0,1,10 busy tasks, 3 samples of 0.7 s: about two minutes
+    /// 0,1,10 busy tasks, 3 samples of 0.7 s: two and a half minutes
     Check,
     /// 0,1,10,100 busy tasks, 7 samples of 10 s: about half an hour
     Test,

@@ -71,7 +71,7 @@ fn each_file_of_each_model_shows_what_is_so() {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("a.json");
     let args = "repro --target v5.4,v6.17,maple --file maps,smaps,smaps_rollup,pagemap --busy 1 --samples 1 \
-                --duration 300ms --region 1MiB --fragment 100 --export-json {}";
+                --duration 300ms --region 1MiB --fragment 100 --details --export-json {}";
     let (code, out, err) = outcome(vmaple_with(args, &json));
     assert_eq!(code, 0, "{err}");
     let report = load(&json);
@@ -103,7 +103,7 @@ fn each_file_of_each_model_shows_what_is_so() {
 fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("a.json");
-    let args = "repro --freeze --file maps,smaps --busy 2 --samples 1 --duration 200ms --region 16MiB --export-json {}";
+    let args = "repro --freeze --details --file maps,smaps --busy 2 --samples 1 --duration 200ms --region 16MiB --export-json {}";
     let (code, out, err) = outcome(vmaple_with(args, &json));
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("frozen in a read") && out.contains(" >="), "{out}");

@@ -114,7 +114,12 @@ fn sentences(all: &[Series]) -> Vec<String> {
         .collect();
     if let Some(&(_, level, file)) = models.first() {
         let list: Vec<_> = models.iter().map(|(text, ..)| text.as_str()).collect();
-        sentences.push(format!("Models with {level} readers of {file}: {}.", list.join(", ")));
+        let readers = if level == 1 {
+            "one reader"
+        } else {
+            &format!("{level} readers")
+        };
+        sentences.push(format!("Models with {readers} of {file}: {}.", list.join(", ")));
     }
     sentences
 }

@@ -75,7 +75,8 @@ fn a_mapper_that_is_not_done_five_seconds_late_is_a_hang_and_its_interferers_are
     assert!(t.first_call_ns >= t.busy_up_ns + HANG_GRACE_NS, "{t:?}");
 }
 
-/// Kills a role while the first of two runs at level 2 goes on: exit code 1, the run before it is reported.
+/// Kills a role while the first of two runs at level 2 goes on: exit code 1, the run before it is
+/// reported.
 fn killed(role: &str, expected: &str) {
     let child = start_and_wait_for_roles(
         "repro --target kernel --busy 0,2 --samples 1 --duration 4s --file maps --details",

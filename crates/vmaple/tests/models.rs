@@ -1,4 +1,5 @@
-//! Real, short experiments on models: the same order and rules as with the kernel's processes, in threads.
+//! Real, short experiments on models: the same order and rules as with the kernel's processes, in
+//! threads.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -120,7 +121,7 @@ fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
             assert!(!faults.mapped_cut_short && !faults.fresh_cut_short);
             continue;
         }
-        // Its first call waited until the readers were let go; what it would have taken nobody knows.
+        // Its first call waited until the readers were let go: its true length is unknown.
         assert!(sample.hang && sample.cut_short && sample.operations == 1, "{sample:?}");
         if sample.target == Target::V54 {
             // Thread B waits behind the mapper, wherever it comes first.

@@ -157,7 +157,8 @@ fn cell(row: Option<&Row>) -> String {
     format!("{bound}{ms:.decimals$}{hangs}{doubt}")
 }
 
-/// Writes the median worst case of every series: files and levels down, targets and scanners across.
+/// Writes the median worst case of every series: files and levels down, targets and scanners
+/// across.
 fn table(all: &[Series]) -> String {
     const WIDTH: usize = 10;
     let scanners = [Scanner::Proc, Scanner::Bpf, Scanner::Boosted].map(Some);

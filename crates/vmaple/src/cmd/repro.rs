@@ -23,7 +23,7 @@ use crate::exit::Exit;
 /// Above this many busy tasks a machine that is not a guest is asked about first.
 const MUCH_LOAD: u64 = 100;
 
-/// As many rows in doubt are named on the first screen; more are counted.
+/// The most rows in doubt that the first screen names; more are counted.
 const FEW_WARNINGS: usize = 3;
 
 pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<Exit> {
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
             plan.placement.busy
         )))?;
     }
-    // A controller that is stopped while its load runs on would be no use either.
+    // SIGTSTP too: a stopped controller would leave its load running.
     let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP]).context("preparing for Ctrl-C")?;
     let exe = std::env::current_exe().context("finding this program's own file")?;
     let bar = progress_bar(&plan);
@@ -90,7 +90,7 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
     }
 }
 
-/// The plan that the options ask for.
+/// Returns the plan that the options ask for.
 fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
     let placement = PlacementRequest {
         mapper: options.cpu_mapper,
@@ -130,7 +130,7 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
     Ok(plan.checked()?)
 }
 
-/// Each file by each scanner that can read it.
+/// Returns each file with each scanner that can read it.
 fn files(options: &ReproOptions) -> anyhow::Result<Vec<Reading>> {
     let scanners = options.scanner.as_deref().unwrap_or(&[Scanner::Proc]);
     let default = [Reading::MAPS, Reading::SMAPS, Reading::Control];
@@ -152,7 +152,7 @@ fn files(options: &ReproOptions) -> anyhow::Result<Vec<Reading>> {
     Ok(all)
 }
 
-/// Tells on standard error what is going to happen.
+/// Prints what the experiment will do, on standard error.
 fn describe(plan: &Plan) {
     let targets: Vec<_> = plan.targets.iter().map(|t| t.name()).collect();
     let files: Vec<_> = plan.files.iter().map(|f| f.name()).collect();
@@ -188,7 +188,8 @@ fn describe_run(cell: Cell, sample: u32, plan: &Plan) -> String {
     )
 }
 
-/// Drawn between runs only: a ticker would be a load of its own. Hidden where standard error is no terminal.
+/// Returns a bar that is drawn between runs only: a ticker would be a load of its own. It is hidden
+/// where standard error is no terminal.
 fn progress_bar(plan: &Plan) -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -224,7 +225,7 @@ impl Exports {
         })
     }
 
-    /// Writes all of them, whatever becomes of one; the tables go to standard output unless one of the files does.
+    /// Writes every file, even if one fails. The tables go to standard output unless a file does.
     fn write(&self, report: &Report) -> anyhow::Result<()> {
         let tables = if self.files.iter().any(|(export, _)| export.is_stdout()) {
             Ok(())
@@ -237,7 +238,7 @@ impl Exports {
     }
 }
 
-/// What stalls and for how long, one table, and where the rest is.
+/// Returns the first screen: what stalls and for how long, one table, and where the rest is.
 fn screen(report: &Report) -> String {
     let mut text = format!(
         "{}\n{}\n",

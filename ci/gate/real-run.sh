@@ -3,7 +3,7 @@
 . "$(dirname "$0")/../lib.sh"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-cargo run --release --locked -- repro --busy 0,1 --samples 1 --duration 1s --file maps,none --export-json "$out/run.json" | tee "$out/table"
+cargo run --release --locked -- repro --busy 0,1 --samples 1 --duration 1s --file maps,none --details --export-json "$out/run.json" | tee "$out/table"
 grep -q '#Busy    Median   Minimum   Maximum #Hangs' "$out/table"
 cargo run --release --locked -- compare "$out/run.json"
 cargo run --release --locked -- doctor

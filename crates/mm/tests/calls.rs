@@ -112,7 +112,10 @@ fn the_highest_room_is_taken_with_alignment<S: VmaStore>() {
     // There is no room below the base any more: search above it, from below.
     assert_eq!(
         map(0, 37),
-        Err(Error::new(Errno::ENOMEM, "no room, or beyond the address space"))
+        Err(Error::new(
+            Errno::ENOMEM,
+            "there is no room, or it is beyond the address space"
+        ))
     );
     assert_eq!(map(0, 32), Ok(at(16)));
     assert_eq!(map(0, 30), Ok(at(64)));

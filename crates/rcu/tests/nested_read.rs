@@ -36,20 +36,23 @@ fn a_section_stays_open_while_its_thread_reads_another_domain_for_the_first_time
             scope.spawn(|| {
                 wait_for(|| inside.load(Ordering::Relaxed));
                 outer.read(|_| ()).unwrap(); // registers this thread's reader, while the other looks for domains to let go
-                registered.fetch_add(1, Ordering::Relaxed);
+                // Pairs with the load below: the reader then counts as outside.
+                registered.fetch_add(1, Ordering::Release);
                 wait_for(|| over.load(Ordering::Relaxed));
             });
         }
         let read = outer.read(|guard| {
             let held = ptr.dereference(guard).unwrap();
             inside.store(true, Ordering::Relaxed);
-            wait_for(|| registered.load(Ordering::Relaxed) == OTHERS);
-            inner.read(|_| ()).unwrap();
-            assert_eq!(*held, 7);
-            assert_eq!(outer.stats().readers_inside, 1);
+            wait_for(|| registered.load(Ordering::Acquire) == OTHERS);
+            let nested = inner.read(|_| ());
+            (nested, *held, outer.stats().readers_inside)
         });
+        // A check that fails before this would wait for the others for ever.
         over.store(true, Ordering::Relaxed);
-        read.unwrap();
+        let (nested, held, inside) = read.unwrap();
+        nested.unwrap();
+        assert_eq!((held, inside), (7, 1));
     });
     drop(updater);
 }
@@ -84,6 +87,7 @@ fn a_section_stays_open_beside_threads_and_domains_that_come_and_go() {
                 std::thread::yield_now();
             }
         });
+        let mut rounds = vec![];
         for _ in 0..ROUNDS {
             let read = outer.read(|guard| {
                 let held = ptr.dereference(guard).unwrap();
@@ -94,10 +98,14 @@ fn a_section_stays_open_beside_threads_and_domains_that_come_and_go() {
                 }
                 (before, *held, outer.stats().readers_inside)
             });
-            let (before, after, inside) = read.unwrap();
+            rounds.push(read);
+        }
+        // A check that fails before this would wait for the others for ever.
+        over.store(true, Ordering::Relaxed);
+        for round in rounds {
+            let (before, after, inside) = round.unwrap();
             assert_eq!((after, before[1]), (before, before[0]));
             assert!(inside > 0, "inside of a section that the domain does not know of");
         }
-        over.store(true, Ordering::Relaxed);
     });
 }

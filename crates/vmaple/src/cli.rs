@@ -14,9 +14,11 @@ use vmaple_repro::plan::{Preset, Reading, Scanner, Slice, Target};
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \
 --limit), 77 not possible on this kernel or not with these rights, 130 interrupted";
 
-/// Shows how readers of /proc/PID/maps and smaps stall a process, and reads them without stalling it
+/// Reads a process's memory map without stalling it, and shows how `cat /proc/PID/maps` does stall
+/// it
 ///
-/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of three others, in about a minute.
+/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of
+/// three others, in two and a half minutes.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -32,7 +34,8 @@ pub(crate) enum Command {
     Scan(ScanOptions),
     /// Print saved runs side by side, as the talk's last table does
     Compare(CompareOptions),
-    /// Say what this kernel does when a file is read and what this machine allows, without load
+    /// Print which locks this kernel takes when a file is read, and what this machine allows; no
+    /// load
     Doctor,
     /// Print a completion script for a shell
     Completions {
@@ -46,7 +49,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Whether a file is standard output, by one of its names: it must not be replaced then.
+/// Returns whether a path is a name of standard output, which must not be replaced.
 pub(crate) fn is_stdout(path: &Path) -> bool {
     ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
         .iter()
@@ -54,7 +57,7 @@ pub(crate) fn is_stdout(path: &Path) -> bool {
 }
 
 impl Command {
-    /// Whether its results go to standard output.
+    /// Returns whether its results go to standard output.
     pub(crate) fn prints(&self) -> bool {
         match self {
             Self::Repro(options) => !options.dry_run,
@@ -65,7 +68,7 @@ impl Command {
     }
 }
 
-/// A whole number.
+/// Parses a whole number.
 fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|e: ParseIntError| match e.kind() {
         IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "out of range",
@@ -73,7 +76,7 @@ fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str>
     })
 }
 
-/// The number of a process.
+/// Parses the number of a process.
 fn pid(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| {
         let mut why = "expected a process's number".to_owned();
@@ -94,7 +97,7 @@ impl Default for Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum PresetName {
-    /// 0,1,10 busy tasks, 3 samples of 0.7 s: about a minute
+    /// 0,1,10 busy tasks, 3 samples of 0.7 s: two and a half minutes
     Check,
     /// 0,1,10,100 busy tasks, 7 samples of 10 s: about half an hour
     Test,
@@ -131,34 +134,40 @@ pub(crate) struct ReproOptions {
     )]
     pub(crate) preset: PresetName,
 
-    /// Whose memory is mapped and scanned [default: all that can be]
+    /// Whose memory is mapped and scanned [default: all possible]
     ///
-    /// kernel: real processes on the running kernel. v5.4, v6.17, maple: models in one process each, with threads for processes. v5.4 keeps mappings as Linux 5.4 does, under a lock that readers and page faults take; v6.17 has a lock for each mapping, which a reader of maps or smaps holds while it looks at the mapping; maple keeps them in a maple tree, and page tables too are read under RCU while holding nothing. The models have maps, smaps, smaps_rollup and pagemap. Levels and samples of several targets are interleaved.
+    /// kernel: real processes on the running kernel. v5.4, v6.17, maple: models in one process
+    /// each, with threads for processes. v5.4 keeps mappings as Linux 5.4 does, under a lock that
+    /// readers and page faults take; v6.17 has a lock for each mapping, which a reader of maps or
+    /// smaps holds while it looks at the mapping; maple keeps them in a maple tree, and page tables
+    /// too are read under RCU while holding nothing. The models have maps, smaps, smaps_rollup and
+    /// pagemap. Levels and samples of several targets are interleaved.
     #[arg(short, long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) target: Option<Vec<Target>>,
 
-    /// What the scanners read (--help lists all)
+    /// What the scanners read [default: maps,smaps,none]
     ///
-    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the ioctl), none; and maps-bpf, smaps-bpf, maps-boosted, smaps-boosted, which --scanner makes of maps and smaps. `none` reads statm, which takes no lock of the address space: the control that shows the noise under the same load, for the kernel only. Levels and samples of several files are interleaved.
-    #[arg(
-        short,
-        long,
-        alias = "procfile",
-        value_delimiter = ',',
-        default_value = "maps,none",
-        value_name = "LIST"
-    )]
-    pub(crate) file: Vec<Reading>,
+    /// maps, smaps, smaps_rollup, numa_maps, pagemap (of the mapper's region), procmap-query (the
+    /// ioctl), none; and maps-bpf, smaps-bpf, maps-boosted, smaps-boosted, which --scanner makes of
+    /// maps and smaps. `none` reads statm, which takes no lock of the address space: the control
+    /// that shows the noise under the same load, for the kernel only. Levels and samples of several
+    /// files are interleaved.
+    #[arg(short, long, alias = "procfile", value_delimiter = ',', value_name = "LIST")]
+    pub(crate) file: Option<Vec<Reading>>,
 
     /// How they read it: proc, bpf, boosted
     ///
-    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with read(2), one mapping at a time and at real-time priority: maps-boosted and smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc. For real processes only, not for models.
-    #[arg(long, value_delimiter = ',', default_value = "proc", value_name = "LIST")]
-    pub(crate) scanner: Vec<Scanner>,
+    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple
+    /// scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with
+    /// read(2), one mapping at a time and at real-time priority: maps-boosted and smaps-boosted.
+    /// Each of maps and smaps is read by each scanner, all other files by proc. Models are read by
+    /// proc only. [default: proc; without --file also bpf where it is possible]
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub(crate) scanner: Option<Vec<Scanner>>,
 
     /// Scanners, and tasks that use up their CPU [default: by preset]
     ///
-    /// As many busy tasks as scanners, on the same CPU: nothing else gets far there meanwhile.
+    /// n scanners and n busy tasks on the same CPU: anything else there hardly runs during this.
     #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_parser = whole::<u32>, value_name = "LIST")]
     pub(crate) busy: Option<Vec<u32>>,
 
@@ -172,11 +181,12 @@ pub(crate) struct ReproOptions {
 
     /// nice=N, weight=N, quota=2ms/100ms or cpuset
     ///
-    /// How the scanners are confined to their tiny slice of the machine. weight, quota and cpuset are those of a cgroup of the run's own (v2, or v1's cpu controller), which is removed afterwards.
+    /// How the scanners are confined to their slice of the machine. weight, quota and cpuset are
+    /// settings of a cgroup that the run makes (v2, or v1's cpu controller) and removes.
     #[arg(long, default_value = "nice=15", value_name = "SLICE")]
     pub(crate) slice: Slice,
 
-    /// Spin for TIME and sleep 1 ms by turns, instead of spinning without sleep
+    /// Busy tasks spin for TIME and sleep 1 ms in turn, instead of spinning without sleep
     #[arg(long, alias = "busyduration", value_parser = humantime::parse_duration, value_name = "TIME", hide_short_help = true)]
     pub(crate) busy_duration: Option<Duration>,
 
@@ -186,13 +196,13 @@ pub(crate) struct ReproOptions {
 
     /// Random operations before the scanners start
     ///
-    /// They make the region many mappings, as that of a real process, instead of one.
+    /// They split the region into many mappings, as in a real process.
     #[arg(long, default_value_t = 0, value_parser = whole::<u64>, value_name = "N")]
     pub(crate) fragment: u64,
 
     /// Stop each scanner in the middle of its first read (models only)
     ///
-    /// It stays there for the whole run, as a monitor that has lost its CPU.
+    /// It stays there for the whole run, as a monitor that lost its CPU.
     #[arg(long)]
     pub(crate) freeze: bool,
 
@@ -232,16 +242,23 @@ pub(crate) struct ReproOptions {
     )]
     pub(crate) cpu_controller: Option<usize>,
 
+    /// Print every table, not the first screen
+    ///
+    /// The talk's table and all figures of each series, and models and scanners side by side.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) details: bool,
+
     #[command(flatten)]
     pub(crate) export: ExportOptions,
 
     /// Save everything (- for each: standard output)
     ///
-    /// Settings, machine and every run with its histogram. The form is described in docs/json.md of vmaple's source.
+    /// Settings, machine and every run with its histogram. docs/json.md of vmaple's source
+    /// describes the form.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_json: Option<PathBuf>,
 
-    /// Save a line a run
+    /// Save one line for each run
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_csv: Option<PathBuf>,
 
@@ -253,8 +270,8 @@ pub(crate) struct ReproOptions {
     #[arg(long, help_heading = "Limits")]
     pub(crate) fail_on_hang: bool,
 
-    /// Allow over 100 busy tasks outside of a guest
-    #[arg(long, help_heading = "Limits")]
+    /// Allow more than 100 busy tasks outside a virtual machine
+    #[arg(long, help_heading = "Limits", hide_short_help = true)]
     pub(crate) yes_load: bool,
 
     /// Print the plan and stop
@@ -294,13 +311,15 @@ pub(crate) enum ScanFormat {
 pub(crate) enum ScanMethod {
     /// bpf, or else boosted, or else an error with exit code 77; never plain
     Auto,
-    /// A BPF program under RCU, without any lock of the process (root, or CAP_BPF and CAP_PERFMON; Linux 6.1)
+    /// A BPF program under RCU, without any lock of the process (root, or CAP_BPF and CAP_PERFMON;
+    /// Linux 6.1)
     Bpf,
-    /// What the kernel has counted anyway, of the whole process
+    /// The kernel's own counters of the whole process
     Counters,
     /// /proc/PID/smaps, one mapping a read, at real-time priority (CAP_SYS_NICE)
     Boosted,
-    /// /proc/PID/smaps under the kernel's locks: the process waits while the reader is kept from its CPU
+    /// /proc/PID/smaps under the kernel's locks: the process waits while the reader is kept from
+    /// its CPU
     Plain,
 }
 
@@ -315,19 +334,25 @@ const SCAN_EXAMPLES: &str = "Examples:
 pub(crate) struct ScanOptions {
     /// The processes
     ///
-    /// Several are scanned one after the other. If a process cannot be scanned, standard error says why, the others are scanned all the same, and the exit code is that of the first failure.
+    /// Several are scanned one after the other. If a process cannot be scanned, standard error
+    /// reports why, the others are still scanned, and the exit code is that of the first failure.
     #[arg(required = true, value_parser = pid, value_name = "PID")]
     pub(crate) pids: Vec<u32>,
 
     /// What to print
     ///
-    /// Where there are several processes, or several rounds, a line `==> PID TIME <==` stands before the text of each. JSON is an object a line, described in docs/json.md of vmaple's source. Metrics are in Prometheus' text format, a metric for each value.
+    /// With several processes or rounds, a line `==> PID TIME <==` stands before the text of each.
+    /// JSON is one object on each line; docs/json.md of vmaple's source describes it. Metrics are
+    /// in Prometheus' text format, a metric for each value.
     #[arg(short, long, value_enum, default_value = "smaps", value_name = "FORMAT")]
     pub(crate) format: ScanFormat,
 
     /// Values to print, by their names in smaps, as in rss,pss [default: all]
     ///
-    /// For fewer values less is looked at. As a roll-up or as metrics there are also rss_anon, vm_swap, page_tables and others, which the kernel has counted of the whole process, to some hundred kilobytes: if only such values, size and rss are asked for, no mapping is looked at. An unknown name is answered with the list of all.
+    /// Fewer values need less to be read. As a roll-up or as metrics there are also rss_anon,
+    /// vm_swap, page_tables and others, which the kernel has counted of the whole process, to some
+    /// hundred kilobytes: if only such values, size and rss are asked for, no mapping is looked at.
+    /// An unknown name is answered with the list of all.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) fields: Vec<String>,
 
@@ -337,31 +362,34 @@ pub(crate) struct ScanOptions {
 
     /// Scan again and again, until the processes have ended
     ///
-    /// A process that ends is left out from then on, also if another one gets its number. Ctrl-C ends it after the round that is on its way, a second one at once.
+    /// A process that ends is left out from then on, even if another process gets its number.
+    /// Ctrl-C ends the command after the current round, a second Ctrl-C at once.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) every: Option<Duration>,
 
     /// Write to FILE instead of standard output
     ///
-    /// The file appears, and is replaced in each round of --every, as a whole: for the textfile collector of Prometheus' node_exporter.
+    /// The file appears, and is replaced in each round of --every, as a whole: for the textfile
+    /// collector of Prometheus' node_exporter.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Say nothing on standard error of scans that are complete
+    /// Print nothing on standard error for complete scans
     ///
-    /// Errors, warnings, and the reports of scans that are partial or leave something out stay.
+    /// Errors, warnings, and reports of scans that are partial or lack something are still printed.
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
     /// The time after which a run of the BPF program stops by itself
     ///
-    /// Where the kernel is not preemptible, nothing else runs on the reader's CPU meanwhile. A run ends after the table of pages that it is at, and interrupts count, so it may take longer.
+    /// Where the kernel is not preemptible, nothing else runs on the reader's CPU during a run. A
+    /// run ends after its current page table, and interrupts count, so it may take longer.
     #[arg(long, default_value = "200us", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) budget: Duration,
 
     /// The longest that a scan may take
     ///
-    /// What was found until then is printed, marked as partial, and the exit code is 3.
+    /// The result until then is printed, marked as partial, and the exit code is 3.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) limit: Duration,
 }

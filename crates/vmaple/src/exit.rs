@@ -17,7 +17,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// The code for an error, by its kind wherever it stands in the chain.
+    /// Returns the code of an error, by its kind, wherever that stands in the chain.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if let Some(error) = error.chain().find_map(|e| e.downcast_ref()) {
             return Self::of_scan(error);
@@ -29,7 +29,7 @@ impl Exit {
         }
     }
 
-    /// The code for an error of a scan.
+    /// Returns the code of a scan's error.
     pub(crate) fn of_scan(error: &vmaple_scan::Error) -> Self {
         match error {
             vmaple_scan::Error::NotPossible(_) | vmaple_scan::Error::NotPermitted(_) => Self::NotPossible,

@@ -1,4 +1,4 @@
-//! `vmaple`: shows how a monitor that reads `/proc/PID/maps` or `smaps` stalls the process it watches.
+//! `vmaple`: reads a process's memory map without stalling it, and shows how `cat` does stall it.
 
 #![deny(unsafe_code)] // but in the file that says why
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // The controller finds what a role said by its PID.
+            // The controller finds what a role reported by its PID.
             let pid = if is_role {
                 format!("[{}] ", std::process::id())
             } else {
@@ -64,7 +64,7 @@ fn run(args: Vec<String>) -> anyhow::Result<Exit> {
     }
 }
 
-/// Refuses to work for nobody, before anything is done.
+/// Refuses to start if standard output is closed: no reader would see the results.
 fn check_stdout() -> anyhow::Result<()> {
     if closed_stdout::was_closed() {
         anyhow::bail!("standard output is closed, so the results have nowhere to go (>/dev/null throws them away)");

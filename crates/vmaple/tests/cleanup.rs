@@ -151,7 +151,7 @@ fn the_cgroup_of_a_slice_is_gone_after_the_run_and_after_a_kill() {
 
 #[test]
 fn two_thousand_roles_start_and_stop() {
-    // Long enough that the run does not end before this test has seen them, however busy the machine is.
+    // Long enough that this test sees them before the run ends, however busy the machine is.
     let args = "repro --busy 1000 --samples 1 --duration 5min --file none --yes-load";
     let child = start_and_wait_for_roles(args, 2001);
     let controller = child.id();

@@ -51,7 +51,7 @@ fn a_mapper_that_is_not_done_five_seconds_late_is_a_hang_and_its_interferers_are
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("hang.json");
     let args = format!(
-        "repro --busy 1 --samples 1 --duration 300ms --file none --fail-on-hang --export-json {}",
+        "repro --busy 1 --samples 1 --duration 300ms --file none --details --fail-on-hang --export-json {}",
         json.display()
     );
     let child = start_and_wait_for_roles(&args, 3);
@@ -75,10 +75,11 @@ fn a_mapper_that_is_not_done_five_seconds_late_is_a_hang_and_its_interferers_are
     assert!(t.first_call_ns >= t.busy_up_ns + HANG_GRACE_NS, "{t:?}");
 }
 
-/// Kills a role while the first of two runs at level 2 goes on: exit code 1, the run before it is reported.
+/// Kills a role while the first of two runs at level 2 goes on: exit code 1, the run before it is
+/// reported.
 fn killed(role: &str, expected: &str) {
     let child = start_and_wait_for_roles(
-        "repro --target kernel --busy 0,2 --samples 1 --duration 4s --file maps",
+        "repro --target kernel --busy 0,2 --samples 1 --duration 4s --file maps --details",
         5,
     );
     let controller = child.id();
@@ -112,7 +113,7 @@ fn a_scanner_or_busy_task_that_dies_fails_its_run_rather_than_look_starved() {
 #[test]
 fn results_go_to_standard_output_or_to_the_files_and_nothing_else_does() {
     let dir = tempfile::tempdir().unwrap();
-    let args = "repro --target kernel --busy 0,1 --samples 2 --duration 150ms --file none,maps \
+    let args = "repro --target kernel --busy 0,1 --samples 2 --duration 150ms --file none,maps --details \
                 --export-csv {}/a.csv --export-markdown {}/a.md --export-svg {}/a.svg --export-json {}/a.json";
     let (code, out, err) = outcome(vmaple_with(args, dir.path()));
     assert_eq!(code, 0, "{err}");
@@ -211,7 +212,7 @@ fn every_file_of_this_kernel_can_be_scanned() {
 #[test]
 fn scanners_of_all_kinds_stand_side_by_side_in_every_form_of_a_report() {
     let dir = tempfile::tempdir().unwrap();
-    let args = "repro --busy 0,1 --samples 2 --duration 200ms --file smaps,none --scanner proc,bpf,boosted --export-json {}/a.json \
+    let args = "repro --busy 0,1 --samples 2 --duration 200ms --file smaps,none --scanner proc,bpf,boosted --details --export-json {}/a.json \
                 --export-csv {}/a.csv --export-markdown {}/a.md --export-svg {}/a.svg";
     let (code, out, err) = outcome(vmaple_with(args, dir.path()));
     if code == 77 {

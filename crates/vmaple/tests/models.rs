@@ -1,4 +1,5 @@
-//! Real, short experiments on models: the same order and rules as with the kernel's processes, in threads.
+//! Real, short experiments on models: the same order and rules as with the kernel's processes, in
+//! threads.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -22,7 +23,7 @@ const MODELS: [Target; 3] = [Target::V54, Target::V617, Target::Maple];
 #[test]
 fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    let args = "repro --target v5.4,v6.17,maple --busy 0,3 --samples 1 --duration 300ms --region 4MiB --fragment 100 \
+    let args = "repro --target v5.4,v6.17,maple --file maps --busy 0,3 --samples 1 --duration 300ms --region 4MiB --fragment 100 --details \
                 --export-json {}/a.json --export-csv {}/a.csv --export-svg {}/a.svg --export-markdown {}/a.md";
     let (code, out, err) = outcome(vmaple_with(args, dir.path()));
     assert_eq!(code, 0, "{err}");
@@ -71,7 +72,7 @@ fn each_file_of_each_model_shows_what_is_so() {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("a.json");
     let args = "repro --target v5.4,v6.17,maple --file maps,smaps,smaps_rollup,pagemap --busy 1 --samples 1 \
-                --duration 300ms --region 1MiB --fragment 100 --export-json {}";
+                --duration 300ms --region 1MiB --fragment 100 --details --export-json {}";
     let (code, out, err) = outcome(vmaple_with(args, &json));
     assert_eq!(code, 0, "{err}");
     let report = load(&json);
@@ -103,7 +104,7 @@ fn each_file_of_each_model_shows_what_is_so() {
 fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("a.json");
-    let args = "repro --freeze --file maps,smaps --busy 2 --samples 1 --duration 200ms --region 16MiB --export-json {}";
+    let args = "repro --freeze --details --file maps,smaps --busy 2 --samples 1 --duration 200ms --region 16MiB --export-json {}";
     let (code, out, err) = outcome(vmaple_with(args, &json));
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("frozen in a read") && out.contains(" >="), "{out}");
@@ -120,7 +121,7 @@ fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
             assert!(!faults.mapped_cut_short && !faults.fresh_cut_short);
             continue;
         }
-        // Its first call waited until the readers were let go; what it would have taken nobody knows.
+        // Its first call waited until the readers were let go: its true length is unknown.
         assert!(sample.hang && sample.cut_short && sample.operations == 1, "{sample:?}");
         if sample.target == Target::V54 {
             // Thread B waits behind the mapper, wherever it comes first.

@@ -16,7 +16,8 @@ use running::{Running, VMAPLE, outcome, vmaple, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Expects an exit code and a part of what is said on standard error, and nothing on standard output.
+/// Expects an exit code and a part of standard error, and nothing on standard
+/// output.
 fn refused(args: &str, code: i32, part: &str) {
     let (got, out, err) = outcome(vmaple(args));
     assert_eq!((got, out.as_str()), (code, ""), "vmaple {args}: {err}");
@@ -296,7 +297,8 @@ fn results_that_have_nowhere_to_go_are_an_error() {
         let (code, _, err) = redirected(&args, ">&-");
         assert_eq!(code, 0, "{args}: {err}");
     }
-    // Thrown away on purpose: also by a caller that opens it to be read and written, as Python and daemon(3) do.
+    // Thrown away on purpose: also by a caller that opens it to be read and written, as Python and
+    // daemon(3) do.
     for redirection in [">/dev/null", "1<>/dev/null", "2>&-", "<&-"] {
         let (code, out, err) = redirected(&scan, redirection);
         assert_eq!(code, 0, "{redirection}: {err}");

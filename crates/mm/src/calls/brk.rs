@@ -21,7 +21,7 @@ impl<S: VmaStore, M: Machine> Mm<S, M> {
     /// use vmaple_mm::{Limits, Layout, Mm, VirtAddr};
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
     /// let start = mm.brk(VirtAddr(0));
-    /// assert_eq!(start.0, Layout::default().start_brk);
+    /// assert_eq!(start, Layout::default().start_brk);
     /// assert_eq!(mm.brk(start + 0x2800).0, start.0 + 0x2800);
     /// assert_eq!((mm.map_count(), mm.total_vm()), (1, 3));
     /// # Ok::<(), vmaple_mm::Error>(())

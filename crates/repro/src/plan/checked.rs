@@ -23,7 +23,9 @@ impl Plan {
             let why = "--target kernel --freeze: a process cannot be stopped inside the kernel's read, where it holds the lock; freeze readers of models, --target v5.4,v6.17,maple";
             return self.freeze.then(|| why.to_owned());
         }
-        if let Some(file) = self.files.iter().find(|file| file.scanner() != Scanner::Proc) {
+        let none = !self.files.iter().any(|file| file.is_of_models());
+        let other = self.files.iter().find(|file| file.scanner() != Scanner::Proc);
+        if let Some(file) = other.filter(|_| none || !self.targets.contains(&Target::Kernel)) {
             return Some(format!(
                 "--target {target}: {file} reads real processes, not models; take --scanner proc, or --target kernel"
             ));
@@ -32,14 +34,14 @@ impl Plan {
             let names = Reading::ALL.into_iter().filter(|file| file.is_of_models());
             names.map(Reading::name).collect::<Vec<_>>().join(", ")
         };
-        let unknown = |file: &&Reading| !file.is_of_models() && **file != Reading::Control;
+        let unknown = |file: &&Reading| matches!(file, Reading::Proc(_)) && !file.is_of_models();
         if let Some(file) = self.files.iter().find(unknown) {
             return Some(format!(
                 "--target {target}: the models have no {file}; take some of {}, or --target kernel",
                 of_models()
             ));
         }
-        if !self.files.iter().any(|file| file.is_of_models()) {
+        if none {
             return Some(format!(
                 "--target {target}: the control none is the kernel's; add some of {} to --file, or take --target kernel",
                 of_models()
@@ -53,11 +55,15 @@ impl Plan {
         }
     }
 
-    /// Returns this plan with the targets on which it is possible; with all targets if there is
-    /// none.
+    /// Returns this plan with the targets each of which can do it alone; with all targets if
+    /// there is none.
     #[must_use]
     pub fn with_possible_targets(self) -> Self {
-        let possible = |target: &Target| self.obstacle(*target).is_none();
+        let alone = |target: Target| Self {
+            targets: vec![target],
+            ..self.clone()
+        };
+        let possible = |&target: &Target| alone(target).obstacle(target).is_none();
         let mut targets: Vec<_> = Target::ALL.into_iter().filter(possible).collect();
         if targets.is_empty() {
             targets.extend(Target::ALL);

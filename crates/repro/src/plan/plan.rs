@@ -102,13 +102,13 @@ impl Plan {
 
     /// Returns the series of rows: each target with each reading.
     ///
-    /// The control is the kernel's alone: it shows the noise of the machine under the same load,
-    /// which is the same for all.
+    /// A model is read with read(2) alone. The control is the kernel's alone: it shows the noise of
+    /// the machine under the same load, which is the same for all.
     #[must_use]
     pub fn series(&self) -> Vec<(Target, Reading)> {
         let with_files = |&target: &Target| self.files.iter().map(move |&file| (target, file));
         let mut series: Vec<_> = self.targets.iter().flat_map(with_files).collect();
-        series.retain(|&(target, file)| !(target.is_model() && file == Reading::Control));
+        series.retain(|&(target, file)| !target.is_model() || file.is_of_models());
         series
     }
 

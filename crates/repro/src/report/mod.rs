@@ -14,6 +14,7 @@ mod exporter;
 pub(crate) mod fixture;
 mod json;
 mod markdown;
+mod overview;
 #[allow(clippy::module_inception)] // the report itself
 mod report;
 mod row;
@@ -29,6 +30,7 @@ pub use details::details;
 pub use exporter::Exporter;
 pub use json::Json;
 pub use markdown::Markdown;
+pub use overview::overview;
 pub use report::{Noise, Report, SCHEMA};
 pub use row::{ENOUGH_SCANS, LONG_CALL_NS, Row, STALL_FACTOR, STALL_NS, Verdict};
 pub use series::{Series, series};

@@ -75,6 +75,17 @@ pub enum Warning {
     },
 }
 
+impl Warning {
+    /// Says whether it doubts one row, and not the report.
+    #[must_use]
+    pub fn is_of_a_row(&self) -> bool {
+        matches!(
+            self,
+            Self::NoiseAboveResult { .. } | Self::FewScans { .. } | Self::NoCalls { .. }
+        )
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

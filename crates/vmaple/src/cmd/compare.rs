@@ -1,4 +1,4 @@
-//! `vmaple compare`: saved runs side by side.
+//! `vmaple compare`: prints saved runs side by side.
 
 use std::path::PathBuf;
 
@@ -46,7 +46,8 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// All series, each under a name that no other has: target, file and kernel, or else the report's file name, or else its number.
+/// Returns all series, each with a unique name: target and file with the kernel, or else with the
+/// report's file name, or else with its number.
 fn labelled(reports: &[Report], paths: &[PathBuf]) -> Vec<(String, Series)> {
     let all = || reports.iter().zip(paths).enumerate();
     let with = |name: &dyn Fn(usize, &Report, &PathBuf) -> String| -> Vec<(String, Series)> {
@@ -74,7 +75,7 @@ fn labelled(reports: &[Report], paths: &[PathBuf]) -> Vec<(String, Series)> {
     .unwrap_or_else(|| with(&|i, _, path| format!("#{} {}", i + 1, stem(path))))
 }
 
-/// Says where the reports differ in more than the kernel.
+/// Warns where the reports differ in more than the kernel.
 fn warn_of_differences(reports: &[Report]) {
     let Some((first, rest)) = reports.split_first() else {
         return;

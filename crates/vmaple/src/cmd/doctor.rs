@@ -41,7 +41,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What reading each file takes, and what follows.
+/// Prints which locks reading each file takes, and what follows.
 fn locks(uses: &[LockUse]) -> Vec<String> {
     let mut lines = vec!["Acquisitions of mmap_lock by one scan of a sleeping process".to_owned()];
     lines.extend(uses.iter().map(
@@ -86,7 +86,7 @@ fn locks(uses: &[LockUse]) -> Vec<String> {
     lines
 }
 
-/// What an experiment may do here.
+/// Prints what an experiment may do here.
 fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) -> Vec<String> {
     let files = Reading::ALL.into_iter().filter(|file| file.scanner() == Scanner::Proc);
     let files: Vec<_> = files

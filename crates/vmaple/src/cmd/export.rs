@@ -1,4 +1,4 @@
-//! Where results go besides standard output: checked before the work, replaced whole after it.
+//! Files for results: checked before the work, replaced as a whole after it.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
@@ -37,7 +37,7 @@ impl Export {
                     ))?;
                 }
                 if meta.is_file() {
-                    // It will be replaced by a new file beside it.
+                    // A new file next to it will replace it.
                     writable(dir_of(&fs::canonicalize(path)?), Access::WRITE_OK | Access::EXEC_OK)?;
                 }
             }
@@ -47,7 +47,8 @@ impl Export {
         Ok(export)
     }
 
-    /// Checks that no two of `exports` are the same: one would overwrite the other, or both mix on standard output.
+    /// Checks that no two of `exports` are the same. One would overwrite the other, or both would
+    /// mix on standard output.
     pub(crate) fn check_distinct<'a>(exports: impl IntoIterator<Item = &'a Self>) -> anyhow::Result<()> {
         let paths: Vec<_> = exports.into_iter().map(|export| &export.path).collect();
         match (1..paths.len()).find(|&i| paths[..i].contains(&paths[i])) {
@@ -79,7 +80,7 @@ impl Export {
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let mut new = path.clone().into_os_string();
         new.push(format!(".{}.new", std::process::id()));
-        // One that an earlier process of this number has left; or a link that somebody else has put there, which is not followed.
+        // Left by an earlier process of this number, or another user's link, which is not followed.
         let _ = fs::remove_file(&new);
         OpenOptions::new()
             .write(true)
@@ -88,7 +89,7 @@ impl Export {
             .open(&new)
             .and_then(|mut file| {
                 if let Some(old) = &old {
-                    // Who may read it stays so.
+                    // Its permissions stay.
                     let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
                     file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
                 }
@@ -102,7 +103,7 @@ impl Export {
     }
 }
 
-/// The directory that holds `path`.
+/// Returns the directory that holds `path`.
 fn dir_of(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,

@@ -26,14 +26,14 @@ pub(crate) fn run(dir: Option<&Path>) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A command's page: the file's name, and the text.
+/// Returns a command's page: the file's name, and the text.
 fn page(command: &Command) -> std::io::Result<(String, String)> {
     let version = concat!("vmaple ", env!("CARGO_PKG_VERSION"));
     let page = Man::new(command.clone()).source(version).manual("User Commands");
     let mut text = vec![];
     page.render(&mut text)?;
     let mut text = String::from_utf8_lossy(&text).into_owned();
-    // A synopsis that clap_mangen makes does not say of a value that there may be several.
+    // clap_mangen's synopsis does not show that a value may be repeated.
     let lists = command
         .get_positionals()
         .filter(|arg| arg.get_num_args().is_some_and(|n| n.max_values() > 1));

@@ -11,12 +11,12 @@ mod signals;
 
 use std::io::Write;
 
-/// Writes results to standard output; a reader that has seen enough, as head(1), is no error.
+/// Writes results to standard output. A reader that closes the pipe early, as head(1), is no error.
 fn print(text: &str) -> anyhow::Result<()> {
     print_bytes(text.as_bytes()).map(drop)
 }
 
-/// The same, and says whether there is still a reader.
+/// Writes results, and returns whether there is still a reader.
 fn print_bytes(text: &[u8]) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {

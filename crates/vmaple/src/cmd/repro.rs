@@ -11,8 +11,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use vmaple_repro::Error;
 use vmaple_repro::machine::Machine;
 use vmaple_repro::machine::sched::allowed_cpus;
-use vmaple_repro::plan::{Cell, PlacementRequest, Plan, Reading, Scanner};
-use vmaple_repro::report::{self, Csv, Exporter, Json, Markdown, Report, Svg, series, warnings};
+use vmaple_repro::plan::{Cell, Listing, PlacementRequest, Plan, Reading, Scanner, Target};
+use vmaple_repro::report::{self, Csv, Exporter, Json, Markdown, Report, Svg, Warning, series, warnings};
 use vmaple_repro::run::experiment::{self, Progress};
 
 use crate::cli::ReproOptions;
@@ -22,6 +22,9 @@ use crate::exit::Exit;
 
 /// Above this many busy tasks a machine that is not a guest is asked about first.
 const MUCH_LOAD: u64 = 100;
+
+/// The most rows in doubt that the first screen names; more are counted.
+const FEW_WARNINGS: usize = 3;
 
 pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<Exit> {
     let plan = plan(options)?;
@@ -41,7 +44,7 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
             plan.placement.busy
         )))?;
     }
-    // A controller that is stopped while its load runs on would be no use either.
+    // SIGTSTP too: a stopped controller would leave its load running.
     let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP]).context("preparing for Ctrl-C")?;
     let exe = std::env::current_exe().context("finding this program's own file")?;
     let bar = progress_bar(&plan);
@@ -59,8 +62,16 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
     })?;
     bar.finish_and_clear();
     let written = exports.write(&report);
-    for warning in warnings(&report) {
+    let (of_rows, of_report): (Vec<_>, Vec<_>) = warnings(&report).into_iter().partition(Warning::is_of_a_row);
+    let few = options.details || of_rows.len() <= FEW_WARNINGS;
+    for warning in of_report.iter().chain(of_rows.iter().filter(|_| few)) {
         eprintln!("warning: {warning}");
+    }
+    if !few {
+        let rows = of_rows.len();
+        eprintln!(
+            "warning: {rows} rows are in doubt (too few scans, or noise as long as the figure); --details names them"
+        );
     }
     if let Some(error) = &report.error {
         eprintln!(
@@ -79,7 +90,7 @@ pub(crate) fn run(options: &ReproOptions, argv: Vec<String>) -> anyhow::Result<E
     }
 }
 
-/// The plan that the options ask for.
+/// Returns the plan that the options ask for.
 fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
     let placement = PlacementRequest {
         mapper: options.cpu_mapper,
@@ -92,7 +103,7 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
     let preset = Plan::preset(options.preset.into(), placement);
     let plan = Plan {
         targets: options.target.clone().unwrap_or_default(),
-        files: files(&options.file, &options.scanner)?,
+        files: files(options)?,
         busy: options.busy.clone().unwrap_or(preset.busy),
         samples: options.samples.unwrap_or(preset.samples),
         duration_ns: options.duration.map_or(preset.duration_ns, ns),
@@ -105,17 +116,26 @@ fn plan(options: &ReproOptions) -> anyhow::Result<Plan> {
         freeze: options.freeze,
         placement: preset.placement,
     };
-    let plan = match options.target {
+    let mut plan = match options.target {
         Some(_) => plan,
         None => plan.with_possible_targets(),
     };
+    if options.file.is_none() && options.scanner.is_none() && !options.freeze && plan.targets.contains(&Target::Kernel)
+    {
+        // The cure on this kernel, where it is possible.
+        let scans = [Listing::Maps, Listing::Smaps].map(Reading::Bpf);
+        plan.files
+            .extend(scans.into_iter().filter(|&scan| experiment::check_file(scan).is_ok()));
+    }
     Ok(plan.checked()?)
 }
 
-/// Each file by each scanner that can read it.
-fn files(files: &[Reading], scanners: &[Scanner]) -> anyhow::Result<Vec<Reading>> {
+/// Returns each file with each scanner that can read it.
+fn files(options: &ReproOptions) -> anyhow::Result<Vec<Reading>> {
+    let scanners = options.scanner.as_deref().unwrap_or(&[Scanner::Proc]);
+    let default = [Reading::MAPS, Reading::SMAPS, Reading::Control];
     let mut all = vec![];
-    for &file in files {
+    for &file in options.file.as_deref().unwrap_or(&default) {
         // The control, and files that were named with their scanner.
         if file == Reading::Control || file.scanner() != Scanner::Proc {
             all.push(file);
@@ -132,7 +152,7 @@ fn files(files: &[Reading], scanners: &[Scanner]) -> anyhow::Result<Vec<Reading>
     Ok(all)
 }
 
-/// Tells on standard error what is going to happen.
+/// Prints what the experiment will do, on standard error.
 fn describe(plan: &Plan) {
     let targets: Vec<_> = plan.targets.iter().map(|t| t.name()).collect();
     let files: Vec<_> = plan.files.iter().map(|f| f.name()).collect();
@@ -168,7 +188,8 @@ fn describe_run(cell: Cell, sample: u32, plan: &Plan) -> String {
     )
 }
 
-/// Drawn between runs only: a ticker would be a load of its own. Hidden where standard error is no terminal.
+/// Returns a bar that is drawn between runs only: a ticker would be a load of its own. It is hidden
+/// where standard error is no terminal.
 fn progress_bar(plan: &Plan) -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -178,7 +199,11 @@ fn progress_bar(plan: &Plan) -> ProgressBar {
 }
 
 /// The files that the user wants, each with its form.
-struct Exports(Vec<(Export, &'static dyn Exporter)>);
+struct Exports {
+    files: Vec<(Export, &'static dyn Exporter)>,
+    /// Whether all tables are printed, or the first screen.
+    details: bool,
+}
 
 impl Exports {
     fn check(options: &ReproOptions) -> anyhow::Result<Self> {
@@ -194,20 +219,37 @@ impl Exports {
         let checked = wanted.map(|(path, form)| Ok((Export::check(path)?, form)));
         let exports = checked.collect::<anyhow::Result<Vec<_>>>()?;
         Export::check_distinct(exports.iter().map(|(export, _)| export))?;
-        Ok(Self(exports))
+        Ok(Self {
+            files: exports,
+            details: options.details,
+        })
     }
 
-    /// Writes all of them, whatever becomes of one; the tables go to standard output unless one of the files does.
+    /// Writes every file, even if one fails. The tables go to standard output unless a file does.
     fn write(&self, report: &Report) -> anyhow::Result<()> {
-        let tables = if self.0.iter().any(|(export, _)| export.is_stdout()) {
+        let tables = if self.files.iter().any(|(export, _)| export.is_stdout()) {
             Ok(())
         } else {
-            print(&tables(report))
+            print(&if self.details { tables(report) } else { screen(report) })
         };
         let write = |(export, form): &(Export, &dyn Exporter)| export.write(form.export(report)?);
-        let written: Vec<_> = self.0.iter().map(write).collect();
+        let written: Vec<_> = self.files.iter().map(write).collect();
         std::iter::once(tables).chain(written).collect()
     }
+}
+
+/// Returns the first screen: what stalls and for how long, one table, and where the rest is.
+fn screen(report: &Report) -> String {
+    let mut text = format!(
+        "{}\n{}\n",
+        report::overview(&series(report)),
+        report::noise_line(report)
+    );
+    text += "--details prints every table, --export-json FILE saves every run.\n";
+    if report.interrupted {
+        text += "Interrupted: the table shows the runs that were done.\n";
+    }
+    text
 }
 
 fn tables(report: &Report) -> String {

@@ -1,7 +1,7 @@
 //! A strict reader of Prometheus' text format, as far as gauges need it.
 //!
-//! The rules are those of the format's document (version 0.0.4), and two that Prometheus' own linter adds: each family has HELP and TYPE, and
-//! a gauge's name does not end as a counter's does.
+//! The rules are those of the format's document (version 0.0.4), and two that Prometheus' own
+//! linter adds: each family has HELP and TYPE, and a gauge's name does not end as a counter's does.
 
 use std::collections::{HashMap, HashSet};
 use std::iter::Peekable;

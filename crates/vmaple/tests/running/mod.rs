@@ -151,7 +151,8 @@ pub(crate) fn outcome_bytes(command: Command) -> (i32, Vec<u8>, String) {
     (code.unwrap_or(-1), out, err)
 }
 
-/// The roles that the process `controller` has started and that still live, by PID and specification.
+/// The roles that the process `controller` has started and that still live, by PID and
+/// specification.
 pub(crate) fn roles_of(controller: u32) -> Vec<(i32, String)> {
     let tag = format!("\"controller\":{controller},");
     let role = |entry: fs::DirEntry| {

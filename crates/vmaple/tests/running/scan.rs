@@ -82,7 +82,7 @@ pub(crate) struct Mapped {
 }
 
 impl Mapped {
-    /// So many pages without access, of a file or of none.
+    /// Pages without access, of a file or of none.
     pub(crate) fn new(pages: usize, file: Option<&fs::File>) -> Self {
         let bytes = pages * PAGE;
         let (none, flags) = (ProtFlags::empty(), MapFlags::PRIVATE);

@@ -1,4 +1,4 @@
-//! Which process a number stands for: its name, and when it was started.
+//! The identity of a process: its name, and when it was started.
 
 use std::fs;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use vmaple_scan::Process;
 
 pub(super) struct Identity {
-    /// Any bytes: the kernel cuts a name after 15 of them, also within a letter.
+    /// Any bytes: the kernel cuts a name after 15 bytes, even within a letter.
     pub(super) comm: Vec<u8>,
-    /// After the start of the machine. The kernel shows hundredths of a second.
+    /// The time from the machine's start. The kernel shows hundredths of a second.
     pub(super) started: Option<Duration>,
 }
 
@@ -22,13 +22,14 @@ impl Identity {
         Self { comm, started }
     }
 
-    /// The name as text, where that is possible.
+    /// Returns the name as text, with U+FFFD for bytes that are none.
     pub(super) fn comm(&self) -> String {
         String::from_utf8_lossy(&self.comm).into_owned()
     }
 }
 
-/// The 22nd field of /proc/PID/stat, the second of which is the name in parentheses and may hold anything.
+/// Returns the 22nd field of /proc/PID/stat. The second is the name in parentheses and may hold any
+/// bytes.
 fn started(stat: &[u8]) -> Option<Duration> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
     let mut fields = str::from_utf8(&stat[after_name..]).ok()?.split_whitespace();
@@ -38,7 +39,7 @@ fn started(stat: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(ticks / per_second) + Duration::from_nanos(rest))
 }
 
-/// When the machine was started, after the beginning of 1970.
+/// Returns when the machine was started, after the beginning of 1970.
 pub(super) fn boot_time() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;

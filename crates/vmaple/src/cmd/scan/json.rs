@@ -1,4 +1,4 @@
-//! A scan as JSON: an object a line. docs/json.md describes it.
+//! A scan as JSON: one object on each line. docs/json.md describes it.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::said;
 use super::target::Failure;
 
-/// The form, with its version: to be raised by a change that a reader could stumble over.
+/// The form and its version. A change that breaks a reader raises the version.
 const SCHEMA: &str = "vmaple-scan/2";
 
 /// A scan.
@@ -44,7 +44,8 @@ impl<'a> Object<'a> {
         };
         let mapping = &record.mapping;
         let vma = &mapping.vma;
-        // As in maps: who reads JSON may take a number for a double, which does not hold all addresses.
+        // Text, as in maps: a JSON reader may take a number for a double, which cannot hold all
+        // addresses.
         put("start", format!("{:x}", vma.new_from).into());
         put("end", format!("{:x}", vma.end).into());
         put("perms", vma.perms.to_string().into());
@@ -55,7 +56,7 @@ impl<'a> Object<'a> {
         let name = name(&vma.name);
         let (name, bytes) = text_and_bytes(&name);
         put("name", name.into());
-        // Few names are no text: the others need no second form.
+        // Few names are not UTF-8: the others need no second form.
         if let Some(bytes) = bytes {
             put("name_bytes", bytes.into());
         }
@@ -66,7 +67,7 @@ impl<'a> Object<'a> {
                 Field::VmFlags => self.form.letters().text(mapping.vm_flags).into(),
                 Field::THPeligible => mapping.thp_eligible.into(),
                 Field::ProtectionKey if !self.form.fields().contains(field) => continue,
-                // What is of a part is of the part from `start`.
+                // The values of a part are of the part from `start`.
                 field => mapping.value(field).into(),
             };
             put(&key(field), value);
@@ -168,7 +169,7 @@ fn ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A mapping's name as maps has it, but for what maps escapes.
+/// Returns a mapping's name as maps shows it, without escapes.
 fn name<'a>(name: &Name<'a>) -> Cow<'a, [u8]> {
     match *name {
         Name::None => Cow::Borrowed(b""),
@@ -180,14 +181,14 @@ fn name<'a>(name: &Name<'a>) -> Cow<'a, [u8]> {
     }
 }
 
-/// Text, with U+FFFD for what is none; and then the bytes.
+/// Returns text, with U+FFFD for bytes that are none; and the bytes if there are such.
 fn text_and_bytes(bytes: &[u8]) -> (Cow<'_, str>, Option<&[u8]>) {
     let text = String::from_utf8_lossy(bytes);
     let lost = matches!(text, Cow::Owned(_)).then_some(bytes);
     (text, lost)
 }
 
-/// The mappings, each of which is made when it is written: there may be a hundred thousand.
+/// The mappings. Each is made when it is written: there may be a hundred thousand.
 struct Mappings<'a>(&'a Object<'a>);
 
 impl Serialize for Mappings<'_> {
@@ -196,7 +197,7 @@ impl Serialize for Mappings<'_> {
     }
 }
 
-/// A field's key: its name in smaller letters, with its unit.
+/// Returns a field's key: its name in lower case, with its unit.
 fn key(field: Field) -> String {
     let name = field.label().to_lowercase();
     match field {
@@ -218,7 +219,7 @@ struct ReportObject {
     in_runs_ns: u64,
     elapsed_ns: u64,
     rejected_attempts: u64,
-    /// Nothing where the kernel's file decides.
+    /// `None` where the kernel's file decides.
     mmap_lock_acquisitions: Option<u64>,
     validation: &'static str,
     unvalidated_mappings: usize,

@@ -68,11 +68,11 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
     }
 }
 
-/// The file for the results; nothing for standard output.
+/// Returns the file for the results; `None` for standard output.
 fn output(options: &ScanOptions) -> anyhow::Result<Option<Export>> {
     let export = options.output.as_deref().map(Export::check).transpose()?;
     let file = export.filter(|export| !export.is_stdout());
-    // Each metric may be in a text once.
+    // The format allows each metric once in a text.
     if options.format == ScanFormat::Prometheus && options.every.is_some() && file.is_none() {
         Err(Error::Usage(
             "--format prometheus --every: several rounds in one stream are no valid exposition; add --output FILE, which each round \
@@ -83,13 +83,14 @@ fn output(options: &ScanOptions) -> anyhow::Result<Option<Export>> {
     Ok(file)
 }
 
-/// Writes a line to standard error. Nobody may listen there any more: what is scanned goes on to standard output.
+/// Writes a line to standard error. If that is closed, the scan goes on: results go to standard
+/// output.
 fn tell(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Waits, and says whether it was cut short.
+/// Waits, and returns whether a signal cut the wait short.
 fn is_stopped(stop: &OwnedFd, time: Duration) -> anyhow::Result<bool> {
     let end = Instant::now() + time;
     loop {

@@ -1,4 +1,4 @@
-//! What the options of a scan come to: the method, how much has to be looked at, and which values are printed.
+//! The plan of a scan: the method, how much it has to read, and which values are printed.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,10 +13,10 @@ const EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::fr
 
 /// What to do.
 pub(super) struct Plan {
-    /// Nothing for the best that there is.
+    /// `None` for the best available.
     pub(super) method: Option<Method>,
     pub(super) want: Want,
-    /// In smaller letters, counters by their names here; none for all.
+    /// In lower case; counters by their names here; `None` for all.
     fields: Vec<String>,
     format: ScanFormat,
 }
@@ -84,11 +84,11 @@ impl Plan {
         self.fields.is_empty()
     }
 
-    /// Whether it matters to the output that a value is left out of mappings, or of their sum.
+    /// Returns whether the output needs a value that is left out of mappings, or of their sum.
     pub(super) fn lacks(&self, left_out: &LeftOut) -> bool {
         let is_asked_for = match left_out.field {
             Some(field) => self.wants(field),
-            // Of a line that this version does not know, or the cgroup's.
+            // A line that this version does not know, or the cgroup's.
             None => self.wants_all(),
         };
         let is_printed = match self.format {
@@ -100,14 +100,14 @@ impl Plan {
         is_asked_for && is_printed
     }
 
-    /// Whether the output has sums of values that a method may have rounded.
+    /// Returns whether the output has sums of values that a method may have rounded.
     pub(super) fn has_rounded_sums(&self) -> bool {
         let rounded = [Field::Pss, Field::PssDirty, Field::SwapPss, Field::Locked];
         !matches!(self.format, ScanFormat::Maps | ScanFormat::Smaps) && rounded.iter().any(|&field| self.wants(field))
     }
 }
 
-/// A name of `--fields` in smaller letters. The kernel's labels of what it has counted are as good as the names here.
+/// Returns a name of `--fields` in lower case. The labels of status are accepted for its counters.
 fn name(field: &str) -> String {
     let name = field.to_lowercase();
     Counter::parse(&name).map_or(name, |counter| counter.name().to_owned())
@@ -126,11 +126,11 @@ fn in_range(option: &str, value: Duration, range: RangeInclusive<Duration>) -> R
     )))
 }
 
-/// The names that --fields may have.
+/// Returns the names that --fields accepts.
 struct Names {
     fields: Vec<Field>,
     counters: &'static [Counter],
-    /// Whether the method may still be chosen.
+    /// Whether the method may still be chosen freely.
     is_open: bool,
 }
 
@@ -173,8 +173,8 @@ impl Names {
         self.counters.iter().any(|counter| counter.name() == name)
     }
 
-    /// Whether the kernel's counters answer: if there is nothing else, if a name is of a counter alone, or if they say the same as
-    /// smaps.
+    /// Returns whether the kernel's counters answer: if no other method is available, if a name is
+    /// a counter's alone, or if they are equal to smaps.
     fn are_counted(&self, names: &[String]) -> Result<bool, Error> {
         if !self.is_open {
             return Ok(!self.counters.is_empty());

@@ -24,18 +24,19 @@ impl Metric {
     }
 }
 
-/// A label's value, with what the format escapes.
+/// Returns a label's value with the format's escapes.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// The metrics of all processes of one round: the samples of a metric stand together, whosever they are.
+/// The metrics of all processes of one round. The samples of a metric stand together.
 ///
-/// Each value is a metric of its own: a sum over values of different kinds says nothing, nor does one over cgroups, which hold one another.
+/// Each value is a metric of its own: a sum over values of different kinds has no meaning, nor has
+/// one over cgroups, which contain one another.
 #[derive(Default)]
 pub(super) struct Exposition {
     metrics: Vec<Metric>,
-    /// The cgroups that are in already: processes share them.
+    /// The cgroups that are written already: processes share them.
     cgroups: Vec<String>,
 }
 
@@ -62,7 +63,7 @@ impl Exposition {
             .iter()
             .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
             .collect();
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(metric.samples, "{}{{{}}} {value}", metric.name, labels.join(","));
     }
 
@@ -109,7 +110,7 @@ impl Exposition {
         if plan.wants(Field::Size) && scan.has(Field::Size) {
             self.put_memory(pid, "size", "Size of all mappings of the process.".into(), rollup.size);
         } else if plan.wants(Field::Size) {
-            // The sum was read from smaps_rollup, which has no line of it.
+            // The sum was read from smaps_rollup, which lacks this line.
             self.put_left_out(&[pid, ("field", "size"), ("why", "not-of-sum")]);
         }
         for field in scan.fields().iter().filter(|&field| plan.wants(field)) {
@@ -156,7 +157,7 @@ impl Exposition {
         self.cgroups.push(path.to_owned());
     }
 
-    /// How the process was read, and what the values are not.
+    /// Adds how the process was read, and what the values lack.
     fn add_report(&mut self, pid: (&str, &str), report: &Report, plan: &Plan) {
         let mut put = |name, help, value| self.put(name, help, &[pid], value);
         put(
@@ -211,7 +212,7 @@ impl Exposition {
         self.put("vmaple_scan_left_out", help, labels, 1.0);
     }
 
-    /// The text of all.
+    /// Returns the text of all.
     pub(super) fn text(&self) -> String {
         self.metrics.iter().map(Metric::text).collect()
     }

@@ -1,4 +1,4 @@
-//! A roll-up of what the kernel has counted, in the form of smaps_rollup.
+//! A roll-up of the kernel's counters, in the form of smaps_rollup.
 
 use std::io::Write;
 
@@ -6,14 +6,15 @@ use vmaple_scan::{Cgroup, Counter, Counters, FieldSet, Form, MemSizeStats, appen
 
 use super::plan::Plan;
 
-/// Counters as the kernel's roll-up has its sums, and after them those of the cgroup. The header's range is empty, as no mapping was looked at.
+/// Writes counters as the kernel's roll-up writes its sums, and after them those of the cgroup. The
+/// header's range is empty, as no mapping was read.
 pub(super) fn write(counters: &Counters, form: &Form, plan: &Plan, text: &mut Vec<u8>) {
     append(text, 128, |to| {
         form.write_rollup(0..0, &MemSizeStats::default(), FieldSet::NONE, to)
     });
     for &(counter, bytes) in &counters.process {
         if plan.wants_counter(counter) {
-            // Writing to a vector does not fail.
+            // Writing to a vector cannot fail.
             let _ = writeln!(text, "{:<16}{:>8} kB", format!("{}:", label(counter)), bytes >> 10);
         }
     }
@@ -25,7 +26,7 @@ pub(super) fn write(counters: &Counters, form: &Form, plan: &Plan, text: &mut Ve
     }
 }
 
-/// The label of smaps where the value is the same, else that of status.
+/// Returns the label of smaps where the value is the same, else that of status.
 fn label(counter: Counter) -> &'static str {
     match counter {
         Counter::Rss => "Rss",

@@ -1,4 +1,4 @@
-//! Rounds of scans: each process once, and what becomes of those that could not be scanned.
+//! Rounds of scans: each process once, with the errors of those that could not be scanned.
 
 use std::time::SystemTime;
 
@@ -14,23 +14,23 @@ use crate::cmd::export::Export;
 use crate::cmd::print_bytes;
 use crate::exit::Exit;
 
-/// The room for a line of maps, and for a record of smaps or its roll-up, at first.
+/// The initial capacity for a line of maps, and for a record of smaps or its roll-up.
 const MAPS_LINE: usize = 128;
 const RECORD: usize = 1024;
 
-/// What goes from one round of scans to the next.
+/// The state that lasts from one round of scans to the next.
 pub(super) struct Rounds {
     scanner: Scanner,
     plan: Plan,
     format: ScanFormat,
     targets: Vec<Target>,
-    /// Nothing for standard output.
+    /// `None` for standard output.
     output: Option<Export>,
-    /// Whether text says whose it is.
+    /// Whether text has a heading for each process.
     headers: bool,
     repeats: bool,
     is_quiet: bool,
-    /// The first thing that went wrong, if any.
+    /// The first error, if any.
     exit: Exit,
 }
 
@@ -54,12 +54,13 @@ impl Rounds {
         self.exit
     }
 
-    /// Whether no process is left.
+    /// Returns whether no process is left.
     pub(super) fn is_over(&self) -> bool {
         self.targets.is_empty()
     }
 
-    /// Scans each process once and prints what it found; says whether somebody still reads it.
+    /// Scans each process once and prints the results. Returns whether the output still has a
+    /// reader.
     pub(super) fn round(&mut self) -> anyhow::Result<bool> {
         let mut exposition = Exposition::default();
         let mut text = vec![];
@@ -109,13 +110,13 @@ impl Rounds {
         self.targets.push(target);
     }
 
-    /// Says what there is to say of a scan.
+    /// Prints the report of a scan.
     fn look_at(&mut self, scan: &Scan) {
         let report = scan.report();
         if let Some(Partial::OutOfTime(_)) = report.partial {
             self.exit_with(Exit::LimitExceeded);
         }
-        // JSON and metrics say all of it themselves.
+        // JSON and metrics carry all of it.
         if matches!(self.format, ScanFormat::Json | ScanFormat::Prometheus) {
             return;
         }
@@ -124,14 +125,14 @@ impl Rounds {
         }
     }
 
-    /// Says why a process was not scanned, and whether it is to be tried again in the next round.
+    /// Prints why a process was not scanned. Returns whether the next round tries it again.
     fn failed(&mut self, pid: u32, failure: &Failure) -> bool {
         if failure.has_ended {
             tell(&format!("vmaple: process {pid} has ended"));
             return false;
         }
         tell(&format!("vmaple: {}", failure.error));
-        // It runs another program now: the next scan is of that one.
+        // It runs another program now, which the next round scans.
         if matches!(failure.error, Error::Executed(_)) && self.repeats {
             return true;
         }

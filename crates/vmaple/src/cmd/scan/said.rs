@@ -1,4 +1,4 @@
-//! What is said of a scan on standard error: in a line, and what the result is not first.
+//! The report of a scan on standard error: first what the result lacks, then one line.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,14 +7,15 @@ use vmaple_scan::{LeftOut, Method, Report, Validation};
 
 use super::plan::Plan;
 
-/// Why the result is not all that was asked for, each reason with a heading in capitals; empty if it is.
+/// Returns why the result is incomplete, each reason with a heading in capitals; empty if it is
+/// complete.
 fn limits(report: &Report, plan: &Plan) -> String {
     let mut all = vec![];
     if let Some(partial) = report.partial {
         all.push(format!("PARTIAL: {partial}"));
     }
     let left_out: Vec<_> = left_out(report, plan).collect();
-    // Those of as many mappings, for the same reason, in one.
+    // One sentence for all fields that the same number of mappings lacks for the same reason.
     let like = |a: &&LeftOut, b: &&LeftOut| (a.mappings, a.of_sum, a.why) == (b.mappings, b.of_sum, b.why);
     let texts: Vec<_> = left_out
         .chunk_by(like)
@@ -37,25 +38,25 @@ fn limits(report: &Report, plan: &Plan) -> String {
     all.join("; ")
 }
 
-/// Lines that are left out for the same reason.
+/// Fields that are left out for the same reason.
 fn lines(alike: &[&LeftOut], method: Method) -> String {
     let Some((last, others)) = alike.split_last() else {
         return String::new();
     };
     let others: String = others.iter().map(|left_out| format!("{}, ", left_out.line)).collect();
     match method {
-        // Of a process as a whole there are neither mappings nor sums of them.
+        // Counters are of the whole process: there are no mappings and no sums of them.
         Method::Counters => format!("{others}{} ({})", last.line, last.why),
         _ => format!("{others}{last}"),
     }
 }
 
-/// What the scan lacks of what was asked for.
+/// Returns what the scan lacks.
 pub(super) fn left_out<'a>(report: &'a Report, plan: &Plan) -> impl Iterator<Item = &'a LeftOut> {
     report.left_out.iter().filter(|left_out| plan.lacks(left_out))
 }
 
-/// The line for a scan of the process `pid`; nothing if only what the result is not is to be said, and it is all.
+/// Returns the line for a scan of the process `pid`; nothing for a complete result under `--quiet`.
 pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Option<String> {
     let limits = limits(report, plan);
     if is_quiet && limits.is_empty() {
@@ -66,7 +67,7 @@ pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Op
         line += &limits;
         line += " | ";
     }
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = write!(line, "by {}: held {}", report.method, report.method.held());
     if let Some(thread) = report.thread {
         let _ = write!(line, "; by its thread {thread}, as the first has ended");
@@ -94,7 +95,7 @@ pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Op
     Some(line)
 }
 
-/// Whether the mappings are of one instant.
+/// Returns whether the mappings are of one instant.
 fn instant(report: &Report) -> String {
     match (report.snapshot, report.unvalidated.unwrap_or(0)) {
         (Some(_), _) => "a snapshot".to_owned(),
@@ -104,7 +105,7 @@ fn instant(report: &Report) -> String {
     }
 }
 
-/// As text that keeps its length: micro- or milliseconds.
+/// Returns micro- or milliseconds, as text of similar length.
 fn text(time: Duration) -> String {
     let ns = time.as_nanos();
     if ns < 1_000_000 {

@@ -1,11 +1,12 @@
-//! The processes that are to be scanned.
+//! The processes to scan.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use vmaple_scan::{Error, Process, Scan, Scanner};
 
 use super::identity::Identity;
 
-/// A process that is to be scanned, held open from the first scan on: its number may come to mean another process.
+/// A process to scan, held open from the first scan on: its number may come to mean another
+/// process.
 pub(super) struct Target {
     pub(super) pid: u32,
     process: Option<Process>,
@@ -16,12 +17,12 @@ pub(super) struct Target {
 /// A scan that was not possible.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// Whether the process had been scanned before, and has ended since.
+    /// Whether the process was scanned before, and has ended since.
     pub(super) has_ended: bool,
 }
 
 impl Failure {
-    /// A word for it, for programs.
+    /// Returns a word for it, for programs.
     pub(super) fn reason(&self) -> &'static str {
         match &self.error {
             _ if self.has_ended => "ended",
@@ -38,7 +39,7 @@ impl Failure {
 }
 
 impl Target {
-    /// One for each number, in their order.
+    /// Returns one for each number, in their order.
     pub(super) fn each_once(pids: &[u32]) -> Vec<Self> {
         let mut targets: Vec<Self> = vec![];
         for &pid in pids {
@@ -65,7 +66,7 @@ impl Target {
             Some(process) => process,
             None => match Process::open(self.pid) {
                 Ok(process) => process,
-                // The scanner knows why there is nothing to open.
+                // The scanner reports why the process cannot be opened.
                 Err(Error::NoProcess(pid)) => return Err(scanner.scan(pid).err().unwrap_or(Error::NoProcess(pid))),
                 Err(error) => return Err(error),
             },
@@ -75,16 +76,17 @@ impl Target {
         Ok((scan, Identity::of(process)))
     }
 
-    /// Lets go of it until the next scan, which there is none of.
+    /// Closes the process after its last scan.
     pub(super) fn close(&mut self) {
         self.process = None;
     }
 }
 
-/// Raises the soft limit of open files: each process that is held open takes two, and the usual limit is 1024.
+/// Raises the soft limit of open files. Each process that is held open takes two, and the usual
+/// limit is 1024.
 pub(super) fn allow_many_to_be_open() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If it stays as it is, opening says so.
+    // If this fails, opening a file reports it.
     let _ = setrlimit(
         Resource::Nofile,
         Rlimit {

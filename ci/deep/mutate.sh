@@ -78,6 +78,8 @@ for patch in "${patches[@]}"; do
     if mutate "$patch"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
     cp -r saved/. .
     rm -r saved
+    # A rule may be that nothing is left behind.
+    pkill -KILL -f "^$CARGO_TARGET_DIR/(debug|release)/vmaple " || true
 done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

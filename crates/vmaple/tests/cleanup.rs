@@ -28,7 +28,7 @@ fn signal(controller: u32, signal: Signal) {
 fn an_interrupted_experiment_prints_what_it_has_and_leaves_no_process() {
     for how in [Signal::INT, Signal::TERM] {
         let child = start_and_wait_for_roles(
-            "repro --target kernel --busy 0,20 --samples 1 --duration 3s --file maps",
+            "repro --target kernel --busy 0,20 --samples 1 --duration 3s --file maps --details",
             40,
         );
         let controller = child.id();

@@ -72,8 +72,8 @@ fn load(thread: &MmThread<MapleStore, Emulated>, tlb: &Tlb, addr: VirtAddr) -> R
 /// Reads a byte atomically, as other threads may write it.
 fn byte(at: Option<NonNull<u8>>) -> u8 {
     let at = at.expect("memory is not at 0");
-    // SAFETY: in a page whose translation has not ended, by the caller's lock; all accesses to it are
-    // atomic.
+    // SAFETY: in a page whose translation has not ended, by the caller's lock; all accesses to it
+    // are atomic.
     let byte = unsafe { AtomicU8::from_ptr(at.as_ptr()) };
     // Relaxed: nothing else is ordered by it.
     byte.load(Ordering::Relaxed)

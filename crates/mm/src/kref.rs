@@ -72,8 +72,8 @@ impl<T> Kref<T> {
 
 impl<T> Clone for Kref<T> {
     fn clone(&self) -> Self {
-        // Relaxed: the new reference is made from one that is there. To overflow 64 bits by forgetting
-        // takes centuries.
+        // Relaxed: the new reference is made from one that is there. To overflow 64 bits by
+        // forgetting takes centuries.
         self.counted().count.fetch_add(1, Ordering::Relaxed);
         // INVARIANT: counted.
         Self(self.0)

@@ -80,7 +80,7 @@ pub unsafe trait Machine: Send + Sync + 'static {
 /// }
 /// ```
 ///
-/// # Who waits
+/// # What waits
 /// Both are called with no lock of the address space held and in no section. They may block. Only
 /// the call that tells waits: no fault in the same page, no writer and no monitor does. What they
 /// wait for must not wait for that call.

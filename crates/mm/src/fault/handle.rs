@@ -221,7 +221,8 @@ impl<'m, S: VmaStore, M: Machine> VmFault<'m, S, M> {
                     leaf.set_flags(page, old, old.flags | writable);
                 }
                 (_, Access::Write) => {
-                    // The notifier may not know of a zero page that was mapped since the attempt looked.
+                    // The notifier may not know of a zero page that was mapped since the attempt
+                    // looked.
                     let may_replace = old.is_none() || self.may_replace(VirtRange::new(page, page + PAGE_SIZE));
                     let Some(frame) = may_replace.then(|| self.fresh.pop()).flatten() else {
                         return (page > range.start).then_some(page);
@@ -269,11 +270,13 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
     /// ```
     /// use vmaple_mm::{Access, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
     /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
-    /// let at = mm.mmap(VirtAddr(0), 0x1000, Prot::READ, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+    /// let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
+    /// let at = mm.mmap(VirtAddr(0), 0x1000, Prot::READ, flags, None, 0)?;
     /// let thread = mm.thread()?;
     /// assert!(thread.fault(at, Access::Read).is_ok());
     /// let refused = thread.fault(at, Access::Write).unwrap_err();
-    /// assert_eq!(refused.to_string(), format!("access to {at}: SIGSEGV (SEGV_ACCERR): the mapping may not be accessed so"));
+    /// let said = "SIGSEGV (SEGV_ACCERR): the mapping may not be accessed so";
+    /// assert_eq!(refused.to_string(), format!("access to {at}: {said}"));
     /// # Ok::<(), vmaple_mm::Error>(())
     /// ```
     #[doc(alias = "handle_mm_fault")]

@@ -24,7 +24,8 @@ use crate::vma::Access;
 /// use vmaple_mm::{FaultCause, Layout, Limits, MapFlags, Mm, Prot, VirtAddr};
 /// let mm: Mm = Mm::new(Layout::default(), Limits::default())?;
 /// let thread = mm.thread()?;
-/// let at = mm.mmap(VirtAddr(0), 0x2000, Prot::READ | Prot::WRITE, MapFlags::PRIVATE | MapFlags::ANONYMOUS, None, 0)?;
+/// let (prot, flags) = (Prot::READ | Prot::WRITE, MapFlags::PRIVATE | MapFlags::ANONYMOUS);
+/// let at = mm.mmap(VirtAddr(0), 0x2000, prot, flags, None, 0)?;
 /// thread.write(at + 0xffe, b"maple").unwrap(); // over two pages
 /// let mut read = [0; 6];
 /// thread.read(at + 0xffd, &mut read).unwrap();
@@ -89,7 +90,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(in_page(at, rest.len()));
             self.with_page(at, Access::Write, |page| {
-                // SAFETY: this many bytes are left of the page, which may be written, and whose table is locked.
+                // SAFETY: this many bytes are left of the page, which may be written, and whose
+                // table is locked.
                 unsafe { copy_to_page::<M::Notifier>(page, now) };
             })?;
             at = VirtAddr(at.0.wrapping_add(now.len() as u64));
@@ -110,8 +112,8 @@ impl<S: VmaStore, M: Machine> MmThread<S, M> {
             return Err(Fault { addr, cause });
         }
         self.with_page(addr, Access::Write, |page| {
-            // SAFETY: aligned, and in the page. A processor that accesses it by a kept translation, without the
-            // lock of its table, does so atomically too, as `with_page` demands.
+            // SAFETY: aligned, and in the page. A processor that accesses it by a kept translation,
+            // without the lock of its table, does so atomically too, as `with_page` demands.
             let word = unsafe { AtomicU64::from_ptr(page.cast().as_ptr()) };
             // AcqRel, as a processor's instruction.
             word.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)

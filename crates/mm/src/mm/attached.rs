@@ -25,8 +25,8 @@ impl<S: VmaStore, M: Machine> Attached<S, M> {
     pub(crate) fn new(mm: MmRef<S, M>) -> Result<Self, Error> {
         // SAFETY: by the type's invariant the structure outlives all that borrows from it.
         let structure: &'static MmStruct<S, M> = unsafe { &*core::ptr::from_ref(mm.structure()) };
-        // INVARIANT: `mm` is the last field. Where a handle cannot be made, those before it are dropped
-        // before `mm` is.
+        // INVARIANT: `mm` is the last field. Where a handle cannot be made, those before it are
+        // dropped before `mm` is.
         let reader = structure.store.reader()?;
         let walker = structure.tables.walker()?;
         let frames = FrameCache::new(structure.tables.machine().frames());

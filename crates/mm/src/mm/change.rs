@@ -33,8 +33,8 @@ impl ChangeCounter {
     }
 
     pub(crate) fn read(&self) -> u64 {
-        // Earlier reads come before this load: Acquire loads of roots do that by themselves, the fence does
-        // it for all else.
+        // Earlier reads come before this load: Acquire loads of roots do that by themselves, the
+        // fence does it for all else.
         fence(Ordering::Acquire);
         // Acquire pairs with the Release in `end`.
         self.0.load(Ordering::Acquire)

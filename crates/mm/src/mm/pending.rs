@@ -28,8 +28,8 @@ impl Pending {
 
     /// Sets the range. For the holder of the writers' lock, before the new mapping is published.
     pub(crate) fn begin(&self, range: VirtRange) {
-        // Release pairs with the Acquires in `overlaps`: a fault that finds this range instead of an
-        // earlier one, or one word of each, finds the earlier one's pages gone. The publishing
+        // Release pairs with the Acquires in `overlaps`: a fault that finds this range instead of
+        // an earlier one, or one word of each, finds the earlier one's pages gone. The publishing
         // store orders it before what is published.
         self.start.store(range.start.0, Ordering::Release);
         self.end.store(range.end.0, Ordering::Release);
@@ -37,7 +37,8 @@ impl Pending {
 
     /// Empties the range. For the same, after the pages are gone.
     pub(crate) fn end(&self) {
-        // Release pairs with the Acquire in `overlaps`: a fault that finds it empty finds the pages gone.
+        // Release pairs with the Acquire in `overlaps`: a fault that finds it empty finds the pages
+        // gone.
         self.end.store(0, Ordering::Release);
     }
 

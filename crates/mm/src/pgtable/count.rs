@@ -120,7 +120,8 @@ impl AddAssign for PageCounts {
 impl<M: Machine> Leaf<'_, M> {
     /// Adds its pages in `range`.
     fn count(&self, range: VirtRange, counts: &mut PageCounts) {
-        // Loaded before the entries: a page is shared with another table only after both have been marked.
+        // Loaded before the entries: a page is shared with another table only after both have been
+        // marked.
         let may_share = self.counters().may_share();
         for (_, pte) in self.ptes(range) {
             counts.add(pte, if may_share { self.mapcount(pte) } else { 1 });

@@ -39,7 +39,8 @@ impl LeafCounters {
     /// Returns the counters after a counted entry was replaced.
     #[must_use]
     pub(super) fn replaced(self, old: Self, new: Self) -> Self {
-        // INVARIANT: no field goes below zero or above the number of entries, so none carries into another.
+        // INVARIANT: no field goes below zero or above the number of entries, so none carries into
+        // another.
         Self(self.0 - old.0 + new.0)
     }
 

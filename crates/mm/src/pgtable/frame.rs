@@ -114,7 +114,8 @@ impl<'f, F: Frames> UniqueFrame<'f, F> {
     /// Fills the page with zeros.
     #[doc(alias = "clear_highpage")]
     pub fn clear(&mut self) {
-        // SAFETY: by the type's invariant no other thread has the frame, and a page has this many bytes.
+        // SAFETY: by the type's invariant no other thread has the frame, and a page has this many
+        // bytes.
         unsafe { self.frames.page(self.pfn).write_bytes(0, PAGE_SIZE as usize) };
     }
 }
@@ -171,8 +172,8 @@ impl FrameMeta {
 
     /// Counts one entry less; returns whether that was the last.
     pub(super) fn unmap(&self) -> bool {
-        // AcqRel pairs with itself: what was done through other entries comes before the frame is used
-        // again.
+        // AcqRel pairs with itself: what was done through other entries comes before the frame is
+        // used again.
         self.mapcount.fetch_sub(1, Ordering::AcqRel) == 1
     }
 

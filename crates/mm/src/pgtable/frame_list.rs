@@ -176,7 +176,8 @@ impl<'f, F: Frames> FrameList<'f, F> {
     #[inline]
     pub fn push(&mut self, frame: UniqueFrame<'_, F>) {
         self.check(frame.frames());
-        // SAFETY: from the same allocator, as was checked; the frame belonged to the value that ends here.
+        // SAFETY: from the same allocator, as was checked; the frame belonged to the value that
+        // ends here.
         unsafe { self.chain.push(self.frames, frame.into_pfn()) };
     }
 
@@ -230,7 +231,8 @@ impl<F: Frames> Drop for FrameList<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if !self.chain.is_empty() {
-            // SAFETY: by the type's invariant they are from there, and no thread has them after this.
+            // SAFETY: by the type's invariant they are from there, and no thread has them after
+            // this.
             unsafe { self.frames.free(core::mem::take(&mut self.chain)) };
         }
     }

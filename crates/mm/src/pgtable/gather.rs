@@ -111,7 +111,8 @@ impl<'t, M: Machine> MmuGather<'t, M> {
         }
         locked.set_dead();
         parent.unlink(index);
-        // A thread that locks this table and sees it dead restarts its walk, which can no longer reach it.
+        // A thread that locks this table and sees it dead restarts its walk, which can no longer
+        // reach it.
         drop(locked);
         drop(parent);
         if is_empty {
@@ -184,7 +185,8 @@ impl<M: Machine> Drop for MmuGather<'_, M> {
 /// The entry was in a table over `frames`, and no other call uncounts it.
 unsafe fn unmap<F: Frames>(frames: &F, pte: Pte) -> Option<UniqueFrame<'_, F>> {
     let is_last = pte.pfn != frames.zero() && frames.meta(pte.pfn).unmap();
-    // SAFETY: the thread that mapped the frame gave it away to its entries, of which this was the last.
+    // SAFETY: the thread that mapped the frame gave it away to its entries, of which this was the
+    // last.
     is_last.then(|| unsafe { UniqueFrame::from_pfn(frames, pte.pfn) })
 }
 

@@ -23,8 +23,8 @@ mod free {
     /// Bytes for a descriptor next to each table: a cache line.
     const BESIDE: usize = 64;
 
-    // SAFETY: zeros are entries; the link is the first entry, which no thread writes while the table is
-    // free.
+    // SAFETY: zeros are entries; the link is the first entry, which no thread writes while the
+    // table is free.
     unsafe impl Pooled for Entries {
         const CHUNK: usize = 64 << 10;
         const BESIDE: usize = BESIDE;
@@ -157,7 +157,8 @@ mod free {
     impl Drop for Free {
         fn drop(&mut self) {
             for place in self.1.drain(..) {
-                // SAFETY: from `Fresh`, and the updater, which is dropped before, was the last to refer to tables.
+                // SAFETY: from `Fresh`, and the updater, which is dropped before, was the last to
+                // refer to tables.
                 drop(unsafe { Box::from_raw(place.as_ptr()) });
             }
         }
@@ -303,7 +304,8 @@ impl<L: RawMutex> Memory<L> {
         let (table, birth) = loop {
             let mut stock = self.stock.lock();
             if let Some(table) = stock.free.take() {
-                // The birth may be before the link: a section that finds the table has an era that is not older.
+                // The birth may be before the link: a section that finds the table has an era that
+                // is not older.
                 let birth = stock.updater.birth(size_of::<Entries>());
                 break (table, birth);
             }

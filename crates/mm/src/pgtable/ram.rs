@@ -188,8 +188,8 @@ impl Ram {
 
     /// Returns the chunk of a frame, if there is or was such a frame.
     fn find_chunk(&self, pfn: Pfn) -> Option<&Chunk> {
-        // Acquire pairs with the Release in `grow`: a thread that knows the frame has it from one that came
-        // after.
+        // Acquire pairs with the Release in `grow`: a thread that knows the frame has it from one
+        // that came after.
         let chunk = self.chunks.get(pfn.0 as usize / CHUNK)?.load(Ordering::Acquire);
         // SAFETY: by the type's invariant it stays.
         NonNull::new(chunk).map(|chunk| unsafe { chunk.as_ref() })

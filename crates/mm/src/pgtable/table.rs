@@ -124,7 +124,8 @@ impl<'t, L: RawMutex> Table<'t, L> {
     /// # Safety
     /// That table is not given back while `'t` lasts.
     pub(super) unsafe fn child<A: Arch>(self, index: usize) -> Option<Self> {
-        // Acquire pairs with the Release in `Locked::link`: the table and its descriptor are initialised.
+        // Acquire pairs with the Release in `Locked::link`: the table and its descriptor are
+        // initialised.
         let entry = self.entry(index).load(Ordering::Acquire);
         // SAFETY: by this function's contract; entries of upper tables hold addresses of tables.
         unsafe { Self::at(A::table_addr(entry)) }
@@ -140,8 +141,8 @@ impl<'t, L: RawMutex> Table<'t, L> {
 
     /// Returns the counters of this moment.
     pub(super) fn counters(self) -> LeafCounters {
-        // Acquire pairs with the Release in `set_counters`: a reader that sees pages gone, and then finds
-        // their mapping live, has seen them go from that mapping.
+        // Acquire pairs with the Release in `set_counters`: a reader that sees pages gone, and then
+        // finds their mapping live, has seen them go from that mapping.
         LeafCounters::from_bits(self.descriptor().counters.load(Ordering::Acquire))
     }
 
@@ -216,8 +217,8 @@ impl<L: RawMutex> Locked<'_, L> {
 
     /// Takes a table out of an entry of an upper table.
     pub(super) fn unlink(&mut self, index: usize) {
-        // Release pairs with the Acquire in `Table::child`: a thread that finds nothing finds what the
-        // unlinker did before.
+        // Release pairs with the Acquire in `Table::child`: a thread that finds nothing finds what
+        // the unlinker did before.
         self.entry(index).store(0, Ordering::Release);
         self.set_counters(LeafCounters::from_bits(self.counters().bits() - 1));
     }

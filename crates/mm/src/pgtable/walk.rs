@@ -109,8 +109,8 @@ impl<'t, M: Machine> Walker<'t, M> {
         table: Table<'g, M::Lock>,
         index: usize,
     ) -> Option<Table<'g, M::Lock>> {
-        // SAFETY: `protect` makes sure that the table stays while the guard lives: it is retired only when
-        // no entry holds it any more, entries of unlinked tables included.
+        // SAFETY: `protect` makes sure that the table stays while the guard lives: it is retired
+        // only when no entry holds it any more, entries of unlinked tables included.
         guard.protect(|| unsafe { table.child::<M::Arch>(index) })
     }
 }

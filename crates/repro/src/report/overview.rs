@@ -14,12 +14,12 @@ use super::spread::Worst;
 /// across.
 #[must_use]
 pub fn overview(all: &[Series]) -> String {
-    let mut text = String::new();
-    for sentence in sentences(all) {
-        text += &sentence;
-        text.push('\n');
+    let sentences = sentences(all);
+    let mut text = sentences.join("\n");
+    if !sentences.is_empty() {
+        text += "\n\n";
     }
-    format!("{text}\n{}", table(all))
+    text + &table(all)
 }
 
 /// A series of `target` whose file says what `file` says, read by `scanner`.

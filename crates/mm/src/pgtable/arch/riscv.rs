@@ -39,7 +39,8 @@ const PPN: u64 = ((1 << 44) - 1) << PPN_SHIFT;
 ///
 /// ```
 /// use vmaple_mm::pgtable::{Arch, PageFlags, Pfn, Pte, Sv39};
-/// let page = Pte { pfn: Pfn(0x1234), flags: PageFlags::READ | PageFlags::WRITE | PageFlags::DIRTY };
+/// let flags = PageFlags::READ | PageFlags::WRITE | PageFlags::DIRTY;
+/// let page = Pte { pfn: Pfn(0x1234), flags };
 /// let entry = Sv39::page(page);
 /// assert_eq!(entry, 0x1234 << 10 | 0x97); // the frame's number, D, U, W, R, V
 /// assert_eq!(Sv39::pte(entry), Some(page));

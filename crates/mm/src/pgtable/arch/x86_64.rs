@@ -39,7 +39,8 @@ const TABLE: u64 = P | RW | US | A | D;
 ///
 /// ```
 /// use vmaple_mm::pgtable::{Arch, PageFlags, Pfn, Pte, X86_64};
-/// let page = Pte { pfn: Pfn(0x1234), flags: PageFlags::READ | PageFlags::WRITE | PageFlags::DIRTY };
+/// let flags = PageFlags::READ | PageFlags::WRITE | PageFlags::DIRTY;
+/// let page = Pte { pfn: Pfn(0x1234), flags };
 /// let entry = X86_64::<4>::page(page);
 /// assert_eq!(entry, 0x8000_0000_0123_4047); // NX, the frame's address, D, US, RW, P
 /// assert_eq!(X86_64::<4>::pte(entry), Some(page));

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use running::{VMAPLE, outcome, roles_of, start_and_wait_for_roles, vmaple, wait_until};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use vmaple_repro::machine::sched::allowed_cpus;
 use vmaple_repro::plan::{PlacementRequest, Plan, Preset, Slice};
@@ -52,6 +53,26 @@ fn a_second_signal_ends_at_once() {
     let _ = kill_process(Pid::from_raw(controller.cast_signed()).unwrap(), Signal::INT);
     assert_eq!(child.end().0, Some(130));
     wait_until("the roles to die", || roles_of(controller).is_empty());
+}
+
+#[test]
+fn a_second_signal_ends_a_controller_that_the_first_leaves_waiting() {
+    // A pipe without a reader: writing the report to it waits for one.
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let args = format!(
+        "repro --target kernel --busy 0 --samples 1 --duration 20s --export-json {}",
+        pipe.display()
+    );
+    let mut child = start_and_wait_for_roles(&args, 1);
+    let controller = child.id();
+    signal(controller, Signal::INT);
+    wait_until("the roles to end", || roles_of(controller).is_empty());
+    assert!(!child.has_ended());
+    signal(controller, Signal::INT);
+    wait_until("the controller to end", || child.has_ended());
+    assert_eq!(child.end().0, Some(130));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
 use super::loom_lock::LoomLock;
-use crate::addr::PAGE_SIZE;
+use crate::addr::{PAGE_SIZE, VirtAddr};
 use crate::machine::Machine;
 use crate::pgtable::{
     Arch, CountBy, FrameChain, FrameMeta, Frames, LinkError, POISON, PageCounts, PageFlags, PageTables, Pfn, Pte,
@@ -28,7 +28,7 @@ struct Small<const LEVELS: u32>;
 unsafe impl<const LEVELS: u32> Arch for Small<LEVELS> {
     const NAME: &'static str = "small";
     const LEVELS: u32 = LEVELS;
-    const TASK_SIZE: u64 = PAGE_SIZE << LEVELS;
+    const TASK_SIZE: VirtAddr = VirtAddr(PAGE_SIZE << LEVELS);
 
     fn table(addr: u64) -> u64 {
         addr
@@ -121,7 +121,7 @@ struct Space<const LEVELS: u32> {
 }
 
 impl<const LEVELS: u32> Space<LEVELS> {
-    const ALL: u64 = Small::<LEVELS>::TASK_SIZE;
+    const ALL: u64 = Small::<LEVELS>::TASK_SIZE.0;
 
     fn new() -> Arc<Self> {
         Self::with(true)
@@ -143,6 +143,7 @@ impl<const LEVELS: u32> Space<LEVELS> {
     /// Handles a fault at `addr`, with a frame at hand. A thread that finds a table dead looks once
     /// more, no more often: the table is out of the tree then.
     fn fault(&self, walker: &Walker<'_, Model<LEVELS>>, addr: u64, pfn: u64) {
+        let addr = VirtAddr(addr);
         let pte = Pte {
             pfn: Pfn(pfn),
             flags: PageFlags::READ | PageFlags::WRITE,
@@ -182,7 +183,7 @@ impl<const LEVELS: u32> Space<LEVELS> {
         let walker = self.tables.walker().unwrap();
         let mapped = (0..Self::ALL)
             .step_by(PAGE_SIZE as usize)
-            .filter_map(|addr| walker.translate(addr));
+            .filter_map(|addr| walker.translate(VirtAddr(addr)));
         let mapped = mapped.map(|pte| pte.pfn.0).collect::<Vec<_>>();
         for (pfn, meta) in self.tables.machine().frames().metas.iter().enumerate() {
             let entries = mapped.iter().filter(|&&other| other == pfn as u64).count();
@@ -283,7 +284,7 @@ fn fault_and_mprotect(looks: bool) {
         protector.join().unwrap();
         faulter.join().unwrap();
         if space.pages() > 0 {
-            let pte = space.tables.walker().unwrap().translate(0).unwrap();
+            let pte = space.tables.walker().unwrap().translate(VirtAddr(0)).unwrap();
             assert_eq!(pte.flags, PageFlags::READ, "a page that may be written");
         }
     });
@@ -317,7 +318,7 @@ fn no_page_is_left_of_what_was_unmapped_beside_another_mapping() {
         unmapper.join().unwrap();
         faulter.join().unwrap();
         assert_eq!(space.pages(), 1);
-        assert_eq!(space.tables.walker().unwrap().translate(0), None);
+        assert_eq!(space.tables.walker().unwrap().translate(VirtAddr(0)), None);
     });
 }
 
@@ -359,7 +360,7 @@ fn monitor_and_munmap<const LEVELS: u32>(look: fn(&Walker<'_, Model<LEVELS>>), p
 #[test]
 fn a_monitor_touches_no_table_that_is_freed() {
     fn translate<const LEVELS: u32>(walker: &Walker<'_, Model<LEVELS>>) {
-        if let Some(pte) = walker.translate(0) {
+        if let Some(pte) = walker.translate(VirtAddr(0)) {
             assert_eq!(pte.pfn, Pfn(1));
         }
     }

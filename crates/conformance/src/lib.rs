@@ -7,7 +7,7 @@
 //! | [`workload`] | an address space of some hundred mappings, and changes of every kind to it |
 //! | [`stop`] | threads that stop at a point of a test's choice, and locks that count the threads that wait |
 //! | [`signal`] | a signal that parks a thread at any instruction inside of the library |
-//! | [`line`], [`smaps_text`] | the text of maps and smaps, taken apart |
+//! | [`mod@line`], [`smaps_text`] | the text of maps and smaps, taken apart |
 
 #![cfg(not(loom))]
 #![allow(missing_docs, reason = "not published; a name says what a field is")]

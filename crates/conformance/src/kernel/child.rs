@@ -63,7 +63,7 @@ impl Child {
         })
     }
 
-    /// Makes the child access `count` bytes of its memory. For [`Access::CompareExchange`], `count`
+    /// Makes the child access `count` bytes of its memory. For `Access::CompareExchange`, `count`
     /// is the expected word.
     pub fn access(&mut self, access: Access, addr: u64, count: u64, value: u64) -> Result<u64, Refused> {
         self.request(ACCESS + access as u64, &[addr, count, value]);

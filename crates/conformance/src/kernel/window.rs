@@ -221,7 +221,7 @@ fn dont_merge(child: &mut Child, range: &Range<u64>) {
     assert_eq!(done, Ok(0));
 }
 
-/// Returns what is mapped, without [vsyscall], which is no mapping of the process.
+/// Returns what is mapped, without `[vsyscall]`, which is no mapping of the process.
 fn ranges(text: &[u8], task_size: u64) -> impl Iterator<Item = Range<u64>> {
     let lines = text.split(|&byte| byte == b'\n');
     lines.filter_map(range).filter(move |range| range.start < task_size)

@@ -53,7 +53,7 @@ const WAITS_TO_WRITE: ParkToken = ParkToken(1);
 /// The semaphore, for use as [`lock_api::RwLock<RwSem, T>`](lock_api::RwLock).
 ///
 /// # Invariants
-/// `state` is the number of readers that hold it, or [`WRITER`], and [`WAITERS`] if a thread is in
+/// `state` is the number of readers that hold it, or `WRITER`, and `WAITERS` if a thread is in
 /// the queue. While one is, only the thread that releases it lets others in.
 #[derive(Debug)]
 pub struct RwSem {

@@ -6,23 +6,22 @@ mod running;
 
 use std::fs;
 
-use running::{outcome, roles_of, start_and_wait_for_roles, vmaple, vmaple_with, wait_until};
+use running::{experiment, load, outcome, roles_of, start_and_wait_for_roles, vmaple, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use vmaple_repro::plan::{HANG_GRACE_NS, ProcFile, Reading, SETTLE_NS, Scanner};
 use vmaple_repro::report::{Json, Report};
 
-fn load(path: &std::path::Path) -> Report {
-    Json::read(&fs::read_to_string(path).unwrap()).unwrap()
-}
-
 #[test]
 fn mapper_then_scanners_then_a_second_later_busy_tasks_then_go() {
     let dir = tempfile::tempdir().unwrap();
-    let json = dir.path().join("order.json");
-    let args = "repro --target kernel --busy 0,3 --samples 1 --duration 200ms --file maps --export-json {}";
-    let (code, _, err) = outcome(vmaple_with(args, &json));
-    assert_eq!(code, 0, "{err}");
-    let report = load(&json);
+    let args = "repro --target kernel --busy 0,3 --samples 1 --file maps";
+    let is_enough = |report: &Report| {
+        report.samples.iter().all(|sample| {
+            let faults = sample.faults.as_ref().unwrap();
+            faults.mapped.count > 0 && faults.fresh.count > 0
+        })
+    };
+    let (report, ..) = experiment(args, dir.path(), is_enough).unwrap();
     let [alone, loaded] = report.samples.as_slice() else {
         panic!("{} samples", report.samples.len());
     };
@@ -41,8 +40,6 @@ fn mapper_then_scanners_then_a_second_later_busy_tasks_then_go() {
         assert_eq!(sample.calls.count, sample.operations);
         assert_eq!(sample.maps + sample.unmaps, sample.operations);
         assert_eq!(sample.worst_ns, Some(sample.calls.max_ns));
-        let faults = sample.faults.as_ref().unwrap();
-        assert!(faults.mapped.count > 0 && faults.fresh.count > 0);
     }
 }
 
@@ -172,18 +169,12 @@ fn a_worst_case_above_the_limit_exits_with_3() {
 fn every_file_of_this_kernel_can_be_scanned() {
     for file in Reading::ALL {
         let dir = tempfile::tempdir().unwrap();
-        let json = dir.path().join("a.json");
-        let args = format!(
-            "repro --target kernel --busy 1 --samples 1 --duration 200ms --fragment 100 --file {file} --export-json {{}}"
-        );
-        let (code, _, err) = outcome(vmaple_with(&args, &json));
-        if code == 77 {
-            println!("skipped: {err}");
+        let args = format!("repro --target kernel --busy 1 --samples 1 --fragment 100 --file {file}");
+        let is_enough = |report: &Report| report.samples[0].longest_scan_ns > 0;
+        let Some((report, ..)) = experiment(&args, dir.path(), is_enough) else {
             continue;
-        }
-        assert_eq!(code, 0, "{file}: {err}");
-        let sample = &load(&json).samples[0];
-        assert!(sample.longest_scan_ns > 0, "{file}: nothing was scanned");
+        };
+        let sample = &report.samples[0];
         // A kernel may show lines that overlap.
         assert_eq!(
             sample.misreads.is_some(),
@@ -212,14 +203,15 @@ fn every_file_of_this_kernel_can_be_scanned() {
 #[test]
 fn scanners_of_all_kinds_stand_side_by_side_in_every_form_of_a_report() {
     let dir = tempfile::tempdir().unwrap();
-    let args = "repro --busy 0,1 --samples 2 --duration 200ms --file smaps,none --scanner proc,bpf,boosted --details --export-json {}/a.json \
+    let args = "repro --busy 0,1 --samples 2 --file smaps,none --scanner proc,bpf,boosted --details \
                 --export-csv {}/a.csv --export-markdown {}/a.md --export-svg {}/a.svg";
-    let (code, out, err) = outcome(vmaple_with(args, dir.path()));
-    if code == 77 {
-        println!("skipped: {err}");
+    let is_enough = |report: &Report| {
+        let mut scanned = report.samples.iter().filter(|sample| sample.busy > 0);
+        scanned.all(|sample| sample.longest_scan_ns > 0)
+    };
+    let Some((report, out, _)) = experiment(args, dir.path(), is_enough) else {
         return;
-    }
-    assert_eq!(code, 0, "{err}");
+    };
     for part in [
         "| /proc/PID/smaps |",
         "| /proc/PID/smaps by the BPF scan (takes no lock) |",
@@ -237,7 +229,6 @@ fn scanners_of_all_kinds_stand_side_by_side_in_every_form_of_a_report() {
     ];
     let is_side_by_side = |line: &str| line.split('|').map(str::trim).eq(labels);
     assert!(out.lines().any(is_side_by_side), "{out}");
-    let report = load(&dir.path().join("a.json"));
     // Interleaved, with the nobody of all of them at level 0.
     let files: Vec<_> = report
         .samples
@@ -247,13 +238,6 @@ fn scanners_of_all_kinds_stand_side_by_side_in_every_form_of_a_report() {
     assert_eq!(
         files,
         ["nobody", "smaps", "smaps-bpf", "smaps-boosted", "none"].repeat(2)
-    );
-    assert!(
-        report
-            .samples
-            .iter()
-            .filter(|s| s.busy > 0)
-            .all(|s| s.longest_scan_ns > 0)
     );
     let read = |name| fs::read_to_string(dir.path().join(name)).unwrap();
     for name in ["a.csv", "a.svg"] {

@@ -6,28 +6,29 @@
 mod running;
 
 use std::fs;
-use std::path::Path;
 
-use running::{outcome, roles_of, start_and_wait_for_roles, vmaple_with, wait_until};
+use running::{experiment, load, outcome, roles_of, start_and_wait_for_roles, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use vmaple_repro::plan::{Reading, SETTLE_NS, Target};
 use vmaple_repro::report::{Exporter, Json, Report};
 use vmaple_repro::sample::Misreads;
-
-fn load(path: &Path) -> Report {
-    Json::read(&fs::read_to_string(path).unwrap()).unwrap()
-}
 
 const MODELS: [Target; 3] = [Target::V54, Target::V617, Target::Maple];
 
 #[test]
 fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    let args = "repro --target v5.4,v6.17,maple --file maps --busy 0,3 --samples 1 --duration 300ms --region 4MiB --fragment 100 --details \
-                --export-json {}/a.json --export-csv {}/a.csv --export-svg {}/a.svg --export-markdown {}/a.md";
-    let (code, out, err) = outcome(vmaple_with(args, dir.path()));
-    assert_eq!(code, 0, "{err}");
-    let report = load(&dir.path().join("a.json"));
+    let args = "repro --target v5.4,v6.17,maple --file maps --busy 0,3 --samples 1 --region 4MiB --fragment 100 --details \
+                --export-csv {}/a.csv --export-svg {}/a.svg --export-markdown {}/a.md";
+    let is_enough = |report: &Report| {
+        report.samples.iter().all(|sample| {
+            let faults = sample.faults.as_ref().unwrap();
+            // Beside readers its first fault may wait for as long as it has.
+            let faulted = faults.mapped.count > 0 && (faults.fresh.count > 0 || sample.busy > 0);
+            faulted && (sample.busy == 0 || sample.longest_scan_ns > 0)
+        })
+    };
+    let (report, out, _) = experiment(args, dir.path(), is_enough).unwrap();
     assert_eq!(Json::read(&Json.export(&report).unwrap()).unwrap(), report);
     let order: Vec<_> = report.samples.iter().map(|s| (s.busy, s.target)).collect();
     let expected = [0, 3].into_iter().flat_map(|busy| MODELS.map(|target| (busy, target)));
@@ -36,9 +37,6 @@ fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
         assert!(sample.operations > 0 && !sample.hang);
         assert_eq!(sample.calls.count, sample.operations);
         assert_eq!(sample.maps + sample.unmaps, sample.operations);
-        let faults = sample.faults.as_ref().unwrap();
-        // Beside readers its first fault may wait for as long as it has.
-        assert!(faults.mapped.count > 0 && (faults.fresh.count > 0 || sample.busy > 0));
         let model = sample.model.as_ref().unwrap();
         // Each call takes the lock; fragments are not counted.
         assert!(model.held.count >= sample.operations && model.held.count < sample.operations + 100);
@@ -48,7 +46,6 @@ fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
         assert!(t.scanners_go_ns > 0 && t.first_scan_ns >= t.scanners_go_ns, "{t:?}");
         assert!(t.busy_go_ns >= t.scanners_go_ns + SETTLE_NS, "{t:?}");
         assert!(t.busy_up_ns >= t.busy_go_ns && t.first_call_ns >= t.busy_up_ns, "{t:?}");
-        assert!(sample.longest_scan_ns > 0);
     }
     for part in [
         "maps of the model v5.4 | mapper CPU",
@@ -70,19 +67,17 @@ fn models_run_in_the_talks_order_and_tell_what_a_kernel_does_not() {
 #[test]
 fn each_file_of_each_model_shows_what_is_so() {
     let dir = tempfile::tempdir().unwrap();
-    let json = dir.path().join("a.json");
     let args = "repro --target v5.4,v6.17,maple --file maps,smaps,smaps_rollup,pagemap --busy 1 --samples 1 \
-                --duration 300ms --region 1MiB --fragment 100 --details --export-json {}";
-    let (code, out, err) = outcome(vmaple_with(args, &json));
-    assert_eq!(code, 0, "{err}");
-    let report = load(&json);
+                --region 1MiB --fragment 100 --details";
+    let is_enough = |report: &Report| report.samples.iter().all(|sample| sample.longest_scan_ns > 0);
+    let (report, out, _) = experiment(args, dir.path(), is_enough).unwrap();
     let files = Reading::ALL.into_iter().filter(|file| file.is_of_models());
     let expected = MODELS
         .into_iter()
         .flat_map(|target| files.clone().map(move |file| (target, Some(file))));
     assert!(report.samples.iter().map(|s| (s.target, s.file)).eq(expected));
     for sample in &report.samples {
-        assert!(sample.operations > 0 && !sample.hang && sample.longest_scan_ns > 0);
+        assert!(sample.operations > 0 && !sample.hang);
         assert_eq!(
             sample.misreads,
             Some(Misreads::default()),

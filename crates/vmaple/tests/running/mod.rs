@@ -12,6 +12,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use vmaple_repro::report::{Json, Report};
+
 pub(crate) const VMAPLE: &str = env!("CARGO_BIN_EXE_vmaple");
 
 /// `vmaple` with `args` (separated by blanks) after their `{}`s were replaced by `path`.
@@ -149,6 +151,35 @@ pub(crate) fn outcome(command: Command) -> (i32, String, String) {
 pub(crate) fn outcome_bytes(command: Command) -> (i32, Vec<u8>, String) {
     let (code, out, err) = Running::start(command).end_bytes();
     (code.unwrap_or(-1), out, err)
+}
+
+/// Runs an experiment, and again ten and a hundred times as long, until its report `is_enough`: on a
+/// busy machine a short run may end before a scanner or a faulting thread has had the CPU. Returns
+/// the report and both outputs, or nothing if this machine cannot run it.
+pub(crate) fn experiment(
+    args: &str,
+    dir: &Path,
+    is_enough: impl Fn(&Report) -> bool,
+) -> Option<(Report, String, String)> {
+    for duration in ["200ms", "2s", "20s"] {
+        let args = format!("{args} --duration {duration} --export-json {{}}/a.json");
+        let (code, out, err) = outcome(vmaple_with(&args, dir));
+        if code == 77 {
+            println!("skipped: {err}");
+            return None;
+        }
+        assert_eq!(code, 0, "{err}");
+        let report = load(&dir.join("a.json"));
+        if is_enough(&report) {
+            return Some((report, out, err));
+        }
+        println!("not enough in {duration}");
+    }
+    panic!("not enough in 20 s: {args}");
+}
+
+pub(crate) fn load(path: &Path) -> Report {
+    Json::read(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// The roles that the process `controller` has started and that still live, by PID and

@@ -1,6 +1,6 @@
 //! A monitor that reads while a thread maps and unmaps: neither waits for the other.
 //!
-//!     cargo run -p vmaple-mm --example monitor
+//!     cargo run -p vmaple-mm --example reader
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -189,13 +189,10 @@ impl<S: Stamp> Path<S> {
         unsafe { Leaf::new(self.at(self.bottom()).node) }
     }
 
-    /// Returns the node on a level above the leaf's.
-    ///
-    /// # Panics
-    /// On the leaf's level.
+    /// Returns the node on `level`, which is above the leaf's.
     #[inline]
     pub(crate) fn inner<'a>(&self, level: usize) -> Inner<'a, S> {
-        assert!(level < self.bottom());
+        debug_assert!(level < self.bottom());
         // SAFETY: by the type's invariant; all levels but the last are of inner nodes.
         unsafe { Inner::new(self.at(level).node, self.bottom() - level) }
     }

@@ -175,11 +175,11 @@ impl<S: VmaStore, M: Machine> Transaction<'_, S, M> {
     }
 
     /// Executes a plan.
-    pub(crate) fn apply(&mut self, plan: Plan) -> Result<(), Failure> {
+    pub(crate) fn apply(&mut self, mut plan: Plan) -> Result<(), Failure> {
         let mut accounts = self.accounts.minus(plan.removed);
         plan.insert.iter().flatten().for_each(|vma| accounts.add(vma));
         self.pages.add(plan.pages);
-        self.write.replace(plan.span, plan.insert)?;
+        self.write.replace(plan.span, &mut plan.insert)?;
         self.accounts = accounts;
         self.is_changed = true;
         Ok(())

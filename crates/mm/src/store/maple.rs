@@ -137,7 +137,7 @@ impl<L: RawMutex> VmaWrite for MapleWrite<'_, L> {
         start.map(VirtAddr)
     }
 
-    fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
+    fn replace(&mut self, range: VirtRange, vmas: &mut [Option<Vma>; 3]) -> Result<(), Shortage> {
         self.0.replace(range, vmas, |vma| vma)
     }
 

@@ -161,7 +161,7 @@ pub trait VmaWrite: Sealed + VmaRead {
     ///
     /// # Errors
     /// [`Shortage`]. Then the transaction can only be dropped.
-    fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage>;
+    fn replace(&mut self, range: VirtRange, vmas: &mut [Option<Vma>; 3]) -> Result<(), Shortage>;
 
     /// Whether there is memory for `vmas` new VMAs.
     fn has_room(&mut self, vmas: usize) -> bool;

@@ -299,7 +299,7 @@ impl<L: RawRwLock> VmaWrite for RbWrite<'_, L> {
         self.0.empty_area_rev(size, limits, align)
     }
 
-    fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
+    fn replace(&mut self, range: VirtRange, vmas: &mut [Option<Vma>; 3]) -> Result<(), Shortage> {
         let Protected {
             tree,
             vmas: slab,
@@ -316,7 +316,7 @@ impl<L: RawRwLock> VmaWrite for RbWrite<'_, L> {
             edits.extend(at.remove().map(Edit::Removed));
         }
         edits.try_reserve(new).map_err(|_| Shortage::Memory)?;
-        for vma in vmas.into_iter().flatten() {
+        for vma in vmas.iter_mut().filter_map(Option::take) {
             let start = vma.range().start;
             let link = RBTreeAtomicLink::new();
             let Ok(node) = slab.put(Node { link, vma }) else {

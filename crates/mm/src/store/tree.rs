@@ -214,15 +214,15 @@ impl<T: Held, L: RawMutex> VmaTreeWrite<'_, T, L> {
     pub(super) fn replace(
         &mut self,
         range: VirtRange,
-        vmas: [Option<Vma>; 3],
+        vmas: &mut [Option<Vma>; 3],
         hold: impl Fn(Vma) -> T,
     ) -> Result<(), Shortage> {
         if !self.has_room(vmas.len()) {
             return Err(Shortage::Vmas(vmas.len()));
         }
         let slab = &mut self.protected_mut().vmas;
-        let entries = vmas.map(|vma| {
-            let vma = vma?;
+        let entries = vmas.each_mut().map(|vma| {
+            let vma = vma.take()?;
             let VirtRange { start, end } = vma.range();
             let range = start.0..=end.0 - 1;
             let birth = AtomicU64::new(0);

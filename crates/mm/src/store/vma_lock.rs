@@ -381,7 +381,7 @@ impl<W: RawRwLock, L: RawMutex> VmaWrite for VmaLockWrite<'_, W, L> {
         start.map(VirtAddr)
     }
 
-    fn replace(&mut self, range: VirtRange, vmas: [Option<Vma>; 3]) -> Result<(), Shortage> {
+    fn replace(&mut self, range: VirtRange, vmas: &mut [Option<Vma>; 3]) -> Result<(), Shortage> {
         let vm_lock_seq = self.mmap_lock.mm_lock_seq.read();
         self.write.replace(range, vmas, |vma| LockedVma {
             vm_refcnt: VmRefcnt::new(),

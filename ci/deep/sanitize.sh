@@ -16,7 +16,8 @@ run() {
     check -p vmaple-rcu --test domain --test torture --test reclaim
     check -p maple-tree --test concurrent --test drop_count --test linux
     check -p vmaple-mm --lib --test calls --test stores --test mmap_sem --test vma_lock --test arch --test frames
-    check -p vmaple-conformance --test contract --test text --test waits --test smaps_contract --test pagemap
+    check -p vmaple-conformance --test contract --test waits --test smaps_contract
+    check -p vmaple-proc --test text --test pagemap
 }
 run asan "-Zsanitizer=address" env ASAN_OPTIONS=detect_leaks=1
 run tsan "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" env TSAN_OPTIONS="suppressions=$PWD/ci/deep/tsan.supp"

@@ -153,9 +153,10 @@ pub(crate) fn outcome_bytes(command: Command) -> (i32, Vec<u8>, String) {
     (code.unwrap_or(-1), out, err)
 }
 
-/// Runs an experiment, and again ten and a hundred times as long, until its report `is_enough`: on a
-/// busy machine a short run may end before a scanner or a faulting thread has had the CPU. Returns
-/// the report and both outputs, or nothing if this machine cannot run it.
+/// Runs an experiment, and again ten and a hundred times as long, until its report `is_enough`.
+///
+/// On a busy machine a short run may end before a scanner or a faulting thread has had the CPU.
+/// Returns the report and both outputs, or nothing if this machine cannot run it.
 pub(crate) fn experiment(
     args: &str,
     dir: &Path,

@@ -50,10 +50,10 @@ fn bad_options_are_usage_errors_that_say_what_would_do() {
     refused(
         "scan 1 --fields bogus",
         2,
-        "no 'bogus' here: take some of size, kernelpagesize",
+        "'bogus' is no field of this format: use some of size, kernelpagesize",
     );
-    refused("scan 1 --fields rss,", 2, "no '' here");
-    refused("scan 1 --fields rss_anon", 2, "no 'rss_anon' here");
+    refused("scan 1 --fields rss,", 2, "'' is no field");
+    refused("scan 1 --fields rss_anon", 2, "'rss_anon' is no field");
     refused(
         "scan 1 --format rollup --fields vmflags",
         2,
@@ -63,7 +63,7 @@ fn bad_options_are_usage_errors_that_say_what_would_do() {
     refused(
         "scan 1 --format json --method counters --fields pss",
         2,
-        "no 'pss' here: take some of size, rss,",
+        "'pss' is no field of this format: use some of size, rss,",
     );
     refused("scan 1 --format maps --fields rss", 2, "--format maps has no values");
     refused(

@@ -18,7 +18,7 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<Exit> {
 
     let mut reports = Vec::new();
     for path in &options.reports {
-        let context = || format!("{}", path.display());
+        let context = || format!("reading {}", path.display());
         let text = std::fs::read_to_string(path).with_context(context)?;
         reports.push(Json::read(&text).with_context(context)?);
     }

@@ -52,7 +52,7 @@ impl Plan {
         let names = Names::of(options.format, method);
         if let Some(unknown) = fields.iter().find(|name| !names.has(name)) {
             return Err(Error::Usage(format!(
-                "--fields: no '{unknown}' here: take some of {}",
+                "--fields: '{unknown}' is no field of this format: use some of {}",
                 names.text()
             )));
         }

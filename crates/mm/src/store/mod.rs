@@ -156,9 +156,10 @@ pub trait VmaWrite: Sealed + VmaRead {
     /// Returns the highest multiple of `align` in `limits` with `size` free bytes.
     fn empty_area_rev(&self, size: u64, limits: VirtRange, align: u64) -> Option<VirtAddr>;
 
-    /// Replaces the VMAs in `range` by `vmas`, which ascend and lie in `range`. No VMA reaches out
-    /// of it.
+    /// Replaces the VMAs in `range` by those that it takes out of `vmas`, which ascend and lie in
+    /// `range`. No VMA reaches out of it.
     ///
+    // By reference: the array is larger than what moves of it.
     /// # Errors
     /// [`Shortage`]. Then the transaction can only be dropped.
     fn replace(&mut self, range: VirtRange, vmas: &mut [Option<Vma>; 3]) -> Result<(), Shortage>;

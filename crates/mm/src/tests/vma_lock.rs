@@ -86,7 +86,7 @@ fn what_a_writer_puts_in_is_locked_until_it_gives_mmap_lock_up() {
             let range = VirtRange::from(AT..AT + 2 * PAGE_SIZE);
             let mut write = writer.store().write(4, &Call(())).unwrap();
             let vma = Vma::new(range, 0, write.find(VirtAddr(0)).unwrap().mapping(), Role::None);
-            assert!(write.replace(range, [Some(vma), None, None]).is_ok());
+            assert!(write.replace(range, &mut [Some(vma), None, None]).is_ok());
             write.commit(|| (), || ());
             published.send(()).unwrap();
             assert_eq!(has_lost.recv().unwrap(), "in time");

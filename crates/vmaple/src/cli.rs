@@ -77,7 +77,7 @@ fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str>
 }
 
 /// Parses the number of a process.
-fn pid(text: &str) -> Result<u32, String> {
+pub(crate) fn pid(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| {
         let mut why = "expected a process's number".to_owned();
         if text.starts_with(|c: char| c.is_alphabetic()) {
@@ -85,6 +85,21 @@ fn pid(text: &str) -> Result<u32, String> {
         }
         why
     })
+}
+
+/// A process, or where the numbers of more stand.
+#[derive(Clone, Debug)]
+pub(crate) enum PidArg {
+    Number(u32),
+    /// `-`
+    Stdin,
+}
+
+fn pid_arg(text: &str) -> Result<PidArg, String> {
+    match text {
+        "-" => Ok(PidArg::Stdin),
+        _ => pid(text).map(PidArg::Number),
+    }
 }
 
 impl Default for Command {
@@ -326,18 +341,22 @@ pub(crate) enum ScanMethod {
 const SCAN_EXAMPLES: &str = "Examples:
   vmaple scan 812                                  # as smaps; standard error says what was held
   vmaple scan 812 --format rollup --fields rss,pss
-  vmaple scan $(pgrep -x nginx) --format prometheus --every 15s --output vmaple.prom
+  vmaple scan --name '^nginx$' --format prometheus --every 15s --output vmaple.prom
+  vmaple scan --cgroup /system.slice/redis.service --format rollup --fields pss
   vmaple scan 812 --format json --every 10s";
 
 #[derive(Debug, Args)]
 #[command(after_help = SCAN_EXAMPLES, after_long_help = format!("{SCAN_EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct ScanOptions {
-    /// The processes
+    /// The processes; - reads their numbers from standard input
     ///
     /// Several are scanned one after the other. If a process cannot be scanned, standard error
     /// reports why, the others are still scanned, and the exit code is that of the first failure.
-    #[arg(required = true, value_parser = pid, value_name = "PID")]
-    pub(crate) pids: Vec<u32>,
+    #[arg(required_unless_present = "select", conflicts_with = "select", value_parser = pid_arg, value_name = "PID")]
+    pub(crate) pids: Vec<PidArg>,
+
+    #[command(flatten)]
+    pub(crate) select: SelectOptions,
 
     /// What to print
     ///
@@ -393,6 +412,42 @@ pub(crate) struct ScanOptions {
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) limit: Duration,
 }
+
+/// Which processes, instead of their numbers.
+#[derive(Debug, Args)]
+#[group(id = "select", multiple = true)]
+pub(crate) struct SelectOptions {
+    /// Scan every process of the machine
+    ///
+    /// Processes that come and go meanwhile are no error: standard error reports how many went.
+    /// Kernel threads have no memory map and are left out. With --every the processes are looked
+    /// for again in each round. All of this holds for the four options below too. A process has to
+    /// match each of them that is given.
+    #[arg(long, help_heading = SELECT)]
+    pub(crate) all: bool,
+
+    /// Scan processes whose name matches a regular expression, as of pgrep(1)
+    ///
+    /// The name is that of /proc/PID/comm, of at most 15 bytes.
+    #[arg(long, value_name = "REGEX", value_parser = regex::bytes::Regex::new, help_heading = SELECT)]
+    pub(crate) name: Option<regex::bytes::Regex>,
+
+    /// Scan processes in a cgroup and in those below it
+    ///
+    /// The path is one of /proc/PID/cgroup, or one below /sys/fs/cgroup. Versions 1 and 2.
+    #[arg(long, value_name = "PATH", help_heading = SELECT)]
+    pub(crate) cgroup: Option<String>,
+
+    /// Scan processes of a user, by name or number: the effective user
+    #[arg(long, value_name = "USER", help_heading = SELECT)]
+    pub(crate) user: Option<String>,
+
+    /// Scan the children of a process, their children and so on; not itself
+    #[arg(long, value_name = "PID", value_parser = pid, help_heading = SELECT)]
+    pub(crate) children_of: Option<u32>,
+}
+
+const SELECT: &str = "Select processes by what they are";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  vmaple compare v6.1.json v6.18.json --export-svg both.svg")]

@@ -7,6 +7,9 @@ mod prometheus;
 mod rollup;
 mod rounds;
 mod said;
+mod select;
+mod stat;
+mod tally;
 mod target;
 
 use std::os::fd::OwnedFd;
@@ -20,6 +23,7 @@ use vmaple_scan::{Method, Options, Scanner};
 
 use self::plan::Plan;
 use self::rounds::Rounds;
+use self::select::Selection;
 use crate::cli::{ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
 use crate::cmd::signals;
@@ -28,6 +32,7 @@ use crate::exit::Exit;
 pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
     let plan = Plan::of(options)?;
     let output = output(options)?;
+    let selection = Selection::of(options)?;
     let scanner = Scanner::with(
         Options::new()
             .method(plan.method)
@@ -49,7 +54,7 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
              waits; `vmaple doctor` counts the locks",
         );
     }
-    let mut rounds = Rounds::new(scanner, plan, output, options);
+    let mut rounds = Rounds::new(scanner, plan, selection, output, options);
     let Some(every) = options.every else {
         rounds.round()?;
         return Ok(rounds.exit());

@@ -1,12 +1,15 @@
 //! Rounds of scans: each process once, with the errors of those that could not be scanned.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
-use vmaple_scan::{Error, FieldSet, Partial, Scan, Scanner, append};
+use vmaple_scan::{Error, FieldSet, Partial, Process, Scan, Scanner, append};
 
 use super::identity::Identity;
 use super::plan::Plan;
 use super::prometheus::Exposition;
+use super::select::{Criteria, Found, Selection};
+use super::tally::Tally;
 use super::target::{Failure, Target};
 use super::{json, rollup, said, tell};
 use crate::cli::{ScanFormat, ScanOptions};
@@ -24,6 +27,8 @@ pub(super) struct Rounds {
     plan: Plan,
     format: ScanFormat,
     targets: Vec<Target>,
+    /// `None` if the targets are given by number.
+    criteria: Option<Criteria>,
     /// `None` for standard output.
     output: Option<Export>,
     /// Whether text has a heading for each process.
@@ -35,15 +40,25 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(scanner: Scanner, plan: Plan, output: Option<Export>, options: &ScanOptions) -> Self {
-        let targets = Target::each_once(&options.pids);
+    pub(super) fn new(
+        scanner: Scanner,
+        plan: Plan,
+        selection: Selection,
+        output: Option<Export>,
+        options: &ScanOptions,
+    ) -> Self {
+        let (targets, criteria) = match selection {
+            Selection::Numbers(pids) => (Target::each_once(&pids), None),
+            Selection::Matching(criteria) => (vec![], Some(criteria)),
+        };
         Self {
             scanner,
             plan,
             format: options.format,
             output,
-            headers: options.every.is_some() || targets.len() > 1,
+            headers: options.every.is_some() || targets.len() > 1 || criteria.is_some(),
             targets,
+            criteria,
             repeats: options.every.is_some(),
             is_quiet: options.quiet,
             exit: Exit::Done,
@@ -54,19 +69,25 @@ impl Rounds {
         self.exit
     }
 
-    /// Returns whether no process is left.
+    /// Returns whether no process is left, and none will come.
     pub(super) fn is_over(&self) -> bool {
-        self.targets.is_empty()
+        self.targets.is_empty() && self.criteria.is_none()
     }
 
     /// Scans each process once and prints the results. Returns whether the output still has a
     /// reader.
     pub(super) fn round(&mut self) -> anyhow::Result<bool> {
+        let found = self.look_for_targets()?;
+        let mut tally = Tally::new(found.kernel_threads);
         let mut exposition = Exposition::default();
         let mut text = vec![];
         for mut target in std::mem::take(&mut self.targets) {
-            match target.scan(&mut self.scanner) {
-                Ok((scan, identity)) => {
+            let criteria = self.criteria.as_ref();
+            let is_selected = |process: &Process| criteria.is_none_or(|all| all.still_match(process, &found));
+            match target.scan(&mut self.scanner, is_selected) {
+                Ok(None) => {}
+                Ok(Some((scan, identity))) => {
+                    tally.scanned += 1;
                     self.look_at(&scan);
                     match self.format {
                         ScanFormat::Prometheus => exposition.add(&scan, &identity, &self.plan),
@@ -76,15 +97,12 @@ impl Rounds {
                     self.keep(target);
                 }
                 Err(failure) => {
-                    match self.format {
-                        ScanFormat::Prometheus => exposition.add_failure(target.pid, &failure),
-                        ScanFormat::Json => {
-                            serde_json::to_writer(&mut text, &json::FailureObject::new(target.pid, &failure))?;
-                            text.push(b'\n');
-                        }
-                        _ => {}
+                    let is_counted = self.criteria.is_some() && tally.counts(&failure);
+                    // A process that the caller may not read is missing, one that is gone is not.
+                    if !is_counted || matches!(failure.error, Error::NotPermitted(_)) {
+                        self.write_failure(target.pid, &failure, &mut exposition, &mut text)?;
                     }
-                    if self.failed(target.pid, &failure) {
+                    if !is_counted && self.failed(target.pid, &failure) {
                         self.keep(target);
                     }
                 }
@@ -96,10 +114,44 @@ impl Rounds {
                 text.clear();
             }
         }
+        self.close(&tally);
         text.extend(exposition.text().bytes());
         match &self.output {
             Some(file) => file.write(&text).map(|()| true),
             None => print_bytes(&text),
+        }
+    }
+
+    /// Looks for the processes that match now. Those of the last round stay held open.
+    fn look_for_targets(&mut self) -> anyhow::Result<Found> {
+        let Some(criteria) = &self.criteria else {
+            return Ok(Found::default());
+        };
+        let found = criteria.find()?;
+        let known = std::mem::take(&mut self.targets);
+        let mut known: HashMap<u32, Target> = known.into_iter().map(|target| (target.pid, target)).collect();
+        let mut target = |&pid: &u32| known.remove(&pid).filter(|target| !target.has_ended());
+        let targets = found
+            .pids
+            .iter()
+            .map(|pid| target(pid).unwrap_or_else(|| Target::new(*pid)));
+        self.targets = targets.collect();
+        Ok(found)
+    }
+
+    /// Reports what became of the processes that were selected.
+    fn close(&mut self, tally: &Tally) {
+        if self.criteria.is_none() {
+            return;
+        }
+        let is_in_vain = tally.scanned == 0 && !self.repeats;
+        if !self.is_quiet || tally.lacks_some() || is_in_vain {
+            tell(&format!("vmaple: {tally}"));
+        }
+        if tally.lacks_some() {
+            self.exit_with(Exit::NotPossible);
+        } else if is_in_vain {
+            self.exit_with(Exit::Failed);
         }
     }
 
@@ -120,7 +172,7 @@ impl Rounds {
         if matches!(self.format, ScanFormat::Json | ScanFormat::Prometheus) {
             return;
         }
-        if let Some(line) = said::line(scan.pid(), report, &self.plan, self.is_quiet) {
+        if let Some(line) = said::line(scan.pid(), report, &self.plan, self.is_quiet || self.criteria.is_some()) {
             tell(&line);
         }
     }
@@ -144,6 +196,24 @@ impl Rounds {
         if self.exit == Exit::Done {
             self.exit = exit;
         }
+    }
+
+    fn write_failure(
+        &self,
+        pid: u32,
+        failure: &Failure,
+        exposition: &mut Exposition,
+        text: &mut Vec<u8>,
+    ) -> anyhow::Result<()> {
+        match self.format {
+            ScanFormat::Prometheus => exposition.add_failure(pid, failure),
+            ScanFormat::Json => {
+                serde_json::to_writer(&mut *text, &json::FailureObject::new(pid, failure))?;
+                text.push(b'\n');
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn write(&self, scan: &Scan, identity: &Identity, text: &mut Vec<u8>) -> anyhow::Result<()> {

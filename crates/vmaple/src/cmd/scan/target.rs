@@ -1,5 +1,7 @@
 //! The processes to scan.
 
+use std::collections::HashSet;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use vmaple_scan::{Error, Process, Scan, Scanner};
 
@@ -39,29 +41,38 @@ impl Failure {
 }
 
 impl Target {
-    /// Returns one for each number, in their order.
-    pub(super) fn each_once(pids: &[u32]) -> Vec<Self> {
-        let mut targets: Vec<Self> = vec![];
-        for &pid in pids {
-            if !targets.iter().any(|target| target.pid == pid) {
-                targets.push(Self {
-                    pid,
-                    process: None,
-                    was_scanned: false,
-                });
-            }
+    pub(super) fn new(pid: u32) -> Self {
+        Self {
+            pid,
+            process: None,
+            was_scanned: false,
         }
-        targets
     }
 
-    pub(super) fn scan(&mut self, scanner: &mut Scanner) -> Result<(Scan, Identity), Failure> {
-        let done = self.open_and_scan(scanner);
+    /// Returns one for each number, in their order.
+    pub(super) fn each_once(pids: &[u32]) -> Vec<Self> {
+        let mut known = HashSet::new();
+        let new = pids.iter().filter(|&&pid| known.insert(pid));
+        new.map(|&pid| Self::new(pid)).collect()
+    }
+
+    /// Scans it, if the process that is opened now `is_selected`; returns `None` if it is not.
+    pub(super) fn scan(
+        &mut self,
+        scanner: &mut Scanner,
+        is_selected: impl FnOnce(&Process) -> bool,
+    ) -> Result<Option<(Scan, Identity)>, Failure> {
+        let done = self.open_and_scan(scanner, is_selected);
         let has_ended = self.was_scanned && done.as_ref().is_err_and(Error::is_gone);
         self.was_scanned |= done.is_ok();
         done.map_err(|error| Failure { error, has_ended })
     }
 
-    fn open_and_scan(&mut self, scanner: &mut Scanner) -> Result<(Scan, Identity), Error> {
+    fn open_and_scan(
+        &mut self,
+        scanner: &mut Scanner,
+        is_selected: impl FnOnce(&Process) -> bool,
+    ) -> Result<Option<(Scan, Identity)>, Error> {
         let process = match self.process.take() {
             Some(process) => process,
             None => match Process::open(self.pid) {
@@ -72,8 +83,21 @@ impl Target {
             },
         };
         let process = self.process.insert(process);
+        if !is_selected(process) {
+            // Whether it has ended, or is another.
+            return if process.has_ended() {
+                Err(Error::NoProcess(self.pid))
+            } else {
+                Ok(None)
+            };
+        }
         let scan = scanner.scan_process(process)?;
-        Ok((scan, Identity::of(process)))
+        Ok(Some((scan, Identity::of(process))))
+    }
+
+    /// Whether it was held open and has ended since: its number may be another's.
+    pub(super) fn has_ended(&self) -> bool {
+        self.process.as_ref().is_some_and(Process::has_ended)
     }
 
     /// Closes the process after its last scan.

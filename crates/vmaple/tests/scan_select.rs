@@ -1,4 +1,4 @@
-//! `vmaple scan` of processes that are selected by what they are.
+//! `vmaple scan` of processes that are selected by what they are, and of groups of them.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -9,7 +9,7 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use running::scan::{Killed, found, proc_file};
+use running::scan::{Killed, found, methods, proc_file};
 use running::{Running, VMAPLE, outcome, vmaple, wait_until};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use serde_json::Value;
@@ -198,4 +198,103 @@ fn a_scan_of_all_processes_ends_well_beside_processes_that_come_and_go() {
         assert!(err.contains(" processes scanned"), "{err}");
     }
     assert!(shell.0.try_wait().unwrap().is_none());
+}
+
+/// Returns the objects of `vmaple scan ARGS`.
+fn objects(args: &str) -> Vec<Value> {
+    let (code, out, err) = outcome(vmaple(&format!("scan --quiet --format json {args}")));
+    assert_eq!(code, 0, "{args}: {err}");
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_group_is_the_sum_of_its_processes() {
+    let (one, other) = (Sleeper::new("g"), Sleeper::new("h"));
+    let _processes = [one.start(), other.start(), one.start(), one.start()];
+    let names = format!("--name ^v{}[gh]$", std::process::id());
+    for method in methods() {
+        let each = objects(&format!("--method {method} {names}"));
+        let groups = objects(&format!("--method {method} {names} --group-by name"));
+        assert_eq!(groups.len(), 2, "{groups:?}");
+        for group in &groups {
+            let own: Vec<_> = each.iter().filter(|scan| scan["comm"] == group["group"]).collect();
+            let sum = |key: &str| own.iter().map(|scan| scan["sum"][key].as_u64().unwrap()).sum::<u64>();
+            assert_eq!(group["processes"], own.len());
+            // Other processes that come and go change what is shared, but not what is resident.
+            assert_eq!(group["rss_bytes"], sum("rss_bytes"), "{method}");
+            assert_eq!(group["swap_bytes"], sum("swap_bytes"), "{method}");
+            let of = |key: &str| group[key].as_u64().unwrap();
+            assert!(of("uss_bytes") > 0 && of("uss_bytes") <= of("pss_bytes") && of("pss_bytes") <= of("rss_bytes"));
+            // A sum that the kernel made says of no mapping.
+            if method == "bpf" {
+                assert_eq!(group["mappings"], sum("mappings"));
+                assert!(group["max_map_count_ratio"].as_f64().unwrap() > 0.0);
+            }
+        }
+        let (_, table, _) = outcome(vmaple(&format!(
+            "scan --method {method} {names} --group-by name --top 1"
+        )));
+        let first: Vec<_> = table.lines().map(|line| line.split("  ").next().unwrap()).collect();
+        assert_eq!(first.len(), 4, "{table}");
+        assert_eq!((first[0], first[2], first[3]), ("NAME", "(1 more)", "(all)"), "{table}");
+    }
+}
+
+#[test]
+fn groups_in_every_form_have_the_same_values() {
+    let sleeper = Sleeper::new("f");
+    let _processes = [sleeper.start(), sleeper.start()];
+    let scan = |format: &str| {
+        let args = format!(
+            "scan --method plain --quiet --name ^{}$ --group-by exe {format}",
+            sleeper.name()
+        );
+        let (code, out, err) = outcome(vmaple(&args));
+        assert_eq!(code, 0, "{err}");
+        out
+    };
+    let exe = sleeper.path.to_str().unwrap();
+    let object: Value = serde_json::from_str(&scan("--format json")).unwrap();
+    assert_eq!(
+        (object["group"].as_str(), object["by"].as_str()),
+        (Some(exe), Some("exe"))
+    );
+    let rss = object["rss_bytes"].as_u64().unwrap();
+    let csv = scan("--format csv");
+    let (head, line) = csv.trim_end().split_once('\n').unwrap();
+    let value = |name: &str| {
+        line.split(',')
+            .nth(head.split(',').position(|part| part == name).unwrap())
+            .unwrap()
+    };
+    assert_eq!(
+        (value("exe"), value("processes"), value("rss_bytes")),
+        (exe, "2", rss.to_string().as_str())
+    );
+    let metrics = scan("--format prometheus");
+    let sample = format!("vmaple_group_rss_bytes{{by=\"exe\",group=\"{exe}\"}} {rss}\n");
+    assert!(metrics.contains(&sample), "no '{sample}' in {metrics}");
+    let table = scan("");
+    assert!(
+        table.starts_with("EXE ") && table.contains(&format!(" {rss} ")),
+        "{table}"
+    );
+}
+
+#[test]
+fn options_of_groups_that_do_not_go_together_are_usage_errors() {
+    for (args, part) in [
+        ("--format csv", "--format csv is of groups: add --group-by"),
+        ("--group-by name --format maps", "--group-by prints sums of groups"),
+        ("--group-by name --method counters", "--group-by needs Pss and Uss"),
+        ("--group-by name --fields pss", "cannot be used with"),
+        (
+            "--group-by pod",
+            "possible values: name, exe, cgroup, user, unit, container",
+        ),
+        ("--top 3", "--group-by"),
+    ] {
+        let (code, out, err) = outcome(vmaple(&format!("scan --all {args}")));
+        assert!(code == 2 && out.is_empty() && err.contains(part), "{args}: {err}");
+    }
 }

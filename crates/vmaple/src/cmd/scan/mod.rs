@@ -1,5 +1,6 @@
 //! `vmaple scan`: the memory map of a process, and what was held to read it.
 
+mod group;
 mod identity;
 mod json;
 mod plan;
@@ -9,6 +10,7 @@ mod rounds;
 mod said;
 mod select;
 mod stat;
+mod status;
 mod tally;
 mod target;
 
@@ -37,7 +39,7 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
         Options::new()
             .method(plan.method)
             .want(plan.want)
-            .sum_alone(matches!(options.format, ScanFormat::Rollup | ScanFormat::Prometheus))
+            .sum_alone(plan.is_of_sums())
             .budget(options.budget)
             .limit(options.limit),
     );

@@ -6,6 +6,7 @@ use std::time::Duration;
 use vmaple_repro::Error;
 use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Scope, Want, kernel_form};
 
+use super::group;
 use crate::cli::{ScanFormat, ScanMethod, ScanOptions};
 
 const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -19,6 +20,8 @@ pub(super) struct Plan {
     /// In lower case; counters by their names here; `None` for all.
     fields: Vec<String>,
     format: ScanFormat,
+    /// Whether sums of groups are printed.
+    is_grouped: bool,
 }
 
 impl Plan {
@@ -37,7 +40,14 @@ impl Plan {
             ScanMethod::Boosted => Some(Method::Boosted),
             ScanMethod::Plain => Some(Method::Plain),
         };
-        if method == Some(Method::Counters) && matches!(options.format, ScanFormat::Maps | ScanFormat::Smaps) {
+        let has_mappings = matches!(options.format, ScanFormat::Maps | ScanFormat::Smaps);
+        if method == Some(Method::Counters) && options.group.group_by.is_some() {
+            return Err(Error::Usage(
+                "--group-by needs Pss and Uss, which the kernel does not count: take another method than counters"
+                    .into(),
+            ));
+        }
+        if method == Some(Method::Counters) && has_mappings {
             return Err(Error::Usage(
                 "the kernel counts for whole processes: --method counters is for --format rollup, json and prometheus"
                     .into(),
@@ -48,7 +58,13 @@ impl Plan {
                 "--format maps has no values to choose from: leave --fields out, or take --format smaps".into(),
             ));
         }
-        let fields: Vec<_> = options.fields.iter().map(|field| name(field)).collect();
+        let is_grouped = options.group.group_by.is_some();
+        is_one_of_groups(is_grouped, options.format)?;
+        let fields: Vec<_> = if is_grouped {
+            group::FIELDS.map(|field| name(field.label())).into()
+        } else {
+            options.fields.iter().map(|field| name(field)).collect()
+        };
         let names = Names::of(options.format, method);
         if let Some(unknown) = fields.iter().find(|name| !names.has(name)) {
             return Err(Error::Usage(format!(
@@ -69,7 +85,13 @@ impl Plan {
             want,
             fields,
             format: options.format,
+            is_grouped,
         })
+    }
+
+    /// Returns whether the output is made of sums over all mappings of a process alone.
+    pub(super) fn is_of_sums(&self) -> bool {
+        self.is_grouped || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus)
     }
 
     pub(super) fn wants(&self, field: Field) -> bool {
@@ -92,9 +114,10 @@ impl Plan {
             None => self.wants_all(),
         };
         let is_printed = match self.format {
+            _ if self.is_grouped => left_out.of_sum,
             ScanFormat::Maps => false,
             ScanFormat::Smaps => left_out.mappings > 0,
-            ScanFormat::Rollup | ScanFormat::Prometheus => left_out.of_sum,
+            ScanFormat::Rollup | ScanFormat::Csv | ScanFormat::Prometheus => left_out.of_sum,
             ScanFormat::Json => true,
         };
         is_asked_for && is_printed
@@ -103,7 +126,8 @@ impl Plan {
     /// Returns whether the output has sums of values that a method may have rounded.
     pub(super) fn has_rounded_sums(&self) -> bool {
         let rounded = [Field::Pss, Field::PssDirty, Field::SwapPss, Field::Locked];
-        !matches!(self.format, ScanFormat::Maps | ScanFormat::Smaps) && rounded.iter().any(|&field| self.wants(field))
+        let has_sums = self.is_grouped || !matches!(self.format, ScanFormat::Maps | ScanFormat::Smaps);
+        has_sums && rounded.iter().any(|&field| self.wants(field))
     }
 }
 
@@ -111,6 +135,18 @@ impl Plan {
 fn name(field: &str) -> String {
     let name = field.to_lowercase();
     Counter::parse(&name).map_or(name, |counter| counter.name().to_owned())
+}
+
+/// Checks a format with or without groups.
+fn is_one_of_groups(is_grouped: bool, format: ScanFormat) -> Result<(), Error> {
+    let why = match (is_grouped, format) {
+        (false, ScanFormat::Csv) => "--format csv is of groups: add --group-by",
+        (true, ScanFormat::Maps | ScanFormat::Rollup) => {
+            "--group-by prints sums of groups: leave --format out for a table, or take json, csv or prometheus"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(why.into()))
 }
 
 fn in_range(option: &str, value: Duration, range: RangeInclusive<Duration>) -> Result<(), Error> {
@@ -144,7 +180,7 @@ impl Names {
             _ if method == Some(Method::Counters) => fields.clear(),
             ScanFormat::Maps => fields.clear(),
             ScanFormat::Smaps => fields.retain(of_mapping),
-            ScanFormat::Rollup => fields.retain(of_sum),
+            ScanFormat::Rollup | ScanFormat::Csv => fields.retain(of_sum),
             ScanFormat::Prometheus => fields.retain(|field| *field == Field::Size || of_sum(field)),
             ScanFormat::Json => fields.retain(|field| of_mapping(field) || of_sum(field)),
         }

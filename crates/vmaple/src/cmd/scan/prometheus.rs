@@ -41,7 +41,8 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
-    fn put(
+    /// Adds a sample to the metric of a name.
+    pub(super) fn put(
         &mut self,
         name: impl Into<Cow<'static, str>>,
         help: impl Into<Cow<'static, str>>,

@@ -1,10 +1,12 @@
 //! Rounds of scans: each process once, with the errors of those that could not be scanned.
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::time::SystemTime;
 
 use vmaple_scan::{Error, FieldSet, Partial, Process, Scan, Scanner, append};
 
+use super::group::Groups;
 use super::identity::Identity;
 use super::plan::Plan;
 use super::prometheus::Exposition;
@@ -29,6 +31,8 @@ pub(super) struct Rounds {
     targets: Vec<Target>,
     /// `None` if the targets are given by number.
     criteria: Option<Criteria>,
+    /// `None` if each process is printed.
+    groups: Option<Groups>,
     /// `None` for standard output.
     output: Option<Export>,
     /// Whether text has a heading for each process.
@@ -59,6 +63,7 @@ impl Rounds {
             headers: options.every.is_some() || targets.len() > 1 || criteria.is_some(),
             targets,
             criteria,
+            groups: Groups::of(&options.group),
             repeats: options.every.is_some(),
             is_quiet: options.quiet,
             exit: Exit::Done,
@@ -86,12 +91,13 @@ impl Rounds {
             let is_selected = |process: &Process| criteria.is_none_or(|all| all.still_match(process, &found));
             match target.scan(&mut self.scanner, is_selected) {
                 Ok(None) => {}
-                Ok(Some((scan, identity))) => {
+                Ok(Some((scan, process))) => {
                     tally.scanned += 1;
                     self.look_at(&scan);
-                    match self.format {
-                        ScanFormat::Prometheus => exposition.add(&scan, &identity, &self.plan),
-                        _ => self.write(&scan, &identity, &mut text)?,
+                    match (&mut self.groups, self.format) {
+                        (Some(groups), _) => groups.add(process, &scan),
+                        (None, ScanFormat::Prometheus) => exposition.add(&scan, &Identity::of(process), &self.plan),
+                        (None, _) => self.write(&scan, &Identity::of(process), &mut text)?,
                     }
                     self.scanner.reuse(scan);
                     self.keep(target);
@@ -115,6 +121,10 @@ impl Rounds {
             }
         }
         self.close(&tally);
+        if let Some(groups) = &mut self.groups {
+            let is_for_people = self.output.is_none() && std::io::stdout().is_terminal();
+            text.extend(groups.take_text(self.format, is_for_people).bytes());
+        }
         text.extend(exposition.text().bytes());
         match &self.output {
             Some(file) => file.write(&text).map(|()| true),
@@ -169,10 +179,15 @@ impl Rounds {
             self.exit_with(Exit::LimitExceeded);
         }
         // JSON and metrics carry all of it.
-        if matches!(self.format, ScanFormat::Json | ScanFormat::Prometheus) {
+        if self.groups.is_none() && matches!(self.format, ScanFormat::Json | ScanFormat::Prometheus) {
             return;
         }
-        if let Some(line) = said::line(scan.pid(), report, &self.plan, self.is_quiet || self.criteria.is_some()) {
+        if let Some(line) = said::line(
+            scan.pid(),
+            report,
+            &self.plan,
+            self.is_quiet || self.criteria.is_some() || self.groups.is_some(),
+        ) {
             tell(&line);
         }
     }
@@ -235,7 +250,7 @@ impl Rounds {
             (ScanFormat::Smaps, None) => scan
                 .records()
                 .for_each(|record| append(text, RECORD, |to| form.write_smaps(&record.mapping, wanted, to))),
-            (ScanFormat::Rollup | ScanFormat::Prometheus, None) => {
+            (ScanFormat::Rollup | ScanFormat::Csv | ScanFormat::Prometheus, None) => {
                 let sum = scan.rollup();
                 append(text, RECORD, |to| {
                     form.write_rollup(sum.start..sum.end, &sum.stats, wanted, to)

@@ -5,8 +5,6 @@ use std::collections::HashSet;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use vmaple_scan::{Error, Process, Scan, Scanner};
 
-use super::identity::Identity;
-
 /// A process to scan, held open from the first scan on: its number may come to mean another
 /// process.
 pub(super) struct Target {
@@ -61,18 +59,19 @@ impl Target {
         &mut self,
         scanner: &mut Scanner,
         is_selected: impl FnOnce(&Process) -> bool,
-    ) -> Result<Option<(Scan, Identity)>, Failure> {
-        let done = self.open_and_scan(scanner, is_selected);
-        let has_ended = self.was_scanned && done.as_ref().is_err_and(Error::is_gone);
-        self.was_scanned |= done.is_ok();
-        done.map_err(|error| Failure { error, has_ended })
+    ) -> Result<Option<(Scan, &Process)>, Failure> {
+        let was_scanned = self.was_scanned;
+        self.open_and_scan(scanner, is_selected).map_err(|error| Failure {
+            has_ended: was_scanned && error.is_gone(),
+            error,
+        })
     }
 
     fn open_and_scan(
         &mut self,
         scanner: &mut Scanner,
         is_selected: impl FnOnce(&Process) -> bool,
-    ) -> Result<Option<(Scan, Identity)>, Error> {
+    ) -> Result<Option<(Scan, &Process)>, Error> {
         let process = match self.process.take() {
             Some(process) => process,
             None => match Process::open(self.pid) {
@@ -92,7 +91,8 @@ impl Target {
             };
         }
         let scan = scanner.scan_process(process)?;
-        Ok(Some((scan, Identity::of(process))))
+        self.was_scanned = true;
+        Ok(Some((scan, process)))
     }
 
     /// Whether it was held open and has ended since: its number may be another's.

@@ -11,6 +11,7 @@ use super::cgroup::Subtree;
 use super::table;
 use crate::cli::SelectOptions;
 use crate::cmd::scan::stat::Stat;
+use crate::cmd::scan::status::effective_user;
 
 /// What a process has to be: all of this. Without any of it, each process is selected.
 #[derive(Debug)]
@@ -105,23 +106,4 @@ fn user(text: &str) -> Result<u32, Error> {
             "--user {text}: no such user; give a name that this machine knows, or a number"
         ))
     })
-}
-
-/// Returns the effective user of a process: the second of the line `Uid:` of its status.
-fn effective_user(status: &[u8]) -> Option<u32> {
-    let mut lines = status.split(|&byte| byte == b'\n');
-    let line = lines.find_map(|line| line.strip_prefix(b"Uid:"))?;
-    str::from_utf8(line).ok()?.split_whitespace().nth(1)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_effective_user_is_the_second_number() {
-        assert_eq!(effective_user(b"Name:\tUid:\xff\nUid:\t1000\t33\t0\t0\n"), Some(33));
-        assert_eq!(effective_user(b"Uid:\t1000\n"), None);
-        assert_eq!(effective_user(b""), None);
-    }
 }

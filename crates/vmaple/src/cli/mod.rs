@@ -1,6 +1,7 @@
 //! Every option of the command line.
 
-use std::fmt::Write;
+mod scan;
+
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -10,6 +11,8 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use vmaple_repro::plan::{Preset, Reading, Scanner, Slice, Target};
+
+pub(crate) use self::scan::{GroupBy, GroupOptions, PidArg, ScanFormat, ScanMethod, ScanOptions, SelectOptions, pid};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \
 --limit), 77 not possible on this kernel or not with these rights, 130 interrupted";
@@ -74,32 +77,6 @@ fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, &'static str>
         IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "out of range",
         _ => "expected a whole number",
     })
-}
-
-/// Parses the number of a process.
-pub(crate) fn pid(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| {
-        let mut why = "expected a process's number".to_owned();
-        if text.starts_with(|c: char| c.is_alphabetic()) {
-            let _ = write!(why, "; those of a program: vmaple scan $(pgrep -x {text})");
-        }
-        why
-    })
-}
-
-/// A process, or where the numbers of more stand.
-#[derive(Clone, Debug)]
-pub(crate) enum PidArg {
-    Number(u32),
-    /// `-`
-    Stdin,
-}
-
-fn pid_arg(text: &str) -> Result<PidArg, String> {
-    match text {
-        "-" => Ok(PidArg::Stdin),
-        _ => pid(text).map(PidArg::Number),
-    }
 }
 
 impl Default for Command {
@@ -305,149 +282,6 @@ pub(crate) struct ExportOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) export_svg: Option<PathBuf>,
 }
-
-/// The form of what a scan prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScanFormat {
-    /// As /proc/PID/maps
-    Maps,
-    /// As /proc/PID/smaps
-    Smaps,
-    /// As /proc/PID/smaps_rollup
-    Rollup,
-    /// An object for each scan, with its report
-    Json,
-    /// Metrics: sums, and how they were read
-    Prometheus,
-}
-
-/// How a process is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScanMethod {
-    /// bpf, or else boosted, or else an error with exit code 77; never plain
-    Auto,
-    /// A BPF program under RCU, without any lock of the process (root, or CAP_BPF and CAP_PERFMON;
-    /// Linux 6.1)
-    Bpf,
-    /// The kernel's own counters of the whole process
-    Counters,
-    /// /proc/PID/smaps, one mapping a read, at real-time priority (CAP_SYS_NICE)
-    Boosted,
-    /// /proc/PID/smaps under the kernel's locks: the process waits while the reader is kept from
-    /// its CPU
-    Plain,
-}
-
-const SCAN_EXAMPLES: &str = "Examples:
-  vmaple scan 812                                  # as smaps; standard error says what was held
-  vmaple scan 812 --format rollup --fields rss,pss
-  vmaple scan --name '^nginx$' --format prometheus --every 15s --output vmaple.prom
-  vmaple scan --cgroup /system.slice/redis.service --format rollup --fields pss
-  vmaple scan 812 --format json --every 10s";
-
-#[derive(Debug, Args)]
-#[command(after_help = SCAN_EXAMPLES, after_long_help = format!("{SCAN_EXAMPLES}\n\n{EXIT_CODES}"))]
-pub(crate) struct ScanOptions {
-    /// The processes; - reads their numbers from standard input
-    ///
-    /// Several are scanned one after the other. If a process cannot be scanned, standard error
-    /// reports why, the others are still scanned, and the exit code is that of the first failure.
-    #[arg(required_unless_present = "select", conflicts_with = "select", value_parser = pid_arg, value_name = "PID")]
-    pub(crate) pids: Vec<PidArg>,
-
-    #[command(flatten)]
-    pub(crate) select: SelectOptions,
-
-    /// What to print
-    ///
-    /// With several processes or rounds, a line `==> PID TIME <==` stands before the text of each.
-    /// JSON is one object on each line; docs/json.md of vmaple's source describes it. Metrics are
-    /// in Prometheus' text format, a metric for each value.
-    #[arg(short, long, value_enum, default_value = "smaps", value_name = "FORMAT")]
-    pub(crate) format: ScanFormat,
-
-    /// Values to print, by their names in smaps, as in rss,pss [default: all]
-    ///
-    /// Fewer values need less to be read. As a roll-up or as metrics there are also rss_anon,
-    /// vm_swap, page_tables and others, which the kernel has counted of the whole process, to some
-    /// hundred kilobytes: if only such values, size and rss are asked for, no mapping is looked at.
-    /// An unknown name is answered with the list of all.
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    pub(crate) fields: Vec<String>,
-
-    /// How to read
-    #[arg(short, long, value_enum, default_value = "auto", value_name = "METHOD")]
-    pub(crate) method: ScanMethod,
-
-    /// Scan again and again, until the processes have ended
-    ///
-    /// A process that ends is left out from then on, even if another process gets its number.
-    /// Ctrl-C ends the command after the current round, a second Ctrl-C at once.
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
-    pub(crate) every: Option<Duration>,
-
-    /// Write to FILE instead of standard output
-    ///
-    /// The file appears, and is replaced in each round of --every, as a whole: for the textfile
-    /// collector of Prometheus' node_exporter.
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-
-    /// Print nothing on standard error for complete scans
-    ///
-    /// Errors, warnings, and reports of scans that are partial or lack something are still printed.
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-
-    /// The time after which a run of the BPF program stops by itself
-    ///
-    /// Where the kernel is not preemptible, nothing else runs on the reader's CPU during a run. A
-    /// run ends after its current page table, and interrupts count, so it may take longer.
-    #[arg(long, default_value = "200us", value_parser = humantime::parse_duration, value_name = "TIME")]
-    pub(crate) budget: Duration,
-
-    /// The longest that a scan may take
-    ///
-    /// The result until then is printed, marked as partial, and the exit code is 3.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
-    pub(crate) limit: Duration,
-}
-
-/// Which processes, instead of their numbers.
-#[derive(Debug, Args)]
-#[group(id = "select", multiple = true)]
-pub(crate) struct SelectOptions {
-    /// Scan every process of the machine
-    ///
-    /// Processes that come and go meanwhile are no error: standard error reports how many went.
-    /// Kernel threads have no memory map and are left out. With --every the processes are looked
-    /// for again in each round. All of this holds for the four options below too. A process has to
-    /// match each of them that is given.
-    #[arg(long, help_heading = SELECT)]
-    pub(crate) all: bool,
-
-    /// Scan processes whose name matches a regular expression, as of pgrep(1)
-    ///
-    /// The name is that of /proc/PID/comm, of at most 15 bytes.
-    #[arg(long, value_name = "REGEX", value_parser = regex::bytes::Regex::new, help_heading = SELECT)]
-    pub(crate) name: Option<regex::bytes::Regex>,
-
-    /// Scan processes in a cgroup and in those below it
-    ///
-    /// The path is one of /proc/PID/cgroup, or one below /sys/fs/cgroup. Versions 1 and 2.
-    #[arg(long, value_name = "PATH", help_heading = SELECT)]
-    pub(crate) cgroup: Option<String>,
-
-    /// Scan processes of a user, by name or number: the effective user
-    #[arg(long, value_name = "USER", help_heading = SELECT)]
-    pub(crate) user: Option<String>,
-
-    /// Scan the children of a process, their children and so on; not itself
-    #[arg(long, value_name = "PID", value_parser = pid, help_heading = SELECT)]
-    pub(crate) children_of: Option<u32>,
-}
-
-const SELECT: &str = "Select processes by what they are";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  vmaple compare v6.1.json v6.18.json --export-svg both.svg")]

@@ -1,0 +1,125 @@
+//! Groups as a table.
+
+use bytesize::ByteSize;
+
+use super::{Sums, ratio};
+use crate::cli::GroupBy;
+
+/// Returns the table: human units for people, else bytes.
+pub(super) fn table(
+    by: GroupBy,
+    groups: &[(String, Sums)],
+    others: &[(String, Sums)],
+    max_map_count: Option<u64>,
+    is_for_people: bool,
+) -> String {
+    let sum = |groups: &[(String, Sums)]| {
+        let mut sum = Sums::default();
+        groups.iter().for_each(|(_, sums)| sum.add(*sums));
+        sum
+    };
+    let size = |bytes: u64| match is_for_people {
+        true => ByteSize(bytes).display().iec_short().to_string(),
+        false => bytes.to_string(),
+    };
+    let row = |name: &str, sums: Sums| -> [String; 8] {
+        let of_mappings = |text: String| if sums.mappings == 0 { "-".to_owned() } else { text };
+        [
+            name.to_owned(),
+            sums.processes.to_string(),
+            size(sums.pss),
+            size(sums.uss),
+            size(sums.rss),
+            size(sums.swap),
+            of_mappings(sums.mappings.to_string()),
+            ratio(&sums, max_map_count).map_or_else(|| "-".to_owned(), |ratio| format!("{:.1}%", 100.0 * ratio)),
+        ]
+    };
+    let heads = [
+        by.name(),
+        "PROCESSES",
+        "PSS",
+        "USS",
+        "RSS",
+        "SWAP",
+        "MAPPINGS",
+        "OF MAX",
+    ];
+    let mut rows = vec![heads.map(str::to_uppercase)];
+    rows.extend(groups.iter().map(|(name, sums)| row(name, *sums)));
+    if !others.is_empty() {
+        rows.push(row(&format!("({} more)", others.len()), sum(others)));
+    }
+    let mut total = sum(groups);
+    total.add(sum(others));
+    rows.push(row("(all)", total));
+    aligned(&rows)
+}
+
+/// Returns the rows as lines: the first column to the left, the others to the right.
+fn aligned(rows: &[[String; 8]]) -> String {
+    let mut widths = [0; 8];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; 8]| {
+        let cells = row.iter().zip(widths).enumerate();
+        let cells = cells.map(|(i, (cell, width))| {
+            if i == 0 {
+                format!("{cell:width$}")
+            } else {
+                format!("{cell:>width$}")
+            }
+        });
+        cells.collect::<Vec<_>>().join("  ") + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(pss: u64) -> Sums {
+        Sums {
+            processes: 2,
+            rss: 3 << 30,
+            pss,
+            uss: 4096,
+            swap: 0,
+            mappings: 30,
+            most_mappings: 20,
+        }
+    }
+
+    #[test]
+    fn the_table_ends_with_the_sum_of_all_and_those_below_the_top_stand_in_one_row() {
+        let groups = [("nginx".to_owned(), sums(3 << 20)), ("é".to_owned(), sums(1 << 20))];
+        let others = [("a".to_owned(), sums(1024)), ("b".to_owned(), sums(1024))];
+        let text = table(GroupBy::Name, &groups, &others, Some(200), true);
+        let expected = "\
+NAME      PROCESSES   PSS    USS    RSS  SWAP  MAPPINGS  OF MAX
+nginx             2  3.0M   4.0K   3.0G    0B        30   10.0%
+é                 2  1.0M   4.0K   3.0G    0B        30   10.0%
+(2 more)          4  2.0K   8.0K   6.0G    0B        60   10.0%
+(all)             8  4.0M  16.0K  12.0G    0B       120   10.0%
+";
+        assert_eq!(text, expected, "{text}");
+    }
+
+    #[test]
+    fn a_pipe_gets_bytes_and_what_was_not_counted_is_a_dash() {
+        let none = Sums {
+            mappings: 0,
+            most_mappings: 0,
+            ..sums(1)
+        };
+        let text = table(GroupBy::User, &[("root".to_owned(), none)], &[], Some(200), false);
+        assert!(
+            text.contains("root           2    1  4096  3221225472     0         -       -\n"),
+            "{text}"
+        );
+    }
+}

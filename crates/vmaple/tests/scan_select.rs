@@ -224,7 +224,8 @@ fn a_group_is_the_sum_of_its_processes() {
             assert_eq!(group["rss_bytes"], sum("rss_bytes"), "{method}");
             assert_eq!(group["swap_bytes"], sum("swap_bytes"), "{method}");
             let of = |key: &str| group[key].as_u64().unwrap();
-            assert!(of("uss_bytes") > 0 && of("uss_bytes") <= of("pss_bytes") && of("pss_bytes") <= of("rss_bytes"));
+            assert!(of("uss_bytes") >= sum("private_dirty_bytes") && sum("private_dirty_bytes") > 0);
+            assert!(of("uss_bytes") <= of("pss_bytes") && of("pss_bytes") <= of("rss_bytes"));
             // A sum that the kernel made says of no mapping.
             if method == "bpf" {
                 assert_eq!(group["mappings"], sum("mappings"));

@@ -110,8 +110,8 @@ impl Process {
     /// Reads a link of its directory in /proc, such as `exe`. A path may be any bytes.
     ///
     /// # Errors
-    /// `EACCES` if the caller may not read it; `ENOENT` or `ESRCH` if the process is gone, or has no
-    /// such file.
+    /// `EACCES` if the caller may not read it; `ENOENT` or `ESRCH` if the process is gone, or has
+    /// no such file.
     pub fn read_link(&self, name: &str) -> io::Result<Vec<u8>> {
         Ok(readlinkat(&self.dir, name, vec![])?.into_bytes())
     }

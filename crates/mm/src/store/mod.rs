@@ -159,7 +159,6 @@ pub trait VmaWrite: Sealed + VmaRead {
     /// Replaces the VMAs in `range` by those that it takes out of `vmas`, which ascend and lie in
     /// `range`. No VMA reaches out of it.
     ///
-    // By reference: the array is larger than what moves of it.
     /// # Errors
     /// [`Shortage`]. Then the transaction can only be dropped.
     fn replace(&mut self, range: VirtRange, vmas: &mut [Option<Vma>; 3]) -> Result<(), Shortage>;

@@ -271,7 +271,7 @@ fn completions_and_manual_pages_come_from_the_same_definitions() {
             "{title}"
         );
     }
-    assert!(read("vmaple-scan.1").contains("<\\fIPID\\fR>..."));
+    assert!(read("vmaple-scan.1").contains("[\\fIPID\\fR]"));
     let scan = std::fs::read_to_string(dir.path().join("vmaple-scan.1")).unwrap();
     assert!(
         scan.contains("prometheus") && scan.contains("not with these rights"),

@@ -29,7 +29,7 @@ impl Stat {
         let per_second = rustix::param::clock_ticks_per_second();
         let rest = ticks % per_second * 1_000_000_000 / per_second;
         Some(Self {
-            comm: stat.get(name..end)?.to_vec(),
+            comm: unescaped(stat.get(name..end)?),
             parent: field(4)?.parse().ok()?,
             is_kernel_thread: flags & PF_KTHREAD != 0,
             started: Duration::from_secs(ticks / per_second) + Duration::from_nanos(rest),
@@ -37,9 +37,32 @@ impl Stat {
     }
 }
 
+/// Returns a name as /proc/PID/comm has it. In stat a new line is `\n`, a backslash `\\`
+/// (`proc_task_name`).
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        let (byte, after) = match (byte, after) {
+            (b'\\', [b'n', after @ ..]) => (b'\n', after),
+            (b'\\', [b'\\', after @ ..]) => (b'\\', after),
+            _ => (byte, after),
+        };
+        text.push(byte);
+        rest = after;
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_the_one_of_comm() {
+        assert_eq!(unescaped(br"a\\nb\nc\\"), b"a\\nb\nc\\");
+        assert_eq!(unescaped(b"\xff \\"), b"\xff \\");
+    }
 
     #[test]
     fn a_name_of_any_bytes_moves_no_field() {

@@ -8,8 +8,8 @@
 
 #include "kernel.h"
 
-#define MAX_RECORDS 4096
-#define NAME_BYTES (1 << 20)
+#define MAX_RECORDS 1024
+#define NAME_BYTES (1 << 18)
 
 /* What is wanted with ranges. */
 #define WANT_NAMES 1 /* paths, names */

@@ -72,11 +72,11 @@ impl Scanner {
         let form = kernel_form()?;
         let mut passed_over = vec![];
         let source = match options.method {
-            Some(method) => start(method, &form)?,
+            Some(method) => start(method, &form, &options)?,
             None if options.want == Want::Counters => Box::new(CountersSource),
             None => {
                 let found = [Method::Bpf, Method::Boosted].into_iter().find_map(|method| {
-                    let why = match start(method, &form) {
+                    let why = match start(method, &form, &options) {
                         Ok(source) => return Some(source),
                         Err(why) => why,
                     };
@@ -168,10 +168,10 @@ impl Scanner {
 }
 
 /// Starts a method.
-fn start(method: Method, form: &Form) -> Result<Box<dyn Source>> {
+fn start(method: Method, form: &Form, options: &Options) -> Result<Box<dyn Source>> {
     Ok(match method {
         Method::Counters => Box::new(CountersSource),
-        Method::Bpf => Box::new(bpf::start(form)?),
+        Method::Bpf => Box::new(bpf::start(form, options.cache.as_deref())?),
         Method::Boosted => Box::new(Files::boosted(*form.letters())?),
         Method::Plain => Box::new(Files::plain(*form.letters())),
     })

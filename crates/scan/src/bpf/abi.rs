@@ -1,9 +1,9 @@
 //! What the program and the loader exchange, as in bpf/abi.h, which says what each field means.
 
 /// The most records of one run.
-pub(crate) const MAX_RECORDS: usize = 4096;
+pub(crate) const MAX_RECORDS: usize = 1024;
 /// The most bytes of names of one run.
-pub(crate) const NAME_BYTES: usize = 1 << 20;
+pub(crate) const NAME_BYTES: usize = 1 << 18;
 
 pub(crate) const WANT_NAMES: u32 = 1;
 pub(crate) const WANT_TABLES: u32 = 2;

@@ -2,8 +2,11 @@
 
 use std::os::fd::BorrowedFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::boost::Boost;
 use crate::bpf::abi::{Control, Stop, VALIDATION_INT, VALIDATION_SEQCOUNT};
+use crate::bpf::cache::Learnt;
 use crate::bpf::layout::Layout;
 use crate::bpf::name::{HeapRule, Known};
 use crate::bpf::program::{Entry, Program};
@@ -30,7 +33,7 @@ pub(crate) struct Engine {
 }
 
 /// The knowledge of a kernel's rule for THPeligible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ThpRule {
     /// It is the one that is known.
     Known,
@@ -51,7 +54,23 @@ impl Engine {
     /// Finds out what a loaded program has to be told.
     pub(crate) fn with(mut program: Program) -> Result<Self> {
         let layout = Layout::find(&mut program)?;
+        Ok(Self::of(program, layout))
+    }
+
+    /// Loads a program with what an earlier start has learnt.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn of_learnt(learnt: Learnt) -> Result<Self> {
         Ok(Self {
+            heap: learnt.heap,
+            thp: learnt.thp,
+            ..Self::of(Program::load_linked(learnt.linked)?, learnt.layout)
+        })
+    }
+
+    fn of(program: Program, layout: Layout) -> Self {
+        Self {
             program,
             layout,
             heap: HeapRule::default(),
@@ -60,7 +79,17 @@ impl Engine {
             vsyscall: Vsyscall::of_this_kernel(),
             may_boost: Boost::keeps_runs(),
             known: Known::new(),
-        })
+        }
+    }
+
+    /// Returns what it has learnt of this kernel.
+    pub(crate) fn learnt(&self) -> Learnt {
+        Learnt {
+            linked: self.program.linked().clone(),
+            layout: self.layout,
+            heap: self.heap,
+            thp: self.thp,
+        }
     }
 
     /// As [`Program::anon_file`].

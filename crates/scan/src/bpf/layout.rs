@@ -7,22 +7,22 @@
 //! tells both. The file leads to the page's `struct page`. The page's number stands in the page
 //! tables, through which the page is found only with the right address of physical memory.
 
-#![allow(unsafe_code)] // one mapped page, and a look at the auxiliary vector
+#![allow(unsafe_code)] // a look at the auxiliary vector
 
-use std::fs;
-use std::ptr::NonNull;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
+use serde::{Deserialize, Serialize};
 
 use crate::bpf::abi::{Control, Stop};
+use crate::bpf::marked_page::{MAGIC, MarkedPage};
 use crate::bpf::program::{Entry, Program};
 use crate::error::{Error, Result};
 
 /// The addresses and numbers of this kernel that the program has to be told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
     /// The number of levels of page tables.
     pub(crate) levels: u32,
@@ -40,7 +40,7 @@ pub(crate) struct Layout {
 }
 
 /// The address of the array of swap areas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum SwapInfo {
     /// It was not looked for, as there was no swap area.
     #[default]
@@ -103,10 +103,17 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Looks for the array of swap areas once there is a swap area.
+    /// Looks for the array of swap areas, unless it was looked for.
     ///
     /// Looking for a symbol takes longer than all else.
     pub(crate) fn find_swap(&mut self) {
+        if self.swap_info == SwapInfo::NotSought {
+            self.swap_info = symbol("swap_info").map_or(SwapInfo::Hidden, SwapInfo::At);
+        }
+    }
+
+    /// As [`find_swap`](Self::find_swap), once there is a swap area.
+    pub(crate) fn find_swap_if_used(&mut self) {
         let is_there = || {
             fs::read("/proc/swaps").is_ok_and(|swaps| {
                 swaps
@@ -116,7 +123,7 @@ impl Layout {
             })
         };
         if self.swap_info == SwapInfo::NotSought && is_there() {
-            self.swap_info = symbol("swap_info").map_or(SwapInfo::Hidden, SwapInfo::At);
+            self.find_swap();
         }
     }
 
@@ -170,62 +177,6 @@ impl Layout {
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(5);
 
-const MAGIC: [u64; 2] = [0x2e65_6c70_616d_7620, 0x6d61_726b_6564_2e20];
-
-/// A page of a file in shared memory, which begins with [`MAGIC`].
-///
-/// # Invariants
-/// `memory` is one page, mapped until this is dropped.
-struct MarkedPage {
-    memory: NonNull<[u64; 2]>,
-}
-
-impl MarkedPage {
-    fn new() -> Result<Self> {
-        let failed = |e: rustix::io::Errno| Error::failed("mapping a page", e);
-        let file = memfd_create(c"vmaple-scan", MemfdFlags::CLOEXEC).map_err(failed)?;
-        ftruncate(&file, page_size() as u64).map_err(failed)?;
-        // SAFETY: the kernel chooses the address, so no other mapping is replaced.
-        let memory = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                page_size(),
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &file,
-                0,
-            )
-        };
-        let memory = NonNull::new(memory.map_err(failed)?.cast::<[u64; 2]>())
-            .ok_or_else(|| Error::failed("mapping a page", "at address 0"))?;
-        // INVARIANT: mapped above, one page.
-        let page = Self { memory };
-        // With shmem_enabled at "always" some kernels would take a huge page, which is found in the
-        // file in another way. A kernel without huge pages refuses this advice.
-        // SAFETY: advice on the page that was mapped above.
-        let _ = unsafe { libc::madvise(page.memory.as_ptr().cast(), page_size(), libc::MADV_NOHUGEPAGE) };
-        Ok(page)
-    }
-
-    /// Writes the mark, so that the page is there.
-    fn mark(&self) {
-        // SAFETY: mapped by the invariant, aligned and long enough. Volatile: the page must be
-        // there afterwards.
-        unsafe { self.memory.write_volatile(MAGIC) };
-    }
-
-    fn address(&self) -> u64 {
-        self.memory.addr().get() as u64
-    }
-}
-
-impl Drop for MarkedPage {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and not used after this. Should it fail, it stays mapped.
-        let _ = unsafe { munmap(self.memory.as_ptr().cast(), page_size()) };
-    }
-}
-
 /// Returns the address of this process's own `[vdso]`.
 fn vdso() -> Option<u64> {
     // SAFETY: only reads the auxiliary vector.
@@ -236,9 +187,17 @@ fn vdso() -> Option<u64> {
 /// Returns the address of a variable of the kernel, if /proc/kallsyms has variables and shows
 /// addresses.
 fn symbol(name: &str) -> Option<u64> {
-    let text = fs::read("/proc/kallsyms").ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find(|line| line.split(' ').nth(2) == Some(name))?;
-    let address = u64::from_str_radix(line.split(' ').next()?, 16).ok()?;
-    (address != 0).then_some(address)
+    // Some ten megabytes, so line by line.
+    let mut text = BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms").ok()?);
+    let mut line = vec![];
+    while text.read_until(b'\n', &mut line).ok()? > 0 {
+        let mut words = line.trim_ascii_end().split(|&byte| byte == b' ' || byte == b'\t');
+        let address = words.next()?;
+        if words.nth(1) == Some(name.as_bytes()) {
+            let address = u64::from_str_radix(std::str::from_utf8(address).ok()?, 16).ok()?;
+            return (address != 0).then_some(address);
+        }
+        line.clear();
+    }
+    None
 }

@@ -4,14 +4,17 @@
 //!
 //! From the ground up:
 //! - [`abi`] is what the program and the loader exchange, through memory that is [`shared`].
+//! - [`linked`] is the object, fitted to the kernel's types, and [`syscall`] the commands of bpf(2).
 //! - [`program`] loads and runs it; a [`refusal`] says why it could not be loaded.
 //! - [`layout`] finds out where this kernel keeps physical memory and `struct page`.
 //! - [`engine`] is the program with all that it has to be told.
 //! - A [`session`] scans one process. Its [`runs`] become [`lines`], with [`counts`], [`name`]s and
 //!   [`thp`].
 //! - The [`self_test`] compares such a scan with the kernel's own text, before the first one.
+//! - A [`cache`] keeps what all of that has learnt; [`own_page`] checks it at the next start.
 
 mod abi;
+mod cache;
 mod comparison;
 mod counts;
 mod engine;
@@ -20,7 +23,10 @@ mod forged;
 mod identity;
 mod layout;
 mod lines;
+mod linked;
+mod marked_page;
 mod name;
+mod own_page;
 mod program;
 mod refusal;
 mod runs;
@@ -28,11 +34,15 @@ mod self_test;
 mod session;
 mod shapes;
 mod shared;
+mod syscall;
 mod thp;
 mod vsyscall;
 
+use std::path::Path;
+
 use vmaple_smaps::Form;
 
+use crate::bpf::cache::Cache;
 use crate::bpf::engine::Engine;
 use crate::error::Result;
 use crate::method::Method;
@@ -43,12 +53,27 @@ use crate::source::{Found, Source};
 
 /// Loads the program, and compares what it finds of a child process with /proc.
 ///
+/// Where an earlier start has done so, and `cache` has kept it, it looks at one page of its own.
+///
 /// # Errors
 /// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel that
 /// the program does not understand.
-pub(crate) fn start(form: &Form) -> Result<impl Source + use<>> {
+pub(crate) fn start(form: &Form, cache: Option<&Path>) -> Result<impl Source + use<>> {
+    let cache = cache.and_then(Cache::of_root);
+    if let Some(learnt) = cache.as_ref().and_then(Cache::read)
+        && let Ok(mut engine) = Engine::of_learnt(learnt)
+        && let Ok(true) = own_page::is_found(&mut engine)
+    {
+        return Ok(engine);
+    }
     let mut engine = Engine::load()?;
     self_test::run(&mut engine, form)?;
+    if let Some(cache) = cache {
+        // The next start finds it then.
+        engine.layout.find_swap();
+        // Without it the next start takes longer, which is all.
+        let _ = cache.write(&engine.learnt());
+    }
     Ok(engine)
 }
 
@@ -61,5 +86,53 @@ impl Source for Engine {
         let mut found = session::scan(self, process, options, room)?;
         found.report.budget = Some(options.budget);
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpf::cache::Learnt;
+    use crate::kernel::kernel_form;
+
+    #[test]
+    fn what_was_kept_and_is_wrong_of_this_kernel_is_learnt_again() {
+        let form = kernel_form().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("vmaple");
+        if let Err(why) = start(&form, Some(&directory)) {
+            eprintln!("skipped: {why}");
+            return;
+        }
+        let Some(cache) = Cache::of_root(&directory) else {
+            eprintln!("skipped: not root");
+            return;
+        };
+        let right = cache.read().expect("a first start keeps what it has learnt");
+        let read = || cache.read().unwrap();
+        let wrong: [fn(&mut Learnt); 6] = [
+            |learnt| learnt.layout.vmemmap += 1 << 30,
+            |learnt| learnt.layout.page_offset += 1 << 30,
+            |learnt| learnt.layout.physical_mask >>= 8,
+            |learnt| learnt.linked.attaches_to += 1,
+            |learnt| learnt.linked.maps.clear(),
+            |learnt| learnt.linked.btf.clear(),
+        ];
+        for (which, make_wrong) in wrong.iter().enumerate() {
+            let mut learnt = read();
+            make_wrong(&mut learnt);
+            assert!(learnt != right, "{which}");
+            cache.write(&learnt).unwrap();
+            start(&form, Some(&directory)).unwrap();
+            assert!(read() == right, "{which}");
+        }
+        // What is right is used: another rule, which no look at a page shows, stays.
+        let kept = Learnt {
+            thp: engine::ThpRule::Another,
+            ..right
+        };
+        cache.write(&kept).unwrap();
+        start(&form, Some(&directory)).unwrap();
+        assert!(read() == kept);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
 use vmaple_smaps::NameKind;
 
 use crate::bpf::abi::{NAME_DNAME, NAME_PATH, NAME_SPECIAL, NAME_UNLINKED, RECORD_ANON_NAME, RECORD_NAME_CUT, Record};
@@ -30,7 +31,7 @@ pub(crate) struct Places {
 }
 
 /// The kernel's rule for which mappings are called `[heap]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum HeapRule {
     /// Those that share a page with the heap.
     #[default]

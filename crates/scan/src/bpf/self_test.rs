@@ -143,9 +143,11 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-    use aya::{Btf, Endianness};
+    use aya_obj::Object;
+    use aya_obj::btf::Btf;
 
     use super::*;
+    use crate::bpf::linked::OBJECT;
     use crate::bpf::program::Program;
     use crate::bpf::shapes;
     use crate::kernel::kernel_form;
@@ -226,7 +228,7 @@ mod tests {
             let mut broken = self.bytes.clone();
             let offset = self.word(at).wrapping_add_signed(8 * bytes);
             broken[at..at + 4].copy_from_slice(&offset.to_ne_bytes());
-            Some(Btf::parse(&broken, Endianness::default()).unwrap())
+            Some(Btf::parse(&broken, Object::parse(OBJECT).unwrap().endianness).unwrap())
         }
     }
 

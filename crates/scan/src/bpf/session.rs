@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
             want, budget, limit, ..
         } = *options;
         if want >= Want::Tables {
-            engine.layout.find_swap();
+            engine.layout.find_swap_if_used();
         }
         let is_thp_told = want == Want::Pages && engine.thp == ThpRule::Known;
         let identity = &begun.identity;

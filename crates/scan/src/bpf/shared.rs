@@ -2,14 +2,13 @@
 
 #![allow(unsafe_code)] // memory that the kernel writes
 
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
-use aya::Ebpf;
-use aya::maps::{Map, MapData};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::bpf::abi::{Control, Record};
+use crate::bpf::linked::Array;
 use crate::error::{Error, Result};
 
 /// The array of a BPF map, in memory.
@@ -37,15 +36,11 @@ impl<T: Plain> Shared<T> {
     ///
     /// # Errors
     /// [`Error::Failed`] if the map is of another size.
-    pub(crate) fn map(ebpf: &Ebpf, name: &str, length: usize) -> Result<Self> {
-        let failed = |e: &dyn std::fmt::Display| Error::failed(format!("mapping the BPF map {name}"), e);
-        let map = match ebpf.map(name) {
-            Some(Map::Array(map)) => map,
-            _ => return Err(failed(&"not in the object")),
-        };
-        let value_bytes = value_bytes(map);
+    pub(crate) fn map((array, fd): (&Array, BorrowedFd<'_>), length: usize) -> Result<Self> {
+        let failed = |e: &dyn std::fmt::Display| Error::failed(format!("mapping the BPF map {}", array.name), e);
+        let value_bytes = array.value_bytes as usize;
         let array_bytes = length * size_of::<T>();
-        if value_bytes.is_none_or(|value| value != array_bytes && value != size_of::<T>() || value % 8 != 0) {
+        if value_bytes != array_bytes && value_bytes != size_of::<T>() || !value_bytes.is_multiple_of(8) {
             return Err(failed(&"of another size"));
         }
         // SAFETY: the kernel chooses the address, so no other mapping is replaced.
@@ -55,7 +50,7 @@ impl<T: Plain> Shared<T> {
                 array_bytes.next_multiple_of(rustix::param::page_size()),
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED,
-                map.fd().as_fd(),
+                fd,
                 0,
             )
         };
@@ -114,9 +109,4 @@ impl<T> Drop for Shared<T> {
             let _ = unsafe { munmap(self.memory.as_ptr().cast(), self.bytes()) };
         }
     }
-}
-
-/// Returns the size of a map's values in bytes.
-fn value_bytes(map: &MapData) -> Option<usize> {
-    map.info().ok().map(|info| info.value_size() as usize)
 }

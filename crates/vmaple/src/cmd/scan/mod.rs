@@ -31,6 +31,9 @@ use crate::cmd::export::Export;
 use crate::cmd::signals;
 use crate::exit::Exit;
 
+/// Keeps what a start has learnt of the kernel, until the machine starts again.
+const CACHE: &str = "/run/vmaple";
+
 pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
     let plan = Plan::of(options)?;
     let output = output(options)?;
@@ -41,7 +44,8 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
             .want(plan.want)
             .sum_alone(plan.is_of_sums())
             .budget(options.budget)
-            .limit(options.limit),
+            .limit(options.limit)
+            .cache(CACHE),
     );
     let scanner = match plan.method {
         Some(method) => scanner.with_context(|| format!("--method {method}"))?,

@@ -1,4 +1,6 @@
-//! What proves vmaple-mm and vmaple-proc: the tests are in `tests/`, and here is what they share.
+//! The tests of vmaple-mm and vmaple-proc against the kernel and against histories.
+//!
+//! The tests are in `tests/`. This library holds what they share.
 //!
 //! | module | what it is for |
 //! |---|---|

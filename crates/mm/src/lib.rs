@@ -12,18 +12,20 @@
 //! mapping ([`MmRef::is_pending`]). No fault finds them.
 //!
 //! # Locks, and who waits for whom
-//! `W`, the writers' lock of the store → the unlink lock of page tables → upper tables → leaf
-//! tables → the memory of tables. Frames have their own lock. Under none of them is I/O done, does
-//! a [notifier](MmuNotifier) run, or does a destructor of the embedder run: a [`File`] goes when a
-//! VMA is freed, which is after `W` (in `RbStore`, as in v5.4, under it).
+//! The order of locks: `W`, the writers' lock of the store → the unlink lock of page tables →
+//! upper tables → leaf tables → the memory of tables. Frames have their own lock. Under none of
+//! them is I/O done, or does a [notifier](MmuNotifier) or a destructor of the embedder run, with
+//! one exception: a `RbStore` drops a [`File`] under `W`, as v5.4 does. The other stores drop it
+//! when they free its VMA, after `W`. The closure of [`MmThread::with_page`] runs under the lock of
+//! a leaf table: that is its purpose.
 //!
 //! Memory for VMAs is allocated before `W` is taken. The tree has nodes at hand for calls of a few
 //! mappings. It calls the global allocator under `W` only where a call replaces more mappings than
 //! fit in some leaves. Memory for pages and tables is allocated without a lock, except by a fault
 //! that has made three attempts and queues with the writers.
 //!
-//! The stopped thread (rows) and the threads that then wait (columns), in a `MapleStore`; in
-//! brackets, where it differs, in a `RbStore`:
+//! Each row is a thread that is stopped, each column a thread that may then wait. The cells are for
+//! a `MapleStore`, and in brackets for a `RbStore` where it differs:
 //!
 //! | stopped | another writer | a fault | a monitor that reads | `change`, `map_count` | the last user that goes |
 //! |---|---|---|---|---|---|
@@ -43,8 +45,8 @@
 //! | a monitor between two reads | no | no | no | no | no |
 //! | a writer in a call | **yes** | in what it takes out or puts in, and the first write to a mapping: **yes** | of what it takes out or puts in, and of the whole address space: **yes** | no | it is a user |
 //!
-//! In Linux v5.4 and later the last user that goes does not wait for a reader. The reader is a user
-//! too while it reads, and the last of both unmaps everything: a monitor may have to do that, and
+//! In Linux v5.4 and later the last user that goes does not wait for a reader. A reader is a user
+//! too while it reads, and the last user unmaps everything. So a monitor may have to do that, and
 //! the memory stays until then. The models wait instead.
 //!
 //! `waits.rs` in `crates/conformance` executes the rows. A call takes `W` once, and again if it
@@ -55,7 +57,7 @@
 //! tables that were there when its walk began, and the bound of [`vmaple_rcu`]. Names and paths
 //! that VMAs refer to are not counted there. It keeps no page of data.
 //!
-//! Later calls free what is retired, each some of it. A program that goes idle after a large call
+//! Each later call frees a part of what is retired. A program that goes idle after a large call
 //! may call [`reap`](vmaple_rcu::RcuDomain::reap) of [`MapleStore::rcu`] and of
 //! [`MmRef::pgtables_rcu`] until it has nothing to do. The last user frees all but what open
 //! sections hold, which goes with the monitors' references.
@@ -74,7 +76,7 @@
 //! | a [`Kref`]'s count | `clone`, `drop` | AcqRel at the end | each other |
 //! | `map_count`, `total_vm` and the like, `brk`, open snapshots, the next identity, whether the slab is low | | Relaxed | none: counts and hints |
 //!
-//! Page tables have a table of their own: [`pgtable`].
+//! The atomics of page tables are in [`pgtable`].
 //!
 //! # Where it differs from Linux
 //! Found by running the same random calls on both (`differential.rs` in `crates/conformance`), and

@@ -1,5 +1,5 @@
 //! Rules of Linux that are easily missed, one by one, in each store. The differential test checks
-//! them against the running kernel says (`crates/conformance/tests/differential.rs`). These tests
+//! them against the running kernel (`crates/conformance/tests/differential.rs`). These tests
 //! need no such kernel, and cover other architectures.
 
 #![cfg(not(loom))]

@@ -18,12 +18,12 @@
 //!
 //! # What a reader may see
 //!
-//! This section is about maps. What a file that counts pages adds to it stands with that file:
+//! This section is about maps. The files that count pages add to it, each in its own docs:
 //! [`Smaps`], [`SmapsRollup`], [`Pagemap`], [`Statm`], [`Status`].
 //!
 //! A scan begins at the lowest address and goes on until a read returns 0. It is made of steps: one
-//! for each buffer of text, one for each record. Each step finds its place by address: next is the
-//! first VMA that ends above the cursor, and the cursor is then its end. The address space may
+//! for each buffer of text, one for each record. Each step finds its place by address. The next VMA
+//! is the first that ends above the cursor, and its end becomes the cursor. The address space may
 //! change between any two steps, but
 //!
 //! - **Each line is of some instant** within the scan: all its fields are those of one VMA, or of

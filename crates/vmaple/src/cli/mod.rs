@@ -20,8 +20,9 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded
 /// Reads a process's memory map without stalling it, and shows how `cat /proc/PID/maps` does stall
 /// it
 ///
-/// Without a command: `vmaple repro`, the talk's reproducer on the running kernel and on models of
-/// three others, in two and a half minutes.
+/// Without a command it runs `vmaple repro`, the experiment of "cat /proc/$PID/maps: What Could
+/// Possibly Go Wrong?" (Linux Plumbers Conference 2021), on the running kernel and on models of
+/// v5.4, v6.17 and the cure, in two and a half minutes.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -31,14 +32,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the reproducer: worst mmap()/munmap() of a process while others read its maps
+    /// Measure the worst mmap()/munmap() of a process while others read its maps
     Repro(Box<ReproOptions>),
     /// Read a process's memory map without stopping the process
     Scan(ScanOptions),
     /// Print saved runs side by side, as the talk's last table does
     Compare(CompareOptions),
-    /// Print which locks this kernel takes when a file is read, and what this machine allows; no
-    /// load
+    /// Print which locks this kernel takes to read a file, and what this machine allows; no load
     Doctor,
     /// Print a completion script for a shell
     Completions {
@@ -91,9 +91,9 @@ impl Default for Command {
 pub(crate) enum PresetName {
     /// 0,1,10 busy tasks, 3 samples of 0.7 s: two and a half minutes
     Check,
-    /// 0,1,10,100 busy tasks, 7 samples of 10 s: about half an hour
+    /// 0,1,10,100 busy tasks, 7 samples of 10 s: 40 minutes or more
     Test,
-    /// 0,1,10,100,1000 busy tasks, 24 samples of 10 s, as in the talk: two hours
+    /// 0,1,10,100,1000 busy tasks, 24 samples of 10 s, as in the talk: three hours or more
     Talk,
 }
 
@@ -116,6 +116,10 @@ const REPRO_EXAMPLES: &str = "Examples:
 #[command(after_help = REPRO_EXAMPLES, after_long_help = format!("{REPRO_EXAMPLES}\n\n{EXIT_CODES}"), next_help_heading = "Workload")]
 pub(crate) struct ReproOptions {
     /// Levels, samples, duration; other options override
+    ///
+    /// check: 0, 1 and 10 busy tasks, 3 samples of 0.7 s, in two and a half minutes. test: up to
+    /// 100 busy tasks, 7 samples of 10 s, in 40 minutes or more. talk: up to 1000 busy tasks, 24
+    /// samples of 10 s, in three hours or more.
     #[arg(
         short,
         long,
@@ -130,10 +134,11 @@ pub(crate) struct ReproOptions {
     ///
     /// kernel: real processes on the running kernel. v5.4, v6.17, maple: models in one process
     /// each, with threads for processes. v5.4 keeps mappings as Linux 5.4 does, under a lock that
-    /// readers and page faults take; v6.17 has a lock for each mapping, which a reader of maps or
-    /// smaps holds while it looks at the mapping; maple keeps them in a maple tree, and page tables
-    /// too are read under RCU while holding nothing. The models have maps, smaps, smaps_rollup and
-    /// pagemap. Levels and samples of several targets are interleaved.
+    /// readers and page faults take. v6.17 has a lock for each mapping, which a reader of maps or
+    /// smaps holds while it looks at the mapping. maple, the cure, keeps mappings in a maple tree.
+    /// Its readers walk the tree and the page tables under RCU, holding nothing. The models have
+    /// maps, smaps, smaps_rollup and pagemap. Levels and samples of several targets are
+    /// interleaved.
     #[arg(short, long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) target: Option<Vec<Target>>,
 
@@ -147,19 +152,20 @@ pub(crate) struct ReproOptions {
     #[arg(short, long, alias = "procfile", value_delimiter = ',', value_name = "LIST")]
     pub(crate) file: Option<Vec<Reading>>,
 
-    /// How they read it: proc, bpf, boosted
+    /// How the scanners read it: proc, bpf, boosted
     ///
-    /// proc: with read(2), as any monitor. bpf: what maps and smaps say, by the BPF scan of `vmaple
-    /// scan`, which takes no lock; reports have it as maps-bpf and smaps-bpf. boosted: with
-    /// read(2), one mapping at a time and at real-time priority: maps-boosted and smaps-boosted.
-    /// Each of maps and smaps is read by each scanner, all other files by proc. Models are read by
-    /// proc only. [default: proc; without --file also bpf where it is possible]
+    /// proc: with read(2), as any monitor. bpf: the content of maps and smaps, by the BPF scan of
+    /// `vmaple scan`, which takes no lock; reports name it maps-bpf and smaps-bpf. boosted: with
+    /// read(2), one mapping at a time and at real-time priority; reports name it maps-boosted and
+    /// smaps-boosted. Each of maps and smaps is read by each scanner, all other files by proc.
+    /// Models are read by proc only. [default: proc; without --file also bpf where it is possible]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) scanner: Option<Vec<Scanner>>,
 
-    /// Scanners, and tasks that use up their CPU [default: by preset]
+    /// Numbers of scanners and of busy tasks [default: by preset]
     ///
-    /// n scanners and n busy tasks on the same CPU: anything else there hardly runs during this.
+    /// For each n of the list, n scanners and n busy tasks run on the same CPU. A busy task uses up
+    /// that CPU: anything else there hardly runs meanwhile.
     #[arg(short, long, alias = "nbusytasks", value_delimiter = ',', value_parser = whole::<u32>, value_name = "LIST")]
     pub(crate) busy: Option<Vec<u32>>,
 
@@ -173,7 +179,7 @@ pub(crate) struct ReproOptions {
 
     /// nice=N, weight=N, quota=2ms/100ms or cpuset
     ///
-    /// How the scanners are confined to their slice of the machine. weight, quota and cpuset are
+    /// It confines the scanners to their slice of the machine. weight, quota and cpuset are
     /// settings of a cgroup that the run makes (v2, or v1's cpu controller) and removes.
     #[arg(long, default_value = "nice=15", value_name = "SLICE")]
     pub(crate) slice: Slice,
@@ -194,7 +200,7 @@ pub(crate) struct ReproOptions {
 
     /// Stop each scanner in the middle of its first read (models only)
     ///
-    /// It stays there for the whole run, as a monitor that lost its CPU.
+    /// It stays there for the whole run, like a monitor that lost its CPU.
     #[arg(long)]
     pub(crate) freeze: bool,
 
@@ -234,23 +240,24 @@ pub(crate) struct ReproOptions {
     )]
     pub(crate) cpu_controller: Option<usize>,
 
-    /// Print every table, not the first screen
+    /// Print every table, instead of one screen
     ///
-    /// The talk's table and all figures of each series, and models and scanners side by side.
+    /// They are the talk's table and all figures of each series, and models and scanners side by
+    /// side.
     #[arg(long, help_heading = "Output")]
     pub(crate) details: bool,
 
     #[command(flatten)]
     pub(crate) export: ExportOptions,
 
-    /// Save everything (- for each: standard output)
+    /// Save everything; in each --export option - is standard output
     ///
-    /// Settings, machine and every run with its histogram. docs/json.md of vmaple's source
-    /// describes the form.
+    /// The file has the settings, the machine and every run with its histogram. docs/json.md of
+    /// vmaple's source describes the form.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_json: Option<PathBuf>,
 
-    /// Save one line for each run
+    /// Save one line for each run, as comma-separated values
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) export_csv: Option<PathBuf>,
 

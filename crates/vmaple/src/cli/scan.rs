@@ -43,18 +43,18 @@ pub(crate) enum ScanFormat {
     Smaps,
     /// As /proc/PID/smaps_rollup
     Rollup,
-    /// Comma-separated values, of --group-by
+    /// Comma-separated values; with --group-by only
     Csv,
     /// An object for each scan, with its report
     Json,
-    /// Metrics: sums, and how they were read
+    /// Metrics of the sums, and of how they were read
     Prometheus,
 }
 
 /// How a process is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ScanMethod {
-    /// bpf, or else boosted, or else an error with exit code 77; never plain
+    /// bpf, or else boosted, or else exit code 77; counters if they are enough; never plain
     Auto,
     /// A BPF program under RCU, without any lock of the process (root, or CAP_BPF and CAP_PERFMON;
     /// Linux 6.1)
@@ -81,8 +81,8 @@ const SCAN_EXAMPLES: &str = "Examples:
 pub(crate) struct ScanOptions {
     /// The processes; - reads their numbers from standard input
     ///
-    /// Several are scanned one after the other. If a process cannot be scanned, standard error
-    /// reports why, the others are still scanned, and the exit code is that of the first failure.
+    /// Several are scanned one after the other. If one cannot be scanned, standard error reports
+    /// why, and the others are still scanned. The exit code is that of the first failure.
     #[arg(required_unless_present = "select", conflicts_with = "select", value_parser = pid_arg, value_name = "PID")]
     pub(crate) pids: Vec<PidArg>,
 
@@ -102,10 +102,10 @@ pub(crate) struct ScanOptions {
 
     /// Values to print, by their names in smaps, as in rss,pss [default: all]
     ///
-    /// Fewer values need less to be read. As a roll-up or as metrics there are also rss_anon,
-    /// vm_swap, page_tables and others, which the kernel has counted of the whole process, to some
-    /// hundred kilobytes: if only such values, size and rss are asked for, no mapping is looked at.
-    /// An unknown name is answered with the list of all.
+    /// A scan for fewer values reads less. --format rollup and prometheus also have rss_anon,
+    /// vm_swap, page_tables and others, which the kernel counts for the whole process, to within
+    /// some hundred kilobytes. If all values of the list are such counters, size or rss, the scan
+    /// looks at no mapping. An unknown name prints the list of all names.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub(crate) fields: Vec<String>,
 
@@ -122,8 +122,8 @@ pub(crate) struct ScanOptions {
 
     /// Write to FILE instead of standard output
     ///
-    /// The file appears, and is replaced in each round of --every, as a whole: for the textfile
-    /// collector of Prometheus' node_exporter.
+    /// The file appears as a whole, and each round of --every replaces it as a whole. So the
+    /// textfile collector of Prometheus' node_exporter can read it.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
@@ -133,16 +133,16 @@ pub(crate) struct ScanOptions {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// The time after which a run of the BPF program stops by itself
+    /// Time after which a run of the BPF program stops by itself
     ///
     /// Where the kernel is not preemptible, nothing else runs on the reader's CPU during a run. A
     /// run ends after its current page table, and interrupts count, so it may take longer.
     #[arg(long, default_value = "200us", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) budget: Duration,
 
-    /// The longest that a scan may take
+    /// Longest time that a scan may take
     ///
-    /// The result until then is printed, marked as partial, and the exit code is 3.
+    /// A scan that takes longer prints what it has, marked as partial, and the exit code is 3.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) limit: Duration,
 }
@@ -153,10 +153,10 @@ pub(crate) struct ScanOptions {
 pub(crate) struct SelectOptions {
     /// Scan every process of the machine
     ///
-    /// Processes that come and go meanwhile are no error: standard error reports how many went.
-    /// Kernel threads have no memory map and are left out. With --every the processes are looked
-    /// for again in each round. All of this holds for the four options below too. A process has to
-    /// match each of them that is given.
+    /// Processes that end meanwhile are no error: standard error reports how many. Kernel threads
+    /// have no memory map and are left out. With --every each round looks for the processes again.
+    /// All of this holds for --name, --cgroup, --user and --children-of too. A process has to match
+    /// each of these options that is given.
     #[arg(long, help_heading = SELECT)]
     pub(crate) all: bool,
 
@@ -168,11 +168,11 @@ pub(crate) struct SelectOptions {
 
     /// Scan processes in a cgroup and in those below it
     ///
-    /// The path is one of /proc/PID/cgroup, or one below /sys/fs/cgroup. Versions 1 and 2.
+    /// The path is one of /proc/PID/cgroup, or one below /sys/fs/cgroup, of version 1 or 2.
     #[arg(long, value_name = "PATH", help_heading = SELECT)]
     pub(crate) cgroup: Option<String>,
 
-    /// Scan processes of a user, by name or number: the effective user
+    /// Scan processes whose effective user is USER, a name or number
     #[arg(long, value_name = "USER", help_heading = SELECT)]
     pub(crate) user: Option<String>,
 
@@ -184,13 +184,13 @@ pub(crate) struct SelectOptions {
 /// Groups instead of processes.
 #[derive(Debug, Args)]
 pub(crate) struct GroupOptions {
-    /// Print a table of groups of processes, instead of what --format prints of each process
+    /// Print a table of groups of processes, instead of each process
     ///
-    /// By name, executable, cgroup, effective user, systemd unit or container. The largest Pss
-    /// comes first. Pss counts a shared page once among all that map it, Uss pages of one process
-    /// alone, Rss a shared page in each. `OF MAX` is the most mappings of one process, as a part of
-    /// vm.max_map_count. On a terminal sizes have units, else they are bytes. --format json, csv
-    /// and prometheus print the same for programs.
+    /// A group has one name, executable, cgroup, effective user, systemd unit or container. The
+    /// largest Pss comes first. Pss divides a shared page among all processes that map it, Uss
+    /// counts pages of one process alone, Rss counts a shared page in each. `OF MAX` is the most
+    /// mappings of one process, as a part of vm.max_map_count. On a terminal sizes have units, else
+    /// they are bytes. --format json, csv and prometheus print the same for programs.
     #[arg(
         long,
         value_enum,
@@ -200,7 +200,7 @@ pub(crate) struct GroupOptions {
     )]
     pub(crate) group_by: Option<GroupBy>,
 
-    /// Print the N largest groups alone
+    /// Print the N largest groups; a table has the others in one row
     #[arg(long, value_name = "N", requires = "group_by", help_heading = "Group processes")]
     pub(crate) top: Option<usize>,
 }

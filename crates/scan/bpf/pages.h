@@ -35,6 +35,7 @@
 #define MAPPING_ANON 1
 #define MAPPING_KSM 3
 #define PAGE_BYTES 64 /* of struct page; `calibrate` refuses others */
+#define ONE_PAGE_PSS (1ULL << (PAGE_SHIFT + PSS_SHIFT))
 #define ONLY_PAGES_MAPPED 0x7fffff /* of _nr_pages_mapped */
 
 /* What else a page is counted as. */
@@ -65,10 +66,9 @@ static __always_inline s32 entire_mapcount(u64 head)
 	s32 count = -1;
 
 	if (bpf_core_field_exists(struct folio, _entire_mapcount))
-		bpf_probe_read_kernel(&count, 4, (void *)(head + bpf_core_field_offset(struct folio, _entire_mapcount)));
+		read_small(&count, 4, (void *)(head + bpf_core_field_offset(struct folio, _entire_mapcount)));
 	else if (bpf_core_field_exists(struct page, compound_mapcount))
-		bpf_probe_read_kernel(
-			&count, 4, (void *)(head + PAGE_BYTES + bpf_core_field_offset(struct page, compound_mapcount)));
+		read_small(&count, 4, (void *)(head + PAGE_BYTES + bpf_core_field_offset(struct page, compound_mapcount)));
 	return count + 1;
 }
 
@@ -88,7 +88,7 @@ static __always_inline int see_head(struct scratch *q, u64 head)
 	if (bpf_core_field_exists(struct folio, _nr_pages_mapped)) {
 		u32 mapped = 0;
 
-		bpf_probe_read_kernel(&mapped, 4, (void *)(head + bpf_core_field_offset(struct folio, _nr_pages_mapped)));
+		read_small(&mapped, 4, (void *)(head + bpf_core_field_offset(struct folio, _nr_pages_mapped)));
 		p->head_each = (mapped & ONLY_PAGES_MAPPED) != 0;
 	} else if (bpf_core_enum_value_exists(enum pageflags, PG_double_map)) {
 		/* Before 6.2: pages of files count every mapping of theirs; others only if some are mapped one by one, and then
@@ -114,7 +114,7 @@ static __always_inline s32 mapcount_of(u64 page)
 {
 	s32 count = -1;
 
-	bpf_probe_read_kernel(&count, 4, (void *)(page + bpf_core_field_offset(struct page, _mapcount)));
+	read_small(&count, 4, (void *)(page + bpf_core_field_offset(struct page, _mapcount)));
 	return count + 1;
 }
 
@@ -304,21 +304,94 @@ int __attribute__((noinline)) account_swap(u64 entry)
 	return 0;
 }
 
+/*
+ * Counts the page of an entry if it is what most pages are: of no large folio, and mapped once. Returns whether it is. The same as
+ * account() would count, with nothing but loads.
+ */
+static __always_inline int account_common(struct scratch *q, u64 entry)
+{
+	if (!has_loads() || !(q->c.want & WANT_PAGES))
+		return 0;
+	struct record *r = &q->r;
+	const u64 *page = words(page_of(q, physical(q, entry)));
+	u64 flags = page[0];
+	u64 mapping = page[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
+	u64 compound = bpf_core_field_exists(struct page, compound_head) ?
+			       page[(bpf_core_field_offset(struct page, compound_head) >> 3) & 7] :
+			       page[(bpf_core_field_offset(struct page___info, compound_info) >> 3) & 7];
+	u32 at = bpf_core_field_offset(struct page, _mapcount);
+	u64 counts = page[(at >> 3) & 7];
+	u64 dirty = entry & DIRTY || flag(flags, bpf_core_enum_value(enum pageflags, PG_dirty));
+	u64 backed = flag(flags, bpf_core_enum_value(enum pageflags, PG_swapbacked));
+	u64 young = entry & ACCESSED || flag(flags, bpf_core_enum_value(enum pageflags, PG_referenced));
+
+	/* Beside the count of mappings is that of references, which a mapped page has: so it is not what a fault gives. */
+	if (!counts || (u32)(at & 4 ? counts >> 32 : counts) || compound & 1 ||
+	    flag(flags, bpf_core_enum_value(enum pageflags, PG_head)))
+		return 0;
+	if (bpf_core_enum_value_exists(enum pageflags, PG_young))
+		young |= flag(flags, bpf_core_enum_value(enum pageflags, PG_young));
+	r->rss++;
+	r->referenced += young;
+	r->pss += ONE_PAGE_PSS;
+	if (dirty) {
+		r->private_dirty++;
+		r->pss_dirty += ONE_PAGE_PSS;
+	} else {
+		r->private_clean++;
+	}
+	if (mapping & MAPPING_ANON) {
+		r->anonymous++;
+		r->pss_anon += ONE_PAGE_PSS;
+		if (!dirty && !backed)
+			r->lazyfree++;
+		if ((mapping & MAPPING_KSM) == MAPPING_KSM)
+			r->ksm++;
+	} else if (backed) {
+		r->pss_shmem += ONE_PAGE_PSS;
+	}
+	return 1;
+}
+
 /* Counts one entry of a leaf table. */
+int __attribute__((noinline)) account_pte(u64 entry)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	if (!(entry & MAPPED))
+		account_swap(entry);
+	else if (!(entry & SPECIAL) && !account_common(q, entry)) /* neither the page of zeros nor memory without struct page */
+		account(physical(q, entry), 1, how_used(entry));
+	return 0;
+}
+
+#define GROUP 8 /* entries that are looked at together: most are in use or none */
+
+/* Counts a group of entries of a leaf table. */
 static long pte_step(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
 
 	if (!q)
 		return 1;
-	u64 entry = q->pte[k & (ENTRIES - 1)];
+	u32 first = k * GROUP & (ENTRIES - 1), i;
+	u64 *entries = &q->pte[first];
 
-	if (!entry)
+	if (!(entries[0] | entries[1] | entries[2] | entries[3] | entries[4] | entries[5] | entries[6] | entries[7]))
 		return 0;
-	if (!(entry & MAPPED))
-		account_swap(entry);
-	else if (!(entry & SPECIAL)) /* neither the page of zeros nor memory without struct page */
-		account(physical(q, entry), 1, how_used(entry));
+	if (has_loads() && q->c.want & WANT_PAGES) {
+		/* What takes most of the time is that a page's struct page is in no cache: so all are asked for at once. */
+#pragma unroll
+		for (i = 0; i < GROUP; i++)
+			if (entries[i] & PRESENT && !(entries[i] & SPECIAL))
+				*(const volatile u64 *)words(page_of(q, physical(q, entries[i])));
+	}
+#pragma unroll
+	for (i = 0; i < GROUP; i++)
+		if (entries[i] && first + i < q->pages.count)
+			account_pte(entries[i]);
 	return 0;
 }
 
@@ -466,7 +539,8 @@ int __attribute__((noinline)) account_pmd(void)
 	if (!is_there || !is_path_same(p)) {
 		p->pmd_gib = ~0ULL; /* look for the table again */
 	} else if (is_table) {
-		bpf_loop(count, pte_step, (void *)0, 0);
+		p->count = count;
+		bpf_loop((count + GROUP - 1) / GROUP, pte_step, (void *)0, 0);
 		q->c.entries += count;
 	} else if (p->is_hugetlb) {
 		if (entry & PSE)

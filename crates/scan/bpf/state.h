@@ -144,7 +144,7 @@ static __always_inline u64 load(u64 address)
 {
 	u64 value = 0;
 
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
+	read_small(&value, sizeof(value), (void *)address);
 	return value;
 }
 

@@ -82,7 +82,10 @@ static __always_inline void read_file(struct scratch *q, struct vma *v)
 	v->block_bytes = BPF_CORE_READ(sb, s_blocksize);
 }
 
-#define FIELD(field) q->raw[(bpf_core_field_offset(struct vm_area_struct, field) >> 3) & 63]
+/* The word of a VMA: by a load, or where there are none from the copy of the whole. */
+#define FIELD(field)                                                                                                                 \
+	(has_loads() ? load(address + bpf_core_field_offset(struct vm_area_struct, field)) :                                         \
+		       q->raw[(bpf_core_field_offset(struct vm_area_struct, field) >> 3) & 63])
 
 /* Returns whether there may be a name by prctl(2). Before 6.2 that of a file's mapping is something else in the same place. */
 static __always_inline int has_anon_name(struct vma *v)
@@ -105,7 +108,7 @@ int __attribute__((noinline)) read_vma(u64 address, u64 min, u64 max)
 
 	if (bytes > sizeof(q->raw))
 		bytes = sizeof(q->raw);
-	if (bpf_probe_read_kernel(q->raw, bytes, (void *)address))
+	if (!has_loads() && bpf_probe_read_kernel(q->raw, bytes, (void *)address))
 		return 0;
 	if (FIELD(vm_mm) != (u64)w->mm || FIELD(vm_start) != min || FIELD(vm_end) != max + 1)
 		return 0;

@@ -82,7 +82,9 @@ impl Options {
     /// Sets whether the sum over all mappings is all that is wanted.
     ///
     /// [`Method::Plain`] then reads smaps_rollup, which adds up before it rounds; the scan has no
-    /// records. The other methods look at each mapping all the same.
+    /// records. [`Method::Bpf`] looks at each mapping all the same, but not at its name, nor
+    /// whether it may have huge pages, so [`fields`](crate::Scan::fields) has none that a sum has
+    /// not.
     #[must_use]
     pub const fn sum_alone(mut self, alone: bool) -> Self {
         self.sum_alone = alone;

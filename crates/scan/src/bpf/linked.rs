@@ -84,6 +84,12 @@ impl Linked {
         });
         let mut programs: Vec<_> = programs.collect();
         programs.sort_by(|a, b| a.name.cmp(&b.name));
+        let words = kernel.id_by_type_name_kind("bpf_rdonly_cast", BtfKind::Func).ok();
+        for code in &mut programs {
+            code.instructions
+                .iter_mut()
+                .for_each(|one| *one = with_loads(*one, words));
+        }
         let attaches_to = kernel.id_by_type_name_kind("bpf_iter_task", BtfKind::Func);
         Ok(Self {
             btf,
@@ -134,4 +140,24 @@ fn word(instruction: &bpf_insn) -> u64 {
         | u64::from(instruction.src_reg()) << 12
         | u64::from(instruction.off.cast_unsigned()) << 16
         | u64::from(instruction.imm.cast_unsigned()) << 32
+}
+
+/// Returns an instruction with the calls of kernel.h replaced, where the kernel has
+/// `bpf_rdonly_cast()` as its function `words`, or has none.
+fn with_loads(instruction: u64, words: Option<u32>) -> u64 {
+    const CALL: u64 = 0x85;
+    const HAS_LOADS: u64 = CALL | 0x766d_0001 << 32;
+    const AS_WORDS: u64 = CALL | 0x766d_0002 << 32;
+    /// The source of a call that makes it one of a function of the kernel.
+    const FUNCTION: u64 = 2 << 12;
+    /// Loads a number into the register of results.
+    const NUMBER: u64 = 0xb7;
+
+    match (instruction, words) {
+        (HAS_LOADS, has) => NUMBER | u64::from(has.is_some()) << 32,
+        (AS_WORDS, Some(function)) => CALL | FUNCTION | u64::from(function) << 32,
+        // Nothing calls it.
+        (AS_WORDS, None) => NUMBER,
+        (other, _) => other,
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vmaple_smaps::vm_flags::VM_HUGETLB;
-use vmaple_smaps::{Field, Mapping, NameKind, Perms, VmaRecord};
+use vmaple_smaps::{FieldSet, Mapping, NameKind, Perms, VmaRecord};
 
 use crate::bpf::abi::{Control, RECORD_COUNTS_LATER, RECORD_UNVALIDATED, Record, Stop, VALIDATION_NONE};
 use crate::bpf::counts::stats_of;
@@ -14,7 +14,6 @@ use crate::method::Method;
 use crate::record::{Line, Mappings, PAGE};
 use crate::report::{Partial, Report, Validation};
 use crate::source::{Content, Found};
-use crate::want::Want;
 
 /// The runs of a scan so far, with their lines and names, and their counts for the report.
 pub(crate) struct Runs {
@@ -106,7 +105,13 @@ impl Runs {
     }
 
     /// Returns what all runs found.
-    pub(crate) fn end(self, want: Want, elapsed: Duration, partial: Option<Partial>, validation: Validation) -> Found {
+    pub(crate) fn end(
+        self,
+        fields: FieldSet,
+        elapsed: Duration,
+        partial: Option<Partial>,
+        validation: Validation,
+    ) -> Found {
         let mut lines = self.lines.into_lines();
         let names = self.names.text;
         let own = lines.len();
@@ -132,10 +137,7 @@ impl Runs {
         lines.extend(self.vsyscall);
         Found {
             content: Content::Mappings(Mappings { lines, own, names }),
-            fields: Field::ALL
-                .into_iter()
-                .filter(|&field| Want::of(field) <= want)
-                .collect(),
+            fields,
             report,
         }
     }
@@ -170,6 +172,7 @@ fn is_cut(line: &Line, names: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use vmaple_smaps::Field;
     use vmaple_smaps::walk::Walk;
 
     use super::*;
@@ -183,7 +186,7 @@ mod tests {
     }
 
     fn end(runs: Runs) -> (Mappings, Report) {
-        let found = runs.end(Want::Pages, Duration::ZERO, None, Validation::Seqcount);
+        let found = runs.end(FieldSet::NONE, Duration::ZERO, None, Validation::Seqcount);
         let Content::Mappings(mappings) = found.content else {
             panic!("runs find mappings")
         };

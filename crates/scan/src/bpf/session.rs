@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use vmaple_smaps::{Field, Scope};
+
 use crate::boost::Boost;
 use crate::bpf::abi::{Control, MAX_RECORDS, RECORD_UNVALIDATED, Stop, WANT_NAMES, WANT_PAGES, WANT_TABLES};
 use crate::bpf::engine::{Engine, ThpRule, validation};
@@ -83,6 +85,7 @@ pub(crate) struct Session<'a> {
     begun: &'a Begun,
     pid: u32,
     want: Want,
+    sum_alone: bool,
     limit: Duration,
     thp: Option<Eligibility<'a>>,
     runs: Runs,
@@ -107,22 +110,28 @@ impl<'a> Session<'a> {
         room: Mappings,
     ) -> Self {
         let Options {
-            want, budget, limit, ..
+            want,
+            budget,
+            limit,
+            sum_alone,
+            ..
         } = *options;
         if want >= Want::Tables {
             engine.layout.find_swap_if_used();
         }
-        let is_thp_told = want == Want::Pages && engine.thp == ThpRule::Known;
+        let is_thp_told = want == Want::Pages && engine.thp == ThpRule::Known && !sum_alone;
+        let names = if sum_alone { 0 } else { WANT_NAMES };
         let identity = &begun.identity;
         let first = Control {
             mm: identity.found_mm,
             exec_id: identity.found_exec_id,
             started: identity.found_started,
-            want: match want {
-                Want::Counters | Want::Ranges => WANT_NAMES,
-                Want::Tables => WANT_NAMES | WANT_TABLES,
-                Want::Pages => WANT_NAMES | WANT_TABLES | WANT_PAGES,
-            },
+            want: names
+                | match want {
+                    Want::Counters | Want::Ranges => 0,
+                    Want::Tables => WANT_TABLES,
+                    Want::Pages => WANT_TABLES | WANT_PAGES,
+                },
             max_records: MAX_RECORDS as u32,
             budget_ns: nanoseconds(budget),
             // An entry takes five nanoseconds at least.
@@ -132,6 +141,7 @@ impl<'a> Session<'a> {
         Self {
             pid: process.pid(),
             want,
+            sum_alone,
             limit,
             thp: is_thp_told.then(|| Eligibility::new(engine.thp_sizes.settings(), process)),
             runs: Runs::new(room, std::mem::take(&mut engine.known)),
@@ -162,7 +172,10 @@ impl<'a> Session<'a> {
         }
         self.engine.known = self.runs.take_known();
         let elapsed = self.begun.began.elapsed();
-        Ok(self.runs.end(self.want, elapsed, partial, validation(identity)))
+        let fields = Field::ALL
+            .into_iter()
+            .filter(|&field| Want::of(field) <= self.want && !(self.sum_alone && field.scope() == Scope::Mapping));
+        Ok(self.runs.end(fields.collect(), elapsed, partial, validation(identity)))
     }
 
     /// Makes a run and adds what it found. Breaks at the end of the address space, or with the

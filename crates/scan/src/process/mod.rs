@@ -102,7 +102,8 @@ impl Process {
     /// # Errors
     /// As [`open_file`](Self::open_file), and what read(2) says.
     pub fn read_file(&self, name: &str) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![];
+        // Most are shorter, and read(2) of such a file costs more than what it returns.
+        let mut bytes = Vec::with_capacity(4096);
         self.open_file(name)?.read_to_end(&mut bytes)?;
         Ok(bytes)
     }

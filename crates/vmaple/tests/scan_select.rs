@@ -291,7 +291,7 @@ fn options_of_groups_that_do_not_go_together_are_usage_errors() {
         ("--group-by name --fields pss", "cannot be used with"),
         (
             "--group-by pod",
-            "possible values: name, exe, cgroup, user, unit, container",
+            "possible values: pid, name, exe, cgroup, user, unit, container",
         ),
         ("--top 3", "--group-by"),
     ] {

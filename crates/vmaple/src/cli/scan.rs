@@ -208,6 +208,8 @@ pub(crate) struct GroupOptions {
 /// What the processes of a group have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GroupBy {
+    /// Each process by itself
+    Pid,
     Name,
     Exe,
     Cgroup,
@@ -219,6 +221,7 @@ pub(crate) enum GroupBy {
 impl GroupBy {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Pid => "pid",
             Self::Name => "name",
             Self::Exe => "exe",
             Self::Cgroup => "cgroup",

@@ -1,37 +1,98 @@
-//! The identity of a process: its name, and when it was started.
+//! The identity of a process: what it is called, whose it is, where it belongs.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::time::Duration;
 
+use uzers::{Users, UsersCache};
 use vmaple_scan::Process;
 
+use super::cgroup;
 use super::stat::Stat;
+use super::status::effective_user;
 
-pub(super) struct Identity {
-    /// Any bytes: the kernel cuts a name after 15 bytes, even within a letter.
-    pub(super) comm: Vec<u8>,
-    /// The time from the machine's start. The kernel shows hundredths of a second.
-    pub(super) started: Option<Duration>,
+/// What /proc says of a process that is held open. Each file is read when it is first needed, and
+/// once.
+pub(super) struct Identity<'a> {
+    process: &'a Process,
+    stat: OnceCell<Option<Stat>>,
+    user: OnceCell<Option<u32>>,
+    cgroup: OnceCell<Option<String>>,
 }
 
-impl Identity {
-    pub(super) fn of(process: &Process) -> Self {
-        let stat = process.read_file("stat").ok().and_then(|stat| Stat::parse(&stat));
-        match stat {
-            Some(stat) => Self {
-                comm: stat.comm,
-                started: Some(stat.started),
-            },
-            None => Self {
-                comm: vec![],
-                started: None,
-            },
+impl<'a> Identity<'a> {
+    pub(super) fn of(process: &'a Process) -> Self {
+        Self {
+            process,
+            stat: OnceCell::new(),
+            user: OnceCell::new(),
+            cgroup: OnceCell::new(),
         }
     }
 
-    /// Returns the name as text, with U+FFFD for bytes that are none.
-    pub(super) fn comm(&self) -> String {
-        String::from_utf8_lossy(&self.comm).into_owned()
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(super) fn stat(&self) -> Option<&Stat> {
+        let read = || Stat::parse(&self.process.read_file("stat").ok()?);
+        self.stat.get_or_init(read).as_ref()
+    }
+
+    /// Returns its name: any bytes, as the kernel cuts it after 15, even within a letter.
+    pub(super) fn comm(&self) -> &[u8] {
+        self.stat().map_or(&[], |stat| &stat.comm)
+    }
+
+    /// Returns its name as text, with U+FFFD for bytes that are none.
+    pub(super) fn name(&self) -> String {
+        String::from_utf8_lossy(self.comm()).into_owned()
+    }
+
+    /// Returns when it was started, after the machine.
+    pub(super) fn started(&self) -> Option<Duration> {
+        self.stat().map(|stat| stat.started)
+    }
+
+    /// Returns the number of its effective user.
+    pub(super) fn user_number(&self) -> Option<u32> {
+        let read = || effective_user(&self.process.read_file("status").ok()?);
+        *self.user.get_or_init(read)
+    }
+
+    /// Returns its effective user by name, or by number where there is none.
+    pub(super) fn user(&self) -> Option<String> {
+        thread_local! {
+            static USERS: UsersCache = UsersCache::new();
+        }
+        let number = self.user_number()?;
+        let user = USERS.with(|users| users.get_user_by_uid(number));
+        Some(user.map_or_else(|| number.to_string(), |user| user.name().to_string_lossy().into_owned()))
+    }
+
+    /// Returns the path of its cgroup, with U+FFFD for bytes that are not text.
+    pub(super) fn cgroup(&self) -> Option<&str> {
+        let read = || {
+            let cgroups = self.process.read_file("cgroup").ok()?;
+            Some(String::from_utf8_lossy(cgroup::path(&cgroups)).into_owned())
+        };
+        self.cgroup.get_or_init(read).as_deref()
+    }
+
+    /// Returns its systemd unit.
+    pub(super) fn unit(&self) -> Option<&str> {
+        cgroup::unit(self.cgroup()?)
+    }
+
+    /// Returns its container, as [`cgroup::container`].
+    pub(super) fn container(&self) -> Option<&str> {
+        cgroup::container(self.cgroup()?)
+    }
+
+    /// Returns the path of its program.
+    pub(super) fn exe(&self) -> Option<String> {
+        let path = self.process.read_link("exe").ok()?;
+        Some(String::from_utf8_lossy(&path).into_owned())
     }
 }
 

@@ -17,13 +17,13 @@ const SCHEMA: &str = "vmaple-scan/2";
 /// A scan.
 pub(super) struct Object<'a> {
     scan: &'a Scan,
-    identity: &'a Identity,
+    identity: &'a Identity<'a>,
     form: &'a Form,
     plan: &'a Plan,
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn new(scan: &'a Scan, identity: &'a Identity, form: &'a Form, plan: &'a Plan) -> Self {
+    pub(super) fn new(scan: &'a Scan, identity: &'a Identity<'a>, form: &'a Form, plan: &'a Plan) -> Self {
         Self {
             scan,
             identity,
@@ -118,10 +118,15 @@ impl Serialize for Object<'_> {
         object.serialize_entry("schema", SCHEMA)?;
         object.serialize_entry("time", &now())?;
         object.serialize_entry("pid", &self.scan.pid())?;
-        let (comm, bytes) = text_and_bytes(&self.identity.comm);
+        let (comm, bytes) = text_and_bytes(self.identity.comm());
         object.serialize_entry("comm", &comm)?;
         object.serialize_entry("comm_bytes", &bytes)?;
-        object.serialize_entry("started_ns", &self.identity.started.map(ns))?;
+        object.serialize_entry("started_ns", &self.identity.started().map(ns))?;
+        object.serialize_entry("uid", &self.identity.user_number())?;
+        object.serialize_entry("user", &self.identity.user())?;
+        object.serialize_entry("cgroup", &self.identity.cgroup())?;
+        object.serialize_entry("unit", &self.identity.unit())?;
+        object.serialize_entry("container", &self.identity.container())?;
         let report = ReportObject::new(self.scan.report(), self.plan);
         object.serialize_entry("report", &report)?;
         if let Some(counters) = self.scan.counters() {

@@ -1,5 +1,6 @@
 //! `vmaple scan`: the memory map of a process, and what was held to read it.
 
+mod cgroup;
 mod group;
 mod identity;
 mod json;

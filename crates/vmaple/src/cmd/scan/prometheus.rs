@@ -69,11 +69,11 @@ impl Exposition {
     }
 
     /// Adds a process.
-    pub(super) fn add(&mut self, scan: &Scan, identity: &Identity, plan: &Plan) {
+    pub(super) fn add(&mut self, scan: &Scan, identity: &Identity<'_>, plan: &Plan) {
         let pid = scan.pid().to_string();
         let pid = ("pid", pid.as_str());
         self.put_up(pid, 1.0);
-        if let (Some(started), Some(boot)) = (identity.started, boot_time()) {
+        if let (Some(started), Some(boot)) = (identity.started(), boot_time()) {
             let help = "When the process was started, in seconds after the beginning of 1970.";
             let time = (boot + started).as_secs_f64();
             self.put("vmaple_process_start_time_seconds", help, &[pid], time);
@@ -82,11 +82,20 @@ impl Exposition {
             Some(counters) => self.add_counters(pid, counters, plan),
             None => self.add_sums(pid, scan, plan),
         }
-        let (comm, report) = (identity.comm(), scan.report());
-        let labels = [pid, ("comm", &comm), ("method", report.method.name())];
+        let report = scan.report();
+        let (comm, user) = (identity.name(), identity.user().unwrap_or_default());
+        let labels = [
+            pid,
+            ("comm", &comm),
+            ("user", &user),
+            ("cgroup", identity.cgroup().unwrap_or_default()),
+            ("unit", identity.unit().unwrap_or_default()),
+            ("container", identity.container().unwrap_or_default()),
+            ("method", report.method.name()),
+        ];
         self.put(
             "vmaple_scan_info",
-            "The process's name, and how it was read.",
+            "What the process is, and how it was read.",
             &labels,
             1.0,
         );

@@ -95,7 +95,7 @@ impl Rounds {
                     tally.scanned += 1;
                     self.look_at(&scan);
                     match (&mut self.groups, self.format) {
-                        (Some(groups), _) => groups.add(process, &scan),
+                        (Some(groups), _) => groups.add(&Identity::of(process), &scan),
                         (None, ScanFormat::Prometheus) => exposition.add(&scan, &Identity::of(process), &self.plan),
                         (None, _) => self.write(&scan, &Identity::of(process), &mut text)?,
                     }
@@ -231,7 +231,7 @@ impl Rounds {
         Ok(())
     }
 
-    fn write(&self, scan: &Scan, identity: &Identity, text: &mut Vec<u8>) -> anyhow::Result<()> {
+    fn write(&self, scan: &Scan, identity: &Identity<'_>, text: &mut Vec<u8>) -> anyhow::Result<()> {
         let form = self.scanner.form();
         let wanted: FieldSet = scan.fields().iter().filter(|&field| self.plan.wants(field)).collect();
         if self.headers && self.format != ScanFormat::Json {

@@ -6,9 +6,9 @@ mod text;
 
 use std::collections::HashMap;
 
-use vmaple_scan::{Field, Process, Scan};
+use vmaple_scan::{Field, Scan};
 
-use self::key::Keys;
+use super::identity::Identity;
 use crate::cli::{GroupBy, GroupOptions, ScanFormat};
 
 /// The values that a group is made of.
@@ -66,7 +66,6 @@ impl Sums {
 pub(super) struct Groups {
     by: GroupBy,
     top: Option<usize>,
-    keys: Keys,
     sums: HashMap<String, Sums>,
     /// `vm.max_map_count`: how many mappings a process may have.
     max_map_count: Option<u64>,
@@ -80,15 +79,14 @@ impl Groups {
         Some(Self {
             by,
             top: options.top,
-            keys: Keys::new(by),
             sums: HashMap::new(),
             max_map_count: max_map_count.ok().and_then(|text| text.trim().parse().ok()),
         })
     }
 
     /// Counts a process in its group.
-    pub(super) fn add(&mut self, process: &Process, scan: &Scan) {
-        let key = self.keys.of(process);
+    pub(super) fn add(&mut self, identity: &Identity<'_>, scan: &Scan) {
+        let key = key::key(self.by, identity);
         self.sums.entry(key).or_default().add(Sums::of(scan));
     }
 

@@ -1,6 +1,7 @@
 //! What a selected process has to be.
 
 use std::collections::HashSet;
+use std::fs;
 
 use anyhow::Context;
 use regex::bytes::Regex;
@@ -10,7 +11,7 @@ use vmaple_scan::Process;
 use super::cgroup::Subtree;
 use super::table;
 use crate::cli::SelectOptions;
-use crate::cmd::scan::stat::Stat;
+use crate::cmd::scan::identity::Identity;
 use crate::cmd::scan::status::effective_user;
 
 /// What a process has to be: all of this. Without any of it, each process is selected.
@@ -64,8 +65,10 @@ impl Criteria {
             ..Found::default()
         };
         for (pid, stat) in all {
-            let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).ok();
-            if !self.matches(pid, &stat, &found, read) {
+            let is_named = self.name.as_ref().is_none_or(|name| name.is_match(&stat.comm));
+            let is_below = found.descendants.as_ref().is_none_or(|all| all.contains(&pid));
+            let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).ok();
+            if !is_named || !is_below || !self.is_of_user_and_cgroup(read) {
                 continue;
             }
             if stat.is_kernel_thread {
@@ -80,18 +83,20 @@ impl Criteria {
     /// Returns whether a process that is held open matches: its number may have come to mean
     /// another one since it was found.
     pub(in crate::cmd::scan) fn still_match(&self, process: &Process, found: &Found) -> bool {
-        let read = |name: &str| process.read_file(name).ok();
-        let stat = read("stat").and_then(|stat| Stat::parse(&stat));
-        stat.is_some_and(|stat| self.matches(process.pid(), &stat, found, read))
+        let identity = Identity::of(process);
+        let is_below = found
+            .descendants
+            .as_ref()
+            .is_none_or(|all| all.contains(&process.pid()));
+        self.name.as_ref().is_none_or(|name| name.is_match(identity.comm()))
+            && is_below
+            && self.is_of_user_and_cgroup(|name| process.read_file(name).ok())
     }
 
-    fn matches(&self, pid: u32, stat: &Stat, found: &Found, read: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
+    fn is_of_user_and_cgroup(&self, read: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
         let is_in = |cgroup: &Subtree| read("cgroup").is_some_and(|cgroups| cgroup.contains(&cgroups));
         let is_of = |user: u32| read("status").and_then(|status| effective_user(&status)) == Some(user);
-        self.name.as_ref().is_none_or(|name| name.is_match(&stat.comm))
-            && found.descendants.as_ref().is_none_or(|all| all.contains(&pid))
-            && self.user.is_none_or(is_of)
-            && self.cgroup.as_ref().is_none_or(is_in)
+        self.user.is_none_or(is_of) && self.cgroup.as_ref().is_none_or(is_in)
     }
 }
 

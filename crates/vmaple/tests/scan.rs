@@ -58,7 +58,7 @@ fn each_method_prints_what_the_kernel_says_of_a_sleeping_process() {
 fn a_report_on_standard_error_says_what_was_held() {
     let target = sleep();
     for method in methods() {
-        let (_, out, err) = scan(&[&target], &format!("--method {method}"));
+        let (_, out, err) = scan(&[&target], &format!("--method {method} -v"));
         let report = err.lines().last().unwrap();
         let said: &[&str] = match method {
             "bpf" => &["held RCU alone, no lock of the process", " run"],
@@ -86,6 +86,13 @@ fn a_report_on_standard_error_says_what_was_held() {
             "{err}"
         );
         assert!(!out.contains("held"), "{out}");
+        // By itself it says what was held, and for how long, and no more.
+        let (_, _, short) = scan(&[&target], &format!("--method {method}"));
+        let short = short.lines().last().unwrap();
+        assert!(
+            short.contains("held") && !short.contains("longest") && short.len() < report.len(),
+            "{short}"
+        );
         let warned = err.contains("warning: ");
         assert_eq!(warned, method == "plain", "{err}");
     }

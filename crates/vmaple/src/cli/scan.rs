@@ -37,6 +37,8 @@ fn pid_arg(text: &str) -> Result<PidArg, String> {
 /// The form of what a scan prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ScanFormat {
+    /// What uses the memory, on one screen: by kind, and the largest mappings
+    Summary,
     /// As /proc/PID/maps
     Maps,
     /// As /proc/PID/smaps
@@ -69,7 +71,7 @@ pub(crate) enum ScanMethod {
 }
 
 const SCAN_EXAMPLES: &str = "Examples:
-  vmaple scan 812                                  # as smaps; standard error says what was held
+  vmaple scan 812                                  # what uses its memory; standard error says what was held
   vmaple scan 812 --format rollup --fields rss,pss
   vmaple scan --name '^nginx$' --format prometheus --every 15s --output vmaple.prom
   vmaple scan --cgroup /system.slice/redis.service --format rollup --fields pss
@@ -92,13 +94,19 @@ pub(crate) struct ScanOptions {
     #[command(flatten)]
     pub(crate) group: GroupOptions,
 
-    /// What to print
+    /// What to print [default: on a terminal summary, else smaps]
+    ///
+    /// On a terminal, processes that --all, --name and the like select are printed as a table.
     ///
     /// With several processes or rounds, a line `==> PID TIME <==` stands before the text of each.
     /// JSON is one object on each line; docs/json.md of vmaple's source describes it. Metrics are
     /// in Prometheus' text format, a metric for each value.
-    #[arg(short, long, value_enum, default_value = "smaps", value_name = "FORMAT")]
-    pub(crate) format: ScanFormat,
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<ScanFormat>,
+
+    /// Print --format summary, also to a file or a pipe
+    #[arg(long, conflicts_with_all = ["format", "group_by"])]
+    pub(crate) summary: bool,
 
     /// Values to print, by their names in smaps, as in rss,pss [default: all]
     ///
@@ -132,6 +140,12 @@ pub(crate) struct ScanOptions {
     /// Errors, warnings, and reports of scans that are partial or lack something are still printed.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// Print all of each scan's report on standard error
+    ///
+    /// It adds the number of mappings, whether they are of one instant, and the runs or reads.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
 
     /// Time after which a run of the BPF program stops by itself
     ///
@@ -201,7 +215,9 @@ pub(crate) struct GroupOptions {
     pub(crate) group_by: Option<GroupBy>,
 
     /// Print the N largest groups; a table has the others in one row
-    #[arg(long, value_name = "N", requires = "group_by", help_heading = "Group processes")]
+    ///
+    /// Without --group-by each process is a group.
+    #[arg(long, value_name = "N", help_heading = "Group processes")]
     pub(crate) top: Option<usize>,
 }
 

@@ -12,9 +12,12 @@ mod said;
 mod select;
 mod stat;
 mod status;
+mod summary;
+mod table;
 mod tally;
 mod target;
 
+use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -36,8 +39,9 @@ use crate::exit::Exit;
 const CACHE: &str = "/run/vmaple";
 
 pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
-    let plan = Plan::of(options)?;
     let output = output(options)?;
+    let is_for_people = output.is_none() && std::io::stdout().is_terminal();
+    let plan = Plan::of(options, is_for_people)?;
     let selection = Selection::of(options)?;
     let scanner = Scanner::with(
         Options::new()
@@ -85,7 +89,7 @@ fn output(options: &ScanOptions) -> anyhow::Result<Option<Export>> {
     let export = options.output.as_deref().map(Export::check).transpose()?;
     let file = export.filter(|export| !export.is_stdout());
     // The format allows each metric once in a text.
-    if options.format == ScanFormat::Prometheus && options.every.is_some() && file.is_none() {
+    if options.format == Some(ScanFormat::Prometheus) && options.every.is_some() && file.is_none() {
         Err(Error::Usage(
             "--format prometheus --every: several rounds in one stream are no valid exposition; add --output FILE, which each round \
              replaces, or leave --every out"

@@ -6,8 +6,8 @@ use std::time::Duration;
 use vmaple_repro::Error;
 use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Scope, Want, kernel_form};
 
-use super::group;
-use crate::cli::{ScanFormat, ScanMethod, ScanOptions};
+use super::{group, summary};
+use crate::cli::{GroupBy, ScanFormat, ScanMethod, ScanOptions};
 
 const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 const EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3600);
@@ -19,15 +19,28 @@ pub(super) struct Plan {
     pub(super) want: Want,
     /// In lower case; counters by their names here; `None` for all.
     fields: Vec<String>,
-    format: ScanFormat,
-    /// Whether sums of groups are printed.
-    is_grouped: bool,
+    pub(super) format: ScanFormat,
+    /// `None` if each process is printed.
+    pub(super) group_by: Option<GroupBy>,
+    pub(super) is_for_people: bool,
+    pub(super) loudness: Loudness,
+}
+
+/// How much of a scan's report is printed on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loudness {
+    /// What the result lacks.
+    Quiet,
+    /// What was held, and how long it took.
+    Short,
+    /// All of it.
+    Full,
 }
 
 impl Plan {
     /// # Errors
     /// [`Error::Usage`] names what is not possible, and what is.
-    pub(super) fn of(options: &ScanOptions) -> Result<Self, Error> {
+    pub(super) fn of(options: &ScanOptions, is_for_people: bool) -> Result<Self, Error> {
         in_range("--budget", options.budget, Options::BUDGETS)?;
         in_range("--limit", options.limit, LIMITS)?;
         options
@@ -40,8 +53,20 @@ impl Plan {
             ScanMethod::Boosted => Some(Method::Boosted),
             ScanMethod::Plain => Some(Method::Plain),
         };
-        let has_mappings = matches!(options.format, ScanFormat::Maps | ScanFormat::Smaps);
-        if method == Some(Method::Counters) && options.group.group_by.is_some() {
+        let selects = options.pids.is_empty();
+        let is_default = options.format.is_none() && options.fields.is_empty() && method != Some(Method::Counters);
+        let group_by = match options.group.group_by {
+            None if options.group.top.is_some() => Some(GroupBy::Pid),
+            None if is_default && is_for_people && selects && !options.summary => Some(GroupBy::Pid),
+            group_by => group_by,
+        };
+        let format = match options.format {
+            Some(format) => format,
+            None if options.summary || is_default && is_for_people => ScanFormat::Summary,
+            None => ScanFormat::Smaps,
+        };
+        let has_mappings = matches!(format, ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary);
+        if method == Some(Method::Counters) && group_by.is_some() {
             return Err(Error::Usage(
                 "--group-by needs Pss and Uss, which the kernel does not count: take another method than counters"
                     .into(),
@@ -53,19 +78,24 @@ impl Plan {
                     .into(),
             ));
         }
-        if options.format == ScanFormat::Maps && !options.fields.is_empty() {
+        let has_no_choice = matches!(format, ScanFormat::Maps | ScanFormat::Summary);
+        if has_no_choice && !options.fields.is_empty() {
             return Err(Error::Usage(
-                "--format maps has no values to choose from: leave --fields out, or take --format smaps".into(),
+                "--format maps and summary have no values to choose from: leave --fields out, or take --format smaps"
+                    .into(),
             ));
         }
-        let is_grouped = options.group.group_by.is_some();
-        is_one_of_groups(is_grouped, options.format)?;
-        let fields: Vec<_> = if is_grouped {
-            group::FIELDS.map(|field| name(field.label())).into()
-        } else {
-            options.fields.iter().map(|field| name(field)).collect()
+        is_one_of_groups(options)?;
+        let own_fields: &[Field] = match (group_by, format) {
+            (Some(_), _) => &group::FIELDS,
+            (None, ScanFormat::Summary) => &summary::FIELDS,
+            _ => &[],
         };
-        let names = Names::of(options.format, method);
+        let fields: Vec<_> = match own_fields {
+            [] => options.fields.iter().map(|field| name(field)).collect(),
+            own => own.iter().map(|field| name(field.label())).collect(),
+        };
+        let names = Names::of(format, method);
         if let Some(unknown) = fields.iter().find(|name| !names.has(name)) {
             return Err(Error::Usage(format!(
                 "--fields: '{unknown}' is no field of this format: use some of {}",
@@ -74,7 +104,7 @@ impl Plan {
         }
         let want = if names.are_counted(&fields)? {
             Want::Counters
-        } else if options.format == ScanFormat::Maps {
+        } else if format == ScanFormat::Maps {
             Want::Ranges
         } else {
             let needs = fields.iter().filter_map(|name| Field::parse(name)).map(Want::of);
@@ -84,14 +114,20 @@ impl Plan {
             method,
             want,
             fields,
-            format: options.format,
-            is_grouped,
+            format,
+            group_by,
+            is_for_people,
+            loudness: match (options.quiet, options.verbose) {
+                (true, _) => Loudness::Quiet,
+                (false, true) => Loudness::Full,
+                (false, false) => Loudness::Short,
+            },
         })
     }
 
     /// Returns whether the output is made of sums over all mappings of a process alone.
     pub(super) fn is_of_sums(&self) -> bool {
-        self.is_grouped || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus)
+        self.group_by.is_some() || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus)
     }
 
     pub(super) fn wants(&self, field: Field) -> bool {
@@ -114,9 +150,9 @@ impl Plan {
             None => self.wants_all(),
         };
         let is_printed = match self.format {
-            _ if self.is_grouped => left_out.of_sum,
+            _ if self.group_by.is_some() => left_out.of_sum,
             ScanFormat::Maps => false,
-            ScanFormat::Smaps => left_out.mappings > 0,
+            ScanFormat::Smaps | ScanFormat::Summary => left_out.mappings > 0,
             ScanFormat::Rollup | ScanFormat::Csv | ScanFormat::Prometheus => left_out.of_sum,
             ScanFormat::Json => true,
         };
@@ -126,7 +162,7 @@ impl Plan {
     /// Returns whether the output has sums of values that a method may have rounded.
     pub(super) fn has_rounded_sums(&self) -> bool {
         let rounded = [Field::Pss, Field::PssDirty, Field::SwapPss, Field::Locked];
-        let has_sums = self.is_grouped || !matches!(self.format, ScanFormat::Maps | ScanFormat::Smaps);
+        let has_sums = self.group_by.is_some() || !matches!(self.format, ScanFormat::Maps | ScanFormat::Smaps);
         has_sums && rounded.iter().any(|&field| self.wants(field))
     }
 }
@@ -137,11 +173,12 @@ fn name(field: &str) -> String {
     Counter::parse(&name).map_or(name, |counter| counter.name().to_owned())
 }
 
-/// Checks a format with or without groups.
-fn is_one_of_groups(is_grouped: bool, format: ScanFormat) -> Result<(), Error> {
-    let why = match (is_grouped, format) {
-        (false, ScanFormat::Csv) => "--format csv is of groups: add --group-by",
-        (true, ScanFormat::Maps | ScanFormat::Rollup) => {
+/// Checks a format that is asked for, with or without groups.
+fn is_one_of_groups(options: &ScanOptions) -> Result<(), Error> {
+    let is_grouped = options.group.group_by.is_some() || options.group.top.is_some();
+    let why = match (is_grouped, options.format) {
+        (false, Some(ScanFormat::Csv)) => "--format csv is of groups: add --group-by",
+        (true, Some(ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Rollup | ScanFormat::Summary)) => {
             "--group-by prints sums of groups: leave --format out for a table, or take json, csv or prometheus"
         }
         _ => return Ok(()),
@@ -179,7 +216,7 @@ impl Names {
         match format {
             _ if method == Some(Method::Counters) => fields.clear(),
             ScanFormat::Maps => fields.clear(),
-            ScanFormat::Smaps => fields.retain(of_mapping),
+            ScanFormat::Smaps | ScanFormat::Summary => fields.retain(of_mapping),
             ScanFormat::Rollup | ScanFormat::Csv => fields.retain(of_sum),
             ScanFormat::Prometheus => fields.retain(|field| *field == Field::Size || of_sum(field)),
             ScanFormat::Json => fields.retain(|field| of_mapping(field) || of_sum(field)),

@@ -1,19 +1,18 @@
 //! Rounds of scans: each process once, with the errors of those that could not be scanned.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::time::SystemTime;
 
 use vmaple_scan::{Error, FieldSet, Partial, Process, Scan, Scanner, append};
 
 use super::group::Groups;
 use super::identity::Identity;
-use super::plan::Plan;
+use super::plan::{Loudness, Plan};
 use super::prometheus::Exposition;
 use super::select::{Criteria, Found, Selection};
 use super::tally::Tally;
 use super::target::{Failure, Target};
-use super::{json, rollup, said, tell};
+use super::{json, rollup, said, summary, tell};
 use crate::cli::{ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
 use crate::cmd::print_bytes;
@@ -27,7 +26,6 @@ const RECORD: usize = 1024;
 pub(super) struct Rounds {
     scanner: Scanner,
     plan: Plan,
-    format: ScanFormat,
     targets: Vec<Target>,
     /// `None` if the targets are given by number.
     criteria: Option<Criteria>,
@@ -38,7 +36,6 @@ pub(super) struct Rounds {
     /// Whether text has a heading for each process.
     headers: bool,
     repeats: bool,
-    is_quiet: bool,
     /// The first error, if any.
     exit: Exit,
 }
@@ -57,15 +54,13 @@ impl Rounds {
         };
         Self {
             scanner,
-            plan,
-            format: options.format,
             output,
             headers: options.every.is_some() || targets.len() > 1 || criteria.is_some(),
             targets,
             criteria,
-            groups: Groups::of(&options.group),
+            groups: plan.group_by.map(|by| Groups::new(by, options.group.top)),
             repeats: options.every.is_some(),
-            is_quiet: options.quiet,
+            plan,
             exit: Exit::Done,
         }
     }
@@ -94,7 +89,7 @@ impl Rounds {
                 Ok(Some((scan, process))) => {
                     tally.scanned += 1;
                     self.look_at(&scan);
-                    match (&mut self.groups, self.format) {
+                    match (&mut self.groups, self.plan.format) {
                         (Some(groups), _) => groups.add(&Identity::of(process), &scan),
                         (None, ScanFormat::Prometheus) => exposition.add(&scan, &Identity::of(process), &self.plan),
                         (None, _) => self.write(&scan, &Identity::of(process), &mut text)?,
@@ -122,8 +117,7 @@ impl Rounds {
         }
         self.close(&tally);
         if let Some(groups) = &mut self.groups {
-            let is_for_people = self.output.is_none() && std::io::stdout().is_terminal();
-            text.extend(groups.take_text(self.format, is_for_people).bytes());
+            text.extend(groups.take_text(self.plan.format, self.plan.is_for_people).bytes());
         }
         text.extend(exposition.text().bytes());
         match &self.output {
@@ -155,7 +149,7 @@ impl Rounds {
             return;
         }
         let is_in_vain = tally.scanned == 0 && !self.repeats;
-        if !self.is_quiet || tally.lacks_some() || is_in_vain {
+        if self.plan.loudness != Loudness::Quiet || tally.lacks_some() || is_in_vain {
             tell(&format!("vmaple: {tally}"));
         }
         if tally.lacks_some() {
@@ -179,15 +173,15 @@ impl Rounds {
             self.exit_with(Exit::LimitExceeded);
         }
         // JSON and metrics carry all of it.
-        if self.groups.is_none() && matches!(self.format, ScanFormat::Json | ScanFormat::Prometheus) {
+        if self.groups.is_none() && matches!(self.plan.format, ScanFormat::Json | ScanFormat::Prometheus) {
             return;
         }
-        if let Some(line) = said::line(
-            scan.pid(),
-            report,
-            &self.plan,
-            self.is_quiet || self.criteria.is_some() || self.groups.is_some(),
-        ) {
+        let is_one_of_many = self.criteria.is_some() || self.groups.is_some();
+        let loudness = match self.plan.loudness {
+            Loudness::Short if is_one_of_many => Loudness::Quiet,
+            loudness => loudness,
+        };
+        if let Some(line) = said::line(scan.pid(), report, &self.plan, loudness) {
             tell(&line);
         }
     }
@@ -220,7 +214,7 @@ impl Rounds {
         exposition: &mut Exposition,
         text: &mut Vec<u8>,
     ) -> anyhow::Result<()> {
-        match self.format {
+        match self.plan.format {
             ScanFormat::Prometheus => exposition.add_failure(pid, failure),
             ScanFormat::Json => {
                 serde_json::to_writer(&mut *text, &json::FailureObject::new(pid, failure))?;
@@ -234,16 +228,19 @@ impl Rounds {
     fn write(&self, scan: &Scan, identity: &Identity<'_>, text: &mut Vec<u8>) -> anyhow::Result<()> {
         let form = self.scanner.form();
         let wanted: FieldSet = scan.fields().iter().filter(|&field| self.plan.wants(field)).collect();
-        if self.headers && self.format != ScanFormat::Json {
+        if self.headers && self.plan.format != ScanFormat::Json {
             let time = humantime::format_rfc3339_seconds(SystemTime::now());
             text.extend(format!("==> {} {time} <==\n", scan.pid()).bytes());
         }
-        match (self.format, scan.counters()) {
+        match (self.plan.format, scan.counters()) {
             (ScanFormat::Json, _) => {
                 serde_json::to_writer(&mut *text, &json::Object::new(scan, identity, form, &self.plan))?;
                 text.push(b'\n');
             }
             (_, Some(counters)) => rollup::write(counters, form, &self.plan, text),
+            (ScanFormat::Summary, None) => {
+                text.extend(summary::text(scan, identity, self.plan.is_for_people).bytes());
+            }
             (ScanFormat::Maps, None) => scan
                 .records()
                 .for_each(|record| append(text, MAPS_LINE, |to| record.mapping.vma.write_line(to))),

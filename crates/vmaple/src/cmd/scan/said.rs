@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vmaple_scan::{LeftOut, Method, Report, Validation};
 
-use super::plan::Plan;
+use super::plan::{Loudness, Plan};
 
 /// Returns why the result is incomplete, each reason with a heading in capitals; empty if it is
 /// complete.
@@ -56,10 +56,11 @@ pub(super) fn left_out<'a>(report: &'a Report, plan: &Plan) -> impl Iterator<Ite
     report.left_out.iter().filter(|left_out| plan.lacks(left_out))
 }
 
-/// Returns the line for a scan of the process `pid`; nothing for a complete result under `--quiet`.
-pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Option<String> {
+/// Returns the line for a scan of the process `pid`; nothing of a complete result if it is to be
+/// quiet.
+pub(super) fn line(pid: u32, report: &Report, plan: &Plan, loudness: Loudness) -> Option<String> {
     let limits = limits(report, plan);
-    if is_quiet && limits.is_empty() {
+    if loudness == Loudness::Quiet && limits.is_empty() {
         return None;
     }
     let mut line = format!("process {pid}: ");
@@ -72,27 +73,34 @@ pub(super) fn line(pid: u32, report: &Report, plan: &Plan, is_quiet: bool) -> Op
     if let Some(thread) = report.thread {
         let _ = write!(line, "; by its thread {thread}, as the first has ended");
     }
-    if report.method != Method::Counters {
-        if let Some(mappings @ 1..) = report.mappings {
-            let _ = write!(line, "; {mappings} mappings, {}", instant(report));
-        }
-        if let Some(later @ 1..) = report.counted_later {
-            let _ = write!(line, ", {later} with writers inside while pages were counted");
-        }
-        let run = if report.method == Method::Bpf { "run" } else { "read" };
-        let plural = if report.runs == 1 { "" } else { "s" };
-        let _ = write!(
-            line,
-            "; {} {run}{plural}, longest {}",
-            report.runs,
-            text(report.longest_run)
-        );
-        if let Some(rejected @ 1..) = report.rejected {
-            let _ = write!(line, ", {rejected} attempts rejected");
-        }
+    if loudness == Loudness::Full && report.method != Method::Counters {
+        line += &details(report);
     }
     let _ = write!(line, "; {}", text(report.elapsed));
     Some(line)
+}
+
+/// Returns what was found, and in how many runs or reads.
+fn details(report: &Report) -> String {
+    let mut line = String::new();
+    if let Some(mappings @ 1..) = report.mappings {
+        let _ = write!(line, "; {mappings} mappings, {}", instant(report));
+    }
+    if let Some(later @ 1..) = report.counted_later {
+        let _ = write!(line, ", {later} with writers inside while pages were counted");
+    }
+    let run = if report.method == Method::Bpf { "run" } else { "read" };
+    let plural = if report.runs == 1 { "" } else { "s" };
+    let _ = write!(
+        line,
+        "; {} {run}{plural}, longest {}",
+        report.runs,
+        text(report.longest_run)
+    );
+    if let Some(rejected @ 1..) = report.rejected {
+        let _ = write!(line, ", {rejected} attempts rejected");
+    }
+    line
 }
 
 /// Returns whether the mappings are of one instant.

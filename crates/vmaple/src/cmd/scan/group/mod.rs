@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use vmaple_scan::{Field, Scan};
 
 use super::identity::Identity;
-use crate::cli::{GroupBy, GroupOptions, ScanFormat};
+use crate::cli::{GroupBy, ScanFormat};
 
 /// The values that a group is made of.
 pub(super) const FIELDS: [Field; 5] = [
@@ -72,16 +72,14 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Returns `None` if no option asks for groups.
-    pub(super) fn of(options: &GroupOptions) -> Option<Self> {
-        let by = options.group_by?;
+    pub(super) fn new(by: GroupBy, top: Option<usize>) -> Self {
         let max_map_count = std::fs::read_to_string("/proc/sys/vm/max_map_count");
-        Some(Self {
+        Self {
             by,
-            top: options.top,
+            top,
             sums: HashMap::new(),
             max_map_count: max_map_count.ok().and_then(|text| text.trim().parse().ok()),
-        })
+        }
     }
 
     /// Counts a process in its group.

@@ -1,7 +1,6 @@
 //! Groups as a table.
 
-use bytesize::ByteSize;
-
+use super::super::table::{aligned, shown, size};
 use super::{Sums, ratio};
 use crate::cli::GroupBy;
 
@@ -18,14 +17,11 @@ pub(super) fn table(
         groups.iter().for_each(|(_, sums)| sum.add(*sums));
         sum
     };
-    let size = |bytes: u64| match is_for_people {
-        true => ByteSize(bytes).display().iec_short().to_string(),
-        false => bytes.to_string(),
-    };
+    let size = |bytes| size(bytes, is_for_people);
     let row = |name: &str, sums: Sums| -> [String; 8] {
         let of_mappings = |text: String| if sums.mappings == 0 { "-".to_owned() } else { text };
         [
-            name.to_owned(),
+            shown(name),
             sums.processes.to_string(),
             size(sums.pss),
             size(sums.uss),
@@ -54,28 +50,6 @@ pub(super) fn table(
     total.add(sum(others));
     rows.push(row("(all)", total));
     aligned(&rows)
-}
-
-/// Returns the rows as lines: the first column to the left, the others to the right.
-fn aligned(rows: &[[String; 8]]) -> String {
-    let mut widths = [0; 8];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; 8]| {
-        let cells = row.iter().zip(widths).enumerate();
-        let cells = cells.map(|(i, (cell, width))| {
-            if i == 0 {
-                format!("{cell:width$}")
-            } else {
-                format!("{cell:>width$}")
-            }
-        });
-        cells.collect::<Vec<_>>().join("  ") + "\n"
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -293,7 +293,6 @@ fn options_of_groups_that_do_not_go_together_are_usage_errors() {
             "--group-by pod",
             "possible values: pid, name, exe, cgroup, user, unit, container",
         ),
-        ("--top 3", "--group-by"),
     ] {
         let (code, out, err) = outcome(vmaple(&format!("scan --all {args}")));
         assert!(code == 2 && out.is_empty() && err.contains(part), "{args}: {err}");

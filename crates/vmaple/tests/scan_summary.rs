@@ -82,7 +82,7 @@ fn the_largest_comes_first_and_all_mappings_of_a_file_are_one() {
 #[test]
 fn what_a_summary_cannot_be_made_of_is_a_usage_error() {
     for (args, part) in [
-        ("--summary --fields pss", "have no values to choose from"),
+        ("--summary --fields pss", "--format summary has no values"),
         ("--summary --format smaps", "cannot be used with"),
         (
             "--format summary --method counters",

@@ -314,3 +314,16 @@ fn doctor_answers_without_load() {
         }
     }
 }
+
+#[test]
+fn doctor_says_in_json_whether_a_scan_is_possible_and_in_its_exit_code_too() {
+    let (code, out, err) = outcome(vmaple("doctor --json"));
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out} {err}"));
+    assert_eq!(found["schema"], "vmaple-doctor/1");
+    let bpf = &found["scan"][0];
+    assert_eq!(bpf["method"], "bpf");
+    assert_eq!(code, if bpf["is_possible"] == true { 0 } else { 77 }, "{out}");
+    assert_eq!(bpf["why"].is_null(), bpf["is_possible"] == true, "{out}");
+    assert!(found["locks"].is_array() != found["locks_why"].is_string(), "{out}");
+    assert!(found["machine"]["release"].is_string(), "{out}");
+}

@@ -1,7 +1,8 @@
 //! The object, linked for one kernel: what it says of the kernel's types is filled in.
 //!
 //! aya-obj parses it and works the relocations out. That takes most of the time of a first start,
-//! as the kernel describes a hundred thousand types, so a [cache](super::cache) can keep the result.
+//! as the kernel describes a hundred thousand types. So a [cache](super::cache) can keep the
+//! result.
 
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -4,7 +4,8 @@
 //!
 //! From the ground up:
 //! - [`abi`] is what the program and the loader exchange, through memory that is [`shared`].
-//! - [`linked`] is the object, fitted to the kernel's types, and [`syscall`] the commands of bpf(2).
+//! - [`linked`] is the object, fitted to the kernel's types.
+//! - [`syscall`] has the commands of bpf(2).
 //! - [`program`] loads and runs it; a [`refusal`] says why it could not be loaded.
 //! - [`layout`] finds out where this kernel keeps physical memory and `struct page`.
 //! - [`engine`] is the program with all that it has to be told.

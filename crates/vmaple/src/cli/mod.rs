@@ -39,7 +39,7 @@ pub(crate) enum Command {
     /// Print saved runs side by side, as the talk's last table does
     Compare(CompareOptions),
     /// Print which locks this kernel takes to read a file, and what this machine allows; no load
-    Doctor,
+    Doctor(DoctorOptions),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -59,6 +59,17 @@ pub(crate) fn is_stdout(path: &Path) -> bool {
         .any(|name| path.as_os_str() == *name)
 }
 
+/// How to print what was found.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// Print one JSON object, for a fleet of machines; the exit code is 77 if a scan by BPF is not
+    /// possible
+    ///
+    /// docs/json.md of vmaple's source describes the object. The noise floor is not measured.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 impl Command {
     /// Returns whether its results go to standard output.
     pub(crate) fn prints(&self) -> bool {
@@ -66,7 +77,7 @@ impl Command {
             Self::Repro(options) => !options.dry_run,
             Self::Scan(options) => options.output.as_deref().is_none_or(is_stdout),
             Self::Man { dir } => dir.is_none(),
-            Self::Compare(_) | Self::Doctor | Self::Completions { .. } => true,
+            Self::Compare(_) | Self::Doctor(_) | Self::Completions { .. } => true,
         }
     }
 }

@@ -5,6 +5,7 @@ mod group;
 mod identity;
 mod json;
 mod plan;
+mod progress;
 mod prometheus;
 mod rollup;
 mod rounds;

@@ -78,12 +78,15 @@ impl Plan {
                     .into(),
             ));
         }
-        let has_no_choice = matches!(format, ScanFormat::Maps | ScanFormat::Summary);
-        if has_no_choice && !options.fields.is_empty() {
-            return Err(Error::Usage(
-                "--format maps and summary have no values to choose from: leave --fields out, or take --format smaps"
-                    .into(),
-            ));
+        let has_no_choice = match format {
+            ScanFormat::Maps => Some("maps"),
+            ScanFormat::Summary => Some("summary"),
+            _ => None,
+        };
+        if let Some(name) = has_no_choice.filter(|_| !options.fields.is_empty()) {
+            return Err(Error::Usage(format!(
+                "--format {name} has no values to choose from: leave --fields out, or take --format smaps"
+            )));
         }
         is_one_of_groups(options)?;
         let own_fields: &[Field] = match (group_by, format) {

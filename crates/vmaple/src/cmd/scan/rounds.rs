@@ -8,6 +8,7 @@ use vmaple_scan::{Error, FieldSet, Partial, Process, Scan, Scanner, append};
 use super::group::Groups;
 use super::identity::Identity;
 use super::plan::{Loudness, Plan};
+use super::progress::Progress;
 use super::prometheus::Exposition;
 use super::select::{Criteria, Found, Selection};
 use super::tally::Tally;
@@ -36,8 +37,28 @@ pub(super) struct Rounds {
     /// Whether text has a heading for each process.
     headers: bool,
     repeats: bool,
+    /// Lines for standard error that are not written yet.
+    said: Vec<String>,
     /// The first error, if any.
     exit: Exit,
+}
+
+/// What a round has found so far.
+struct Results {
+    tally: Tally,
+    exposition: Exposition,
+    /// What is not printed yet.
+    text: Vec<u8>,
+}
+
+impl Results {
+    fn new(kernel_threads: usize) -> Self {
+        Self {
+            tally: Tally::new(kernel_threads),
+            exposition: Exposition::default(),
+            text: vec![],
+        }
+    }
 }
 
 impl Rounds {
@@ -61,6 +82,7 @@ impl Rounds {
             groups: plan.group_by.map(|by| Groups::new(by, options.group.top)),
             repeats: options.every.is_some(),
             plan,
+            said: vec![],
             exit: Exit::Done,
         }
     }
@@ -78,52 +100,70 @@ impl Rounds {
     /// reader.
     pub(super) fn round(&mut self) -> anyhow::Result<bool> {
         let found = self.look_for_targets()?;
-        let mut tally = Tally::new(found.kernel_threads);
-        let mut exposition = Exposition::default();
-        let mut text = vec![];
-        for mut target in std::mem::take(&mut self.targets) {
-            let criteria = self.criteria.as_ref();
-            let is_selected = |process: &Process| criteria.is_none_or(|all| all.still_match(process, &found));
-            match target.scan(&mut self.scanner, is_selected) {
-                Ok(None) => {}
-                Ok(Some((scan, process))) => {
-                    tally.scanned += 1;
-                    self.look_at(&scan);
-                    match (&mut self.groups, self.plan.format) {
-                        (Some(groups), _) => groups.add(&Identity::of(process), &scan),
-                        (None, ScanFormat::Prometheus) => exposition.add(&scan, &Identity::of(process), &self.plan),
-                        (None, _) => self.write(&scan, &Identity::of(process), &mut text)?,
-                    }
-                    self.scanner.reuse(scan);
-                    self.keep(target);
-                }
-                Err(failure) => {
-                    let is_counted = self.criteria.is_some() && tally.counts(&failure);
-                    // A process that the caller may not read is missing, one that is gone is not.
-                    if !is_counted || matches!(failure.error, Error::NotPermitted(_)) {
-                        self.write_failure(target.pid, &failure, &mut exposition, &mut text)?;
-                    }
-                    if !is_counted && self.failed(target.pid, &failure) {
-                        self.keep(target);
-                    }
-                }
+        let mut results = Results::new(found.kernel_threads);
+        let targets = std::mem::take(&mut self.targets);
+        let mut progress = Progress::new(targets.len(), self.prints_each());
+        for (i, target) in targets.into_iter().enumerate() {
+            self.scan(target, &found, &mut results)?;
+            if !self.said.is_empty() {
+                progress.hidden(|| self.said.drain(..).for_each(|line| tell(&line)));
             }
             if self.output.is_none() {
-                if !print_bytes(&text)? {
+                if !print_bytes(&results.text)? {
                     return Ok(false);
                 }
-                text.clear();
+                results.text.clear();
             }
+            progress.show(i + 1);
         }
-        self.close(&tally);
+        drop(progress);
+        self.close(&results.tally);
+        let mut text = results.text;
         if let Some(groups) = &mut self.groups {
             text.extend(groups.take_text(self.plan.format, self.plan.is_for_people).bytes());
         }
-        text.extend(exposition.text().bytes());
+        text.extend(results.exposition.text().bytes());
         match &self.output {
             Some(file) => file.write(&text).map(|()| true),
             None => print_bytes(&text),
         }
+    }
+
+    /// Returns whether the text of each process is printed when it is scanned.
+    fn prints_each(&self) -> bool {
+        self.output.is_none() && self.groups.is_none() && self.plan.format != ScanFormat::Prometheus
+    }
+
+    /// Scans a process, and adds what it found to the results.
+    fn scan(&mut self, mut target: Target, found: &Found, results: &mut Results) -> anyhow::Result<()> {
+        let criteria = self.criteria.as_ref();
+        let is_selected = |process: &Process| criteria.is_none_or(|all| all.still_match(process, found));
+        match target.scan(&mut self.scanner, is_selected) {
+            Ok(None) => {}
+            Ok(Some((scan, process))) => {
+                results.tally.scanned += 1;
+                self.look_at(&scan);
+                let identity = Identity::of(process);
+                match (&mut self.groups, self.plan.format) {
+                    (Some(groups), _) => groups.add(&identity, &scan),
+                    (None, ScanFormat::Prometheus) => results.exposition.add(&scan, &identity, &self.plan),
+                    (None, _) => self.write(&scan, &identity, &mut results.text)?,
+                }
+                self.scanner.reuse(scan);
+                self.keep(target);
+            }
+            Err(failure) => {
+                let is_counted = self.criteria.is_some() && results.tally.counts(&failure);
+                // A process that the caller may not read is missing, one that is gone is not.
+                if !is_counted || matches!(failure.error, Error::NotPermitted(_)) {
+                    self.write_failure(target.pid, &failure, results)?;
+                }
+                if !is_counted && self.failed(target.pid, &failure) {
+                    self.keep(target);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Looks for the processes that match now. Those of the last round stay held open.
@@ -181,18 +221,16 @@ impl Rounds {
             Loudness::Short if is_one_of_many => Loudness::Quiet,
             loudness => loudness,
         };
-        if let Some(line) = said::line(scan.pid(), report, &self.plan, loudness) {
-            tell(&line);
-        }
+        self.said.extend(said::line(scan.pid(), report, &self.plan, loudness));
     }
 
     /// Prints why a process was not scanned. Returns whether the next round tries it again.
     fn failed(&mut self, pid: u32, failure: &Failure) -> bool {
         if failure.has_ended {
-            tell(&format!("vmaple: process {pid} has ended"));
+            self.said.push(format!("vmaple: process {pid} has ended"));
             return false;
         }
-        tell(&format!("vmaple: {}", failure.error));
+        self.said.push(format!("vmaple: {}", failure.error));
         // It runs another program now, which the next round scans.
         if matches!(failure.error, Error::Executed(_)) && self.repeats {
             return true;
@@ -207,18 +245,12 @@ impl Rounds {
         }
     }
 
-    fn write_failure(
-        &self,
-        pid: u32,
-        failure: &Failure,
-        exposition: &mut Exposition,
-        text: &mut Vec<u8>,
-    ) -> anyhow::Result<()> {
+    fn write_failure(&self, pid: u32, failure: &Failure, results: &mut Results) -> anyhow::Result<()> {
         match self.plan.format {
-            ScanFormat::Prometheus => exposition.add_failure(pid, failure),
+            ScanFormat::Prometheus => results.exposition.add_failure(pid, failure),
             ScanFormat::Json => {
-                serde_json::to_writer(&mut *text, &json::FailureObject::new(pid, failure))?;
-                text.push(b'\n');
+                serde_json::to_writer(&mut results.text, &json::FailureObject::new(pid, failure))?;
+                results.text.push(b'\n');
             }
             _ => {}
         }

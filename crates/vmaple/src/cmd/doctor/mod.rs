@@ -1,5 +1,7 @@
 //! `vmaple doctor`: what this kernel does and what this machine allows, without loading it.
 
+mod json;
+
 use std::fmt::Display;
 use std::fs::OpenOptions;
 
@@ -13,10 +15,14 @@ use vmaple_repro::run::limits;
 use vmaple_repro::run::mmap_lock::{self, LockUse};
 use vmaple_scan::{Method, Options};
 
+use crate::cli::DoctorOptions;
 use crate::cmd::print;
 use crate::exit::Exit;
 
-pub(crate) fn run() -> anyhow::Result<Exit> {
+pub(crate) fn run(options: &DoctorOptions) -> anyhow::Result<Exit> {
+    if options.json {
+        return json::run();
+    }
     let machine = Machine::this();
     let mut lines = vec![machine.to_string(), String::new()];
     match mmap_lock::measure(&std::env::current_exe()?) {

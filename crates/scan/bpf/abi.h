@@ -16,6 +16,8 @@
 #define WANT_TABLES 2 /* what page tables say */
 #define WANT_PAGES 4 /* what struct page says */
 
+#define NO_TABLE (~0U) /* of pages is to be counted */
+
 /* The reason why a run stopped. */
 enum stop {
 	STOP_END = 0, /* at the end of the address space */
@@ -54,6 +56,8 @@ struct control {
 	u32 max_entries; /* of page tables, and pages */
 	u32 attempts; /* at one leaf */
 	u32 take_unvalidated; /* after that many attempts take what fits together */
+	u32 every; /* of so many tables of pages of a VMA count one; 0 and 1: all; or NO_TABLE */
+	u32 seed; /* which one */
 	/* Left. */
 	u64 next; /* the cursor afterwards */
 	u64 ns; /* how long the run took */
@@ -81,6 +85,7 @@ struct control {
 #define RECORD_ANON_NAME 32 /* has a name by prctl(2) */
 #define RECORD_NAME_CUT 64 /* the path is longer than what was read */
 #define RECORD_SWAP_SHARED 128 /* has swapped pages that an unknown number of other processes may have */
+#define RECORD_DRAWN 256 /* a table of pages that was drawn, alone; without it, the tables were not counted, but huge pages were */
 
 /* The form of a file's name. */
 enum name {
@@ -109,6 +114,8 @@ struct record {
 	u32 flags;
 	u32 name, name_at, name_bytes;
 	u32 anon_name_at, anon_name_bytes;
+	u32 tables; /* of pages, if not all are counted */
+	u32 every; /* of so many of them one is counted, in a record of its own; 0 and 1: all */
 };
 
 #endif

@@ -55,6 +55,8 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 	q->last_file = q->last_dentry = 0;
 	q->pages.pmd_gib = ~0ULL;
 	q->pages.head = 0;
+	q->pages.every = 0;
+	q->pages.draw_vma = ~0ULL;
 	q->walk.mm = mm;
 	q->walk.cursor = q->c.start;
 	q->c.stop = STOP_NO_MM;
@@ -135,6 +137,19 @@ int __attribute__((noinline)) begin_record(void)
 		}
 		q->names_in_vain = 0;
 	}
+	if (q->c.every > 1) {
+		struct pages *p = &q->pages;
+		u64 half = (((r->end - 1) >> PMD_SHIFT) - (r->start >> PMD_SHIFT) + 1) / 2;
+
+		if (p->draw_vma != r->start) {
+			p->draw_vma = r->start;
+			p->draw_from = r->from;
+			p->seen = 0;
+		}
+		/* Of a VMA that may have three tables or fewer all are counted, of others two at least if they have as many as they may. */
+		p->every = half < q->c.every && q->c.every != NO_TABLE ? half : q->c.every;
+		r->every = p->every;
+	}
 	q->pages.addr = q->c.want & WANT_TABLES ? r->from : r->end;
 	q->pages.end = r->end;
 	q->pages.is_hugetlb = !!(r->vm_flags & VM_HUGETLB);
@@ -201,7 +216,7 @@ static long step(u32 k, void *unused)
 		return 1;
 	q->c.entries++;
 	if (q->in_pages) {
-		if (q->pages.addr >= q->pages.end || !page_step(q))
+		if ((q->pages.addr >= q->pages.end || !page_step(q)) && q->in_pages)
 			end_record();
 	} else if (q->walk.vma < q->walk.vmas) {
 		if (q->records >= q->c.max_records || q->names > NAME_BYTES / 2)

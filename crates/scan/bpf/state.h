@@ -48,6 +48,10 @@ struct pages {
 	u64 pte_first; /* address of the first page of q->pte */
 	u32 is_hugetlb;
 	u32 count; /* entries in q->pte */
+	/* Where some tables are drawn: of a VMA, from an address on, so many were seen. */
+	u64 draw_vma, draw_from;
+	u32 seen;
+	u32 every;
 	/* The head of the large folio that was seen last. */
 	u64 head;
 	u64 head_flags, head_mapping;

@@ -27,11 +27,11 @@ pub use error::{Error, Result};
 pub use kernel::kernel_form;
 pub use left_out::{LeftOut, Rounded, Why};
 pub use method::{Method, NoSuchMethod};
-pub use options::Options;
+pub use options::{Options, Sample};
 pub use process::Process;
 pub use process::proc_mount::check as check_proc;
 pub use record::{Rollup, ScanRecord};
-pub use report::{Acquisitions, Partial, Report, Validation};
+pub use report::{Acquisitions, Margin, Partial, Report, Sampled, Validation};
 pub use scan::Scan;
 pub use scanner::Scanner;
 pub use vmaple_smaps::{

@@ -7,6 +7,22 @@ use std::time::Duration;
 use crate::method::Method;
 use crate::want::Want;
 
+/// How many of a process's tables of pages are counted.
+///
+/// A table has 512 entries. What no table holds is always counted whole: huge pages, and pages of
+/// mappings that have three tables or fewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sample {
+    /// All of them.
+    #[default]
+    All,
+    /// About so many, drawn by chance.
+    Tables(u32),
+    /// As many as fit into so much CPU time of the calling thread, drawn by chance.
+    Cpu(Duration),
+}
+
 /// The options of a scanner. By default: all of smaps, by the best method that holds nothing of the
 /// process for long.
 ///
@@ -23,6 +39,7 @@ pub struct Options {
     pub(crate) budget: Duration,
     pub(crate) limit: Duration,
     pub(crate) sum_alone: bool,
+    pub(crate) sample: Sample,
     pub(crate) cache: Option<PathBuf>,
 }
 
@@ -40,6 +57,7 @@ impl Options {
             budget: Duration::from_micros(200),
             limit: Duration::from_secs(10),
             sum_alone: false,
+            sample: Sample::All,
             cache: None,
         }
     }
@@ -88,6 +106,19 @@ impl Options {
     #[must_use]
     pub const fn sum_alone(mut self, alone: bool) -> Self {
         self.sum_alone = alone;
+        self
+    }
+
+    /// Sets how many tables of pages are counted, by [`Method::Bpf`] alone.
+    ///
+    /// With a part of them the scan is of the sum alone, as after
+    /// [`sum_alone`](Self::sum_alone), and without records.
+    /// [`Report::sampled`](crate::Report::sampled) has the margins within which the true sums are
+    /// with a probability of 95 %. Rss, Anonymous and Swap are what the kernel has counted, and
+    /// exact.
+    #[must_use]
+    pub const fn sample(mut self, sample: Sample) -> Self {
+        self.sample = sample;
         self
     }
 

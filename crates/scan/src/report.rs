@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use vmaple_smaps::Field;
+
 use crate::left_out::{LeftOut, Rounded};
 use crate::method::Method;
 
@@ -52,10 +54,57 @@ pub struct Report {
     pub left_out: Vec<LeftOut>,
     /// The effect of rounding, where sums are of values that the kernel has rounded down.
     pub rounded: Option<Rounded>,
+    /// How the sums were estimated, if only some tables of pages were counted.
+    pub sampled: Option<Sampled>,
     /// The number of the address space's state, if all lines are of one.
     pub snapshot: Option<u32>,
     /// Why the scan is not of the whole address space.
     pub partial: Option<Partial>,
+}
+
+/// How sums were estimated from some tables of pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sampled {
+    /// The number of tables from which some were drawn.
+    pub tables: u64,
+    /// How many of them were counted.
+    pub counted: u64,
+    /// The CPU time of the scan.
+    pub cpu: Duration,
+    /// The margins of the estimated fields. Those that are not listed are exact.
+    pub margins: Vec<Margin>,
+}
+
+/// What an estimated sum may be too high or too low by, with a probability of 95 %.
+///
+/// Of independent scans, the margins by chance add up as the root of the sum of their squares. What
+/// may be missed adds up as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Margin {
+    /// The field.
+    pub field: Field,
+    /// By the chance of the draw, in bytes.
+    pub by_chance: u64,
+    /// By what the draw shows to be missed, in bytes.
+    pub missed: u64,
+}
+
+impl Margin {
+    /// Returns the whole margin, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.by_chance + self.missed
+    }
+}
+
+impl Sampled {
+    /// Returns the margin of a field; `None` for one that is exact.
+    #[must_use]
+    pub fn margin(&self, field: Field) -> Option<&Margin> {
+        self.margins.iter().find(|margin| margin.field == field)
+    }
 }
 
 /// The number of times that a method takes `mmap_lock`.
@@ -113,6 +162,7 @@ impl Report {
             cut_names: None,
             left_out: vec![],
             rounded: None,
+            sampled: None,
             snapshot: None,
             partial: None,
         }
@@ -227,6 +277,9 @@ impl Report {
                 }
                 write!(f, "{last}")?;
             }
+        }
+        if let Some(Sampled { tables, counted, .. }) = self.sampled {
+            write!(f, " | SAMPLED: {counted} of {tables} tables of pages")?;
         }
         if let Some(rounded) = self.rounded {
             write!(f, " | ROUNDED: {rounded}")?;

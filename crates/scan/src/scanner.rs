@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernel::kernel_form;
 use crate::left_out::{self, Rounded};
 use crate::method::Method;
-use crate::options::Options;
+use crate::options::{Options, Sample};
 use crate::proc::counters::CountersSource;
 use crate::proc::files::Files;
 use crate::process::state::{self, by_some_thread};
@@ -159,6 +159,12 @@ impl Scanner {
         if method.reads_text() && found.fields.contains(vmaple_smaps::Field::Pss) {
             found.report.rounded = Rounded::of(mappings.own());
         }
+    }
+
+    /// Sets how many tables of pages the next scans count, instead of
+    /// [`Options::sample`].
+    pub fn set_sample(&mut self, sample: Sample) {
+        self.options.sample = sample;
     }
 
     /// Takes the memory of a scan back for the next one.

@@ -9,6 +9,9 @@ pub(crate) const WANT_NAMES: u32 = 1;
 pub(crate) const WANT_TABLES: u32 = 2;
 pub(crate) const WANT_PAGES: u32 = 4;
 
+/// As [`Control::every`]: none.
+pub(crate) const NO_TABLE: u32 = u32::MAX;
+
 pub(crate) const VALIDATION_NONE: u32 = 0;
 pub(crate) const VALIDATION_INT: u32 = 1;
 pub(crate) const VALIDATION_SEQCOUNT: u32 = 2;
@@ -21,6 +24,7 @@ pub(crate) const RECORD_SHMEM: u32 = 16;
 pub(crate) const RECORD_ANON_NAME: u32 = 32;
 pub(crate) const RECORD_NAME_CUT: u32 = 64;
 pub(crate) const RECORD_SWAP_SHARED: u32 = 128;
+pub(crate) const RECORD_DRAWN: u32 = 256;
 
 pub(crate) const NAME_PATH: u32 = 1;
 pub(crate) const NAME_UNLINKED: u32 = 2;
@@ -86,6 +90,8 @@ pub(crate) struct Control {
     pub(crate) max_entries: u32,
     pub(crate) attempts: u32,
     pub(crate) take_unvalidated: u32,
+    pub(crate) every: u32,
+    pub(crate) seed: u32,
     pub(crate) next: u64,
     pub(crate) ns: u64,
     pub(crate) found_mm: u64,
@@ -151,6 +157,8 @@ pub(crate) struct Record {
     pub(crate) name_bytes: u32,
     pub(crate) anon_name_at: u32,
     pub(crate) anon_name_bytes: u32,
+    pub(crate) tables: u32,
+    pub(crate) every: u32,
 }
 
 #[cfg(test)]

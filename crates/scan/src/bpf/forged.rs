@@ -236,7 +236,7 @@ fn begin(engine: &mut Engine, process: &Process) -> Result<Begun> {
 
 /// Makes the rest of a scan.
 fn go_on(engine: &mut Engine, process: &Process, begun: &Begun) -> Result<Found> {
-    let found = Session::new(engine, process, begun, &Options::new(), Mappings::default()).run()?;
+    let found = Session::new(engine, process, begun, &Options::new(), Mappings::default())?.run()?;
     process.check_still()?;
     Ok(found)
 }

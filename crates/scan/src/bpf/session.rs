@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use vmaple_smaps::{Field, Scope};
 
 use crate::boost::Boost;
@@ -11,14 +12,15 @@ use crate::bpf::engine::{Engine, ThpRule, validation};
 use crate::bpf::name::Places;
 use crate::bpf::program::{Entry, Link};
 use crate::bpf::runs::Runs;
+use crate::bpf::sample::Sampler;
 use crate::bpf::thp::Eligibility;
 use crate::bpf::vsyscall::Vsyscall;
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Options, Sample};
 use crate::process::Process;
 use crate::record::Mappings;
 use crate::report::Partial;
-use crate::source::Found;
+use crate::source::{Content, Found};
 use crate::want::Want;
 
 /// The longest that a scan waits for writers, all together, before it takes lines without
@@ -37,7 +39,7 @@ const NO_PROGRESS: u32 = 8;
 /// [`Error::NotPermitted`], [`Error::NoProcess`], [`Error::Executed`].
 pub(crate) fn scan(engine: &mut Engine, process: &Process, options: &Options, room: Mappings) -> Result<Found> {
     let begun = Begun::new(engine, process, options)?;
-    let found = Session::new(engine, process, &begun, options, room).run()?;
+    let found = Session::new(engine, process, &begun, options, room)?.run()?;
     process.check_still()?;
     Ok(found)
 }
@@ -86,6 +88,8 @@ pub(crate) struct Session<'a> {
     pid: u32,
     want: Want,
     sum_alone: bool,
+    /// If only a part of the tables of pages is counted.
+    sampler: Option<Sampler>,
     limit: Duration,
     thp: Option<Eligibility<'a>>,
     runs: Runs,
@@ -108,14 +112,23 @@ impl<'a> Session<'a> {
         begun: &'a Begun,
         options: &Options,
         room: Mappings,
-    ) -> Self {
+    ) -> Result<Self> {
         let Options {
             want,
             budget,
             limit,
             sum_alone,
+            sample,
             ..
         } = *options;
+        let sampler = match sample {
+            Sample::All => None,
+            part => Some(Sampler::new(process, part, any_seed())?),
+        };
+        let (want, sum_alone) = match sampler {
+            Some(_) => (Want::Pages, true),
+            None => (want, sum_alone),
+        };
         if want >= Want::Tables {
             engine.layout.find_swap_if_used();
         }
@@ -138,7 +151,7 @@ impl<'a> Session<'a> {
             max_entries: u32::try_from(nanoseconds(budget) / 5).unwrap_or(u32::MAX),
             ..engine.layout.asked()
         };
-        Self {
+        Ok(Self {
             pid: process.pid(),
             want,
             sum_alone,
@@ -150,9 +163,10 @@ impl<'a> Session<'a> {
             patience: PATIENCE.min(limit / 10),
             waited: Duration::ZERO,
             in_vain: 0,
+            sampler,
             engine,
             begun,
-        }
+        })
     }
 
     /// Makes runs until the end of the address space, or of the time.
@@ -172,6 +186,15 @@ impl<'a> Session<'a> {
         }
         self.engine.known = self.runs.take_known();
         let elapsed = self.begun.began.elapsed();
+        if let Some(sampler) = self.sampler {
+            let (sum, left_out, sampled) = sampler.end();
+            let mut found = self.runs.end(Sampler::fields(), elapsed, partial, validation(identity));
+            found.report.mappings = Some(sum.mappings as usize);
+            found.report.left_out = left_out;
+            found.report.sampled = Some(sampled);
+            found.content = Content::Sum(sum);
+            return Ok(found);
+        }
         let fields = Field::ALL
             .into_iter()
             .filter(|&field| Want::of(field) <= self.want && !(self.sum_alone && field.scope() == Scope::Mapping));
@@ -182,6 +205,9 @@ impl<'a> Session<'a> {
     /// reason why the scan is not whole.
     fn step(&mut self) -> Result<ControlFlow<Option<Partial>>> {
         let mut control = self.asked;
+        if let Some(sampler) = &self.sampler {
+            sampler.ask(&mut control);
+        }
         let stop = self.make_run(&mut control)?;
         let are_validated = self.take(&control, stop);
         let is_progress = control.next > self.asked.start || stop == Stop::End;
@@ -225,6 +251,10 @@ impl<'a> Session<'a> {
         };
         let program = &self.engine.program;
         let (records, names) = (program.records(control), program.names(control));
+        if let Some(sampler) = &mut self.sampler {
+            sampler.add(records, Duration::from_nanos(control.ns));
+            return records.iter().all(|record| record.flags & RECORD_UNVALIDATED == 0);
+        }
         let thp = self.thp.as_ref();
         self.runs.add(records, names, &places, |record| thp?.of(record));
         records.iter().all(|record| record.flags & RECORD_UNVALIDATED == 0)
@@ -255,4 +285,10 @@ impl<'a> Session<'a> {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Returns a seed that differs from scan to scan.
+fn any_seed() -> u32 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_nsec as u32 ^ std::process::id().rotate_left(16)
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
-use vmaple_scan::{Cgroup, Counters, Field, Form, Name, Report, Scan, ScanRecord};
+use vmaple_scan::{Cgroup, Counters, Field, Form, Name, Report, Sampled, Scan, ScanRecord};
 
 use super::identity::Identity;
 use super::plan::Plan;
@@ -133,7 +133,9 @@ impl Serialize for Object<'_> {
             object.serialize_entry("counters", &self.counters(counters))?;
         } else {
             object.serialize_entry("sum", &self.sum())?;
-            object.serialize_entry("mappings", &Mappings(self))?;
+            if !self.plan.is_of_sums() {
+                object.serialize_entry("mappings", &Mappings(self))?;
+            }
         }
         object.end()
     }
@@ -232,6 +234,7 @@ struct ReportObject {
     cut_names: usize,
     left_out: Vec<LeftOutObject>,
     rounded: Option<RoundedObject>,
+    sampled: Option<SampledObject>,
     snapshot: Option<u32>,
     partial: Option<PartialObject>,
 }
@@ -248,6 +251,29 @@ struct LeftOutObject {
 struct RoundedObject {
     mappings: usize,
     at_most_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct SampledObject {
+    tables: u64,
+    counted_tables: u64,
+    cpu_ns: u64,
+    /// Half of the interval of 95 % of each value that is not exact.
+    margins: serde_json::Map<String, serde_json::Value>,
+}
+
+impl SampledObject {
+    fn new(sampled: &Sampled, plan: &Plan) -> Self {
+        let wanted = sampled.margins.iter().filter(|margin| plan.wants(margin.field));
+        Self {
+            tables: sampled.tables,
+            counted_tables: sampled.counted,
+            cpu_ns: ns(sampled.cpu),
+            margins: wanted
+                .map(|margin| (key(margin.field), margin.bytes().into()))
+                .collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -275,6 +301,7 @@ impl ReportObject {
                 mappings: rounded.mappings,
                 at_most_bytes: rounded.at_most_bytes,
             }),
+            sampled: report.sampled.as_ref().map(|sampled| SampledObject::new(sampled, plan)),
             mappings: report.mappings.unwrap_or(0),
             runs: report.runs,
             longest_run_ns: ns(report.longest_run),

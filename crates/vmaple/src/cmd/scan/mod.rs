@@ -10,6 +10,7 @@ mod prometheus;
 mod rollup;
 mod rounds;
 mod said;
+mod sample;
 mod select;
 mod stat;
 mod status;
@@ -51,6 +52,7 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
             .sum_alone(plan.is_of_sums())
             .budget(options.budget)
             .limit(options.limit)
+            .sample(plan.sample)
             .cache(CACHE),
     );
     let scanner = match plan.method {

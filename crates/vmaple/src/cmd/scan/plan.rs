@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use vmaple_repro::Error;
-use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Scope, Want, kernel_form};
+use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Sample, Scope, Want, kernel_form};
 
 use super::{group, summary};
 use crate::cli::{GroupBy, ScanFormat, ScanMethod, ScanOptions};
@@ -20,6 +20,9 @@ pub(super) struct Plan {
     /// In lower case; counters by their names here; `None` for all.
     fields: Vec<String>,
     pub(super) format: ScanFormat,
+    pub(super) sample: Sample,
+    /// Whether --format json leaves the mappings out.
+    sums: bool,
     /// `None` if each process is printed.
     pub(super) group_by: Option<GroupBy>,
     pub(super) is_for_people: bool,
@@ -47,12 +50,15 @@ impl Plan {
             .every
             .map_or(Ok(()), |every| in_range("--every", every, EVERY))?;
         let method = match options.method {
+            // Nothing else can count a part of the pages.
+            ScanMethod::Auto if options.cpu.is_some() || options.sample.is_some() => Some(Method::Bpf),
             ScanMethod::Auto => None,
             ScanMethod::Bpf => Some(Method::Bpf),
             ScanMethod::Counters => Some(Method::Counters),
             ScanMethod::Boosted => Some(Method::Boosted),
             ScanMethod::Plain => Some(Method::Plain),
         };
+        let sample = sample(options);
         let selects = options.pids.is_empty();
         let is_default = options.format.is_none() && options.fields.is_empty() && method != Some(Method::Counters);
         let group_by = match options.group.group_by {
@@ -62,7 +68,10 @@ impl Plan {
         };
         let format = match options.format {
             Some(format) => format,
-            None if options.summary || is_default && is_for_people => ScanFormat::Summary,
+            None if options.summary => ScanFormat::Summary,
+            None if options.sums => ScanFormat::Json,
+            None if sample != Sample::All => ScanFormat::Rollup,
+            None if is_default && is_for_people => ScanFormat::Summary,
             None => ScanFormat::Smaps,
         };
         let has_mappings = matches!(format, ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary);
@@ -89,6 +98,10 @@ impl Plan {
             )));
         }
         is_one_of_groups(options)?;
+        check_sample(sample, method, format)?;
+        if options.sums && format != ScanFormat::Json {
+            return Err(Error::Usage("--sums is for --format json".into()));
+        }
         let own_fields: &[Field] = match (group_by, format) {
             (Some(_), _) => &group::FIELDS,
             (None, ScanFormat::Summary) => &summary::FIELDS,
@@ -118,6 +131,8 @@ impl Plan {
             want,
             fields,
             format,
+            sample,
+            sums: options.sums,
             group_by,
             is_for_people,
             loudness: match (options.quiet, options.verbose) {
@@ -130,7 +145,11 @@ impl Plan {
 
     /// Returns whether the output is made of sums over all mappings of a process alone.
     pub(super) fn is_of_sums(&self) -> bool {
-        self.group_by.is_some() || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus)
+        let is_sampled = self.sample != Sample::All;
+        is_sampled
+            || self.sums
+            || self.group_by.is_some()
+            || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus)
     }
 
     pub(super) fn wants(&self, field: Field) -> bool {
@@ -174,6 +193,30 @@ impl Plan {
 fn name(field: &str) -> String {
     let name = field.to_lowercase();
     Counter::parse(&name).map_or(name, |counter| counter.name().to_owned())
+}
+
+/// Returns how many tables of pages are to be counted.
+fn sample(options: &ScanOptions) -> Sample {
+    match (options.cpu, options.sample) {
+        (Some(time), _) => Sample::Cpu(time),
+        (None, Some(tables)) => Sample::Tables(tables),
+        (None, None) => Sample::All,
+    }
+}
+
+/// Checks that what is asked for can be estimated.
+fn check_sample(sample: Sample, method: Option<Method>, format: ScanFormat) -> Result<(), Error> {
+    if sample == Sample::All {
+        return Ok(());
+    }
+    let why = match (method, format) {
+        (_, ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary) => {
+            "--cpu and --sample estimate the sums of a process, not its mappings: take --format rollup, json or prometheus"
+        }
+        (Some(Method::Bpf), _) => return Ok(()),
+        _ => "--cpu and --sample are of --method bpf: the kernel's files count all pages, and its counters none",
+    };
+    Err(Error::Usage(why.into()))
 }
 
 /// Checks a format that is asked for, with or without groups.

@@ -128,6 +128,15 @@ impl Exposition {
                 let help = format!("{} of the process, as in smaps_rollup.", field.label());
                 self.put_memory(pid, &field.label().to_lowercase(), help, bytes);
             }
+            let sampled = scan.report().sampled.as_ref();
+            if let Some(margin) = sampled.and_then(|sampled| sampled.margin(field)) {
+                let name = format!("{}_margin", field.label().to_lowercase());
+                let help = format!(
+                    "What {} may be too high or too low by (95 %), as not all pages were counted.",
+                    field.label()
+                );
+                self.put_memory(pid, &name, help, margin.bytes());
+            }
         }
         if rollup.mappings > 0 {
             let help = "How many mappings the process has.";

@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::plan::{Loudness, Plan};
 use super::progress::Progress;
 use super::prometheus::Exposition;
+use super::sample::{Shares, with_margins};
 use super::select::{Criteria, Found, Selection};
 use super::tally::Tally;
 use super::target::{Failure, Target};
@@ -103,7 +104,9 @@ impl Rounds {
         let mut results = Results::new(found.kernel_threads);
         let targets = std::mem::take(&mut self.targets);
         let mut progress = Progress::new(targets.len(), self.prints_each());
+        let mut shares = Shares::new(self.plan.sample, targets.iter().map(|target| target.pid));
         for (i, target) in targets.into_iter().enumerate() {
+            self.scanner.set_sample(shares.take(target.pid));
             self.scan(target, &found, &mut results)?;
             if !self.said.is_empty() {
                 progress.hidden(|| self.said.drain(..).for_each(|line| tell(&line)));
@@ -142,6 +145,7 @@ impl Rounds {
             Ok(None) => {}
             Ok(Some((scan, process))) => {
                 results.tally.scanned += 1;
+                results.tally.add_drawn(scan.report());
                 self.look_at(&scan);
                 let identity = Identity::of(process);
                 match (&mut self.groups, self.plan.format) {
@@ -281,9 +285,14 @@ impl Rounds {
                 .for_each(|record| append(text, RECORD, |to| form.write_smaps(&record.mapping, wanted, to))),
             (ScanFormat::Rollup | ScanFormat::Csv | ScanFormat::Prometheus, None) => {
                 let sum = scan.rollup();
-                append(text, RECORD, |to| {
+                let mut rollup = vec![];
+                append(&mut rollup, RECORD, |to| {
                     form.write_rollup(sum.start..sum.end, &sum.stats, wanted, to)
                 });
+                match &scan.report().sampled {
+                    Some(sampled) => text.extend(with_margins(&rollup, sampled)),
+                    None => text.extend(rollup),
+                }
             }
         }
         Ok(())

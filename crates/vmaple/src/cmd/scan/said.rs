@@ -6,6 +6,7 @@ use std::time::Duration;
 use vmaple_scan::{LeftOut, Method, Report, Validation};
 
 use super::plan::{Loudness, Plan};
+use super::sample::Drawn;
 
 /// Returns why the result is incomplete, each reason with a heading in capitals; empty if it is
 /// complete.
@@ -23,6 +24,11 @@ fn limits(report: &Report, plan: &Plan) -> String {
         .collect();
     if !texts.is_empty() {
         all.push(format!("LEFT OUT: {}", texts.join(", ")));
+    }
+    if let Some(sampled) = &report.sampled {
+        let mut drawn = Drawn::default();
+        drawn.add(sampled);
+        all.extend(drawn.text().map(|text| format!("SAMPLED: {text}")));
     }
     if let Some(rounded) = report.rounded.filter(|_| plan.has_rounded_sums()) {
         all.push(format!("ROUNDED: {rounded}"));

@@ -7,6 +7,14 @@ pub(super) fn effective_user(status: &[u8]) -> Option<u32> {
     str::from_utf8(line).ok()?.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Returns the value of a line that is in kilobytes.
+pub(super) fn kilobytes(status: &[u8], name: &str) -> Option<u64> {
+    let mut lines = status.split(|&byte| byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
+    let text = str::from_utf8(value).ok()?.trim();
+    text.strip_suffix(" kB")?.trim_end().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

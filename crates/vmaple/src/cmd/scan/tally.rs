@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use vmaple_scan::Error;
+use vmaple_scan::{Error, Report};
 
+use super::sample::Drawn;
 use super::target::Failure;
 
 /// The processes of one round, counted by what became of them.
@@ -17,6 +18,7 @@ pub(super) struct Tally {
     not_permitted: usize,
     /// Why the first of them may not be read.
     why: Option<String>,
+    drawn: Drawn,
 }
 
 impl Tally {
@@ -40,6 +42,13 @@ impl Tally {
             _ => return false,
         }
         true
+    }
+
+    /// Adds how a process was scanned.
+    pub(super) fn add_drawn(&mut self, report: &Report) {
+        if let Some(sampled) = &report.sampled {
+            self.drawn.add(sampled);
+        }
     }
 
     /// Returns whether the result lacks processes that were asked for.
@@ -70,7 +79,10 @@ impl fmt::Display for Tally {
             let count = of(self.kernel_threads, "kernel thread", "kernel threads");
             write!(f, ", {count} without memory")?;
         }
-        Ok(())
+        match self.drawn.text() {
+            Some(drawn) => write!(f, "; SAMPLED: {drawn}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ mod text;
 
 use std::collections::HashMap;
 
-use vmaple_scan::{Field, Scan};
+use vmaple_scan::{Field, Report, Scan};
 
 use super::identity::Identity;
 use crate::cli::{GroupBy, ScanFormat};
@@ -20,6 +20,36 @@ pub(super) const FIELDS: [Field; 5] = [
     Field::Swap,
 ];
 
+/// What a sum may be too high or too low by, if not all pages were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Margins {
+    /// By chance: the sum of squares, as processes are drawn from independently.
+    squares: f64,
+    missed: u64,
+}
+
+impl Margins {
+    fn of(report: &Report, fields: &[Field]) -> Self {
+        let sampled = report.sampled.as_ref();
+        let found = fields.iter().filter_map(|&field| sampled?.margin(field));
+        // Those of one process come from the same draw.
+        let (by_chance, missed) = found.fold((0, 0), |(a, b), margin| (a + margin.by_chance, b + margin.missed));
+        Self {
+            squares: (by_chance as f64).powi(2),
+            missed,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.squares += other.squares;
+        self.missed += other.missed;
+    }
+
+    fn bytes(&self) -> u64 {
+        self.squares.sqrt().ceil() as u64 + self.missed
+    }
+}
+
 /// The sums of some processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Sums {
@@ -31,6 +61,8 @@ struct Sums {
     /// Pages of one process alone.
     uss: u64,
     swap: u64,
+    pss_margins: Margins,
+    uss_margins: Margins,
     mappings: u64,
     /// The most mappings of one process: a limit of the kernel counts them.
     most_mappings: u64,
@@ -43,6 +75,8 @@ impl Sums {
         self.pss += other.pss;
         self.uss += other.uss;
         self.swap += other.swap;
+        self.pss_margins.add(other.pss_margins);
+        self.uss_margins.add(other.uss_margins);
         self.mappings += other.mappings;
         self.most_mappings = self.most_mappings.max(other.most_mappings);
     }
@@ -56,6 +90,8 @@ impl Sums {
             pss: bytes(Field::Pss),
             uss: bytes(Field::PrivateClean) + bytes(Field::PrivateDirty),
             swap: bytes(Field::Swap),
+            pss_margins: Margins::of(scan.report(), &[Field::Pss]),
+            uss_margins: Margins::of(scan.report(), &[Field::PrivateClean, Field::PrivateDirty]),
             mappings: rollup.mappings,
             most_mappings: rollup.mappings,
         }

@@ -1,7 +1,7 @@
 //! Groups as a table.
 
 use super::super::table::{aligned, shown, size};
-use super::{Sums, ratio};
+use super::{Margins, Sums, ratio};
 use crate::cli::GroupBy;
 
 /// Returns the table: human units for people, else bytes.
@@ -18,13 +18,18 @@ pub(super) fn table(
         sum
     };
     let size = |bytes| size(bytes, is_for_people);
+    let with_margin = |bytes, margins: Margins| match margins.bytes() {
+        0 => size(bytes),
+        margin if is_for_people => format!("{} ±{:.1}%", size(bytes), 100.0 * margin as f64 / bytes.max(1) as f64),
+        margin => format!("{bytes} ±{margin}"),
+    };
     let row = |name: &str, sums: Sums| -> [String; 8] {
         let of_mappings = |text: String| if sums.mappings == 0 { "-".to_owned() } else { text };
         [
             shown(name),
             sums.processes.to_string(),
-            size(sums.pss),
-            size(sums.uss),
+            with_margin(sums.pss, sums.pss_margins),
+            with_margin(sums.uss, sums.uss_margins),
             size(sums.rss),
             size(sums.swap),
             of_mappings(sums.mappings.to_string()),
@@ -63,6 +68,8 @@ mod tests {
             pss,
             uss: 4096,
             swap: 0,
+            pss_margins: Margins::default(),
+            uss_margins: Margins::default(),
             mappings: 30,
             most_mappings: 20,
         }
@@ -81,6 +88,20 @@ nginx             2  3.0M   4.0K   3.0G    0B        30   10.0%
 (all)             8  4.0M  16.0K  12.0G    0B       120   10.0%
 ";
         assert_eq!(text, expected, "{text}");
+    }
+
+    #[test]
+    fn what_was_estimated_has_its_margin() {
+        let estimated = Sums {
+            pss_margins: Margins {
+                squares: 9.0 * 1024.0 * 1024.0,
+                missed: 7 << 10,
+            },
+            ..sums(1 << 20)
+        };
+        let of_one = [("a".to_owned(), estimated)];
+        assert!(table(GroupBy::Name, &of_one, &[], None, true).contains(" 1.0M ±1.0%  4.0K "));
+        assert!(table(GroupBy::Name, &of_one, &[], None, false).contains(" 1048576 ±10240  4096 "));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) fn json(by: GroupBy, groups: &[(String, Sums)], max_map_count: Option
             "uss_bytes": sums.uss,
             "rss_bytes": sums.rss,
             "swap_bytes": sums.swap,
+            "pss_margin_bytes": sums.pss_margins.bytes(),
+            "uss_margin_bytes": sums.uss_margins.bytes(),
             "mappings": (sums.mappings > 0).then_some(sums.mappings),
             "max_map_count_ratio": ratio(sums, max_map_count),
         });
@@ -39,7 +41,7 @@ pub(super) fn json(by: GroupBy, groups: &[(String, Sums)], max_map_count: Option
 /// Returns a heading and a line for each group (RFC 4180, but for the ends of lines).
 pub(super) fn csv(by: GroupBy, groups: &[(String, Sums)], max_map_count: Option<u64>) -> String {
     let mut text = format!(
-        "{},processes,pss_bytes,uss_bytes,rss_bytes,swap_bytes,mappings,max_map_count_ratio\n",
+        "{},processes,pss_bytes,uss_bytes,rss_bytes,swap_bytes,mappings,max_map_count_ratio,pss_margin_bytes,uss_margin_bytes\n",
         by.name()
     );
     for (group, sums) in groups {
@@ -51,13 +53,15 @@ pub(super) fn csv(by: GroupBy, groups: &[(String, Sums)], max_map_count: Option<
         let ratio = ratio(sums, max_map_count).map_or_else(String::new, |ratio| format!("{ratio:.6}"));
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{mappings},{ratio}",
+            "{},{},{},{},{},{},{mappings},{ratio},{},{}",
             quoted(group),
             sums.processes,
             sums.pss,
             sums.uss,
             sums.rss,
-            sums.swap
+            sums.swap,
+            sums.pss_margins.bytes(),
+            sums.uss_margins.bytes(),
         );
     }
     text
@@ -90,6 +94,15 @@ pub(super) fn prometheus(by: GroupBy, groups: &[(String, Sums)], max_map_count: 
             "Memory that is swapped out, of each process.",
             sums.swap as f64,
         );
+        for (name, margins) in [
+            ("pss_margin_bytes", sums.pss_margins),
+            ("uss_margin_bytes", sums.uss_margins),
+        ] {
+            if margins.bytes() > 0 {
+                let help = "What the value may be too high or too low by (95 %), as not all pages were counted.";
+                put(name, help, margins.bytes() as f64);
+            }
+        }
         if sums.mappings > 0 {
             put(
                 "mappings",
@@ -117,6 +130,6 @@ mod tests {
             ..Sums::default()
         };
         let text = csv(GroupBy::Exe, &[("a,\"b".to_owned(), sums)], Some(10));
-        assert_eq!(text.lines().nth(1), Some("\"a,\"\"b\",1,2,0,0,0,,"));
+        assert_eq!(text.lines().nth(1), Some("\"a,\"\"b\",1,2,0,0,0,,,0,0"));
     }
 }

@@ -56,7 +56,7 @@ struct control {
 	u32 max_entries; /* of page tables, and pages */
 	u32 attempts; /* at one leaf */
 	u32 take_unvalidated; /* after that many attempts take what fits together */
-	u32 every; /* of so many tables of pages of a VMA count one; 0 and 1: all; or NO_TABLE */
+	u32 every; /* of this number of tables of pages of a VMA count one; 0 and 1: all; or NO_TABLE */
 	u32 seed; /* which one */
 	/* Left. */
 	u64 next; /* the cursor afterwards */
@@ -115,7 +115,7 @@ struct record {
 	u32 name, name_at, name_bytes;
 	u32 anon_name_at, anon_name_bytes;
 	u32 tables; /* of pages, if not all are counted */
-	u32 every; /* of so many of them one is counted, in a record of its own; 0 and 1: all */
+	u32 every; /* of this number of them one is counted, in a record of its own; 0 and 1: all */
 };
 
 #endif

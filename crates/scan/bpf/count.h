@@ -297,15 +297,16 @@ int __attribute__((noinline)) account_swap(u64 entry)
 	return 0;
 }
 
-/*
- * Counts the page of an entry if it is what most pages are: of no large folio, and mapped once. Returns whether it is. The same as
- * account() would count, with nothing but loads.
- */
-static __always_inline int account_common(struct scratch *q, u64 entry)
+/* The kinds of pages that are of no large folio, mapped once, and not merged by KSM: what most pages are. */
+#define COMMON_DIRTY 1
+#define COMMON_YOUNG 2
+#define COMMON_ANON 4
+#define COMMON_BACKED 8
+#define COMMON_KINDS 16
+
+/* Counts the page of an entry by its kind alone, with nothing but loads. Returns whether it is of one of the kinds. */
+static __always_inline int count_common(struct scratch *q, u64 entry)
 {
-	if (!has_loads() || !(q->c.want & WANT_PAGES))
-		return 0;
-	struct record *r = &q->r;
 	const u64 *page = words(page_of(q, physical(q, entry)));
 	u64 flags = page[0];
 	u64 mapping = page[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
@@ -314,36 +315,50 @@ static __always_inline int account_common(struct scratch *q, u64 entry)
 			       page[(bpf_core_field_offset(struct page___info, compound_info) >> 3) & 7];
 	u32 at = bpf_core_field_offset(struct page, _mapcount);
 	u64 counts = page[(at >> 3) & 7];
-	u64 dirty = entry & DIRTY || flag(flags, bpf_core_enum_value(enum pageflags, PG_dirty));
-	u64 backed = flag(flags, bpf_core_enum_value(enum pageflags, PG_swapbacked));
-	u64 young = entry & ACCESSED || flag(flags, bpf_core_enum_value(enum pageflags, PG_referenced));
+	u64 young = entry >> 5 | flags >> bpf_core_enum_value(enum pageflags, PG_referenced);
+	u64 dirty = entry >> 6 | entry >> 58 | flags >> bpf_core_enum_value(enum pageflags, PG_dirty);
+	u64 backed = flags >> bpf_core_enum_value(enum pageflags, PG_swapbacked);
 
 	/* Beside the count of mappings is that of references, which a mapped page has: so it is not what a fault gives. */
-	if (!counts || (u32)(at & 4 ? counts >> 32 : counts) || compound & 1 ||
-	    flag(flags, bpf_core_enum_value(enum pageflags, PG_head)))
+	if (!counts || (u32)(at & 4 ? counts >> 32 : counts) || (compound | mapping >> 1 | flags >> bpf_core_enum_value(enum pageflags, PG_head)) & 1)
 		return 0;
 	if (bpf_core_enum_value_exists(enum pageflags, PG_young))
-		young |= flag(flags, bpf_core_enum_value(enum pageflags, PG_young));
-	r->rss++;
-	r->referenced += young;
-	r->pss += ONE_PAGE_PSS;
-	if (dirty) {
-		r->private_dirty++;
-		r->pss_dirty += ONE_PAGE_PSS;
-	} else {
-		r->private_clean++;
-	}
-	if (mapping & MAPPING_ANON) {
-		r->anonymous++;
-		r->pss_anon += ONE_PAGE_PSS;
-		if (!dirty && !backed)
-			r->lazyfree++;
-		if ((mapping & MAPPING_KSM) == MAPPING_KSM)
-			r->ksm++;
-	} else if (backed) {
-		r->pss_shmem += ONE_PAGE_PSS;
-	}
+		young |= flags >> bpf_core_enum_value(enum pageflags, PG_young);
+	q->pages.common[(dirty & 1) * COMMON_DIRTY | (young & 1) * COMMON_YOUNG | (mapping & 1) * COMMON_ANON |
+			(backed & 1) * COMMON_BACKED]++;
 	return 1;
+}
+
+/* Adds the pages of a kind to the record, as account() would have counted them. */
+int __attribute__((noinline)) add_common(u32 kind)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	struct record *r = &q->r;
+	u64 count = q->pages.common[kind & (COMMON_KINDS - 1)], pss = count * ONE_PAGE_PSS;
+
+	q->pages.common[kind & (COMMON_KINDS - 1)] = 0;
+	r->rss += count;
+	r->pss += pss;
+	if (kind & COMMON_YOUNG)
+		r->referenced += count;
+	if (kind & COMMON_DIRTY) {
+		r->private_dirty += count;
+		r->pss_dirty += pss;
+	} else {
+		r->private_clean += count;
+	}
+	if (kind & COMMON_ANON) {
+		r->anonymous += count;
+		r->pss_anon += pss;
+		if (!(kind & (COMMON_DIRTY | COMMON_BACKED)))
+			r->lazyfree += count;
+	} else if (kind & COMMON_BACKED) {
+		r->pss_shmem += pss;
+	}
+	return 0;
 }
 
 /* Counts one entry of a leaf table. */
@@ -355,7 +370,7 @@ int __attribute__((noinline)) account_pte(u64 entry)
 		return 0;
 	if (!(entry & MAPPED))
 		account_swap(entry);
-	else if (!(entry & SPECIAL) && !account_common(q, entry)) /* neither the page of zeros nor memory without struct page */
+	else if (!(entry & SPECIAL)) /* neither the page of zeros nor memory without struct page */
 		account(physical(q, entry), 1, how_used(entry));
 	return 0;
 }
@@ -371,21 +386,40 @@ static long pte_step(u32 k, void *unused)
 		return 1;
 	u32 first = k * GROUP & (ENTRIES - 1), i;
 	u64 *entries = &q->pte[first];
+	int by_loads = has_loads() && q->c.want & WANT_PAGES;
 
 	if (!(entries[0] | entries[1] | entries[2] | entries[3] | entries[4] | entries[5] | entries[6] | entries[7]))
 		return 0;
-	if (has_loads() && q->c.want & WANT_PAGES) {
-		/* What takes most of the time is that a page's struct page is in no cache: so all are asked for at once. */
+	/* What takes most of the time is that a page's struct page is in no cache: so all are asked for at once. */
+	if (by_loads)
 #pragma unroll
 		for (i = 0; i < GROUP; i++)
-			if (entries[i] & PRESENT && !(entries[i] & SPECIAL))
+			if ((entries[i] & (PRESENT | SPECIAL)) == PRESENT)
 				*(const volatile u64 *)words(page_of(q, physical(q, entries[i])));
-	}
 #pragma unroll
-	for (i = 0; i < GROUP; i++)
-		if (entries[i] && first + i < q->pages.count)
-			account_pte(entries[i]);
+	for (i = 0; i < GROUP; i++) {
+		u64 entry = entries[i];
+
+		if (!entry || first + i >= q->pages.count)
+			continue;
+		if (!by_loads || (entry & (PRESENT | SPECIAL)) != PRESENT || !count_common(q, entry))
+			account_pte(entry);
+	}
 	return 0;
+}
+
+/* Counts the entries of a leaf table, those in q->pte. */
+static __always_inline void account_table(struct scratch *q, u32 count)
+{
+	u32 kind;
+
+	q->pages.count = count;
+	bpf_loop((count + GROUP - 1) / GROUP, pte_step, (void *)0, 0);
+#pragma unroll
+	for (kind = 0; kind < COMMON_KINDS; kind++)
+		if (q->pages.common[kind])
+			add_common(kind);
+	q->c.entries += count;
 }
 
 #endif

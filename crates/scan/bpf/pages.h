@@ -192,9 +192,7 @@ int __attribute__((noinline)) account_pmd(void)
 	if (!is_there || !is_path_same(p)) {
 		p->pmd_gib = ~0ULL; /* look for the table again */
 	} else if (is_table) {
-		p->count = count;
-		bpf_loop((count + GROUP - 1) / GROUP, pte_step, (void *)0, 0);
-		q->c.entries += count;
+		account_table(q, count);
 	} else if (p->is_hugetlb) {
 		if (entry & PSE)
 			account_hugetlb(q, entry, p->pmd_table, 1ULL << PMD_SHIFT);

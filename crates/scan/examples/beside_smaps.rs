@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 use std::time::Duration;
 
-use vmaple_scan::{Method, Options, Scanner, Want};
+use vmaple_scan::{Method, Options, Sample, Scanner, Want};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -21,15 +21,17 @@ const DENSE_BYTES: usize = 1 << 30;
 #[derive(Clone, Copy)]
 enum Shape {
     Mappings(usize),
-    Dense,
+    /// Each page, or one of this number.
+    Pages(usize),
 }
 
 impl Shape {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Mappings(200),
         Self::Mappings(7_000),
         Self::Mappings(60_000),
-        Self::Dense,
+        Self::Pages(1),
+        Self::Pages(64),
     ];
 
     fn make(self) {
@@ -60,12 +62,12 @@ impl Shape {
                     write(at);
                 }
             }),
-            Self::Dense => {
+            Self::Pages(each) => {
                 let at = map(DENSE_BYTES, libc::PROT_READ | libc::PROT_WRITE);
                 // SAFETY: the memory was mapped above.
                 unsafe { libc::madvise(at.cast(), DENSE_BYTES, libc::MADV_NOHUGEPAGE) };
                 (0..DENSE_BYTES)
-                    .step_by(PAGE)
+                    .step_by(each * PAGE)
                     .for_each(|offset| write(at.wrapping_add(offset)));
             }
         }
@@ -124,7 +126,15 @@ struct Reader {
 
 impl Reader {
     fn scan(name: &'static str, method: Method, want: Want) -> Result<Self, Error> {
-        let mut scanner = Scanner::with(Options::new().method(method).want(want).limit(Duration::MAX))?;
+        Self::with(name, Options::new().method(method).want(want))
+    }
+
+    fn sum(name: &'static str, sample: Sample) -> Result<Self, Error> {
+        Self::with(name, Options::new().method(Method::Bpf).sum_alone(true).sample(sample))
+    }
+
+    fn with(name: &'static str, options: Options) -> Result<Self, Error> {
+        let mut scanner = Scanner::with(options.limit(Duration::MAX))?;
         let read = move |pid| {
             let scan = scanner.scan(pid)?;
             scanner.reuse(scan);
@@ -171,6 +181,8 @@ fn main() -> Result<(), Error> {
         .collect::<Result<Vec<_>, _>>()?;
     let mut readers = [
         Reader::scan("bpf: all of smaps", Method::Bpf, Want::Pages)?,
+        Reader::sum("bpf: sums", Sample::All)?,
+        Reader::sum("bpf: sums, 1 ms", Sample::Cpu(Duration::from_millis(1)))?,
         Reader::scan("bpf: page tables alone", Method::Bpf, Want::Tables)?,
         Reader::scan("bpf: mappings alone", Method::Bpf, Want::Ranges)?,
         Reader::file("smaps, read", "smaps"),
@@ -200,7 +212,7 @@ fn main() -> Result<(), Error> {
         }
     }
     println!("CPU time of one scan, ms: median (minimum, maximum) of {rounds} rounds, all in turns\n");
-    println!("| | 200 mappings | 7,000 | 60,000 | 1 GiB of small pages |\n|---|--:|--:|--:|--:|");
+    println!("| | 200 mappings | 7,000 | 60,000 | 1 GiB of small pages | each 64th |\n|---|--:|--:|--:|--:|--:|");
     rows.iter().for_each(|row| println!("{row}"));
     Ok(())
 }

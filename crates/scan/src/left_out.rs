@@ -128,13 +128,7 @@ pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: 
     of_mappings(Field::VmFlags, Why::Letters, &|Line { mapping, .. }| {
         mapping.lost_letters || !method.reads_text() && form.letters().lacks(mapping.vm_flags)
     });
-    left_out.extend(form.unknown().map(|(line, [of_smaps, of_sum])| LeftOut {
-        line: line.into(),
-        field: None,
-        mappings: if of_smaps { own.len() } else { 0 },
-        of_sum,
-        why: Why::UnknownLine,
-    }));
+    left_out.extend(unknown(form, own.len()));
     if method.reads_text() {
         let of_sum_alone = form
             .rollup_fields()
@@ -149,6 +143,17 @@ pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: 
         }));
     }
     left_out
+}
+
+/// Returns the lines of the kernel's files that this version does not know.
+pub(crate) fn unknown(form: &Form, mappings: usize) -> impl Iterator<Item = LeftOut> {
+    form.unknown().map(move |(line, [of_smaps, of_sum])| LeftOut {
+        line: line.into(),
+        field: None,
+        mappings: if of_smaps { mappings } else { 0 },
+        of_sum,
+        why: Why::UnknownLine,
+    })
 }
 
 /// The effect of rounding on sums.

@@ -17,7 +17,7 @@ pub enum Sample {
     /// All of them.
     #[default]
     All,
-    /// About so many, drawn by chance.
+    /// About this number, drawn by chance.
     Tables(u32),
     /// As many as fit into so much CPU time of the calling thread, drawn by chance.
     Cpu(Duration),
@@ -99,10 +99,9 @@ impl Options {
 
     /// Sets whether the sum over all mappings is all that is wanted.
     ///
-    /// [`Method::Plain`] then reads smaps_rollup, which adds up before it rounds; the scan has no
-    /// records. [`Method::Bpf`] looks at each mapping all the same, but not at its name, nor
-    /// whether it may have huge pages, so [`fields`](crate::Scan::fields) has none that a sum has
-    /// not.
+    /// The scan then has no records. [`Method::Plain`] reads smaps_rollup, which adds up before it
+    /// rounds. [`Method::Bpf`] looks at each mapping, but neither at its name, nor whether it may
+    /// have huge pages. [`Method::Boosted`] reads all, and has the records too.
     #[must_use]
     pub const fn sum_alone(mut self, alone: bool) -> Self {
         self.sum_alone = alone;

@@ -151,13 +151,19 @@ impl Scanner {
 
     /// Puts what the mappings lack into the report.
     fn complete(&self, found: &mut Found) {
-        let Content::Mappings(mappings) = &found.content else {
-            return;
-        };
         let method = self.method();
-        found.report.left_out = left_out::find(mappings, method, found.fields, &self.form);
-        if method.reads_text() && found.fields.contains(vmaple_smaps::Field::Pss) {
-            found.report.rounded = Rounded::of(mappings.own());
+        match &found.content {
+            Content::Mappings(mappings) => {
+                found.report.left_out = left_out::find(mappings, method, found.fields, &self.form);
+                if method.reads_text() && found.fields.contains(vmaple_smaps::Field::Pss) {
+                    found.report.rounded = Rounded::of(mappings.own());
+                }
+            }
+            Content::Sum(_) if method == Method::Bpf && found.fields.contains(vmaple_smaps::Field::Pss) => {
+                let unknown = left_out::unknown(&self.form, 0).filter(|left_out| left_out.of_sum);
+                found.report.left_out.extend(unknown);
+            }
+            Content::Sum(_) | Content::Counters(_) => {}
         }
     }
 

@@ -11,7 +11,7 @@
 //! - [`engine`] is the program with all that it has to be told.
 //! - A [`session`] scans one process. Its [`runs`] become [`lines`], with [`counts`], [`name`]s and
 //!   [`thp`].
-//! - A [`sample`] makes sums of a part of the tables of pages.
+//! - [`sums`] are made without lines, and a [`sample`] makes them of a part of the tables of pages.
 //! - The [`self_test`] compares such a scan with the kernel's own text, before the first one.
 //! - A [`cache`] keeps what all of that has learnt; [`own_page`] checks it at the next start.
 
@@ -37,6 +37,7 @@ mod self_test;
 mod session;
 mod shapes;
 mod shared;
+mod sums;
 mod syscall;
 mod thp;
 mod vsyscall;

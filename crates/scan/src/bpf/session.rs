@@ -13,6 +13,7 @@ use crate::bpf::name::Places;
 use crate::bpf::program::{Entry, Link};
 use crate::bpf::runs::Runs;
 use crate::bpf::sample::Sampler;
+use crate::bpf::sums::Sums;
 use crate::bpf::thp::Eligibility;
 use crate::bpf::vsyscall::Vsyscall;
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ use crate::options::{Options, Sample};
 use crate::process::Process;
 use crate::record::Mappings;
 use crate::report::Partial;
-use crate::source::{Content, Found};
+use crate::source::Found;
 use crate::want::Want;
 
 /// The longest that a scan waits for writers, all together, before it takes lines without
@@ -81,15 +82,21 @@ impl Begun {
     }
 }
 
+/// Where the records of runs go.
+enum Sink {
+    /// To lines, of which there is one for each mapping.
+    Lines,
+    Sums(Box<Sums>),
+    Sample(Box<Sampler>),
+}
+
 /// A scan that was begun, with its runs so far and what the next one is asked for.
 pub(crate) struct Session<'a> {
     engine: &'a mut Engine,
     begun: &'a Begun,
     pid: u32,
     want: Want,
-    sum_alone: bool,
-    /// If only a part of the tables of pages is counted.
-    sampler: Option<Sampler>,
+    sink: Sink,
     limit: Duration,
     thp: Option<Eligibility<'a>>,
     runs: Runs,
@@ -121,19 +128,22 @@ impl<'a> Session<'a> {
             sample,
             ..
         } = *options;
-        let sampler = match sample {
-            Sample::All => None,
-            part => Some(Sampler::new(process, part, any_seed())?),
+        let sink = match sample {
+            Sample::All if sum_alone => Sink::Sums(Box::default()),
+            Sample::All => Sink::Lines,
+            part => Sink::Sample(Box::new(Sampler::new(process, part, any_seed())?)),
         };
-        let (want, sum_alone) = match sampler {
-            Some(_) => (Want::Pages, true),
-            None => (want, sum_alone),
+        let want = if matches!(sink, Sink::Sample(_)) {
+            Want::Pages
+        } else {
+            want
         };
+        let is_of_lines = matches!(sink, Sink::Lines);
         if want >= Want::Tables {
             engine.layout.find_swap_if_used();
         }
-        let is_thp_told = want == Want::Pages && engine.thp == ThpRule::Known && !sum_alone;
-        let names = if sum_alone { 0 } else { WANT_NAMES };
+        let is_thp_told = want == Want::Pages && engine.thp == ThpRule::Known && is_of_lines;
+        let names = if is_of_lines { WANT_NAMES } else { 0 };
         let identity = &begun.identity;
         let first = Control {
             mm: identity.found_mm,
@@ -154,7 +164,6 @@ impl<'a> Session<'a> {
         Ok(Self {
             pid: process.pid(),
             want,
-            sum_alone,
             limit,
             thp: is_thp_told.then(|| Eligibility::new(engine.thp_sizes.settings(), process)),
             runs: Runs::new(room, std::mem::take(&mut engine.known)),
@@ -163,7 +172,7 @@ impl<'a> Session<'a> {
             patience: PATIENCE.min(limit / 10),
             waited: Duration::ZERO,
             in_vain: 0,
-            sampler,
+            sink,
             engine,
             begun,
         })
@@ -186,26 +195,30 @@ impl<'a> Session<'a> {
         }
         self.engine.known = self.runs.take_known();
         let elapsed = self.begun.began.elapsed();
-        if let Some(sampler) = self.sampler {
-            let (sum, left_out, sampled) = sampler.end();
-            let mut found = self.runs.end(Sampler::fields(), elapsed, partial, validation(identity));
-            found.report.mappings = Some(sum.mappings as usize);
-            found.report.left_out = left_out;
-            found.report.sampled = Some(sampled);
-            found.content = Content::Sum(sum);
-            return Ok(found);
+        let wanted = Field::ALL.into_iter().filter(|&field| Want::of(field) <= self.want);
+        let of_sum = wanted.clone().filter(|field| field.scope() != Scope::Mapping);
+        let fields = match self.sink {
+            Sink::Lines => wanted.collect(),
+            Sink::Sums(_) => of_sum.collect(),
+            Sink::Sample(_) => Sampler::fields(),
+        };
+        let mut found = self.runs.end(fields, elapsed, partial, validation(identity));
+        match self.sink {
+            Sink::Lines => {}
+            Sink::Sums(sums) => {
+                let stats = *sums.stats();
+                sums.end(stats, &mut found);
+            }
+            Sink::Sample(sampler) => sampler.end(&mut found),
         }
-        let fields = Field::ALL
-            .into_iter()
-            .filter(|&field| Want::of(field) <= self.want && !(self.sum_alone && field.scope() == Scope::Mapping));
-        Ok(self.runs.end(fields.collect(), elapsed, partial, validation(identity)))
+        Ok(found)
     }
 
     /// Makes a run and adds what it found. Breaks at the end of the address space, or with the
     /// reason why the scan is not whole.
     fn step(&mut self) -> Result<ControlFlow<Option<Partial>>> {
         let mut control = self.asked;
-        if let Some(sampler) = &self.sampler {
+        if let Sink::Sample(sampler) = &self.sink {
             sampler.ask(&mut control);
         }
         let stop = self.make_run(&mut control)?;
@@ -251,12 +264,17 @@ impl<'a> Session<'a> {
         };
         let program = &self.engine.program;
         let (records, names) = (program.records(control), program.names(control));
-        if let Some(sampler) = &mut self.sampler {
-            sampler.add(records, Duration::from_nanos(control.ns));
-            return records.iter().all(|record| record.flags & RECORD_UNVALIDATED == 0);
+        match &mut self.sink {
+            Sink::Lines => {
+                let thp = self.thp.as_ref();
+                self.runs.add(records, names, &places, |record| thp?.of(record));
+            }
+            Sink::Sums(sums) => records.iter().for_each(|record| {
+                let stats = sums.add_mapping(record);
+                sums.add(&stats);
+            }),
+            Sink::Sample(sampler) => sampler.add(records, Duration::from_nanos(control.ns)),
         }
-        let thp = self.thp.as_ref();
-        self.runs.add(records, names, &places, |record| thp?.of(record));
         records.iter().all(|record| record.flags & RECORD_UNVALIDATED == 0)
     }
 

@@ -19,7 +19,7 @@ pub(super) type Counts<const F: usize> = [f64; F];
 #[derive(Clone, Debug)]
 pub(super) struct Stratum<const F: usize> {
     pub(super) tables: u64,
-    /// Of so many tables one was counted.
+    /// The number of tables of which one was counted.
     pub(super) every: u32,
     pub(super) counted: Vec<Counts<F>>,
 }
@@ -190,8 +190,8 @@ impl<const F: usize> Weighted<F> {
     }
 }
 
-/// Returns how many standard deviations a margin is, if the deviation is itself estimated with so
-/// many degrees of freedom.
+/// Returns how many standard deviations a margin is, if the deviation is itself estimated with this
+/// number of degrees of freedom.
 ///
 /// It is Student's for 97 %: counts are skewed, so a deviation that few of them give is too small
 /// more often than not, and 95 % are to be kept.
@@ -213,7 +213,7 @@ mod tests {
     type Three = Counts<3>;
     type Shape = fn(&mut fastrand::Rng) -> Vec<Vec<Three>>;
 
-    /// Tables of which all pages are private, or shared by so many processes.
+    /// Tables of which all pages are private, or shared by a number of processes.
     fn table(pages: f64, sharers: f64) -> Three {
         [pages, pages, pages / sharers]
     }

@@ -15,13 +15,13 @@ use vmaple_smaps::{Field, FieldSet, MemSizeStats};
 use self::estimate::{Estimate, Known, Stratum};
 use self::plan::Plan;
 use crate::bpf::abi::{Control, RECORD_DRAWN, Record};
-use crate::bpf::counts::stats_of;
+use crate::bpf::sums::Sums;
 use crate::error::Result;
-use crate::left_out::{LeftOut, Why};
 use crate::options::Sample;
 use crate::process::Process;
-use crate::record::{PAGE, Rollup};
+use crate::record::PAGE;
 use crate::report::{Margin, Sampled};
+use crate::source::Found;
 use crate::status::Status;
 
 /// The counts of a table.
@@ -64,17 +64,10 @@ pub(crate) struct Sampler {
     began: Duration,
     known: [f64; COUNTS],
     /// What was counted whole.
-    whole: MemSizeStats,
-    /// Swapped pages of shared memory, which files know and the kernel's count leaves out.
-    swapped_in_files: u64,
+    whole: Sums,
     strata: Vec<Stratum<COUNTS>>,
     /// The mapping of the last stratum, and its share of tables.
     last: Option<(u64, u32)>,
-    sum: Rollup,
-    /// The mapping of the last record.
-    mapping: Option<u64>,
-    /// Mappings that lack a value.
-    lacking: [usize; 2],
 }
 
 impl Sampler {
@@ -97,13 +90,9 @@ impl Sampler {
             seed,
             began,
             known,
-            whole: MemSizeStats::default(),
-            swapped_in_files: 0,
+            whole: Sums::default(),
             strata: vec![],
             last: None,
-            sum: Rollup::default(),
-            mapping: None,
-            lacking: [0; 2],
         })
     }
 
@@ -121,11 +110,7 @@ impl Sampler {
     pub(crate) fn add(&mut self, records: &[Record], took: Duration) {
         let (mut passed, mut drawn) = (0, 0);
         for record in records {
-            let mut stats = stats_of(record);
-            self.add_mapping(record, &stats);
-            let swapped = record.swap * PAGE;
-            self.swapped_in_files += stats.swap.saturating_sub(swapped);
-            stats.swap = swapped;
+            let stats = self.whole.add_mapping(record);
             if record.every > 1 && record.tables > 0 {
                 self.stratum_of(record).tables += u64::from(record.tables);
             }
@@ -134,25 +119,10 @@ impl Sampler {
                 self.stratum_of(record).counted.push(counts(&stats));
             } else {
                 passed += u64::from(record.tables);
-                self.whole += &stats;
+                self.whole.add(&stats);
             }
         }
         self.plan.learn(passed, drawn, took);
-    }
-
-    fn add_mapping(&mut self, record: &Record, stats: &MemSizeStats) {
-        if self.mapping != Some(record.start) {
-            self.mapping = Some(record.start);
-            self.sum.mappings += 1;
-            for (lacking, field) in self.lacking.iter_mut().zip([Field::Swap, Field::SwapPss]) {
-                *lacking += usize::from(stats.unknown.contains(field));
-            }
-        }
-        if self.sum.end == 0 {
-            self.sum.start = record.from;
-        }
-        self.sum.end = record.to;
-        self.sum.size += record.to - record.from;
     }
 
     /// Returns the stratum of a record's mapping.
@@ -170,17 +140,17 @@ impl Sampler {
         &mut self.strata[last]
     }
 
-    /// Returns the sums, what is missing of them, and how they were drawn.
-    pub(crate) fn end(mut self) -> (Rollup, Vec<LeftOut>, Sampled) {
+    /// Puts the sums in place of what was found, and how they were drawn.
+    pub(crate) fn end(mut self, found: &mut Found) {
         let tables = self.strata.iter().map(|stratum| stratum.tables).sum();
         let sample = estimate::Sample::of(std::mem::take(&mut self.strata));
-        let whole = counts(&self.whole);
+        let whole = counts(self.whole.stats());
         let known = |count: usize| Known {
             count,
             sum: (self.known[count] - whole[count]).max(0.0),
         };
         let mut margins = vec![];
-        let mut stats = self.whole;
+        let mut stats = *self.whole.stats();
         for (count, &field) in FIELDS.iter().enumerate() {
             let estimate = match field {
                 // The kernel has counted these.
@@ -194,8 +164,7 @@ impl Sampler {
                 Field::SwapPss => sample.ratio(count, known(SWAP)),
                 _ => sample.ratio(count, known(RSS)),
             };
-            let bytes = self.whole.bytes(field).unwrap_or(0);
-            if !self.whole.unknown.contains(field) {
+            if let Some(bytes) = self.whole.stats().bytes(field) {
                 stats.set_bytes(field, bytes + estimate.value.round() as u64);
             }
             let margin = Margin {
@@ -207,24 +176,13 @@ impl Sampler {
                 margins.push(margin);
             }
         }
-        stats.swap += self.swapped_in_files;
-        self.sum.stats = stats;
-        let why = [(Field::Swap, Why::PartOfSharedMemory), (Field::SwapPss, Why::SwapCount)];
-        let left_out = why.into_iter().zip(self.lacking).filter(|(_, lacking)| *lacking > 0);
-        let left_out = left_out.map(|((field, why), mappings)| LeftOut {
-            line: field.label().into(),
-            field: Some(field),
-            mappings,
-            of_sum: true,
-            why,
-        });
-        let sampled = Sampled {
+        found.report.sampled = Some(Sampled {
             tables,
             counted: sample.counted() as u64,
             cpu: cpu_time().saturating_sub(self.began),
             margins,
-        };
-        (self.sum, left_out.collect(), sampled)
+        });
+        self.whole.end(stats, found);
     }
 
     /// Returns the fields that a sample has.

@@ -22,7 +22,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Returns a plan for a process with so many tables, or somewhat fewer.
+    /// Returns a plan for a process with this number of tables, or somewhat fewer.
     pub(super) fn new(sample: Sample, tables: u64) -> Self {
         Self {
             sample,
@@ -51,7 +51,8 @@ impl Plan {
         }
     }
 
-    /// Returns of how many tables one is counted from now on (or [`NO_TABLE`]), if so much CPU time was used so far.
+    /// Returns of how many tables one is counted from now on, or [`NO_TABLE`], if this CPU time was
+    /// used so far.
     pub(super) fn every(&self, used: Duration) -> u32 {
         let more = match self.sample {
             Sample::All => return 1,

@@ -28,7 +28,7 @@ impl Progress {
         }
     }
 
-    /// Shows that so many processes are done.
+    /// Shows how many processes are done.
     pub(super) fn show(&mut self, done: usize) {
         if self.bar.is_none() && self.is_wanted && self.began.elapsed() > Self::PATIENCE {
             let style = ProgressStyle::with_template("{bar:30} {pos} of {len} processes, {eta} left");

@@ -1,0 +1,113 @@
+//! The sum of a process's mappings, as runs find them.
+
+use vmaple_smaps::{Field, MemSizeStats};
+
+use crate::bpf::abi::{RECORD_COUNTS_LATER, RECORD_SHMEM, RECORD_UNVALIDATED, Record};
+use crate::bpf::counts::stats_of;
+use crate::left_out::{LeftOut, Why};
+use crate::record::{PAGE, Rollup};
+use crate::source::{Content, Found};
+
+/// The sum so far.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    /// Without [`swapped_in_files`](Self::swapped_in_files).
+    sum: Rollup,
+    /// The mapping of the last record, and what is said of it.
+    mapping: Option<u64>,
+    said: Said,
+    unvalidated: usize,
+    counted_later: usize,
+    /// Mappings that lack Swap, and SwapPss.
+    lacking: [usize; 2],
+    /// Swapped pages of shared memory, in bytes. Files know them, and page tables do not.
+    swapped_in_files: u64,
+}
+
+/// What is said of a mapping, once for all its records.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    unvalidated: bool,
+    counted_later: bool,
+    lacking: [bool; 2],
+}
+
+/// Counts what is so of a mapping, and was not said of it.
+fn say(said: &mut bool, is_so: bool, count: &mut usize) {
+    if is_so && !*said {
+        *said = true;
+        *count += 1;
+    }
+}
+
+impl Sums {
+    /// Adds the mapping of a record. Returns the record's counts of pages, which are not added.
+    pub(crate) fn add_mapping(&mut self, record: &Record) -> MemSizeStats {
+        let mut stats = stats_of(record);
+        let begins = self.mapping != Some(record.start);
+        if begins {
+            self.mapping = Some(record.start);
+            self.said = Said::default();
+            self.sum.mappings += 1;
+        }
+        // What of a file is swapped out is known of its mapping from its beginning alone.
+        let is_cut = begins && record.from > record.start && record.flags & RECORD_SHMEM != 0;
+        if is_cut && record.shmem_swapped != 0 {
+            stats.unknown.insert(Field::Swap);
+        }
+        let Said {
+            unvalidated,
+            counted_later,
+            lacking,
+        } = &mut self.said;
+        let has = |flag| record.flags & flag != 0;
+        say(unvalidated, has(RECORD_UNVALIDATED), &mut self.unvalidated);
+        say(counted_later, has(RECORD_COUNTS_LATER), &mut self.counted_later);
+        for ((said, count), field) in lacking
+            .iter_mut()
+            .zip(&mut self.lacking)
+            .zip([Field::Swap, Field::SwapPss])
+        {
+            say(said, stats.unknown.contains(field), count);
+        }
+        if self.sum.end == 0 {
+            self.sum.start = record.from;
+        }
+        self.sum.end = record.to;
+        self.sum.size += record.to - record.from;
+        let swapped = record.swap * PAGE;
+        self.swapped_in_files += stats.swap.saturating_sub(swapped);
+        stats.swap = swapped;
+        stats
+    }
+
+    /// Adds counts of pages.
+    pub(crate) fn add(&mut self, stats: &MemSizeStats) {
+        self.sum.stats += stats;
+    }
+
+    /// Returns the counts that were added.
+    pub(crate) fn stats(&self) -> &MemSizeStats {
+        &self.sum.stats
+    }
+
+    /// Puts the sum in place of what was found, with these counts of pages.
+    pub(crate) fn end(mut self, mut stats: MemSizeStats, found: &mut Found) {
+        stats.swap += self.swapped_in_files;
+        self.sum.stats = stats;
+        found.report.mappings = Some(self.sum.mappings as usize);
+        found.report.unvalidated = Some(self.unvalidated);
+        found.report.counted_later = Some(self.counted_later);
+        let why = [(Field::Swap, Why::PartOfSharedMemory), (Field::SwapPss, Why::SwapCount)];
+        let lacking = why.into_iter().zip(self.lacking).filter(|(_, mappings)| *mappings > 0);
+        let left_out = lacking.map(|((field, why), mappings)| LeftOut {
+            line: field.label().into(),
+            field: Some(field),
+            mappings,
+            of_sum: true,
+            why,
+        });
+        found.report.left_out = left_out.collect();
+        found.content = Content::Sum(self.sum);
+    }
+}

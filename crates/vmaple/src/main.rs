@@ -58,6 +58,7 @@ fn run(args: Vec<String>) -> anyhow::Result<Exit> {
         Command::Repro(options) => cmd::repro::run(&options, args),
         Command::Compare(options) => cmd::compare::run(&options),
         Command::Scan(options) => cmd::scan::run(&options),
+        Command::Top(options) => cmd::top::run(&options),
         Command::Doctor(options) => cmd::doctor::run(&options),
         Command::Completions { shell } => cmd::completions::run(shell),
         Command::Man { dir } => cmd::man::run(dir.as_deref()),

@@ -1,6 +1,7 @@
 //! Every option of the command line.
 
 mod scan;
+mod top;
 
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 use vmaple_repro::plan::{Preset, Reading, Scanner, Slice, Target};
 
 pub(crate) use self::scan::{GroupBy, PidArg, ScanFormat, ScanMethod, ScanOptions, SelectOptions, pid};
+pub(crate) use self::top::TopOptions;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \
 --limit), 77 not possible on this kernel or not with these rights, 130 interrupted";
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Repro(Box<ReproOptions>),
     /// Read a process's memory map without stopping the process
     Scan(ScanOptions),
+    /// Show what uses the memory of this machine, live
+    Top(TopOptions),
     /// Print saved runs side by side, as the talk's last table does
     Compare(CompareOptions),
     /// Print which locks this kernel takes to read a file, and what this machine allows; no load
@@ -77,7 +81,7 @@ impl Command {
             Self::Repro(options) => !options.dry_run,
             Self::Scan(options) => options.output.as_deref().is_none_or(is_stdout),
             Self::Man { dir } => dir.is_none(),
-            Self::Compare(_) | Self::Doctor(_) | Self::Completions { .. } => true,
+            Self::Compare(_) | Self::Top(_) | Self::Doctor(_) | Self::Completions { .. } => true,
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) enum PidArg {
     Stdin,
 }
 
-fn pid_arg(text: &str) -> Result<PidArg, String> {
+pub(super) fn pid_arg(text: &str) -> Result<PidArg, String> {
     match text {
         "-" => Ok(PidArg::Stdin),
         _ => pid(text).map(PidArg::Number),
@@ -178,7 +178,7 @@ pub(crate) struct ScanOptions {
 }
 
 /// Which processes, instead of their numbers.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[group(id = "select", multiple = true)]
 pub(crate) struct SelectOptions {
     /// Scan every process of the machine

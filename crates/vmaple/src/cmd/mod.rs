@@ -8,6 +8,7 @@ pub(crate) mod man;
 pub(crate) mod repro;
 pub(crate) mod scan;
 mod signals;
+pub(crate) mod top;
 
 use std::io::Write;
 

@@ -18,6 +18,7 @@ mod summary;
 mod table;
 mod tally;
 mod target;
+mod watch;
 
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
@@ -37,6 +38,9 @@ use crate::cmd::export::Export;
 use crate::cmd::signals;
 use crate::exit::Exit;
 
+pub(super) use self::table::{shown, size};
+pub(super) use self::watch::{Round, Watch};
+
 /// Keeps what a start has learnt of the kernel, until the machine starts again.
 const CACHE: &str = "/run/vmaple";
 
@@ -45,6 +49,28 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
     let is_for_people = output.is_none() && std::io::stdout().is_terminal();
     let plan = Plan::of(options, is_for_people)?;
     let selection = Selection::of(options)?;
+    let scanner = scanner(&plan, options)?;
+    let mut rounds = Rounds::new(scanner, plan, selection, output, options);
+    let Some(every) = options.every else {
+        rounds.round()?;
+        return Ok(rounds.exit());
+    };
+    target::allow_many_to_be_open();
+    let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT]).context("preparing for Ctrl-C")?;
+    loop {
+        let begin = Instant::now();
+        let has_reader = rounds.round()?;
+        if !has_reader || rounds.is_over() {
+            return Ok(rounds.exit());
+        }
+        if is_stopped(&stop, every.saturating_sub(begin.elapsed()))? {
+            return Ok(Exit::Interrupted);
+        }
+    }
+}
+
+/// Starts the scanner of a plan, and says what it could not start.
+fn scanner(plan: &Plan, options: &ScanOptions) -> anyhow::Result<Scanner> {
     let scanner = Scanner::with(
         Options::new()
             .method(plan.method)
@@ -68,23 +94,7 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
              waits; `vmaple doctor` counts the locks",
         );
     }
-    let mut rounds = Rounds::new(scanner, plan, selection, output, options);
-    let Some(every) = options.every else {
-        rounds.round()?;
-        return Ok(rounds.exit());
-    };
-    target::allow_many_to_be_open();
-    let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT]).context("preparing for Ctrl-C")?;
-    loop {
-        let begin = Instant::now();
-        let has_reader = rounds.round()?;
-        if !has_reader || rounds.is_over() {
-            return Ok(rounds.exit());
-        }
-        if is_stopped(&stop, every.saturating_sub(begin.elapsed()))? {
-            return Ok(Exit::Interrupted);
-        }
-    }
+    Ok(scanner)
 }
 
 /// Returns the file for the results; `None` for standard output.

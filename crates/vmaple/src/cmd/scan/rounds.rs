@@ -15,7 +15,7 @@ use super::select::{Criteria, Found, Selection};
 use super::tally::Tally;
 use super::target::{Failure, Target};
 use super::{json, rollup, said, summary, tell};
-use crate::cli::{ScanFormat, ScanOptions};
+use crate::cli::{GroupBy, ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
 use crate::cmd::print_bytes;
 use crate::exit::Exit;
@@ -130,6 +130,31 @@ impl Rounds {
             Some(file) => file.write(&text).map(|()| true),
             None => print_bytes(&text),
         }
+    }
+
+    /// Scans each process once, and returns the groups as JSON, and what is to be said.
+    pub(super) fn groups(&mut self) -> anyhow::Result<(String, String)> {
+        let found = self.look_for_targets()?;
+        let mut results = Results::new(found.kernel_threads);
+        let targets = std::mem::take(&mut self.targets);
+        let mut shares = Shares::new(self.plan.sample, targets.iter().map(|target| target.pid));
+        for target in targets {
+            self.scanner.set_sample(shares.take(target.pid));
+            self.scan(target, &found, &mut results)?;
+        }
+        let groups = self.groups.as_mut();
+        let groups = groups.map(|groups| groups.take_text(ScanFormat::Json, false));
+        let said = self
+            .said
+            .drain(..)
+            .chain([results.tally.to_string()])
+            .collect::<Vec<_>>();
+        Ok((groups.unwrap_or_default(), said.join("; ")))
+    }
+
+    /// Sets what the next rounds have in one group.
+    pub(super) fn group_by(&mut self, by: GroupBy) {
+        self.groups = Some(Groups::new(by, None));
     }
 
     /// Returns whether the text of each process is printed when it is scanned.

@@ -25,7 +25,7 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 /// Returns a number of bytes: with a unit for people, else as it is.
-pub(super) fn size(bytes: u64, is_for_people: bool) -> String {
+pub(in crate::cmd) fn size(bytes: u64, is_for_people: bool) -> String {
     if is_for_people {
         ByteSize(bytes).display().iec_short().to_string()
     } else {
@@ -34,7 +34,7 @@ pub(super) fn size(bytes: u64, is_for_people: bool) -> String {
 }
 
 /// Returns a name that a process has chosen, with U+FFFD for what a terminal would obey.
-pub(super) fn shown(name: &str) -> String {
+pub(in crate::cmd) fn shown(name: &str) -> String {
     let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     name.chars().map(shown).collect()
 }

@@ -9,11 +9,12 @@ use std::thread;
 use vmaple_mm::pgtable::{FrameChain, FrameList, Frames, PageFlags, PageTables, Pfn, Pte, Ram, Step, UniqueFrame};
 use vmaple_mm::{Kref, Machine, Soft, VirtAddr};
 
-const CHUNK: usize = 512;
+/// Frames that [`Ram`] takes at a time.
+const CHUNK: usize = if cfg!(miri) { 128 } else { 512 };
 const PAGE: usize = 4096;
 
 fn ram(chunks: u64) -> Kref<Ram> {
-    Ram::new(chunks << 21).unwrap()
+    Ram::new(chunks * (CHUNK * PAGE) as u64).unwrap()
 }
 
 /// Returns the frames of a list, in the order of `pop`.
@@ -262,7 +263,7 @@ fn no_frame_is_two_threads() {
 #[test]
 fn what_is_no_frame_is_mapped_nowhere() {
     let ram = ram(1);
-    for pfn in [512, 513, 1 << 40, u64::MAX] {
+    for pfn in [CHUNK as u64, CHUNK as u64 + 1, 1 << 40, u64::MAX] {
         assert_eq!(ram.meta(Pfn(pfn)).mapcount(), 0);
     }
     let machine: Soft = Soft::new(ram);

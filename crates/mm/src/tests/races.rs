@@ -35,7 +35,9 @@ fn page(index: u64) -> VirtAddr {
 }
 
 fn mm() -> Mm {
-    Mm::new(Layout::default(), Limits::default()).unwrap()
+    // Little memory: Miri looks at the place of each chunk that there may be.
+    let machine = Soft::new(Ram::new(64 << 20).unwrap());
+    Mm::with_machine(Layout::default(), Limits::default(), machine).unwrap()
 }
 
 fn map(mm: &Mm, index: u64, pages: u64, prot: Prot) {

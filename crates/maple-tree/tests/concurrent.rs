@@ -16,7 +16,7 @@ use maple_tree::{AllocError, DefaultLock, MapleTree, View};
 use model::{Entry, Model};
 use vmaple_rcu::{Fences, OwnedSections, RcuDomain, Reclaim, Updater};
 
-const VERSIONS: usize = if cfg!(miri) { 30 } else { 4_000 };
+const VERSIONS: usize = if cfg!(miri) { 10 } else { 4_000 };
 /// Indexes are below this, so that ranges meet often.
 const SPAN: u64 = 200;
 
@@ -163,12 +163,13 @@ fn a_snapshot_stays_what_it_was_whatever_comes_and_goes() {
     let mut random = fastrand::Rng::with_seed(seed());
     let mut model = Model::default();
     let mut kept = Vec::new();
-    for value in 0..if cfg!(miri) { 200 } else { 3_000 } {
+    let (values, for_each_snapshot) = if cfg!(miri) { (40, 20) } else { (3_000, 100) };
+    for value in 0..values {
         let first = random.u64(..SPAN);
         let last = first + random.u64(..12);
         tree.store_range(first..=last, value).unwrap();
         model.store(first, last, value);
-        if value % 100 == 0 {
+        if value % for_each_snapshot == 0 {
             kept.push((tree.snapshot().unwrap(), model.entries()));
         }
     }

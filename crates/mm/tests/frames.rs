@@ -9,11 +9,12 @@ use std::thread;
 use vmaple_mm::pgtable::{FrameChain, FrameList, Frames, PageFlags, PageTables, Pfn, Pte, Ram, Step, UniqueFrame};
 use vmaple_mm::{Kref, Machine, Soft, VirtAddr};
 
-const CHUNK: usize = 512;
+/// Frames that [`Ram`] takes at a time.
+const CHUNK: usize = if cfg!(miri) { 128 } else { 512 };
 const PAGE: usize = 4096;
 
 fn ram(chunks: u64) -> Kref<Ram> {
-    Ram::new(chunks << 21).unwrap()
+    Ram::new(chunks * (CHUNK * PAGE) as u64).unwrap()
 }
 
 /// Returns the frames of a list, in the order of `pop`.
@@ -76,6 +77,7 @@ fn there_are_no_more_frames_than_were_allowed_and_they_can_be_had_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "looks at the place of each of a million chunks")]
 fn memory_is_taken_as_it_is_needed() {
     let ram = ram(1 << 20); // two tebibytes
     let first = ram.alloc(usize::MAX);
@@ -101,7 +103,8 @@ fn the_page_of_zeros_is_zero_and_pages_are_memory() {
     // SAFETY: no thread writes it.
     let zeros = unsafe { std::slice::from_raw_parts(zero.as_ptr(), PAGE) };
     assert!(zeros.iter().all(|byte| *byte == 0));
-    let all = take_all(&ram);
+    let all = ram.alloc(if cfg!(miri) { 2 } else { usize::MAX });
+    let all = drain(&ram, all);
     for &pfn in &all {
         // SAFETY: the frame was taken.
         unsafe { ram.page(pfn).write_bytes(pfn.0 as u8, PAGE) };
@@ -122,7 +125,7 @@ fn chains_are_joined_and_parted_as_vectors_are() {
     let mut free = take_all(&ram);
     let mut lists = [const { FrameChain::new() }; 3];
     let mut models = [const { Vec::new() }; 3];
-    for _ in 0..50_000 {
+    for _ in 0..if cfg!(miri) { 500 } else { 50_000 } {
         let (one, other) = (random.usize(0..3), random.usize(0..3));
         match random.u32(0..8) {
             0..3 => {
@@ -181,7 +184,7 @@ fn lists_are_joined_and_parted_as_chains_are_and_free_what_is_left() {
         .collect::<Vec<_>>();
     let mut lists = [0; 3].map(|_| FrameList::new(frames));
     let mut models = [const { Vec::new() }; 3];
-    for _ in 0..5_000 {
+    for _ in 0..if cfg!(miri) { 500 } else { 5_000 } {
         let (one, other) = (random.usize(0..3), random.usize(0..3));
         match random.u32(0..8) {
             0..3 => {
@@ -236,7 +239,7 @@ fn no_frame_is_two_threads() {
         let ram = ram.clone();
         move || {
             let mut random = fastrand::Rng::with_seed(number);
-            for _ in 0..2_000 {
+            for _ in 0..if cfg!(miri) { 3 } else { 2_000 } {
                 let frames = drain(&ram, ram.alloc(random.usize(1..40)));
                 for &pfn in &frames {
                     // SAFETY: the frame belongs to this thread.
@@ -260,7 +263,7 @@ fn no_frame_is_two_threads() {
 #[test]
 fn what_is_no_frame_is_mapped_nowhere() {
     let ram = ram(1);
-    for pfn in [512, 513, 1 << 40, u64::MAX] {
+    for pfn in [CHUNK as u64, CHUNK as u64 + 1, 1 << 40, u64::MAX] {
         assert_eq!(ram.meta(Pfn(pfn)).mapcount(), 0);
     }
     let machine: Soft = Soft::new(ram);

@@ -1,5 +1,7 @@
 //! The handles of a monitor or a thread, with the reference that keeps what they borrow from.
 
+use core::mem::MaybeUninit;
+
 use super::mm_struct::MmStruct;
 use super::reference::MmRef;
 use crate::error::Error;
@@ -11,13 +13,19 @@ use crate::store::VmaStore;
 ///
 /// # Invariants
 /// The handles borrow from the structure that `mm` refers to. It does not move, and lives until
-/// `mm` is dropped. That is after the handles, as fields are dropped in the order of their
-/// declaration. No method lends a handle for longer than `self`.
+/// `mm` is dropped. That is after the handles. No method lends a handle for longer than `self`. The
+/// handles are initialised.
 pub(crate) struct Attached<S: VmaStore, M: Machine> {
+    /// `MaybeUninit`, as references in an argument must stay valid until the function returns. A
+    /// function that takes this may drop it, and with it what the handles borrow from.
+    handles: MaybeUninit<Handles<S, M>>,
+    mm: MmRef<S, M>,
+}
+
+struct Handles<S: VmaStore, M: Machine> {
     reader: S::Reader<'static>,
     walker: Walker<'static, M>,
     frames: FrameCache<'static, M::Frames>,
-    mm: MmRef<S, M>,
 }
 
 impl<S: VmaStore, M: Machine> Attached<S, M> {
@@ -25,17 +33,20 @@ impl<S: VmaStore, M: Machine> Attached<S, M> {
     pub(crate) fn new(mm: MmRef<S, M>) -> Result<Self, Error> {
         // SAFETY: by the type's invariant the structure outlives all that borrows from it.
         let structure: &'static MmStruct<S, M> = unsafe { &*core::ptr::from_ref(mm.structure()) };
-        // INVARIANT: `mm` is the last field. Where a handle cannot be made, those before it are
-        // dropped before `mm` is.
-        let reader = structure.store.reader()?;
-        let walker = structure.tables.walker()?;
-        let frames = FrameCache::new(structure.tables.machine().frames());
-        Ok(Self {
-            reader,
-            walker,
-            frames,
-            mm,
-        })
+        // INVARIANT: initialised. Where a handle cannot be made, those before it are dropped before
+        // `mm` is.
+        let handles = MaybeUninit::new(Handles {
+            reader: structure.store.reader()?,
+            walker: structure.tables.walker()?,
+            frames: FrameCache::new(structure.tables.machine().frames()),
+        });
+        Ok(Self { handles, mm })
+    }
+
+    #[inline]
+    fn handles(&self) -> &Handles<S, M> {
+        // SAFETY: by the type's invariant.
+        unsafe { self.handles.assume_init_ref() }
     }
 
     #[inline]
@@ -45,33 +56,40 @@ impl<S: VmaStore, M: Machine> Attached<S, M> {
 
     #[inline]
     pub(crate) fn walker(&self) -> &Walker<'_, M> {
-        &self.walker
+        &self.handles().walker
     }
 
     #[inline]
     pub(crate) fn read_lock(&self) -> S::Section<'_> {
-        S::read_lock(&self.reader)
+        S::read_lock(&self.handles().reader)
     }
 
     #[inline]
     pub(crate) fn mmap_read_lock(&self) -> S::Section<'_> {
-        S::mmap_read_lock(&self.reader)
+        S::mmap_read_lock(&self.handles().reader)
     }
 
     #[inline]
     pub(crate) fn renew<'r>(&'r self, section: S::Section<'r>) -> S::Section<'r> {
-        S::renew(&self.reader, section)
+        S::renew(&self.handles().reader, section)
     }
 
     /// Takes up to `count` frames: at least one, unless there is none.
     #[inline]
     pub(crate) fn take_frames(&self, count: usize) -> FrameList<'_, M::Frames> {
-        self.frames.take(count)
+        self.handles().frames.take(count)
     }
 
     /// Takes back frames that are not used, or not any more.
     #[inline]
     pub(crate) fn put_frames(&self, frames: FrameList<'_, M::Frames>) {
-        self.frames.put(frames);
+        self.handles().frames.put(frames);
+    }
+}
+
+impl<S: VmaStore, M: Machine> Drop for Attached<S, M> {
+    fn drop(&mut self) {
+        // SAFETY: by the type's invariant; nothing uses them any more. `mm` is dropped after this.
+        unsafe { self.handles.assume_init_drop() };
     }
 }

@@ -17,8 +17,9 @@ use super::frame_list::FrameChain;
 use crate::addr::PAGE_SIZE;
 use crate::kref::Kref;
 
-/// Frames that are taken from the global allocator at a time.
-const CHUNK: usize = 512;
+/// Frames that are taken from the global allocator at a time. Few for Miri: it looks at a whole
+/// [`Chunk`] wherever one is referred to.
+const CHUNK: usize = if cfg!(miri) { 128 } else { 512 };
 
 /// The memory of a chunk, aligned so that the kernel can back it with one huge page.
 const MEMORY: Layout = match Layout::from_size_align(CHUNK * PAGE_SIZE as usize, CHUNK * PAGE_SIZE as usize) {

@@ -86,6 +86,7 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 }
 
 #define NAMES_IN_VAIN 16
+#define SMALL (16 << PAGE_SHIFT)
 
 /* Begins the record of the next VMA of the leaf, from the cursor on. */
 int __attribute__((noinline)) begin_record(void)
@@ -146,8 +147,11 @@ int __attribute__((noinline)) begin_record(void)
 			p->draw_from = r->from;
 			p->seen = 0;
 		}
-		/* Of a VMA that may have three tables or fewer all are counted, of others two at least if they have as many as they may. */
-		p->every = half < q->c.every && q->c.every != NO_TABLE ? half : q->c.every;
+		/* Small VMAs cost no more than to find them. Of others two tables at least are counted, if they have as many as they may. */
+		if (r->end - r->start <= SMALL)
+			p->every = 1;
+		else
+			p->every = half < q->c.every && q->c.every != NO_TABLE ? half : q->c.every;
 		r->every = p->every;
 	}
 	q->pages.addr = q->c.want & WANT_TABLES ? r->from : r->end;

@@ -9,8 +9,8 @@ use crate::want::Want;
 
 /// How many of a process's tables of pages are counted.
 ///
-/// A table has 512 entries. What no table holds is always counted whole: huge pages, and pages of
-/// mappings that have three tables or fewer.
+/// A table has 512 entries. What no table holds is always counted whole: huge pages. So are
+/// mappings of 64 kB or less, and those of three tables or fewer while there is time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sample {

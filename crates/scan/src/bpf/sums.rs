@@ -13,9 +13,9 @@ use crate::source::{Content, Found};
 pub(crate) struct Sums {
     /// Without [`swapped_in_files`](Self::swapped_in_files).
     sum: Rollup,
-    /// The mapping of the last record, and what is said of it.
+    /// The mapping of the last record, and what has been counted of it.
     mapping: Option<u64>,
-    said: Said,
+    counted: Counted,
     unvalidated: usize,
     counted_later: usize,
     /// Mappings that lack Swap, and SwapPss.
@@ -24,18 +24,18 @@ pub(crate) struct Sums {
     swapped_in_files: u64,
 }
 
-/// What is said of a mapping, once for all its records.
+/// What has been counted of a mapping, once for all its records.
 #[derive(Clone, Copy, Debug, Default)]
-struct Said {
+struct Counted {
     unvalidated: bool,
     counted_later: bool,
     lacking: [bool; 2],
 }
 
-/// Counts what is so of a mapping, and was not said of it.
-fn say(said: &mut bool, is_so: bool, count: &mut usize) {
-    if is_so && !*said {
-        *said = true;
+/// Counts a mapping of which this is so, unless it has been counted.
+fn count_once(counted: &mut bool, is_so: bool, count: &mut usize) {
+    if is_so && !*counted {
+        *counted = true;
         *count += 1;
     }
 }
@@ -47,7 +47,7 @@ impl Sums {
         let begins = self.mapping != Some(record.start);
         if begins {
             self.mapping = Some(record.start);
-            self.said = Said::default();
+            self.counted = Counted::default();
             self.sum.mappings += 1;
         }
         // What of a file is swapped out is known of its mapping from its beginning alone.
@@ -55,20 +55,20 @@ impl Sums {
         if is_cut && record.shmem_swapped != 0 {
             stats.unknown.insert(Field::Swap);
         }
-        let Said {
+        let Counted {
             unvalidated,
             counted_later,
             lacking,
-        } = &mut self.said;
+        } = &mut self.counted;
         let has = |flag| record.flags & flag != 0;
-        say(unvalidated, has(RECORD_UNVALIDATED), &mut self.unvalidated);
-        say(counted_later, has(RECORD_COUNTS_LATER), &mut self.counted_later);
-        for ((said, count), field) in lacking
+        count_once(unvalidated, has(RECORD_UNVALIDATED), &mut self.unvalidated);
+        count_once(counted_later, has(RECORD_COUNTS_LATER), &mut self.counted_later);
+        for ((counted, count), field) in lacking
             .iter_mut()
             .zip(&mut self.lacking)
             .zip([Field::Swap, Field::SwapPss])
         {
-            say(said, stats.unknown.contains(field), count);
+            count_once(counted, stats.unknown.contains(field), count);
         }
         if self.sum.end == 0 {
             self.sum.start = record.from;

@@ -10,7 +10,7 @@ use super::sample::Drawn;
 
 /// Returns why the result is incomplete, each reason with a heading in capitals; empty if it is
 /// complete.
-fn limits(report: &Report, plan: &Plan) -> String {
+fn limits(report: &Report, plan: &Plan, loudness: Loudness) -> String {
     let mut all = vec![];
     if let Some(partial) = report.partial {
         all.push(format!("PARTIAL: {partial}"));
@@ -25,7 +25,8 @@ fn limits(report: &Report, plan: &Plan) -> String {
     if !texts.is_empty() {
         all.push(format!("LEFT OUT: {}", texts.join(", ")));
     }
-    if let Some(sampled) = &report.sampled {
+    // Of many processes the last line says it of all.
+    if let Some(sampled) = report.sampled.as_ref().filter(|_| loudness != Loudness::Quiet) {
         let mut drawn = Drawn::default();
         drawn.add(sampled);
         all.extend(drawn.text().map(|text| format!("SAMPLED: {text}")));
@@ -65,7 +66,7 @@ pub(super) fn left_out<'a>(report: &'a Report, plan: &Plan) -> impl Iterator<Ite
 /// Returns the line for a scan of the process `pid`; nothing of a complete result if it is to be
 /// quiet.
 pub(super) fn line(pid: u32, report: &Report, plan: &Plan, loudness: Loudness) -> Option<String> {
-    let limits = limits(report, plan);
+    let limits = limits(report, plan, loudness);
     if loudness == Loudness::Quiet && limits.is_empty() {
         return None;
     }

@@ -46,7 +46,9 @@ struct Line {
 impl Frame {
     /// Returns the round of a text of groups; lines of another kind are left out.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
-        Ok(Self::all(text)?.pop_last().map_or_else(Self::default, |(_, frame)| frame))
+        Ok(Self::all(text)?
+            .pop_last()
+            .map_or_else(Self::default, |(_, frame)| frame))
     }
 
     /// Returns the rounds of a file that was recorded.

@@ -6,7 +6,7 @@ use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Cell, Gauge, Paragraph, Row as TableRow, Table, TableState};
+use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, TableState};
 
 use super::model::{Column, Model, Row};
 use crate::cmd::scan::size;
@@ -27,6 +27,9 @@ pub(super) struct Around<'a> {
 /// Widths from which a table has these columns.
 const WITH_RSS: u16 = 90;
 const WITH_TREND: u16 = 110;
+
+/// The width of the bar of the budget.
+const BAR: usize = 20;
 
 const KEYS: &str = "q quit  ↑↓ select  ←→ sort  I invert  / search  g group  space pause";
 const KEYS_OF_REPLAY: &str = "q quit  ←→ round  s sort  I invert  / search  space play";
@@ -79,15 +82,16 @@ fn heading(model: &Model, around: &Around<'_>) -> Line<'static> {
 fn draw_budget(screen: &mut Screen<'_>, around: &Around<'_>, area: Rect) {
     let Some(cpu) = around.cpu else { return };
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
-    match around.budget.filter(|budget| !budget.is_zero()) {
-        None => screen.render_widget(Paragraph::new(format!("CPU time of a round: {}", ms(cpu))), area),
+    let text = match around.budget.filter(|budget| !budget.is_zero()) {
+        None => format!("CPU time of a round: {}", ms(cpu)),
         Some(budget) => {
-            let gauge = Gauge::default()
-                .ratio((cpu.as_secs_f64() / budget.as_secs_f64()).min(1.0))
-                .label(format!("CPU time of a round: {} of {}", ms(cpu), ms(budget)));
-            screen.render_widget(gauge, area);
+            let part = cpu.as_secs_f64() / budget.as_secs_f64();
+            let used = (part * BAR as f64).ceil().min(BAR as f64) as usize;
+            let (used, left) = ("█".repeat(used), "░".repeat(BAR - used));
+            format!("CPU time of a round: {} of {} {used}{left}", ms(cpu), ms(budget))
         }
-    }
+    };
+    screen.render_widget(Paragraph::new(text), area);
 }
 
 fn draw_table(screen: &mut Screen<'_>, model: &Model, area: Rect) {

@@ -111,3 +111,90 @@ impl Sums {
         found.content = Content::Sum(self.sum);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::method::Method;
+    use crate::record::Mappings;
+    use crate::report::Report;
+    use vmaple_smaps::FieldSet;
+    use vmaple_smaps::vm_flags::{VM_SHARED, VM_WRITE};
+
+    fn ended(records: &[Record]) -> (Rollup, Report) {
+        let mut sums = Sums::default();
+        for record in records {
+            let stats = sums.add_mapping(record);
+            sums.add(&stats);
+        }
+        let mut found = Found {
+            content: Content::Mappings(Mappings::default()),
+            fields: FieldSet::NONE,
+            report: Report::of_one_read(Method::Bpf, Duration::ZERO),
+        };
+        let stats = *sums.stats();
+        sums.end(stats, &mut found);
+        let Content::Sum(sum) = found.content else {
+            panic!("not a sum")
+        };
+        (sum, found.report)
+    }
+
+    /// The part of a mapping of ten pages of a file in shared memory, some of which are swapped out.
+    fn part(from: u64, to: u64) -> Record {
+        Record {
+            start: 0,
+            end: 10 * PAGE,
+            from: from * PAGE,
+            to: to * PAGE,
+            vm_flags: VM_SHARED | VM_WRITE,
+            flags: RECORD_SHMEM,
+            i_size: 10 * PAGE,
+            shmem_swapped: 3,
+            swap: 1,
+            rss: 2,
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn swapped_shared_memory_is_summed_or_said_to_be_unknown() {
+        let (sum, report) = ended(&[part(0, 4), part(4, 10)]);
+        assert_eq!((sum.stats.swap, sum.stats.rss), (5 * PAGE, 4 * PAGE));
+        assert_eq!((sum.mappings, sum.size, sum.end), (1, 10 * PAGE, 10 * PAGE));
+        assert_eq!(report.left_out, []);
+        // It grew over the cursor: its beginning was not seen.
+        let (_, report) = ended(&[part(4, 10)]);
+        assert_eq!(
+            (report.left_out[0].field, report.left_out[0].mappings),
+            (Some(Field::Swap), 1)
+        );
+    }
+
+    #[test]
+    fn a_mapping_of_several_records_is_counted_once() {
+        let unsure = Record {
+            flags: RECORD_UNVALIDATED | RECORD_COUNTS_LATER,
+            ..part(0, 4)
+        };
+        let other = Record {
+            start: 20 * PAGE,
+            end: 21 * PAGE,
+            from: 20 * PAGE,
+            to: 21 * PAGE,
+            ..Record::default()
+        };
+        let (sum, report) = ended(&[
+            unsure,
+            Record {
+                from: 4 * PAGE,
+                ..unsure
+            },
+            other,
+        ]);
+        assert_eq!((report.unvalidated, report.counted_later), (Some(1), Some(1)));
+        assert_eq!((report.mappings, sum.start, sum.end), (Some(2), 0, 21 * PAGE));
+    }
+}

@@ -105,6 +105,19 @@ nginx             2  3.0M   4.0K   3.0G    0B        30   10.0%
     }
 
     #[test]
+    fn margins_of_processes_add_up_as_squares() {
+        let of = |by_chance: f64, missed| Margins {
+            squares: by_chance * by_chance,
+            missed,
+        };
+        let mut all = Margins::default();
+        for margins in [of(3.0, 1), of(4.0, 2), of(12.0, 0)] {
+            all.add(margins);
+        }
+        assert_eq!(all.bytes(), 13 + 3);
+    }
+
+    #[test]
     fn a_pipe_gets_bytes_and_what_was_not_counted_is_a_dash() {
         let none = Sums {
             mappings: 0,

@@ -93,3 +93,25 @@ fn what_a_summary_cannot_be_made_of_is_a_usage_error() {
         assert!(code == 2 && out.is_empty() && err.contains(part), "{args}: {err}");
     }
 }
+
+#[test]
+fn folded_stacks_add_up_to_the_pss_of_a_process() {
+    let target = sleep();
+    let (code, out, err) = scan(&[&target], "--format folded");
+    assert_eq!(code, 0, "{err}");
+    let (code, rollup, err) = scan(&[&target], "--format rollup --fields pss");
+    assert_eq!(code, 0, "{err}");
+    let mut sum = 0;
+    for line in out.lines() {
+        let (stack, kilobytes) = line.rsplit_once(' ').unwrap();
+        let frames: Vec<_> = stack.split(';').collect();
+        assert_eq!(
+            (frames.len(), frames[1]),
+            (4, format!("sleep {}", target.pid()).as_str()),
+            "{line}"
+        );
+        sum += kilobytes.parse::<u64>().unwrap();
+    }
+    // Each stack is rounded up, and what others share changes.
+    assert!(sum.abs_diff(kilobytes(&rollup, "Pss:")) < 200, "{out} {rollup}");
+}

@@ -142,7 +142,7 @@ mod tests {
         (sum, found.report)
     }
 
-    /// The part of a mapping of ten pages of a file in shared memory, some of which are swapped out.
+    /// A part of a mapping of ten pages of a file in shared memory, of which some are swapped.
     fn part(from: u64, to: u64) -> Record {
         Record {
             start: 0,

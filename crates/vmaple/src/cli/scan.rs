@@ -47,6 +47,8 @@ pub(crate) enum ScanFormat {
     Rollup,
     /// Comma-separated values; with --group-by only
     Csv,
+    /// Folded stacks with Pss in kilobytes, of which flame graphs are made
+    Folded,
     /// An object for each scan, with its report
     Json,
     /// Metrics of the sums, and of how they were read
@@ -71,10 +73,9 @@ pub(crate) enum ScanMethod {
 }
 
 const SCAN_EXAMPLES: &str = "Examples:
-  vmaple scan 812                                  # what uses its memory; standard error says what was held
+  vmaple scan 812                                  # what uses its memory
   vmaple scan 812 --format rollup --fields rss,pss
   vmaple scan --name '^nginx$' --format prometheus --every 15s --output vmaple.prom
-  vmaple scan --cgroup /system.slice/redis.service --format rollup --fields pss
   vmaple scan --all --group-by unit --top 10 --cpu 50ms
   vmaple scan 812 --format json --every 10s";
 
@@ -105,7 +106,7 @@ pub(crate) struct ScanOptions {
     pub(crate) format: Option<ScanFormat>,
 
     /// With --format json, leave the mappings out
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) sums: bool,
 
     /// Print --format summary, also to a file or a pipe
@@ -155,7 +156,7 @@ pub(crate) struct ScanOptions {
     ///
     /// Where the kernel is not preemptible, nothing else runs on the reader's CPU during a run. A
     /// run ends after its current page table, and interrupts count, so it may take longer.
-    #[arg(long, default_value = "200us", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, hide_short_help = true, default_value = "200us", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) budget: Duration,
 
     /// CPU time in which to count as many pages as it is enough for, drawn by chance
@@ -163,17 +164,17 @@ pub(crate) struct ScanOptions {
     /// The sums then have a margin of 95 %, as in `61308 kB +- 310 kB`. Those without it are exact:
     /// Rss, Anonymous and Swap are what the kernel has counted, and huge pages are all looked at.
     /// Several processes share the time. To find the mappings of a process takes time beyond it.
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME", help_heading = SAMPLE)]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) cpu: Option<Duration>,
 
     /// Count about N tables of 512 pages each, drawn by chance, instead of all
-    #[arg(long, value_name = "N", conflicts_with = "cpu", help_heading = SAMPLE)]
+    #[arg(long, value_name = "N", conflicts_with = "cpu", hide_short_help = true)]
     pub(crate) sample: Option<u32>,
 
     /// Longest time that a scan may take
     ///
     /// A scan that takes longer prints what it has, marked as partial, and the exit code is 3.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, hide_short_help = true, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) limit: Duration,
 }
 
@@ -264,5 +265,4 @@ impl GroupBy {
     }
 }
 
-const SAMPLE: &str = "Count a part of the pages";
 const SELECT: &str = "Select processes by what they are";

@@ -1,6 +1,7 @@
 //! `vmaple scan`: the memory map of a process, and what was held to read it.
 
 mod cgroup;
+mod folded;
 mod group;
 mod identity;
 mod json;

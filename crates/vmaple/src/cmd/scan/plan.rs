@@ -6,7 +6,7 @@ use std::time::Duration;
 use vmaple_repro::Error;
 use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Sample, Scope, Want, kernel_form};
 
-use super::{group, summary};
+use super::{folded, group, summary};
 use crate::cli::{GroupBy, ScanFormat, ScanMethod, ScanOptions};
 
 const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -74,7 +74,10 @@ impl Plan {
             None if is_default && is_for_people => ScanFormat::Summary,
             None => ScanFormat::Smaps,
         };
-        let has_mappings = matches!(format, ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary);
+        let has_mappings = matches!(
+            format,
+            ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded
+        );
         if method == Some(Method::Counters) && group_by.is_some() {
             return Err(Error::Usage(
                 "--group-by needs Pss and Uss, which the kernel does not count: take another method than counters"
@@ -90,6 +93,7 @@ impl Plan {
         let has_no_choice = match format {
             ScanFormat::Maps => Some("maps"),
             ScanFormat::Summary => Some("summary"),
+            ScanFormat::Folded => Some("folded"),
             _ => None,
         };
         if let Some(name) = has_no_choice.filter(|_| !options.fields.is_empty()) {
@@ -105,6 +109,7 @@ impl Plan {
         let own_fields: &[Field] = match (group_by, format) {
             (Some(_), _) => &group::FIELDS,
             (None, ScanFormat::Summary) => &summary::FIELDS,
+            (None, ScanFormat::Folded) => &folded::FIELDS,
             _ => &[],
         };
         let fields: Vec<_> = match own_fields {
@@ -174,7 +179,7 @@ impl Plan {
         let is_printed = match self.format {
             _ if self.group_by.is_some() => left_out.of_sum,
             ScanFormat::Maps => false,
-            ScanFormat::Smaps | ScanFormat::Summary => left_out.mappings > 0,
+            ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded => left_out.mappings > 0,
             ScanFormat::Rollup | ScanFormat::Csv | ScanFormat::Prometheus => left_out.of_sum,
             ScanFormat::Json => true,
         };
@@ -210,7 +215,7 @@ fn check_sample(sample: Sample, method: Option<Method>, format: ScanFormat) -> R
         return Ok(());
     }
     let why = match (method, format) {
-        (_, ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary) => {
+        (_, ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded) => {
             "--cpu and --sample estimate the sums of a process, not its mappings: take --format rollup, json or prometheus"
         }
         (Some(Method::Bpf), _) => return Ok(()),
@@ -224,9 +229,10 @@ fn is_one_of_groups(options: &ScanOptions) -> Result<(), Error> {
     let is_grouped = options.group.group_by.is_some() || options.group.top.is_some();
     let why = match (is_grouped, options.format) {
         (false, Some(ScanFormat::Csv)) => "--format csv is of groups: add --group-by",
-        (true, Some(ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Rollup | ScanFormat::Summary)) => {
-            "--group-by prints sums of groups: leave --format out for a table, or take json, csv or prometheus"
-        }
+        (
+            true,
+            Some(ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Rollup | ScanFormat::Summary | ScanFormat::Folded),
+        ) => "--group-by prints sums of groups: leave --format out for a table, or take json, csv or prometheus",
         _ => return Ok(()),
     };
     Err(Error::Usage(why.into()))
@@ -262,7 +268,7 @@ impl Names {
         match format {
             _ if method == Some(Method::Counters) => fields.clear(),
             ScanFormat::Maps => fields.clear(),
-            ScanFormat::Smaps | ScanFormat::Summary => fields.retain(of_mapping),
+            ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded => fields.retain(of_mapping),
             ScanFormat::Rollup | ScanFormat::Csv => fields.retain(of_sum),
             ScanFormat::Prometheus => fields.retain(|field| *field == Field::Size || of_sum(field)),
             ScanFormat::Json => fields.retain(|field| of_mapping(field) || of_sum(field)),

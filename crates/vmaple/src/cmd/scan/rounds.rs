@@ -14,7 +14,7 @@ use super::sample::{Shares, with_margins};
 use super::select::{Criteria, Found, Selection};
 use super::tally::Tally;
 use super::target::{Failure, Target};
-use super::{json, rollup, said, summary, tell};
+use super::{folded, json, rollup, said, summary, tell};
 use crate::cli::{GroupBy, ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
 use crate::cmd::print_bytes;
@@ -289,7 +289,7 @@ impl Rounds {
     fn write(&self, scan: &Scan, identity: &Identity<'_>, text: &mut Vec<u8>) -> anyhow::Result<()> {
         let form = self.scanner.form();
         let wanted: FieldSet = scan.fields().iter().filter(|&field| self.plan.wants(field)).collect();
-        if self.headers && self.plan.format != ScanFormat::Json {
+        if self.headers && !matches!(self.plan.format, ScanFormat::Json | ScanFormat::Folded) {
             let time = humantime::format_rfc3339_seconds(SystemTime::now());
             text.extend(format!("==> {} {time} <==\n", scan.pid()).bytes());
         }
@@ -299,6 +299,7 @@ impl Rounds {
                 text.push(b'\n');
             }
             (_, Some(counters)) => rollup::write(counters, form, &self.plan, text),
+            (ScanFormat::Folded, None) => text.extend(folded::text(scan, identity).bytes()),
             (ScanFormat::Summary, None) => {
                 text.extend(summary::text(scan, identity, self.plan.is_for_people).bytes());
             }

@@ -4,7 +4,7 @@ use vmaple_scan::{Mapping, Name};
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(in crate::cmd::scan) enum Kind {
     Heap,
     Stack,
     /// Memory that is of no file, but for these two.
@@ -18,7 +18,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(mapping: &Mapping<'_>) -> Self {
+    pub(in crate::cmd::scan) fn of(mapping: &Mapping<'_>) -> Self {
         match mapping.vma.name {
             Name::Heap => Self::Heap,
             Name::Stack => Self::Stack,
@@ -30,7 +30,7 @@ impl Kind {
         }
     }
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(in crate::cmd::scan) const fn name(self) -> &'static str {
         match self {
             Self::Heap => "heap",
             Self::Stack => "stack",

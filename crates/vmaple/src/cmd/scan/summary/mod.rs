@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use vmaple_scan::{Field, Mapping, Name, Scan};
 
-use self::kind::Kind;
+pub(super) use self::kind::Kind;
 use super::identity::Identity;
 use super::table::{aligned, shown, size};
 
@@ -132,7 +132,7 @@ fn sorted<K, N: Ord>(uses: HashMap<K, Use>, name: impl Fn(&K) -> N) -> Vec<(K, U
 
 /// Returns what a mapping is listed as: all mappings of a file are one, memory without a name is
 /// each mapping by itself.
-fn name(mapping: &Mapping<'_>) -> String {
+pub(super) fn name(mapping: &Mapping<'_>) -> String {
     let text = |bytes| shown(&String::from_utf8_lossy(bytes));
     match mapping.vma.name {
         Name::None => format!("{:x}-{:x}", mapping.vma.start, mapping.vma.end),
@@ -145,6 +145,6 @@ fn name(mapping: &Mapping<'_>) -> String {
 }
 
 /// Returns whether it is the one page that every process has, and no sum counts.
-fn is_vsyscall(mapping: &Mapping<'_>) -> bool {
+pub(super) fn is_vsyscall(mapping: &Mapping<'_>) -> bool {
     matches!(mapping.vma.name, Name::Path(b"[vsyscall]"))
 }

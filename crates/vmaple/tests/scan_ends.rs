@@ -35,7 +35,7 @@ fn bad_options_are_usage_errors_that_say_what_would_do() {
     refused(
         "scan 1 --format xml",
         2,
-        "possible values: summary, maps, smaps, rollup, csv, folded, json, prometheus",
+        "possible values: summary, maps, smaps, rollup, csv, folded, treemap, json, prometheus",
     );
     refused(
         "scan 1 --method fast",

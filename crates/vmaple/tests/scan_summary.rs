@@ -115,3 +115,15 @@ fn folded_stacks_add_up_to_the_pss_of_a_process() {
     // Each stack is rounded up, and what others share changes.
     assert!(sum.abs_diff(kilobytes(&rollup, "Pss:")) < 200, "{out} {rollup}");
 }
+
+#[test]
+fn a_treemap_is_one_picture_of_all_processes() {
+    let (one, other) = (sleep(), sleep());
+    let (code, out, err) = scan(&[&one, &other], "--format treemap");
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("<svg ") && out.ends_with("</svg>\n"), "{out}");
+    assert!(out.contains(" of 2 processes (Pss)"), "{out}");
+    for process in [&one, &other] {
+        assert!(out.contains(&format!("<title>sleep {}: ", process.pid())), "{out}");
+    }
+}

@@ -49,10 +49,22 @@ pub(crate) enum ScanFormat {
     Csv,
     /// Folded stacks with Pss in kilobytes, of which flame graphs are made
     Folded,
+    /// A picture (SVG) of all processes: areas of Pss, divided by kinds of memory
+    Treemap,
     /// An object for each scan, with its report
     Json,
     /// Metrics of the sums, and of how they were read
     Prometheus,
+}
+
+impl ScanFormat {
+    /// Returns whether it is made of the mappings of a process, and not of sums.
+    pub(crate) const fn is_of_mappings(self) -> bool {
+        matches!(
+            self,
+            Self::Summary | Self::Maps | Self::Smaps | Self::Folded | Self::Treemap
+        )
+    }
 }
 
 /// How a process is read.
@@ -76,8 +88,7 @@ const SCAN_EXAMPLES: &str = "Examples:
   vmaple scan 812                                  # what uses its memory
   vmaple scan 812 --format rollup --fields rss,pss
   vmaple scan --name '^nginx$' --format prometheus --every 15s --output vmaple.prom
-  vmaple scan --all --group-by unit --top 10 --cpu 50ms
-  vmaple scan 812 --format json --every 10s";
+  vmaple scan --all --group-by unit --top 10 --cpu 50ms";
 
 #[derive(Debug, Args)]
 #[command(after_help = SCAN_EXAMPLES, after_long_help = format!("{SCAN_EXAMPLES}\n\n{EXIT_CODES}"))]

@@ -19,6 +19,7 @@ mod summary;
 mod table;
 mod tally;
 mod target;
+mod treemap;
 mod watch;
 
 use std::io::IsTerminal;

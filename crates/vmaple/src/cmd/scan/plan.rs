@@ -6,7 +6,7 @@ use std::time::Duration;
 use vmaple_repro::Error;
 use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Sample, Scope, Want, kernel_form};
 
-use super::{folded, group, summary};
+use super::{folded, group, summary, treemap};
 use crate::cli::{GroupBy, ScanFormat, ScanMethod, ScanOptions};
 
 const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -74,10 +74,7 @@ impl Plan {
             None if is_default && is_for_people => ScanFormat::Summary,
             None => ScanFormat::Smaps,
         };
-        let has_mappings = matches!(
-            format,
-            ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded
-        );
+        let has_mappings = format.is_of_mappings();
         if method == Some(Method::Counters) && group_by.is_some() {
             return Err(Error::Usage(
                 "--group-by needs Pss and Uss, which the kernel does not count: take another method than counters"
@@ -94,6 +91,7 @@ impl Plan {
             ScanFormat::Maps => Some("maps"),
             ScanFormat::Summary => Some("summary"),
             ScanFormat::Folded => Some("folded"),
+            ScanFormat::Treemap => Some("treemap"),
             _ => None,
         };
         if let Some(name) = has_no_choice.filter(|_| !options.fields.is_empty()) {
@@ -110,6 +108,7 @@ impl Plan {
             (Some(_), _) => &group::FIELDS,
             (None, ScanFormat::Summary) => &summary::FIELDS,
             (None, ScanFormat::Folded) => &folded::FIELDS,
+            (None, ScanFormat::Treemap) => &treemap::FIELDS,
             _ => &[],
         };
         let fields: Vec<_> = match own_fields {
@@ -179,7 +178,7 @@ impl Plan {
         let is_printed = match self.format {
             _ if self.group_by.is_some() => left_out.of_sum,
             ScanFormat::Maps => false,
-            ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded => left_out.mappings > 0,
+            ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded | ScanFormat::Treemap => left_out.mappings > 0,
             ScanFormat::Rollup | ScanFormat::Csv | ScanFormat::Prometheus => left_out.of_sum,
             ScanFormat::Json => true,
         };
@@ -215,7 +214,7 @@ fn check_sample(sample: Sample, method: Option<Method>, format: ScanFormat) -> R
         return Ok(());
     }
     let why = match (method, format) {
-        (_, ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded) => {
+        (_, format) if format.is_of_mappings() => {
             "--cpu and --sample estimate the sums of a process, not its mappings: take --format rollup, json or prometheus"
         }
         (Some(Method::Bpf), _) => return Ok(()),
@@ -229,10 +228,9 @@ fn is_one_of_groups(options: &ScanOptions) -> Result<(), Error> {
     let is_grouped = options.group.group_by.is_some() || options.group.top.is_some();
     let why = match (is_grouped, options.format) {
         (false, Some(ScanFormat::Csv)) => "--format csv is of groups: add --group-by",
-        (
-            true,
-            Some(ScanFormat::Maps | ScanFormat::Smaps | ScanFormat::Rollup | ScanFormat::Summary | ScanFormat::Folded),
-        ) => "--group-by prints sums of groups: leave --format out for a table, or take json, csv or prometheus",
+        (true, Some(format)) if format.is_of_mappings() || format == ScanFormat::Rollup => {
+            "--group-by prints sums of groups: leave --format out for a table, or take json, csv or prometheus"
+        }
         _ => return Ok(()),
     };
     Err(Error::Usage(why.into()))
@@ -268,7 +266,9 @@ impl Names {
         match format {
             _ if method == Some(Method::Counters) => fields.clear(),
             ScanFormat::Maps => fields.clear(),
-            ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded => fields.retain(of_mapping),
+            ScanFormat::Smaps | ScanFormat::Summary | ScanFormat::Folded | ScanFormat::Treemap => {
+                fields.retain(of_mapping);
+            }
             ScanFormat::Rollup | ScanFormat::Csv => fields.retain(of_sum),
             ScanFormat::Prometheus => fields.retain(|field| *field == Field::Size || of_sum(field)),
             ScanFormat::Json => fields.retain(|field| of_mapping(field) || of_sum(field)),

@@ -14,6 +14,7 @@ use super::sample::{Shares, with_margins};
 use super::select::{Criteria, Found, Selection};
 use super::tally::Tally;
 use super::target::{Failure, Target};
+use super::treemap::Treemap;
 use super::{folded, json, rollup, said, summary, tell};
 use crate::cli::{GroupBy, ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
@@ -48,6 +49,7 @@ pub(super) struct Rounds {
 struct Results {
     tally: Tally,
     exposition: Exposition,
+    treemap: Treemap,
     /// What is not printed yet.
     text: Vec<u8>,
 }
@@ -57,6 +59,7 @@ impl Results {
         Self {
             tally: Tally::new(kernel_threads),
             exposition: Exposition::default(),
+            treemap: Treemap::default(),
             text: vec![],
         }
     }
@@ -126,6 +129,7 @@ impl Rounds {
             text.extend(groups.take_text(self.plan.format, self.plan.is_for_people).bytes());
         }
         text.extend(results.exposition.text().bytes());
+        text.extend(results.treemap.take_svg().unwrap_or_default().bytes());
         match &self.output {
             Some(file) => file.write(&text).map(|()| true),
             None => print_bytes(&text),
@@ -159,7 +163,8 @@ impl Rounds {
 
     /// Returns whether the text of each process is printed when it is scanned.
     fn prints_each(&self) -> bool {
-        self.output.is_none() && self.groups.is_none() && self.plan.format != ScanFormat::Prometheus
+        let is_at_once = matches!(self.plan.format, ScanFormat::Prometheus | ScanFormat::Treemap);
+        self.output.is_none() && self.groups.is_none() && !is_at_once
     }
 
     /// Scans a process, and adds what it found to the results.
@@ -175,6 +180,7 @@ impl Rounds {
                 let identity = Identity::of(process);
                 match (&mut self.groups, self.plan.format) {
                     (Some(groups), _) => groups.add(&identity, &scan),
+                    (None, ScanFormat::Treemap) => results.treemap.add(&scan, &identity),
                     (None, ScanFormat::Prometheus) => results.exposition.add(&scan, &identity, &self.plan),
                     (None, _) => self.write(&scan, &identity, &mut results.text)?,
                 }
@@ -309,7 +315,7 @@ impl Rounds {
             (ScanFormat::Smaps, None) => scan
                 .records()
                 .for_each(|record| append(text, RECORD, |to| form.write_smaps(&record.mapping, wanted, to))),
-            (ScanFormat::Rollup | ScanFormat::Csv | ScanFormat::Prometheus, None) => {
+            (ScanFormat::Rollup | ScanFormat::Csv | ScanFormat::Prometheus | ScanFormat::Treemap, None) => {
                 let sum = scan.rollup();
                 let mut rollup = vec![];
                 append(&mut rollup, RECORD, |to| {

@@ -18,6 +18,15 @@ pub(in crate::cmd::scan) enum Kind {
 }
 
 impl Kind {
+    pub(in crate::cmd::scan) const ALL: [Self; 6] = [
+        Self::Heap,
+        Self::Anonymous,
+        Self::Files,
+        Self::SharedMemory,
+        Self::Stack,
+        Self::Kernel,
+    ];
+
     pub(in crate::cmd::scan) fn of(mapping: &Mapping<'_>) -> Self {
         match mapping.vma.name {
             Name::Heap => Self::Heap,

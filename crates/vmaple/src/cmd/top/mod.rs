@@ -170,7 +170,7 @@ fn replay(terminal: &mut DefaultTerminal, options: &TopOptions, frames: &[Frame]
     let mut turned = Instant::now();
     loop {
         if shown != Some(at) {
-            model.show(frames[at].clone());
+            model.show_recorded(frames, at);
             shown = Some(at);
         }
         let around = Around {

@@ -92,6 +92,16 @@ impl Model {
         self.frame = frame;
     }
 
+    /// Shows a recorded round, with the rounds before it as its trend.
+    pub(super) fn show_recorded(&mut self, frames: &[Frame], at: usize) {
+        self.first.clear();
+        self.trends.clear();
+        let before = frames[..=at].iter().skip((at + 1).saturating_sub(TREND).max(1));
+        for frame in frames.first().into_iter().chain(before) {
+            self.show(frame.clone());
+        }
+    }
+
     /// Returns the lines that match the search, in the order that was asked for.
     pub(super) fn rows(&self) -> Vec<Row> {
         let search = self.search.to_lowercase();
@@ -198,6 +208,22 @@ pub(super) mod tests {
             model.sort_by_next(-1);
         }
         assert_eq!(model.sort, Column::Pss);
+    }
+
+    #[test]
+    fn a_recorded_round_looks_the_same_from_either_side() {
+        let frames: Vec<_> = (1..100).map(|pss| frame(&[group("a", pss, 1)])).collect();
+        let mut model = Model::new();
+        let mut shown = |at| {
+            model.show_recorded(&frames, at);
+            let row = model.rows().remove(0);
+            (row.change, row.trend)
+        };
+        let before = shown(60);
+        shown(90);
+        assert_eq!(shown(60), before);
+        assert_eq!((before.0, before.1.len(), before.1.last()), (60, TREND, Some(&61)));
+        assert_eq!(shown(0), (0, vec![1]));
     }
 
     #[test]

@@ -6,6 +6,7 @@
  * what is being changed, and is built to notice. A run is bounded by time and by what it looks at: where the kernel is not
  * preemptible nothing else runs on this CPU during it. User space goes on from where it stopped.
  */
+#include "arguments.h"
 #include "pages.h"
 #include "path.h"
 #include "vma.h"
@@ -270,6 +271,28 @@ int scan(struct bpf_iter__task *ctx)
 	q->c.records = q->records;
 	q->c.name_bytes = q->names;
 	q->c.ns = bpf_ktime_get_ns() - began;
+	*c = q->c;
+	return 0;
+}
+
+/* Reads the arguments of a process to the names. */
+SEC("iter/task")
+int arguments(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct scratch *q = scratch();
+	u32 zero = 0;
+	struct control *c = bpf_map_lookup_elem(&CONTROL, &zero);
+
+	if (!task || !c || !q)
+		return 0;
+	if (begin(q, c, task)) {
+		read_arguments(q);
+		q->c.stop = check_identity(q, task);
+		if (q->c.stop)
+			q->names = 0;
+	}
+	q->c.name_bytes = q->names;
 	*c = q->c;
 	return 0;
 }

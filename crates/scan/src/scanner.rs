@@ -149,6 +149,19 @@ impl Scanner {
         Ok(Scan::new(process.pid(), found))
     }
 
+    /// Reads the arguments of a process without a lock: each ends with a NUL, as in
+    /// /proc/PID/cmdline, whose readers take `mmap_lock`.
+    ///
+    /// Returns `None` by any method but [`Method::Bpf`]. At most the first eight pages are read,
+    /// and they end where a page is swapped out. What a process has written over its arguments, as
+    /// setproctitle(3) does, is what is there.
+    ///
+    /// # Errors
+    /// As [`scan_process`](Self::scan_process).
+    pub fn arguments(&mut self, process: &Process) -> Result<Option<Vec<u8>>> {
+        self.source.arguments(process)
+    }
+
     /// Puts what the mappings lack into the report.
     fn complete(&self, found: &mut Found) {
         let method = self.method();

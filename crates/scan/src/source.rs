@@ -20,6 +20,14 @@ pub(crate) trait Source: Send {
     /// # Errors
     /// What [`Scanner::scan_process`](crate::Scanner::scan_process) returns.
     fn scan(&mut self, process: &Process, options: &Options, room: Mappings) -> Result<Found>;
+
+    /// Reads the arguments of a process, each with a NUL at its end; `None` if the method cannot.
+    ///
+    /// # Errors
+    /// What [`Scanner::arguments`](crate::Scanner::arguments) returns.
+    fn arguments(&mut self, _process: &Process) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
 }
 
 /// What a method has found of a process.

@@ -15,7 +15,7 @@ use perf_event::{Builder, Counter};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use targets::{ANON, RW, Target, map, map_many, scanner_for, write};
-use vmaple_scan::{Acquisitions, Want};
+use vmaple_scan::{Acquisitions, Process, Want};
 
 /// A counter of this thread's acquisitions of any `mmap_lock`.
 fn counter() -> Result<Counter, String> {
@@ -80,6 +80,8 @@ fn no_mmap_lock_is_acquired_not_even_our_own() {
                 assert!(scan.rollup().mappings >= 3_000);
                 assert_eq!(scan.report().mmap_lock, Acquisitions::None);
                 scanner.reuse(scan);
+                let process = Process::open(target.pid()).unwrap();
+                assert!(scanner.arguments(&process).unwrap().is_some());
             }
             counter.read().unwrap() - before
         });

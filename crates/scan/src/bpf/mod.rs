@@ -91,6 +91,10 @@ impl Source for Engine {
         found.report.budget = Some(options.budget);
         Ok(found)
     }
+
+    fn arguments(&mut self, process: &Process) -> Result<Option<Vec<u8>>> {
+        session::arguments(self, process).map(Some)
+    }
 }
 
 #[cfg(test)]

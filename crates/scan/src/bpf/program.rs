@@ -19,6 +19,7 @@ use crate::kernel::release;
 pub(crate) enum Entry {
     Scan,
     Calibrate,
+    Arguments,
 }
 
 impl Entry {
@@ -26,6 +27,7 @@ impl Entry {
         match self {
             Self::Scan => "scan",
             Self::Calibrate => "calibrate",
+            Self::Arguments => "arguments",
         }
     }
 }
@@ -40,8 +42,9 @@ pub(crate) struct Program {
     /// In the order of `linked.maps`.
     maps: Vec<OwnedFd>,
     scan: OwnedFd,
-    /// Loaded when it is first needed.
+    /// These are loaded when they are first needed.
     calibrate: Option<OwnedFd>,
+    arguments: Option<OwnedFd>,
     control: Shared<Control>,
     records: Shared<Record>,
     names: Shared<u8>,
@@ -93,6 +96,7 @@ impl Program {
         Ok(Self {
             scan: load(&linked, Entry::Scan, &maps, btf.as_fd())?,
             calibrate: None,
+            arguments: None,
             control,
             records,
             names,
@@ -118,10 +122,15 @@ impl Program {
                 "it was loaded before fork(2); make a scanner in each process",
             ));
         }
-        let program = match (entry, &mut self.calibrate) {
-            (Entry::Scan, _) => &self.scan,
-            (Entry::Calibrate, Some(loaded)) => loaded,
-            (Entry::Calibrate, none) => none.insert(load(&self.linked, entry, &self.maps, self.btf.as_fd())?),
+        let lazy = match entry {
+            Entry::Scan => None,
+            Entry::Calibrate => Some(&mut self.calibrate),
+            Entry::Arguments => Some(&mut self.arguments),
+        };
+        let program = match lazy {
+            None => &self.scan,
+            Some(Some(loaded)) => loaded,
+            Some(none) => none.insert(load(&self.linked, entry, &self.maps, self.btf.as_fd())?),
         };
         syscall::link(program.as_fd(), pid)
             .map(Link)

@@ -18,6 +18,8 @@ pub(super) struct Identity<'a> {
     stat: OnceCell<Option<Stat>>,
     user: OnceCell<Option<u32>>,
     cgroup: OnceCell<Option<String>>,
+    /// `None` if they cannot be read without a lock.
+    arguments: Option<Vec<u8>>,
 }
 
 impl<'a> Identity<'a> {
@@ -27,7 +29,36 @@ impl<'a> Identity<'a> {
             stat: OnceCell::new(),
             user: OnceCell::new(),
             cgroup: OnceCell::new(),
+            arguments: None,
         }
+    }
+
+    /// Adds the arguments, which the scanner has read.
+    pub(super) fn with_arguments(mut self, arguments: Option<Vec<u8>>) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    /// Returns the arguments, with U+FFFD for bytes that are not text; none of those at the end
+    /// that are empty, as of a process that has written over them.
+    pub(super) fn arguments(&self) -> Option<Vec<String>> {
+        let mut bytes = self.arguments.as_deref()?;
+        while let [rest @ .., 0] = bytes {
+            bytes = rest;
+        }
+        let arguments = bytes.split(|&byte| byte == 0);
+        Some(
+            arguments
+                .map(|argument| String::from_utf8_lossy(argument).into_owned())
+                .collect(),
+        )
+    }
+
+    /// Returns the beginning of the arguments in one line.
+    pub(super) fn command_line(&self) -> String {
+        const MOST: usize = 200;
+        let line = self.arguments().unwrap_or_default().join(" ");
+        line.chars().take(MOST).collect()
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -101,4 +132,20 @@ pub(super) fn boot_time() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
     Some(Duration::from_secs(line.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_those_between_the_nuls() {
+        let process = Process::open(std::process::id()).unwrap();
+        let of = |bytes: &[u8]| Identity::of(&process).with_arguments(Some(bytes.to_vec()));
+        assert_eq!(of(b"a\0\0b c\0").arguments().unwrap(), ["a", "", "b c"]);
+        assert_eq!(of(b"nginx: worker\0\0\0\0").arguments().unwrap(), ["nginx: worker"]);
+        assert_eq!(of(b"a\0\xff").command_line(), "a \u{fffd}");
+        assert_eq!(of(&[b'x'; 1000]).command_line().len(), 200);
+        assert_eq!(Identity::of(&process).arguments(), None);
+    }
 }

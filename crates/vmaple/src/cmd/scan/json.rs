@@ -122,6 +122,7 @@ impl Serialize for Object<'_> {
         object.serialize_entry("comm", &comm)?;
         object.serialize_entry("comm_bytes", &bytes)?;
         object.serialize_entry("started_ns", &self.identity.started().map(ns))?;
+        object.serialize_entry("cmdline", &self.identity.arguments())?;
         object.serialize_entry("uid", &self.identity.user_number())?;
         object.serialize_entry("user", &self.identity.user())?;
         object.serialize_entry("cgroup", &self.identity.cgroup())?;

@@ -83,10 +83,12 @@ impl Exposition {
             None => self.add_sums(pid, scan, plan),
         }
         let report = scan.report();
-        let (comm, user) = (identity.name(), identity.user().unwrap_or_default());
+        let (comm, cmdline) = (identity.name(), identity.command_line());
+        let user = identity.user().unwrap_or_default();
         let labels = [
             pid,
             ("comm", &comm),
+            ("cmdline", &cmdline),
             ("user", &user),
             ("cgroup", identity.cgroup().unwrap_or_default()),
             ("unit", identity.unit().unwrap_or_default()),

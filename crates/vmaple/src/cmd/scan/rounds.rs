@@ -177,7 +177,13 @@ impl Rounds {
                 results.tally.scanned += 1;
                 results.tally.add_drawn(scan.report());
                 self.look_at(&scan);
-                let identity = Identity::of(process);
+                let is_identified = matches!(self.plan.format, ScanFormat::Json | ScanFormat::Prometheus);
+                let arguments = match is_identified && self.groups.is_none() {
+                    // A process that has ended since was scanned all the same.
+                    true => self.scanner.arguments(process).ok().flatten(),
+                    false => None,
+                };
+                let identity = Identity::of(process).with_arguments(arguments);
                 match (&mut self.groups, self.plan.format) {
                     (Some(groups), _) => groups.add(&identity, &scan),
                     (None, ScanFormat::Treemap) => results.treemap.add(&scan, &identity),

@@ -65,6 +65,9 @@ static __always_inline s32 entire_mapcount(u64 head)
 	return count + 1;
 }
 
+/* The word of a struct page: by a load, or where there are none from the copy of the whole. */
+#define PAGE_WORD(page, at) (has_loads() ? load((page) + ((at) & ~7U)) : b[((at) >> 3) & 7])
+
 /* Looks at the head of a large folio, unless it is the one that was seen last. */
 static __always_inline int see_head(struct scratch *q, u64 head)
 {
@@ -73,10 +76,10 @@ static __always_inline int see_head(struct scratch *q, u64 head)
 
 	if (p->head == head)
 		return 1;
-	if (bpf_probe_read_kernel(b, PAGE_BYTES, (void *)head))
+	if (!has_loads() && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)head))
 		return 0;
-	p->head_flags = b[0]; /* always the first; its type differs between kernels */
-	p->head_mapping = b[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
+	p->head_flags = PAGE_WORD(head, 0); /* always the first; its type differs between kernels */
+	p->head_mapping = PAGE_WORD(head, bpf_core_field_offset(struct page, mapping));
 	p->head_mapcount = entire_mapcount(head);
 	if (bpf_core_field_exists(struct folio, _nr_pages_mapped)) {
 		u32 mapped = 0;
@@ -150,16 +153,20 @@ int __attribute__((noinline)) account(u64 physical, u32 count, u32 how)
 		r->rss++;
 		return 0;
 	}
-	if (bpf_probe_read_kernel(b, PAGE_BYTES, (void *)page))
+	if (!has_loads() && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)page))
 		return 0; /* a page without a struct page */
 	u64 compound = bpf_core_field_exists(struct page, compound_head) ?
-			       b[(bpf_core_field_offset(struct page, compound_head) >> 3) & 7] :
-			       b[(bpf_core_field_offset(struct page___info, compound_info) >> 3) & 7];
+			       PAGE_WORD(page, bpf_core_field_offset(struct page, compound_head)) :
+			       PAGE_WORD(page, bpf_core_field_offset(struct page___info, compound_info));
 
-	flags = b[0];
-	mapping = b[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
+	flags = PAGE_WORD(page, 0);
+	mapping = PAGE_WORD(page, bpf_core_field_offset(struct page, mapping));
 	u32 at = bpf_core_field_offset(struct page, _mapcount);
-	u64 word = b[(at >> 3) & 7];
+	u64 word = PAGE_WORD(page, at);
+
+	/* The same, or counts that are 0 together: then it can be read. */
+	if (has_loads() && !word && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)page))
+		return 0;
 
 	mapcount = (s32)(at & 4 ? word >> 32 : word) + 1;
 	if (compound & 1 || flag(flags, bpf_core_enum_value(enum pageflags, PG_head))) {

@@ -1,25 +1,11 @@
 //! `vmaple scan`: the memory map of a process, and what was held to read it.
 
-mod cgroup;
-mod folded;
-mod group;
-mod identity;
-mod json;
+mod forms;
 mod plan;
+mod processes;
 mod progress;
-mod prometheus;
-mod rollup;
 mod rounds;
-mod said;
 mod sample;
-mod select;
-mod stat;
-mod status;
-mod summary;
-mod table;
-mod tally;
-mod target;
-mod treemap;
 mod watch;
 
 use std::io::IsTerminal;
@@ -33,14 +19,14 @@ use vmaple_repro::Error;
 use vmaple_scan::{Method, Options, Scanner};
 
 use self::plan::Plan;
+use self::processes::select::Selection;
 use self::rounds::Rounds;
-use self::select::Selection;
 use crate::cli::{ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
 use crate::cmd::signals;
 use crate::exit::Exit;
 
-pub(super) use self::table::{shown, size};
+pub(super) use self::forms::table::{shown, size};
 pub(super) use self::watch::{Round, Watch};
 
 /// Keeps what a start has learnt of the kernel, until the machine starts again.
@@ -57,7 +43,7 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
         rounds.round()?;
         return Ok(rounds.exit());
     };
-    target::allow_many_to_be_open();
+    processes::target::allow_many_to_be_open();
     let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT]).context("preparing for Ctrl-C")?;
     loop {
         let begin = Instant::now();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use vmaple_repro::Error;
 use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Sample, Scope, Want, kernel_form};
 
-use super::{folded, group, summary, treemap};
 use crate::cli::{GroupBy, ScanFormat, ScanMethod, ScanOptions};
+use crate::cmd::scan::forms::{folded, group, summary, treemap};
 
 const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 const EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 24 * 3600);

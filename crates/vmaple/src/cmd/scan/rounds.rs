@@ -5,20 +5,21 @@ use std::time::SystemTime;
 
 use vmaple_scan::{Error, FieldSet, Partial, Process, Scan, Scanner, append};
 
-use super::group::Groups;
-use super::identity::Identity;
-use super::plan::{Loudness, Plan};
-use super::progress::Progress;
-use super::prometheus::Exposition;
-use super::sample::{Shares, with_margins};
-use super::select::{Criteria, Found, Selection};
-use super::tally::Tally;
-use super::target::{Failure, Target};
-use super::treemap::Treemap;
-use super::{folded, json, rollup, said, summary, tell};
 use crate::cli::{GroupBy, ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
 use crate::cmd::print_bytes;
+use crate::cmd::scan::forms::group::Groups;
+use crate::cmd::scan::forms::prometheus::Exposition;
+use crate::cmd::scan::forms::treemap::Treemap;
+use crate::cmd::scan::forms::{folded, json, rollup, said, summary};
+use crate::cmd::scan::plan::{Loudness, Plan};
+use crate::cmd::scan::processes::identity::Identity;
+use crate::cmd::scan::processes::select::{Criteria, Found, Selection};
+use crate::cmd::scan::processes::tally::Tally;
+use crate::cmd::scan::processes::target::{Failure, Target};
+use crate::cmd::scan::progress::Progress;
+use crate::cmd::scan::sample::{Shares, with_margins};
+use crate::cmd::scan::tell;
 use crate::exit::Exit;
 
 /// The initial capacity for a line of maps, and for a record of smaps or its roll-up.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vmaple_scan::{Field, Sample, Sampled};
 
-use super::status::kilobytes;
+use crate::cmd::scan::processes::status::kilobytes;
 
 /// What one process may count of what all of a round may, by its page tables.
 pub(super) struct Shares {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::plan::Plan;
-use super::rounds::Rounds;
-use super::select::Selection;
 use crate::cli::{GroupBy, ScanOptions};
+use crate::cmd::scan::plan::Plan;
+use crate::cmd::scan::processes::select::Selection;
+use crate::cmd::scan::rounds::Rounds;
 
 /// Scans that go on, in groups.
 pub(in crate::cmd) struct Watch {
@@ -32,7 +32,7 @@ impl Watch {
     pub(in crate::cmd) fn start(options: &ScanOptions) -> anyhow::Result<Self> {
         let plan = Plan::of(options, false)?;
         let selection = Selection::of(options)?;
-        super::target::allow_many_to_be_open();
+        crate::cmd::scan::processes::target::allow_many_to_be_open();
         let scanner = super::scanner(&plan, options)?;
         Ok(Self {
             rounds: Rounds::new(scanner, plan, selection, None, options),

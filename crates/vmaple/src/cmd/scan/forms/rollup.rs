@@ -4,11 +4,11 @@ use std::io::Write;
 
 use vmaple_scan::{Cgroup, Counter, Counters, FieldSet, Form, MemSizeStats, append};
 
-use super::plan::Plan;
+use crate::cmd::scan::plan::Plan;
 
 /// Writes counters as the kernel's roll-up writes its sums, and after them those of the cgroup. The
 /// header's range is empty, as no mapping was read.
-pub(super) fn write(counters: &Counters, form: &Form, plan: &Plan, text: &mut Vec<u8>) {
+pub(in crate::cmd::scan) fn write(counters: &Counters, form: &Form, plan: &Plan, text: &mut Vec<u8>) {
     append(text, 128, |to| {
         form.write_rollup(0..0, &MemSizeStats::default(), FieldSet::NONE, to)
     });

@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 
 /// Returns the rows as lines: the first column to the left, the others to the right.
-pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+pub(in crate::cmd::scan) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::super::identity::Identity;
 use crate::cli::GroupBy;
+use crate::cmd::scan::processes::identity::Identity;
 
 /// The group of processes that have nothing of the kind, as that of no systemd unit.
 const NONE: &str = "(none)";

@@ -9,11 +9,11 @@ use std::io::Read;
 use anyhow::{Context, bail};
 use vmaple_repro::Error;
 
-pub(super) use self::criteria::{Criteria, Found};
+pub(in crate::cmd::scan) use self::criteria::{Criteria, Found};
 use crate::cli::{PidArg, ScanOptions};
 
 /// The processes that a command names.
-pub(super) enum Selection {
+pub(in crate::cmd::scan) enum Selection {
     /// By number. One that cannot be scanned is an error.
     Numbers(Vec<u32>),
     /// By what they are, looked for again in each round. They may come and go.
@@ -25,7 +25,7 @@ impl Selection {
     ///
     /// # Errors
     /// [`Error::Usage`] names the option and why its value selects nothing.
-    pub(super) fn of(options: &ScanOptions) -> anyhow::Result<Self> {
+    pub(in crate::cmd::scan) fn of(options: &ScanOptions) -> anyhow::Result<Self> {
         if let Some(criteria) = Criteria::of(&options.select)? {
             return Ok(Self::Matching(criteria));
         }

@@ -7,12 +7,12 @@ use std::fmt::Write;
 use vmaple_scan::{Field, Scan};
 
 use self::squarify::{Rect, squarify};
-use super::identity::Identity;
-use super::summary::{Kind, is_vsyscall};
-use super::table::{shown, size};
+use crate::cmd::scan::forms::summary::{Kind, is_vsyscall};
+use crate::cmd::scan::forms::table::{shown, size};
+use crate::cmd::scan::processes::identity::Identity;
 
 /// The values that it is made of.
-pub(super) const FIELDS: [Field; 1] = [Field::Pss];
+pub(in crate::cmd::scan) const FIELDS: [Field; 1] = [Field::Pss];
 
 /// The size of the picture, and what stands above the areas.
 const WIDTH: f64 = 1200.0;
@@ -25,7 +25,7 @@ const SMALLEST: f64 = 0.001;
 
 /// The processes of a round.
 #[derive(Default)]
-pub(super) struct Treemap {
+pub(in crate::cmd::scan) struct Treemap {
     processes: Vec<Process>,
 }
 
@@ -37,7 +37,7 @@ struct Process {
 
 impl Treemap {
     /// Adds a process.
-    pub(super) fn add(&mut self, scan: &Scan, identity: &Identity<'_>) {
+    pub(in crate::cmd::scan) fn add(&mut self, scan: &Scan, identity: &Identity<'_>) {
         let mut kinds: Vec<(Kind, u64)> = Kind::ALL.map(|kind| (kind, 0)).to_vec();
         for record in scan.records().filter(|record| !is_vsyscall(&record.mapping)) {
             let kind = Kind::of(&record.mapping);
@@ -57,7 +57,7 @@ impl Treemap {
     }
 
     /// Returns the picture, and forgets the processes; `None` if there was none.
-    pub(super) fn take_svg(&mut self) -> Option<String> {
+    pub(in crate::cmd::scan) fn take_svg(&mut self) -> Option<String> {
         let mut processes = std::mem::take(&mut self.processes);
         if processes.is_empty() {
             return None;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::{fs, io};
 
-use crate::cmd::scan::stat::Stat;
+use crate::cmd::scan::processes::stat::Stat;
 
 /// The processes that /proc shows, with what their stat says, by number.
 pub(super) fn processes() -> io::Result<Vec<(u32, Stat)>> {

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 /// What /proc/PID/stat says of a process.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(in crate::cmd::scan) struct Stat {
     /// Any bytes: the kernel cuts a name after 15 bytes, even within a letter.
-    pub(super) comm: Vec<u8>,
-    pub(super) parent: u32,
-    pub(super) is_kernel_thread: bool,
+    pub(in crate::cmd::scan) comm: Vec<u8>,
+    pub(in crate::cmd::scan) parent: u32,
+    pub(in crate::cmd::scan) is_kernel_thread: bool,
     /// The time from the machine's start. The kernel shows hundredths of a second.
-    pub(super) started: Duration,
+    pub(in crate::cmd::scan) started: Duration,
 }
 
 impl Stat {
     /// Returns `None` for what is no such line.
     ///
     /// The second field is the name in parentheses. It may hold any bytes, and so parentheses.
-    pub(super) fn parse(stat: &[u8]) -> Option<Self> {
+    pub(in crate::cmd::scan) fn parse(stat: &[u8]) -> Option<Self> {
         const PF_KTHREAD: u64 = 0x0020_0000;
         let name = stat.iter().position(|&byte| byte == b'(')? + 1;
         let end = stat.iter().rposition(|&byte| byte == b')')?;

@@ -7,23 +7,23 @@ use vmaple_scan::{Error, Process, Scan, Scanner};
 
 /// A process to scan, held open from the first scan on: its number may come to mean another
 /// process.
-pub(super) struct Target {
-    pub(super) pid: u32,
+pub(in crate::cmd::scan) struct Target {
+    pub(in crate::cmd::scan) pid: u32,
     process: Option<Process>,
     /// Whether it has been scanned.
     was_scanned: bool,
 }
 
 /// A scan that was not possible.
-pub(super) struct Failure {
-    pub(super) error: Error,
+pub(in crate::cmd::scan) struct Failure {
+    pub(in crate::cmd::scan) error: Error,
     /// Whether the process was scanned before, and has ended since.
-    pub(super) has_ended: bool,
+    pub(in crate::cmd::scan) has_ended: bool,
 }
 
 impl Failure {
     /// Returns a word for it, for programs.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(in crate::cmd::scan) fn reason(&self) -> &'static str {
         match &self.error {
             _ if self.has_ended => "ended",
             Error::NotPossible(_) => "not-possible",
@@ -39,7 +39,7 @@ impl Failure {
 }
 
 impl Target {
-    pub(super) fn new(pid: u32) -> Self {
+    pub(in crate::cmd::scan) fn new(pid: u32) -> Self {
         Self {
             pid,
             process: None,
@@ -48,14 +48,14 @@ impl Target {
     }
 
     /// Returns one for each number, in their order.
-    pub(super) fn each_once(pids: &[u32]) -> Vec<Self> {
+    pub(in crate::cmd::scan) fn each_once(pids: &[u32]) -> Vec<Self> {
         let mut known = HashSet::new();
         let new = pids.iter().filter(|&&pid| known.insert(pid));
         new.map(|&pid| Self::new(pid)).collect()
     }
 
     /// Scans it, if the process that is opened now `is_selected`; returns `None` if it is not.
-    pub(super) fn scan(
+    pub(in crate::cmd::scan) fn scan(
         &mut self,
         scanner: &mut Scanner,
         is_selected: impl FnOnce(&Process) -> bool,
@@ -96,19 +96,19 @@ impl Target {
     }
 
     /// Whether it was held open and has ended since: its number may be another's.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::cmd::scan) fn has_ended(&self) -> bool {
         self.process.as_ref().is_some_and(Process::has_ended)
     }
 
     /// Closes the process after its last scan.
-    pub(super) fn close(&mut self) {
+    pub(in crate::cmd::scan) fn close(&mut self) {
         self.process = None;
     }
 }
 
 /// Raises the soft limit of open files. Each process that is held open takes two, and the usual
 /// limit is 1024.
-pub(super) fn allow_many_to_be_open() {
+pub(in crate::cmd::scan) fn allow_many_to_be_open() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // If this fails, opening a file reports it.
     let _ = setrlimit(

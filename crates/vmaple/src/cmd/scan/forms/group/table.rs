@@ -1,8 +1,8 @@
 //! Groups as a table.
 
-use super::super::table::{aligned, shown, size};
 use super::{Margins, Sums, ratio};
 use crate::cli::GroupBy;
+use crate::cmd::scan::forms::table::{aligned, shown, size};
 
 /// Returns the table: human units for people, else bytes.
 pub(super) fn table(

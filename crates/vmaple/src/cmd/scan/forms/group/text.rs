@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::super::prometheus::Exposition;
 use super::{Sums, ratio};
 use crate::cli::GroupBy;
+use crate::cmd::scan::forms::prometheus::Exposition;
 
 /// The form of an object and its version. A change that breaks a reader raises the version.
 const SCHEMA: &str = "vmaple-groups/1";

@@ -4,13 +4,13 @@ use std::fmt;
 
 use vmaple_scan::{Error, Report};
 
-use super::sample::Drawn;
-use super::target::Failure;
+use crate::cmd::scan::processes::target::Failure;
+use crate::cmd::scan::sample::Drawn;
 
 /// The processes of one round, counted by what became of them.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) scanned: usize,
+pub(in crate::cmd::scan) struct Tally {
+    pub(in crate::cmd::scan) scanned: usize,
     /// Ended, or executed another program, after they were found.
     gone: usize,
     kernel_threads: usize,
@@ -22,7 +22,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(kernel_threads: usize) -> Self {
+    pub(in crate::cmd::scan) fn new(kernel_threads: usize) -> Self {
         Self {
             kernel_threads,
             ..Self::default()
@@ -31,7 +31,7 @@ impl Tally {
 
     /// Counts a process that was selected and not scanned. Returns whether that is all there is to
     /// say: others are errors of their own.
-    pub(super) fn counts(&mut self, failure: &Failure) -> bool {
+    pub(in crate::cmd::scan) fn counts(&mut self, failure: &Failure) -> bool {
         match &failure.error {
             Error::NoProcess(_) | Error::Exiting(_) | Error::Zombie(_) | Error::Executed(_) => self.gone += 1,
             Error::KernelThread(_) => self.kernel_threads += 1,
@@ -45,14 +45,14 @@ impl Tally {
     }
 
     /// Adds how a process was scanned.
-    pub(super) fn add_drawn(&mut self, report: &Report) {
+    pub(in crate::cmd::scan) fn add_drawn(&mut self, report: &Report) {
         if let Some(sampled) = &report.sampled {
             self.drawn.add(sampled);
         }
     }
 
     /// Returns whether the result lacks processes that were asked for.
-    pub(super) fn lacks_some(&self) -> bool {
+    pub(in crate::cmd::scan) fn lacks_some(&self) -> bool {
         self.not_permitted > 0
     }
 }

@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 use vmaple_scan::{Cgroup, Counters, Field, Form, Name, Report, Sampled, Scan, ScanRecord};
 
-use super::identity::Identity;
-use super::plan::Plan;
-use super::said;
-use super::target::Failure;
+use crate::cmd::scan::forms::said;
+use crate::cmd::scan::plan::Plan;
+use crate::cmd::scan::processes::identity::Identity;
+use crate::cmd::scan::processes::target::Failure;
 
 /// The form and its version. A change that breaks a reader raises the version.
 const SCHEMA: &str = "vmaple-scan/2";
 
 /// A scan.
-pub(super) struct Object<'a> {
+pub(in crate::cmd::scan) struct Object<'a> {
     scan: &'a Scan,
     identity: &'a Identity<'a>,
     form: &'a Form,
@@ -23,7 +23,12 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn new(scan: &'a Scan, identity: &'a Identity<'a>, form: &'a Form, plan: &'a Plan) -> Self {
+    pub(in crate::cmd::scan) fn new(
+        scan: &'a Scan,
+        identity: &'a Identity<'a>,
+        form: &'a Form,
+        plan: &'a Plan,
+    ) -> Self {
         Self {
             scan,
             identity,
@@ -144,7 +149,7 @@ impl Serialize for Object<'_> {
 
 /// A process that could not be scanned.
 #[derive(Serialize)]
-pub(super) struct FailureObject {
+pub(in crate::cmd::scan) struct FailureObject {
     schema: &'static str,
     time: String,
     pid: u32,
@@ -158,7 +163,7 @@ struct ErrorObject {
 }
 
 impl FailureObject {
-    pub(super) fn new(pid: u32, failure: &Failure) -> Self {
+    pub(in crate::cmd::scan) fn new(pid: u32, failure: &Failure) -> Self {
         let (reason, text) = (failure.reason(), failure.error.to_string());
         Self {
             schema: SCHEMA,

@@ -7,13 +7,13 @@ use std::time::Duration;
 use uzers::{Users, UsersCache};
 use vmaple_scan::Process;
 
-use super::cgroup;
-use super::stat::Stat;
-use super::status::effective_user;
+use crate::cmd::scan::processes::cgroup;
+use crate::cmd::scan::processes::stat::Stat;
+use crate::cmd::scan::processes::status::effective_user;
 
 /// What /proc says of a process that is held open. Each file is read when it is first needed, and
 /// once.
-pub(super) struct Identity<'a> {
+pub(in crate::cmd::scan) struct Identity<'a> {
     process: &'a Process,
     stat: OnceCell<Option<Stat>>,
     user: OnceCell<Option<u32>>,
@@ -23,7 +23,7 @@ pub(super) struct Identity<'a> {
 }
 
 impl<'a> Identity<'a> {
-    pub(super) fn of(process: &'a Process) -> Self {
+    pub(in crate::cmd::scan) fn of(process: &'a Process) -> Self {
         Self {
             process,
             stat: OnceCell::new(),
@@ -34,14 +34,14 @@ impl<'a> Identity<'a> {
     }
 
     /// Adds the arguments, which the scanner has read.
-    pub(super) fn with_arguments(mut self, arguments: Option<Vec<u8>>) -> Self {
+    pub(in crate::cmd::scan) fn with_arguments(mut self, arguments: Option<Vec<u8>>) -> Self {
         self.arguments = arguments;
         self
     }
 
     /// Returns the arguments, with U+FFFD for bytes that are not text; none of those at the end
     /// that are empty, as of a process that has written over them.
-    pub(super) fn arguments(&self) -> Option<Vec<String>> {
+    pub(in crate::cmd::scan) fn arguments(&self) -> Option<Vec<String>> {
         let mut bytes = self.arguments.as_deref()?;
         while let [rest @ .., 0] = bytes {
             bytes = rest;
@@ -55,44 +55,44 @@ impl<'a> Identity<'a> {
     }
 
     /// Returns the beginning of the arguments in one line.
-    pub(super) fn command_line(&self) -> String {
+    pub(in crate::cmd::scan) fn command_line(&self) -> String {
         const MOST: usize = 200;
         let line = self.arguments().unwrap_or_default().join(" ");
         line.chars().take(MOST).collect()
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(in crate::cmd::scan) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    pub(super) fn stat(&self) -> Option<&Stat> {
+    pub(in crate::cmd::scan) fn stat(&self) -> Option<&Stat> {
         let read = || Stat::parse(&self.process.read_file("stat").ok()?);
         self.stat.get_or_init(read).as_ref()
     }
 
     /// Returns its name: any bytes, as the kernel cuts it after 15, even within a letter.
-    pub(super) fn comm(&self) -> &[u8] {
+    pub(in crate::cmd::scan) fn comm(&self) -> &[u8] {
         self.stat().map_or(&[], |stat| &stat.comm)
     }
 
     /// Returns its name as text, with U+FFFD for bytes that are none.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::cmd::scan) fn name(&self) -> String {
         String::from_utf8_lossy(self.comm()).into_owned()
     }
 
     /// Returns when it was started, after the machine.
-    pub(super) fn started(&self) -> Option<Duration> {
+    pub(in crate::cmd::scan) fn started(&self) -> Option<Duration> {
         self.stat().map(|stat| stat.started)
     }
 
     /// Returns the number of its effective user.
-    pub(super) fn user_number(&self) -> Option<u32> {
+    pub(in crate::cmd::scan) fn user_number(&self) -> Option<u32> {
         let read = || effective_user(&self.process.read_file("status").ok()?);
         *self.user.get_or_init(read)
     }
 
     /// Returns its effective user by name, or by number where there is none.
-    pub(super) fn user(&self) -> Option<String> {
+    pub(in crate::cmd::scan) fn user(&self) -> Option<String> {
         thread_local! {
             static USERS: UsersCache = UsersCache::new();
         }
@@ -102,7 +102,7 @@ impl<'a> Identity<'a> {
     }
 
     /// Returns the path of its cgroup, with U+FFFD for bytes that are not text.
-    pub(super) fn cgroup(&self) -> Option<&str> {
+    pub(in crate::cmd::scan) fn cgroup(&self) -> Option<&str> {
         let read = || {
             let cgroups = self.process.read_file("cgroup").ok()?;
             Some(String::from_utf8_lossy(cgroup::path(&cgroups)).into_owned())
@@ -111,24 +111,24 @@ impl<'a> Identity<'a> {
     }
 
     /// Returns its systemd unit.
-    pub(super) fn unit(&self) -> Option<&str> {
+    pub(in crate::cmd::scan) fn unit(&self) -> Option<&str> {
         cgroup::unit(self.cgroup()?)
     }
 
     /// Returns its container, as [`cgroup::container`].
-    pub(super) fn container(&self) -> Option<&str> {
+    pub(in crate::cmd::scan) fn container(&self) -> Option<&str> {
         cgroup::container(self.cgroup()?)
     }
 
     /// Returns the path of its program.
-    pub(super) fn exe(&self) -> Option<String> {
+    pub(in crate::cmd::scan) fn exe(&self) -> Option<String> {
         let path = self.process.read_link("exe").ok()?;
         Some(String::from_utf8_lossy(&path).into_owned())
     }
 }
 
 /// Returns when the machine was started, after the beginning of 1970.
-pub(super) fn boot_time() -> Option<Duration> {
+pub(in crate::cmd::scan) fn boot_time() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
     Some(Duration::from_secs(line.trim().parse().ok()?))

@@ -2,7 +2,7 @@
 
 /// Returns the path of version 2, or if that is the root, as where version 1 accounts memory, the
 /// path there.
-pub(super) fn path(cgroups: &[u8]) -> &[u8] {
+pub(in crate::cmd::scan) fn path(cgroups: &[u8]) -> &[u8] {
     let lines = || cgroups.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let after = |start: &[u8]| lines().find_map(|line| line.strip_prefix(start));
     let of_memory = |line: &&[u8]| {
@@ -23,7 +23,7 @@ pub(super) fn path(cgroups: &[u8]) -> &[u8] {
 
 /// Returns the systemd unit of a cgroup: the innermost part of its path that is a service or a
 /// scope.
-pub(super) fn unit(path: &str) -> Option<&str> {
+pub(in crate::cmd::scan) fn unit(path: &str) -> Option<&str> {
     let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
     path.rsplit('/').find(is_unit)
 }
@@ -32,7 +32,7 @@ pub(super) fn unit(path: &str) -> Option<&str> {
 ///
 /// The innermost part of the path holds 64 hexadecimal digits: alone, or as `docker-ID.scope`,
 /// `cri-containerd-ID.scope` and the like.
-pub(super) fn container(path: &str) -> Option<&str> {
+pub(in crate::cmd::scan) fn container(path: &str) -> Option<&str> {
     let identity = |part: &'_ str| -> Option<(usize, usize)> {
         let mut start = 0;
         for word in part.split(|c: char| !c.is_ascii_alphanumeric()) {

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 
 use vmaple_scan::{Field, Mapping, Name, Scan};
 
-pub(super) use self::kind::Kind;
-use super::identity::Identity;
-use super::table::{aligned, shown, size};
+pub(in crate::cmd::scan) use self::kind::Kind;
+use crate::cmd::scan::forms::table::{aligned, shown, size};
+use crate::cmd::scan::processes::identity::Identity;
 
 /// The values that a summary is made of.
-pub(super) const FIELDS: [Field; 10] = [
+pub(in crate::cmd::scan) const FIELDS: [Field; 10] = [
     Field::Rss,
     Field::Pss,
     Field::PrivateClean,
@@ -70,7 +70,7 @@ impl Use {
 }
 
 /// Returns the summary of a scan: human units for people, else bytes.
-pub(super) fn text(scan: &Scan, identity: &Identity<'_>, is_for_people: bool) -> String {
+pub(in crate::cmd::scan) fn text(scan: &Scan, identity: &Identity<'_>, is_for_people: bool) -> String {
     let mut kinds: HashMap<Kind, Use> = HashMap::new();
     let mut names: HashMap<String, Use> = HashMap::new();
     let mut all = Use::default();
@@ -132,7 +132,7 @@ fn sorted<K, N: Ord>(uses: HashMap<K, Use>, name: impl Fn(&K) -> N) -> Vec<(K, U
 
 /// Returns what a mapping is listed as: all mappings of a file are one, memory without a name is
 /// each mapping by itself.
-pub(super) fn name(mapping: &Mapping<'_>) -> String {
+pub(in crate::cmd::scan) fn name(mapping: &Mapping<'_>) -> String {
     let text = |bytes| shown(&String::from_utf8_lossy(bytes));
     match mapping.vma.name {
         Name::None => format!("{:x}-{:x}", mapping.vma.start, mapping.vma.end),
@@ -145,6 +145,6 @@ pub(super) fn name(mapping: &Mapping<'_>) -> String {
 }
 
 /// Returns whether it is the one page that every process has, and no sum counts.
-pub(super) fn is_vsyscall(mapping: &Mapping<'_>) -> bool {
+pub(in crate::cmd::scan) fn is_vsyscall(mapping: &Mapping<'_>) -> bool {
     matches!(mapping.vma.name, Name::Path(b"[vsyscall]"))
 }

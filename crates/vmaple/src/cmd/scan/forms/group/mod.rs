@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use vmaple_scan::{Field, Report, Scan};
 
-use super::identity::Identity;
 use crate::cli::{GroupBy, ScanFormat};
+use crate::cmd::scan::processes::identity::Identity;
 
 /// The values that a group is made of.
-pub(super) const FIELDS: [Field; 5] = [
+pub(in crate::cmd::scan) const FIELDS: [Field; 5] = [
     Field::Rss,
     Field::Pss,
     Field::PrivateClean,
@@ -99,7 +99,7 @@ impl Sums {
 }
 
 /// The groups of one round.
-pub(super) struct Groups {
+pub(in crate::cmd::scan) struct Groups {
     by: GroupBy,
     top: Option<usize>,
     sums: HashMap<String, Sums>,
@@ -108,7 +108,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn new(by: GroupBy, top: Option<usize>) -> Self {
+    pub(in crate::cmd::scan) fn new(by: GroupBy, top: Option<usize>) -> Self {
         let max_map_count = std::fs::read_to_string("/proc/sys/vm/max_map_count");
         Self {
             by,
@@ -119,13 +119,13 @@ impl Groups {
     }
 
     /// Counts a process in its group.
-    pub(super) fn add(&mut self, identity: &Identity<'_>, scan: &Scan) {
+    pub(in crate::cmd::scan) fn add(&mut self, identity: &Identity<'_>, scan: &Scan) {
         let key = key::key(self.by, identity);
         self.sums.entry(key).or_default().add(Sums::of(scan));
     }
 
     /// Returns the text of the round, and forgets its groups.
-    pub(super) fn take_text(&mut self, format: ScanFormat, is_for_people: bool) -> String {
+    pub(in crate::cmd::scan) fn take_text(&mut self, format: ScanFormat, is_for_people: bool) -> String {
         let mut groups: Vec<_> = self.sums.drain().collect();
         groups.sort_by(|(a, x), (b, y)| y.pss.cmp(&x.pss).then_with(|| a.cmp(b)));
         let others = groups.split_off(self.top.unwrap_or(usize::MAX).min(groups.len()));

@@ -11,8 +11,8 @@ use vmaple_scan::Process;
 use super::cgroup::Subtree;
 use super::table;
 use crate::cli::SelectOptions;
-use crate::cmd::scan::identity::Identity;
-use crate::cmd::scan::status::effective_user;
+use crate::cmd::scan::processes::identity::Identity;
+use crate::cmd::scan::processes::status::effective_user;
 
 /// What a process has to be: all of this. Without any of it, each process is selected.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use vmaple_scan::{Counters, Field, Report, Scan};
 
-use super::identity::{Identity, boot_time};
-use super::plan::Plan;
-use super::said;
-use super::target::Failure;
+use crate::cmd::scan::forms::said;
+use crate::cmd::scan::plan::Plan;
+use crate::cmd::scan::processes::identity::{Identity, boot_time};
+use crate::cmd::scan::processes::target::Failure;
 
 /// A metric, with its samples.
 struct Metric {
@@ -34,7 +34,7 @@ fn escaped(value: &str) -> String {
 /// Each value is a metric of its own: a sum over values of different kinds has no meaning, nor has
 /// one over cgroups, which contain one another.
 #[derive(Default)]
-pub(super) struct Exposition {
+pub(in crate::cmd::scan) struct Exposition {
     metrics: Vec<Metric>,
     /// The cgroups that are written already: processes share them.
     cgroups: Vec<String>,
@@ -42,7 +42,7 @@ pub(super) struct Exposition {
 
 impl Exposition {
     /// Adds a sample to the metric of a name.
-    pub(super) fn put(
+    pub(in crate::cmd::scan) fn put(
         &mut self,
         name: impl Into<Cow<'static, str>>,
         help: impl Into<Cow<'static, str>>,
@@ -69,7 +69,7 @@ impl Exposition {
     }
 
     /// Adds a process.
-    pub(super) fn add(&mut self, scan: &Scan, identity: &Identity<'_>, plan: &Plan) {
+    pub(in crate::cmd::scan) fn add(&mut self, scan: &Scan, identity: &Identity<'_>, plan: &Plan) {
         let pid = scan.pid().to_string();
         let pid = ("pid", pid.as_str());
         self.put_up(pid, 1.0);
@@ -105,7 +105,7 @@ impl Exposition {
     }
 
     /// Adds a process that was not scanned.
-    pub(super) fn add_failure(&mut self, pid: u32, failure: &Failure) {
+    pub(in crate::cmd::scan) fn add_failure(&mut self, pid: u32, failure: &Failure) {
         let pid = pid.to_string();
         let pid = ("pid", pid.as_str());
         self.put_up(pid, 0.0);
@@ -234,7 +234,7 @@ impl Exposition {
     }
 
     /// Returns the text of all.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::cmd::scan) fn text(&self) -> String {
         self.metrics.iter().map(Metric::text).collect()
     }
 }

@@ -6,15 +6,15 @@ use std::fmt::Write;
 
 use vmaple_scan::{Field, Scan};
 
-use super::identity::Identity;
-use super::summary::{Kind, is_vsyscall, name};
-use super::table::shown;
+use crate::cmd::scan::forms::summary::{Kind, is_vsyscall, name};
+use crate::cmd::scan::forms::table::shown;
+use crate::cmd::scan::processes::identity::Identity;
 
 /// The values that it is made of.
-pub(super) const FIELDS: [Field; 1] = [Field::Pss];
+pub(in crate::cmd::scan) const FIELDS: [Field; 1] = [Field::Pss];
 
 /// Returns a line for each kind and name of mappings. Memory without a name is one.
-pub(super) fn text(scan: &Scan, identity: &Identity<'_>) -> String {
+pub(in crate::cmd::scan) fn text(scan: &Scan, identity: &Identity<'_>) -> String {
     let place = identity.unit().or_else(|| identity.cgroup()).unwrap_or("/");
     let process = format!("{} {}", identity.name(), identity.pid());
     let mut stacks: BTreeMap<(&str, String), u64> = BTreeMap::new();

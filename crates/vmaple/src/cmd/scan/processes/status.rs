@@ -1,14 +1,14 @@
 //! Parses lines of /proc/PID/status.
 
 /// Returns the effective user of a process: the second number of the line `Uid:`.
-pub(super) fn effective_user(status: &[u8]) -> Option<u32> {
+pub(in crate::cmd::scan) fn effective_user(status: &[u8]) -> Option<u32> {
     let mut lines = status.split(|&byte| byte == b'\n');
     let line = lines.find_map(|line| line.strip_prefix(b"Uid:"))?;
     str::from_utf8(line).ok()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Returns the value of a line that is in kilobytes.
-pub(super) fn kilobytes(status: &[u8], name: &str) -> Option<u64> {
+pub(in crate::cmd::scan) fn kilobytes(status: &[u8], name: &str) -> Option<u64> {
     let mut lines = status.split(|&byte| byte == b'\n');
     let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
     let text = str::from_utf8(value).ok()?.trim();

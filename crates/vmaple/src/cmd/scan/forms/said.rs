@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use vmaple_scan::{LeftOut, Method, Report, Validation};
 
-use super::plan::{Loudness, Plan};
-use super::sample::Drawn;
+use crate::cmd::scan::plan::{Loudness, Plan};
+use crate::cmd::scan::sample::Drawn;
 
 /// Returns why the result is incomplete, each reason with a heading in capitals; empty if it is
 /// complete.
@@ -59,13 +59,13 @@ fn lines(alike: &[&LeftOut], method: Method) -> String {
 }
 
 /// Returns what the scan lacks.
-pub(super) fn left_out<'a>(report: &'a Report, plan: &Plan) -> impl Iterator<Item = &'a LeftOut> {
+pub(in crate::cmd::scan) fn left_out<'a>(report: &'a Report, plan: &Plan) -> impl Iterator<Item = &'a LeftOut> {
     report.left_out.iter().filter(|left_out| plan.lacks(left_out))
 }
 
 /// Returns the line for a scan of the process `pid`; nothing of a complete result if it is to be
 /// quiet.
-pub(super) fn line(pid: u32, report: &Report, plan: &Plan, loudness: Loudness) -> Option<String> {
+pub(in crate::cmd::scan) fn line(pid: u32, report: &Report, plan: &Plan, loudness: Loudness) -> Option<String> {
     let limits = limits(report, plan, loudness);
     if loudness == Loudness::Quiet && limits.is_empty() {
         return None;

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 tests=${1:-1000} starts=${2:-1000}
 VMAPLE_STARTS=$tests cargo test -q --release --locked -p vmaple-scan --lib -- --ignored --nocapture --exact \
-    bpf::self_test::tests::a_thousand_starts_on_a_busy_machine_refuse_none
+    bpf::check::self_test::tests::a_thousand_starts_on_a_busy_machine_refuse_none
 cargo build -q --release --locked -p vmaple
 vmaple=${CARGO_TARGET_DIR:-target}/release/vmaple
 children=()

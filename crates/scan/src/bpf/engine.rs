@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::boost::Boost;
 use crate::bpf::abi::{Control, Stop, VALIDATION_INT, VALIDATION_SEQCOUNT};
-use crate::bpf::cache::Learnt;
-use crate::bpf::layout::Layout;
-use crate::bpf::name::{HeapRule, Known};
-use crate::bpf::program::{Entry, Program};
-use crate::bpf::thp::ThpSizes;
-use crate::bpf::vsyscall::Vsyscall;
+use crate::bpf::load::cache::Learnt;
+use crate::bpf::load::layout::Layout;
+use crate::bpf::load::program::{Entry, Program};
+use crate::bpf::scan::name::{HeapRule, Known};
+use crate::bpf::scan::thp::ThpSizes;
+use crate::bpf::scan::vsyscall::Vsyscall;
 use crate::error::Result;
 use crate::report::Validation;
 

@@ -2,52 +2,26 @@
 //!
 //! A program in the kernel walks the maple tree and page tables under RCU.
 //!
-//! From the ground up:
-//! - [`abi`] is what the program and the loader exchange, through memory that is [`shared`].
-//! - [`linked`] is the object, fitted to the kernel's types.
-//! - [`syscall`] has the commands of bpf(2).
-//! - [`program`] loads and runs it; a [`refusal`] says why it could not be loaded.
-//! - [`layout`] finds out where this kernel keeps physical memory and `struct page`.
-//! - [`engine`] is the program with all that it has to be told.
-//! - A [`session`] scans one process. Its [`runs`] become [`lines`], with [`counts`], [`name`]s and
-//!   [`thp`].
-//! - [`sums`] are made without lines, and a [`sample`] makes them of a part of the tables of pages.
-//! - The [`self_test`] compares such a scan with the kernel's own text, before the first one.
-//! - A [`cache`] keeps what all of that has learnt; [`own_page`] checks it at the next start.
+//! - [`abi`] is what the program and the loader exchange.
+//! - [`load`] fits the object to the kernel, loads it, and finds out what it has to be told.
+//! - [`engine`] is the program with all of that.
+//! - [`scan`] scans one process, run after run.
+//! - [`check`] compares such a scan with the kernel's own text, before the first one.
 
 mod abi;
-mod cache;
-mod comparison;
-mod counts;
+mod check;
 mod engine;
-#[cfg(test)]
-mod forged;
-mod identity;
-mod layout;
-mod lines;
-mod linked;
-mod marked_page;
-mod name;
-mod own_page;
-mod program;
-mod refusal;
-mod runs;
-mod sample;
-mod self_test;
-mod session;
-mod shapes;
-mod shared;
-mod sums;
-mod syscall;
-mod thp;
-mod vsyscall;
+mod load;
+mod scan;
 
 use std::path::Path;
 
 use vmaple_smaps::Form;
 
-use crate::bpf::cache::Cache;
+use crate::bpf::check::{own_page, self_test};
 use crate::bpf::engine::Engine;
+use crate::bpf::load::cache::Cache;
+use crate::bpf::scan::session;
 use crate::error::Result;
 use crate::method::Method;
 use crate::options::Options;
@@ -100,7 +74,7 @@ impl Source for Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::cache::Learnt;
+    use crate::bpf::load::cache::Learnt;
     use crate::kernel::kernel_form;
 
     #[test]

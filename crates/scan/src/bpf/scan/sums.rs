@@ -3,7 +3,7 @@
 use vmaple_smaps::{Field, MemSizeStats};
 
 use crate::bpf::abi::{RECORD_COUNTS_LATER, RECORD_SHMEM, RECORD_UNVALIDATED, Record};
-use crate::bpf::counts::stats_of;
+use crate::bpf::scan::counts::stats_of;
 use crate::left_out::{LeftOut, Why};
 use crate::record::{PAGE, Rollup};
 use crate::source::{Content, Found};

@@ -17,9 +17,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, linkat, open
 use serde::{Deserialize, Serialize};
 
 use crate::bpf::engine::ThpRule;
-use crate::bpf::layout::Layout;
-use crate::bpf::linked::{Linked, OBJECT};
-use crate::bpf::name::HeapRule;
+use crate::bpf::load::layout::Layout;
+use crate::bpf::load::linked::{Linked, OBJECT};
+use crate::bpf::scan::name::HeapRule;
 
 /// What a start has learnt of the running kernel.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use aya_obj::btf::Btf;
 
 use crate::bpf::abi::{Control, MAX_RECORDS, NAME_BYTES, Record, Stop};
-use crate::bpf::linked::{Array, Linked};
-use crate::bpf::refusal::{chain, refused};
-use crate::bpf::shared::Shared;
-use crate::bpf::syscall::{self, Text};
+use crate::bpf::load::linked::{Array, Linked};
+use crate::bpf::load::refusal::{chain, refused};
+use crate::bpf::load::shared::Shared;
+use crate::bpf::load::syscall::{self, Text};
 use crate::error::{Error, Result};
 use crate::kernel::release;
 

@@ -12,8 +12,8 @@ use aya_obj::btf::{Btf, BtfFeatures, BtfKind};
 use aya_obj::generated::bpf_insn;
 use serde::{Deserialize, Serialize};
 
-use crate::bpf::refusal::unfit;
-use crate::bpf::syscall::{self, Refused};
+use crate::bpf::load::refusal::unfit;
+use crate::bpf::load::syscall::{self, Refused};
 use crate::error::Result;
 
 /// The object as it was built.
@@ -23,7 +23,7 @@ pub(crate) static OBJECT: &[u8] = &ALIGNED.0;
 #[repr(align(8))]
 struct Aligned<T: ?Sized>(T);
 
-static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../bpf/scan.bpf.o"));
+static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../bpf/scan.bpf.o"));
 
 /// The object, linked for one kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::bpf::syscall::Refused;
+use crate::bpf::load::syscall::Refused;
 use crate::error::Error;
 
 /// Returns the error of an object that does not fit the kernel.

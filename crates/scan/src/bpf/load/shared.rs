@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::bpf::abi::{Control, Record};
-use crate::bpf::linked::Array;
+use crate::bpf::load::linked::Array;
 use crate::error::{Error, Result};
 
 /// The array of a BPF map, in memory.

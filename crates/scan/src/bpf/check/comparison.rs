@@ -8,7 +8,7 @@
 
 use vmaple_smaps::{Field, FieldSet, Form, Line, Mapping, append};
 
-use crate::bpf::shapes::Child;
+use crate::bpf::check::shapes::Child;
 use crate::record::Mappings;
 
 /// A line that is not what the kernel says.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::bpf::abi::{Control, Record, WANT_PAGES, WANT_TABLES};
 use crate::bpf::engine::Engine;
-use crate::bpf::marked_page::MarkedPage;
-use crate::bpf::program::Entry;
+use crate::bpf::load::marked_page::MarkedPage;
+use crate::bpf::load::program::Entry;
 use crate::error::Result;
 
 /// The most looks, and the pause between two: the kernel moves pages, and swaps them out.

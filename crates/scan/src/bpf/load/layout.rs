@@ -17,8 +17,8 @@ use rustix::param::page_size;
 use serde::{Deserialize, Serialize};
 
 use crate::bpf::abi::{Control, Stop};
-use crate::bpf::marked_page::{MAGIC, MarkedPage};
-use crate::bpf::program::{Entry, Program};
+use crate::bpf::load::marked_page::{MAGIC, MarkedPage};
+use crate::bpf::load::program::{Entry, Program};
 use crate::error::{Error, Result};
 
 /// The addresses and numbers of this kernel that the program has to be told.

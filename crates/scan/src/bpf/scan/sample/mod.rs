@@ -15,7 +15,7 @@ use vmaple_smaps::{Field, FieldSet, MemSizeStats};
 use self::estimate::{Estimate, Known, Stratum};
 use self::plan::Plan;
 use crate::bpf::abi::{Control, RECORD_DRAWN, Record};
-use crate::bpf::sums::Sums;
+use crate::bpf::scan::sums::Sums;
 use crate::error::Result;
 use crate::options::Sample;
 use crate::process::Process;

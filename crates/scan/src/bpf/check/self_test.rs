@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use vmaple_smaps::{Field, Form};
 
-use crate::bpf::comparison::{Comparison, compare};
+use crate::bpf::check::comparison::{Comparison, compare};
+use crate::bpf::check::identity;
+use crate::bpf::check::shapes::Child;
 use crate::bpf::engine::{Engine, ThpRule};
-use crate::bpf::name::HeapRule;
-use crate::bpf::shapes::Child;
-use crate::bpf::{identity, session};
+use crate::bpf::scan::name::HeapRule;
+use crate::bpf::scan::session;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::process::Process;
@@ -147,9 +148,9 @@ mod tests {
     use aya_obj::btf::Btf;
 
     use super::*;
-    use crate::bpf::linked::OBJECT;
-    use crate::bpf::program::Program;
-    use crate::bpf::shapes;
+    use crate::bpf::check::shapes;
+    use crate::bpf::load::linked::OBJECT;
+    use crate::bpf::load::program::Program;
     use crate::kernel::kernel_form;
 
     /// The kernel's description of its types, which tests break.

@@ -18,7 +18,7 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use crate::bpf::engine::Engine;
-use crate::bpf::session::{Begun, Session};
+use crate::bpf::scan::session::{Begun, Session};
 use crate::error::{Error, Result};
 use crate::kernel::release;
 use crate::options::Options;

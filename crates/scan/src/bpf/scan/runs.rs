@@ -6,10 +6,10 @@ use vmaple_smaps::vm_flags::VM_HUGETLB;
 use vmaple_smaps::{FieldSet, Mapping, NameKind, Perms, VmaRecord};
 
 use crate::bpf::abi::{Control, RECORD_COUNTS_LATER, RECORD_UNVALIDATED, Record, Stop, VALIDATION_NONE};
-use crate::bpf::counts::stats_of;
-use crate::bpf::lines::Lines;
-use crate::bpf::name::{CUT, Known, NameText, Places};
-use crate::bpf::vsyscall::Vsyscall;
+use crate::bpf::scan::counts::stats_of;
+use crate::bpf::scan::lines::Lines;
+use crate::bpf::scan::name::{CUT, Known, NameText, Places};
+use crate::bpf::scan::vsyscall::Vsyscall;
 use crate::method::Method;
 use crate::record::{Line, Mappings, PAGE};
 use crate::report::{Partial, Report, Validation};
@@ -177,8 +177,8 @@ mod tests {
 
     use super::*;
     use crate::bpf::abi::{NAME_PATH, RECORD_NAME_CUT, VALIDATION_SEQCOUNT};
-    use crate::bpf::name::HeapRule;
-    use crate::bpf::thp::ThpSizes;
+    use crate::bpf::scan::name::HeapRule;
+    use crate::bpf::scan::thp::ThpSizes;
     use crate::record::NamePlace;
 
     fn runs() -> Runs {

@@ -2,15 +2,13 @@
 
 use std::os::fd::BorrowedFd;
 
-use serde::{Deserialize, Serialize};
-
 use crate::boost::Boost;
 use crate::bpf::abi::{Control, Stop, VALIDATION_INT, VALIDATION_SEQCOUNT};
 use crate::bpf::load::cache::Learnt;
 use crate::bpf::load::layout::Layout;
 use crate::bpf::load::program::{Entry, Program};
 use crate::bpf::scan::name::{HeapRule, Known};
-use crate::bpf::scan::thp::ThpSizes;
+use crate::bpf::scan::thp::{ThpRule, ThpSizes};
 use crate::bpf::scan::vsyscall::Vsyscall;
 use crate::error::Result;
 use crate::report::Validation;
@@ -30,15 +28,6 @@ pub(crate) struct Engine {
     pub(crate) may_boost: bool,
     /// Memory that is used again.
     pub(crate) known: Known,
-}
-
-/// The knowledge of a kernel's rule for THPeligible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum ThpRule {
-    /// It is the one that is known.
-    Known,
-    /// It is another one, so that the line is left out.
-    Another,
 }
 
 impl Engine {

@@ -110,7 +110,7 @@ mod tests {
         }
         // What is right is used: another rule, which no look at a page shows, stays.
         let kept = Learnt {
-            thp: engine::ThpRule::Another,
+            thp: scan::thp::ThpRule::Another,
             ..right
         };
         cache.write(&kept).unwrap();

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, linkat, open, openat, unlinkat};
 use serde::{Deserialize, Serialize};
 
-use crate::bpf::engine::ThpRule;
 use crate::bpf::load::layout::Layout;
 use crate::bpf::load::linked::{Linked, OBJECT};
 use crate::bpf::scan::name::HeapRule;
+use crate::bpf::scan::thp::ThpRule;
 
 /// What a start has learnt of the running kernel.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,13 +8,13 @@ use vmaple_smaps::{Field, Scope};
 
 use crate::boost::Boost;
 use crate::bpf::abi::{Control, MAX_RECORDS, RECORD_UNVALIDATED, Stop, WANT_NAMES, WANT_PAGES, WANT_TABLES};
-use crate::bpf::engine::{Engine, ThpRule, validation};
+use crate::bpf::engine::{Engine, validation};
 use crate::bpf::load::program::{Entry, Link};
 use crate::bpf::scan::name::Places;
 use crate::bpf::scan::runs::Runs;
 use crate::bpf::scan::sample::Sampler;
 use crate::bpf::scan::sums::Sums;
-use crate::bpf::scan::thp::Eligibility;
+use crate::bpf::scan::thp::{Eligibility, ThpRule};
 use crate::bpf::scan::vsyscall::Vsyscall;
 use crate::error::{Error, Result};
 use crate::options::{Options, Sample};

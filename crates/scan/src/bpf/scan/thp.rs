@@ -10,12 +10,22 @@ use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use vmaple_smaps::vm_flags::{VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE};
 
 use crate::bpf::abi::{RECORD_ANONYMOUS, RECORD_HUGE_FAULT, RECORD_SHMEM, Record};
 use crate::process::Process;
 
 const SETTINGS: &str = "/sys/kernel/mm/transparent_hugepage";
+
+/// The knowledge of a kernel's rule for THPeligible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ThpRule {
+    /// It is the one that is known.
+    Known,
+    /// It is another one, so that the line is left out.
+    Another,
+}
 
 /// The setting of where huge pages of a size are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

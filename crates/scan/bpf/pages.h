@@ -146,8 +146,20 @@ static __always_inline int is_drawn(struct scratch *q)
 	return (u32)((x ^ x >> 31) >> 32) % every == at % every;
 }
 
-int __attribute__((noinline)) begin_record(void);
 int __attribute__((noinline)) end_record(void);
+
+/* Puts the record where user space finds it, and goes on with another of the same VMA. */
+static __always_inline void split_record(struct scratch *q)
+{
+	struct record *r = &q->r;
+
+	end_record();
+	r->from = q->pages.addr;
+	r->tables = 0;
+	r->flags &= ~(RECORD_DRAWN | RECORD_COUNTS_LATER | RECORD_SWAP_SHARED);
+	__builtin_memset(&r->rss, 0, (void *)&r->dev - (void *)&r->rss);
+	q->in_pages = 1;
+}
 
 /* Counts one PMD: a table, a huge page, or nothing. */
 int __attribute__((noinline)) account_pmd(void)
@@ -175,9 +187,7 @@ int __attribute__((noinline)) account_pmd(void)
 			p->addr = next;
 			return 0;
 		}
-		end_record(); /* what came before; from here on is another */
-		q->walk.vma--;
-		begin_record();
+		split_record(q);
 		q->r.tables = 1;
 		q->r.flags |= RECORD_DRAWN;
 	}
@@ -205,10 +215,8 @@ int __attribute__((noinline)) account_pmd(void)
 			account(swap_physical(q, entry) + (p->addr & ((1ULL << PMD_SHIFT) - 1)), count, IS_SWAP_PTE | IS_HUGE);
 	}
 	p->addr = next;
-	if (is_alone) {
-		end_record();
-		q->walk.vma--;
-	}
+	if (is_alone)
+		split_record(q);
 	return 0;
 }
 

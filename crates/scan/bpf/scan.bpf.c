@@ -57,7 +57,6 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 	q->pages.pmd_gib = ~0ULL;
 	q->pages.head = 0;
 	q->pages.every = 0;
-	q->pages.draw_vma = ~0ULL;
 	q->walk.mm = mm;
 	q->walk.cursor = q->c.start;
 	q->c.stop = STOP_NO_MM;
@@ -143,11 +142,8 @@ int __attribute__((noinline)) begin_record(void)
 		struct pages *p = &q->pages;
 		u64 half = (((r->end - 1) >> PMD_SHIFT) - (r->start >> PMD_SHIFT) + 1) / 2;
 
-		if (p->draw_vma != r->start) {
-			p->draw_vma = r->start;
-			p->draw_from = r->from;
-			p->seen = 0;
-		}
+		p->draw_from = r->from;
+		p->seen = 0;
 		/* Small VMAs cost no more than to find them. Of others two tables at least are counted, if they have as many as they may. */
 		if (r->end - r->start <= SMALL)
 			p->every = 1;
@@ -221,7 +217,7 @@ static long step(u32 k, void *unused)
 		return 1;
 	q->c.entries++;
 	if (q->in_pages) {
-		if ((q->pages.addr >= q->pages.end || !page_step(q)) && q->in_pages)
+		if (q->pages.addr >= q->pages.end || !page_step(q))
 			end_record();
 	} else if (q->walk.vma < q->walk.vmas) {
 		if (q->records >= q->c.max_records || q->names > NAME_BYTES / 2)

@@ -48,8 +48,8 @@ struct pages {
 	u64 pte_first; /* address of the first page of q->pte */
 	u32 is_hugetlb;
 	u32 count; /* entries in q->pte */
-	/* Where some tables are drawn: of a VMA, how many were seen from an address on. */
-	u64 draw_vma, draw_from;
+	/* Where some tables of a VMA are drawn: how many were seen from an address on. */
+	u64 draw_from;
 	u32 seen;
 	u32 every;
 	u64 common[16]; /* pages of a table by kind, until they are added to the record */

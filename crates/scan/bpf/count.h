@@ -269,7 +269,7 @@ static __always_inline u64 swap_physical(struct scratch *q, u64 entry)
 	return swap_offset(entry) << PAGE_SHIFT & q->c.physical_mask & ((1ULL << bits) - 1);
 }
 
-/* Counts an entry that is not present: the page was swapped out, or is under migration. */
+/* Counts an entry of a page that was swapped out. */
 int __attribute__((noinline)) account_swap(u64 entry)
 {
 	struct scratch *q = scratch();
@@ -282,10 +282,6 @@ int __attribute__((noinline)) account_swap(u64 entry)
 
 	if (type == PTE_MARKER)
 		return 0;
-	if (is_migrated(entry)) {
-		account(swap_physical(q, entry), 1, IS_SWAP_PTE);
-		return 0;
-	}
 	r->swap++;
 	if (entry & SWAP_EXCLUSIVE) {
 		/* of this process alone */
@@ -375,7 +371,10 @@ int __attribute__((noinline)) account_pte(u64 entry)
 
 	if (!q)
 		return 0;
-	if (!(entry & MAPPED))
+	/* By no function in between: Linux 6.1 allows no deeper stack. */
+	if (!(entry & MAPPED) && is_migrated(entry))
+		account(swap_physical(q, entry), 1, IS_SWAP_PTE);
+	else if (!(entry & MAPPED))
 		account_swap(entry);
 	else if (!(entry & SPECIAL)) /* neither the page of zeros nor memory without struct page */
 		account(physical(q, entry), 1, how_used(entry));

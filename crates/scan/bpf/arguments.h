@@ -51,17 +51,23 @@ static long argument_step(u32 k, void *unused)
 		return 1;
 	struct pages *p = &q->pages;
 	u64 at = 0, page, entry;
-	u32 within = p->addr & (PAGE_SIZE - 1), bytes = PAGE_SIZE - within, names = q->names;
 
-	if (p->addr >= p->end || names > NAME_BYTES - PAGE_SIZE)
+	if (p->addr >= p->end)
 		return 1;
-	if (bytes > p->end - p->addr)
-		bytes = p->end - p->addr;
 	page = page_at(q, p->addr, &at);
 	if (!page)
 		return 1;
 	entry = load(at);
-	if (bytes > PAGE_SIZE || bpf_probe_read_kernel(to->text + names, bytes, (void *)(page + within)))
+
+	/* Bounds that are known here, as older verifiers forget them over calls. */
+	u32 names = q->names, within = p->addr & (PAGE_SIZE - 1);
+	u64 bytes = PAGE_SIZE - within;
+
+	if (bytes > p->end - p->addr)
+		bytes = p->end - p->addr;
+	barrier_var(bytes); /* or the compiler leaves the next look at it out */
+	if (names > NAME_BYTES - PAGE_SIZE || bytes > PAGE_SIZE ||
+	    bpf_probe_read_kernel(to->text + names, bytes, (void *)(page + within)))
 		return 1;
 	/* Otherwise it may have been given back meanwhile, and be another's. */
 	if (!is_same(at, entry))

@@ -110,7 +110,7 @@ impl Rounds {
         let mut progress = Progress::new(targets.len(), self.prints_each());
         let mut shares = Shares::new(self.plan.sample, targets.iter().map(|target| target.pid));
         for (i, target) in targets.into_iter().enumerate() {
-            self.scanner.set_sample(shares.take(target.pid));
+            self.scanner.set_sample(shares.take());
             self.scan(target, &found, &mut results)?;
             if !self.said.is_empty() {
                 progress.hidden(|| self.said.drain(..).for_each(|line| tell(&line)));
@@ -144,7 +144,7 @@ impl Rounds {
         let targets = std::mem::take(&mut self.targets);
         let mut shares = Shares::new(self.plan.sample, targets.iter().map(|target| target.pid));
         for target in targets {
-            self.scanner.set_sample(shares.take(target.pid));
+            self.scanner.set_sample(shares.take());
             self.scan(target, &found, &mut results)?;
         }
         let groups = self.groups.as_mut();

@@ -8,31 +8,36 @@ use vmaple_scan::{Field, Sample, Sampled};
 
 use crate::cmd::scan::processes::status::kilobytes;
 
-/// What one process may count of what all of a round may, by its page tables.
+/// What each process of a round may count of what all may, by its page tables.
 pub(super) struct Shares {
+    /// What is not given to a process yet.
     sample: Sample,
-    /// Of all processes whose share is not given yet.
+    /// The tables of each process that has no share yet, and their sum.
+    each: std::vec::IntoIter<u64>,
     tables: u64,
 }
 
 impl Shares {
     /// Shares what a round may count among these processes.
     pub(super) fn new(sample: Sample, pids: impl Iterator<Item = u32>) -> Self {
-        let tables = match sample {
-            Sample::All => 0,
-            _ => pids.map(tables_of).sum(),
+        let each: Vec<_> = match sample {
+            Sample::All => vec![],
+            _ => pids.map(tables_of).collect(),
         };
-        Self { sample, tables }
+        Self {
+            sample,
+            tables: each.iter().sum(),
+            each: each.into_iter(),
+        }
     }
 
-    /// Takes the share of a process.
-    pub(super) fn take(&mut self, pid: u32) -> Sample {
-        if self.sample == Sample::All {
-            return Sample::All;
-        }
-        let tables = tables_of(pid);
-        let share = tables as f64 / self.tables.max(tables) as f64;
-        self.tables = self.tables.saturating_sub(tables);
+    /// Takes the share of the next process.
+    pub(super) fn take(&mut self) -> Sample {
+        let Some(tables) = self.each.next() else {
+            return self.sample;
+        };
+        let share = tables as f64 / self.tables as f64;
+        self.tables -= tables;
         match &mut self.sample {
             Sample::Cpu(time) => {
                 let part = time.mul_f64(share);
@@ -104,13 +109,13 @@ mod tests {
         let mut shares = Shares::new(Sample::Tables(1000), [me, me, me].into_iter());
         let mut counted = 0;
         for _ in 0..3 {
-            let Sample::Tables(part) = shares.take(me) else {
+            let Sample::Tables(part) = shares.take() else {
                 panic!("another kind")
             };
             counted += part;
         }
         assert_eq!(counted, 1000);
         let mut all = Shares::new(Sample::All, [me].into_iter());
-        assert_eq!(all.take(me), Sample::All);
+        assert_eq!(all.take(), Sample::All);
     }
 }

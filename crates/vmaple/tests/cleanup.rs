@@ -142,7 +142,7 @@ fn the_cgroup_of_a_slice_is_gone_after_the_run_and_after_a_kill() {
             continue;
         };
         let cgroup = |controller: u32| parent.join(format!("vmaple-{controller}"));
-        let args = format!("repro --busy 2 --samples 1 --file maps --slice {slice} --duration");
+        let args = format!("repro --target kernel --busy 2 --samples 1 --file maps --slice {slice} --duration");
         let (code, _, err) = outcome(vmaple(&format!("{args} 200ms")));
         assert_eq!(code, 0, "{err}");
 

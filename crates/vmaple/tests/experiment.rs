@@ -160,7 +160,7 @@ fn json_on_standard_output_is_alone_there() {
 
 #[test]
 fn a_worst_case_above_the_limit_exits_with_3() {
-    let args = "repro --busy 0 --samples 1 --duration 100ms --fail-above";
+    let args = "repro --target kernel --file maps --busy 0 --samples 1 --duration 100ms --fail-above";
     assert_eq!(outcome(vmaple(&format!("{args} 1ns"))).0, 3);
     assert_eq!(outcome(vmaple(&format!("{args} 1h"))).0, 0);
 }

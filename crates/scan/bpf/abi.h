@@ -15,6 +15,7 @@
 #define WANT_NAMES 1 /* paths, names */
 #define WANT_TABLES 2 /* what page tables say */
 #define WANT_PAGES 4 /* what struct page says */
+#define WANT_SUMS 8 /* VMAs may share a record */
 
 #define NO_TABLE (~0U) /* of pages is to be counted */
 
@@ -86,6 +87,7 @@ struct control {
 #define RECORD_NAME_CUT 64 /* the path is longer than what was read */
 #define RECORD_SWAP_SHARED 128 /* has swapped pages that an unknown number of other processes may have */
 #define RECORD_DRAWN 256 /* a table of pages that was drawn, alone; without it, the tables were not counted, but huge pages were */
+#define RECORD_UNREAD 512 /* has a page table that could not be read */
 
 /* The form of a file's name. */
 enum name {
@@ -96,10 +98,14 @@ enum name {
 	NAME_SPECIAL = 4, /* text */
 };
 
-/* A VMA, or the part of it from `from` to `to`. */
+/*
+ * A VMA, or the part of it from `from` to `to`. Where sums alone are wanted, VMAs that follow one another may share a record. Then
+ * `start` is of the first, flags and `end` are of the last, and what is not counted is of any.
+ */
 struct record {
 	u64 start, end; /* the VMA's */
 	u64 from, to; /* the part that was looked at in this run */
+	u64 last, before; /* where the last VMA of the record begins, or its part, and the bytes of those before it */
 	u64 vm_flags, pgoff, ino;
 	u64 file; /* to compare two */
 	u64 block_bytes; /* of the file system: the page size of hugetlbfs */
@@ -114,8 +120,10 @@ struct record {
 	u32 flags;
 	u32 name, name_at, name_bytes;
 	u32 anon_name_at, anon_name_bytes;
+	u32 mappings; /* in the record */
 	u32 tables; /* of pages, if not all are counted */
 	u32 every; /* of this number of them one is counted, in a record of its own; 0 and 1: all */
+	u32 unused;
 };
 
 #endif

@@ -19,6 +19,7 @@
 #define MAPPED (PRESENT | PROTNONE)
 #define SWAP_EXCLUSIVE (1ULL << 3) /* of an entry that is not present */
 
+#define VM_LOCKED 0x2000
 #define VM_HUGETLB 0x400000
 
 /* Types of entries that are not present: 32, the lower ones are swap areas, the last is a marker without a page. */
@@ -417,15 +418,20 @@ static long pte_step(u32 k, void *unused)
 /* Counts the entries of a leaf table, those in q->pte. */
 static __always_inline void account_table(struct scratch *q, u32 count)
 {
-	u32 kind;
-
 	q->pages.count = count;
 	bpf_loop((count + GROUP - 1) / GROUP, pte_step, (void *)0, 0);
+	q->c.entries += count;
+}
+
+/* Adds the pages of all kinds to the record. */
+static __always_inline void add_all_common(struct scratch *q)
+{
+	u32 kind;
+
 #pragma unroll
 	for (kind = 0; kind < COMMON_KINDS; kind++)
 		if (q->pages.common[kind])
 			add_common(kind);
-	q->c.entries += count;
 }
 
 #endif

@@ -169,6 +169,11 @@ struct vm_area_struct {
 	struct {
 	} shared;
 } CORE;
+/* Once `vm_flags` is gone: since 7.0 both are in one place. */
+struct vm_area_struct___bitmap {
+	struct {
+	} flags;
+} CORE;
 
 /* Files. */
 struct super_block {

@@ -81,6 +81,13 @@ static __always_inline u64 entry_at(u64 table, u64 addr, u32 shift)
 	return load(place(table, addr, shift));
 }
 
+/* Reads an entry of a page table; returns whether it is in readable memory. A load that faults gives 0, as an empty entry does. */
+static __always_inline int read_entry(u64 at, u64 *entry)
+{
+	*entry = load(at);
+	return *entry || !bpf_probe_read_kernel(entry, sizeof(*entry), (void *)at);
+}
+
 /* Reads the table of PMDs that holds p->addr into q->pmd; if there is none, goes on to where there may be one. */
 int __attribute__((noinline)) read_pmds(void)
 {
@@ -97,7 +104,9 @@ int __attribute__((noinline)) read_pmds(void)
 	p->top_at = 0;
 	if (q->c.levels == 5) {
 		p->top_at = place(table, p->addr, PGDIR_SHIFT + 9);
-		p->top = entry = load(p->top_at);
+		if (!read_entry(p->top_at, &entry))
+			q->r.flags |= RECORD_UNREAD;
+		p->top = entry;
 		if (!(entry & PRESENT)) {
 			p->addr = next_at(p, PGDIR_SHIFT + 9);
 			return 0;
@@ -105,14 +114,18 @@ int __attribute__((noinline)) read_pmds(void)
 		table = q->c.page_offset + physical(q, entry);
 	}
 	p->pgd_at = place(table, p->addr, PGDIR_SHIFT);
-	p->pgd = entry = load(p->pgd_at);
+	if (!read_entry(p->pgd_at, &entry))
+		q->r.flags |= RECORD_UNREAD;
+	p->pgd = entry;
 	if (!(entry & PRESENT)) {
 		p->addr = next_at(p, PGDIR_SHIFT);
 		return 0;
 	}
 	table = q->c.page_offset + physical(q, entry);
 	p->pud_at = place(table, p->addr, PUD_SHIFT);
-	p->pud = entry = load(p->pud_at);
+	if (!read_entry(p->pud_at, &entry))
+		q->r.flags |= RECORD_UNREAD;
+	p->pud = entry;
 	if (!(entry & MAPPED) || entry & PSE) {
 		if (p->is_hugetlb && entry & PSE && is_path_same(p))
 			account_hugetlb(q, entry, table, 1ULL << PUD_SHIFT);
@@ -121,6 +134,8 @@ int __attribute__((noinline)) read_pmds(void)
 	}
 	table = q->c.page_offset + physical(q, entry);
 	if (bpf_probe_read_kernel(q->pmd, sizeof(q->pmd), (void *)table)) {
+		if (is_path_same(p))
+			q->r.flags |= RECORD_UNREAD;
 		p->addr = next_at(p, PUD_SHIFT);
 		return 0;
 	}
@@ -146,17 +161,17 @@ static __always_inline int is_drawn(struct scratch *q)
 	return (u32)((x ^ x >> 31) >> 32) % every == at % every;
 }
 
-int __attribute__((noinline)) end_record(void);
+int __attribute__((noinline)) end_vma(void);
 
 /* Puts the record where user space finds it, and goes on with another of the same VMA. */
 static __always_inline void split_record(struct scratch *q)
 {
 	struct record *r = &q->r;
 
-	end_record();
-	r->from = q->pages.addr;
+	end_vma();
+	r->from = r->last = q->pages.addr;
 	r->tables = 0;
-	r->flags &= ~(RECORD_DRAWN | RECORD_COUNTS_LATER | RECORD_SWAP_SHARED);
+	r->flags &= ~(RECORD_DRAWN | RECORD_COUNTS_LATER | RECORD_SWAP_SHARED | RECORD_UNREAD);
 	__builtin_memset(&r->rss, 0, (void *)&r->dev - (void *)&r->rss);
 	q->in_pages = 1;
 }
@@ -173,7 +188,7 @@ int __attribute__((noinline)) account_pmd(void)
 	u64 at = place(p->pmd_table, p->addr, PMD_SHIFT);
 	u64 entry = load(at);
 	u32 count = (next - p->addr) >> PAGE_SHIFT;
-	u32 is_table = entry & PRESENT && !(entry & PSE) && !p->is_hugetlb, is_there = 1;
+	u32 is_table = entry & PRESENT && !(entry & PSE) && !p->is_hugetlb, is_there = 1, is_unread = 0;
 	u32 is_alone = is_table && p->every > 1;
 
 	q->c.entries += 6;
@@ -197,10 +212,13 @@ int __attribute__((noinline)) account_pmd(void)
 
 		if (bytes > sizeof(q->pte))
 			bytes = sizeof(q->pte);
-		is_there = !bpf_probe_read_kernel(q->pte, bytes, (void *)place(table, p->addr, PAGE_SHIFT)) && is_same(at, entry);
+		is_unread = !!bpf_probe_read_kernel(q->pte, bytes, (void *)place(table, p->addr, PAGE_SHIFT));
+		is_there = is_same(at, entry);
 	}
 	if (!is_there || !is_path_same(p)) {
 		p->pmd_gib = ~0ULL; /* look for the table again */
+	} else if (is_unread) {
+		q->r.flags |= RECORD_UNREAD;
 	} else if (is_table) {
 		account_table(q, count);
 	} else if (p->is_hugetlb) {

@@ -51,7 +51,7 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 	q->c.seq = 0;
 	q->c.one_seq = 1;
 	q->records = q->names = q->in_pages = q->leaves = q->checked = 0;
-	q->again = q->names_in_vain = 0;
+	q->again = q->names_in_vain = q->is_open = 0;
 	q->walk.vma = q->walk.vmas = 0;
 	q->last_file = q->last_dentry = 0;
 	q->pages.pmd_gib = ~0ULL;
@@ -85,11 +85,56 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 	return 1;
 }
 
+/* Begins the pages of the VMA that is last in the record. */
+static __always_inline void begin_pages(struct scratch *q, u64 vm_flags)
+{
+	struct record *r = &q->r;
+
+	q->pages.addr = q->c.want & WANT_TABLES ? r->last : r->end;
+	q->pages.end = r->end;
+	q->pages.is_hugetlb = !!(vm_flags & VM_HUGETLB);
+	q->in_pages = 1;
+}
+
 #define NAMES_IN_VAIN 16
 #define SMALL (16 << PAGE_SHIFT)
 
-/* Begins the record of the next VMA of the leaf, from the cursor on. */
-int __attribute__((noinline)) begin_record(void)
+/* Flags that say more of a VMA than may be said of those that share its record. */
+#define OF_ONE_VMA (RECORD_UNVALIDATED | RECORD_COUNTS_LATER | RECORD_SWAP_SHARED | RECORD_UNREAD)
+
+/*
+ * Returns whether a VMA may share the record that is open. All in a record lie there from their beginning to their end, but the last.
+ * All are locked, or none; and none has pages that its file knows, and page tables do not.
+ */
+static __always_inline int may_share(struct scratch *q, struct vma *v)
+{
+	struct record *r = &q->r;
+
+	return q->is_open && r->to == r->end && r->from == r->start && v->start >= q->walk.cursor && !(r->flags & OF_ONE_VMA) &&
+	       !q->walk.unvalidated && !r->shmem_swapped && !v->shmem_swapped && !((r->vm_flags ^ v->vm_flags) & VM_LOCKED);
+}
+
+/* Puts the record where user space finds it. */
+int __attribute__((noinline)) put_record(void)
+{
+	struct scratch *q = scratch();
+
+	if (!q)
+		return 0;
+	u32 at = q->records;
+	struct record *to = bpf_map_lookup_elem(&RECORDS, &at);
+
+	q->is_open = 0;
+	if (!to)
+		return 0;
+	add_all_common(q);
+	*to = q->r;
+	q->records = at + 1;
+	return 0;
+}
+
+/* Begins the next VMA of the leaf, from the cursor on. */
+int __attribute__((noinline)) begin_vma(void)
 {
 	struct scratch *q = scratch();
 
@@ -102,11 +147,21 @@ int __attribute__((noinline)) begin_record(void)
 
 	if (v->end <= w->cursor)
 		return 0;
+	if (may_share(q, v)) {
+		r->before += r->to - r->last;
+		r->last = v->start;
+		r->end = v->end;
+		r->mappings++;
+		begin_pages(q, v->vm_flags);
+		return 0;
+	}
+	if (q->is_open)
+		put_record();
 	__builtin_memset(r, 0, sizeof(*r));
 	r->start = v->start;
 	r->end = v->end;
-	r->from = v->start < w->cursor ? w->cursor : v->start;
-	r->to = v->end;
+	r->from = r->last = r->to = v->start < w->cursor ? w->cursor : v->start;
+	r->mappings = 1;
 	r->vm_flags = v->vm_flags;
 	r->pgoff = v->pgoff;
 	r->file = v->file;
@@ -151,15 +206,12 @@ int __attribute__((noinline)) begin_record(void)
 			p->every = half < q->c.every && q->c.every != NO_TABLE ? half : q->c.every;
 		r->every = p->every;
 	}
-	q->pages.addr = q->c.want & WANT_TABLES ? r->from : r->end;
-	q->pages.end = r->end;
-	q->pages.is_hugetlb = !!(r->vm_flags & VM_HUGETLB);
-	q->in_pages = 1;
+	begin_pages(q, v->vm_flags);
 	return 0;
 }
 
-/* Puts the record, as far as its pages were counted, where user space finds it. */
-int __attribute__((noinline)) end_record(void)
+/* Ends a VMA, as far as its pages were counted. */
+int __attribute__((noinline)) end_vma(void)
 {
 	struct scratch *q = scratch();
 
@@ -167,18 +219,23 @@ int __attribute__((noinline)) end_record(void)
 		return 0;
 	struct walk *w = &q->walk;
 	struct record *r = &q->r;
-	u32 at = q->records;
-	struct record *to = bpf_map_lookup_elem(&RECORDS, &at);
 
 	q->in_pages = 0;
-	r->to = q->pages.addr;
-	if (!to || r->to <= r->from)
+	if (q->pages.addr <= r->last) { /* nothing of it */
+		if (r->mappings > 1) {
+			r->last = r->to;
+			r->mappings--;
+			q->is_open = 1;
+		}
 		return 0;
+	}
+	r->to = w->cursor = q->pages.addr;
 	if (q->c.want & WANT_TABLES && lock_seq(w->mm) != w->seq)
 		r->flags |= RECORD_COUNTS_LATER;
-	w->cursor = r->to;
-	*to = *r;
-	q->records = at + 1;
+	if (q->c.want & WANT_SUMS)
+		q->is_open = 1;
+	else
+		put_record();
 	return 0;
 }
 
@@ -218,12 +275,12 @@ static long step(u32 k, void *unused)
 	q->c.entries++;
 	if (q->in_pages) {
 		if (q->pages.addr >= q->pages.end || !page_step(q))
-			end_record();
+			end_vma();
 	} else if (q->walk.vma < q->walk.vmas) {
-		if (q->records >= q->c.max_records || q->names > NAME_BYTES / 2)
+		if (q->records + q->is_open >= q->c.max_records || q->names > NAME_BYTES / 2)
 			return 1;
 		q->c.entries += 8;
-		begin_record();
+		begin_vma();
 	} else if (!next_leaf(q)) {
 		return 1;
 	}
@@ -251,7 +308,9 @@ int scan(struct bpf_iter__task *ctx)
 		if (q->c.max_records)
 			bpf_loop(1 << 23, step, (void *)0, 0);
 		if (q->in_pages)
-			end_record();
+			end_vma();
+		if (q->is_open)
+			put_record();
 		/*
 		 * A task that still has the address space has had it all the time. Otherwise it may have been freed, and be another's
 		 * now: nothing of this run can be used.

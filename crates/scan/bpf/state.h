@@ -52,7 +52,7 @@ struct pages {
 	u64 draw_from;
 	u32 seen;
 	u32 every;
-	u64 common[16]; /* pages of a table by kind, until they are added to the record */
+	u64 common[16]; /* pages by kind, until they are added to the record */
 	/* The head of the large folio that was seen last. */
 	u64 head;
 	u64 head_flags, head_mapping;
@@ -89,6 +89,7 @@ struct scratch {
 	u32 names; /* bytes used */
 	u32 records;
 	u32 in_pages; /* of the VMA in r */
+	u32 is_open; /* the VMA in r is counted, and the next may share the record */
 	u32 again; /* the leaf is to be read again */
 	u32 names_in_vain; /* names in a row that were read while a writer came */
 	u32 leaves;

@@ -83,9 +83,8 @@ static __always_inline void read_file(struct scratch *q, struct vma *v)
 }
 
 /* The word of a VMA: by a load, or where there are none from the copy of the whole. */
-#define FIELD(field)                                                                                                                 \
-	(has_loads() ? load(address + bpf_core_field_offset(struct vm_area_struct, field)) :                                         \
-		       q->raw[(bpf_core_field_offset(struct vm_area_struct, field) >> 3) & 63])
+#define WORD(offset) (has_loads() ? load(address + (offset)) : q->raw[((offset) >> 3) & 63])
+#define FIELD(field) WORD(bpf_core_field_offset(struct vm_area_struct, field))
 
 /* Returns whether there may be a name by prctl(2). Before 6.2 that of a file's mapping is something else in the same place. */
 static __always_inline int has_anon_name(struct vma *v)
@@ -114,7 +113,9 @@ int __attribute__((noinline)) read_vma(u64 address, u64 min, u64 max)
 		return 0;
 	v->start = min;
 	v->end = max + 1;
-	v->vm_flags = FIELD(vm_flags);
+	v->vm_flags = bpf_core_field_exists(struct vm_area_struct, vm_flags) ?
+			      FIELD(vm_flags) :
+			      WORD(bpf_core_field_offset(struct vm_area_struct___bitmap, flags));
 	v->pgoff = FIELD(vm_pgoff);
 	v->file = FIELD(vm_file);
 	v->ops = FIELD(vm_ops);

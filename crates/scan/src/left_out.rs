@@ -6,6 +6,7 @@ use vmaple_smaps::{Field, FieldSet, Form, MemSizeStats, PSS_SHIFT, Scope};
 
 use crate::method::Method;
 use crate::record::{Line, Mappings};
+use crate::want::Want;
 
 /// A line of the kernel's file that a scan lacks, of some mappings or of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Why {
     /// `Swap`: pages were swapped out of shared memory that is mapped in part, or privately. Its
     /// file says how many, not which.
     PartOfSharedMemory,
+    /// All fields of pages: a page table of the mapping lies where the kernel lets no program read.
+    UnreadTable,
     /// `SwapPss`: other processes may have swapped pages too. This kernel does not show how many.
     SwapCount,
     /// `THPeligible`: this kernel's rule is not the one that is known.
@@ -51,6 +54,7 @@ impl Why {
     pub fn name(self) -> &'static str {
         match self {
             Self::PartOfSharedMemory => "part-of-shared-memory",
+            Self::UnreadTable => "unread-table",
             Self::SwapCount => "swap-count",
             Self::ThpRule => "thp-rule",
             Self::Letters => "letters",
@@ -67,6 +71,7 @@ impl fmt::Display for Why {
             Self::PartOfSharedMemory => {
                 "pages are swapped out of shared memory that is mapped in part or privately: how many of the mapping's is unknown"
             }
+            Self::UnreadTable => "a page table lies where it cannot be read",
             Self::SwapCount => "swapped pages may be shared, and this kernel does not show by how many processes",
             Self::ThpRule => "this kernel decides by another rule",
             Self::Letters => "letters that this version does not know",
@@ -114,10 +119,13 @@ pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: 
         }
     };
     let is_unknown = |line: &Line, field| line.mapping.stats.unknown.contains(field);
-    of_mappings(Field::Swap, Why::PartOfSharedMemory, &|line| {
-        is_unknown(line, Field::Swap)
-    });
-    of_mappings(Field::SwapPss, Why::SwapCount, &|line| is_unknown(line, Field::SwapPss));
+    let is_unread = |line: &Line| is_unknown(line, Field::Rss);
+    for field in of_pages() {
+        of_mappings(field, Why::UnreadTable, &is_unread);
+    }
+    for (field, why) in [(Field::Swap, Why::PartOfSharedMemory), (Field::SwapPss, Why::SwapCount)] {
+        of_mappings(field, why, &|line| is_unknown(line, field) && !is_unread(line));
+    }
     // A caller that asks for page tables alone knows that the rest is not there.
     if !fields.contains(Field::Pss) {
         return left_out;
@@ -143,6 +151,12 @@ pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: 
         }));
     }
     left_out
+}
+
+/// Returns the fields that page tables are read for.
+pub(crate) fn of_pages() -> impl Iterator<Item = Field> {
+    let is_of_pages = |field: &Field| Want::of(*field) >= Want::Tables && field.scope() != Scope::Mapping;
+    Field::ALL.into_iter().filter(is_of_pages)
 }
 
 /// Returns the lines of the kernel's files that this version does not know.

@@ -8,6 +8,7 @@ pub(crate) const NAME_BYTES: usize = 1 << 18;
 pub(crate) const WANT_NAMES: u32 = 1;
 pub(crate) const WANT_TABLES: u32 = 2;
 pub(crate) const WANT_PAGES: u32 = 4;
+pub(crate) const WANT_SUMS: u32 = 8;
 
 /// As [`Control::every`]: none.
 pub(crate) const NO_TABLE: u32 = u32::MAX;
@@ -25,6 +26,7 @@ pub(crate) const RECORD_ANON_NAME: u32 = 32;
 pub(crate) const RECORD_NAME_CUT: u32 = 64;
 pub(crate) const RECORD_SWAP_SHARED: u32 = 128;
 pub(crate) const RECORD_DRAWN: u32 = 256;
+pub(crate) const RECORD_UNREAD: u32 = 512;
 
 pub(crate) const NAME_PATH: u32 = 1;
 pub(crate) const NAME_UNLINKED: u32 = 2;
@@ -122,6 +124,8 @@ pub(crate) struct Record {
     pub(crate) end: u64,
     pub(crate) from: u64,
     pub(crate) to: u64,
+    pub(crate) last: u64,
+    pub(crate) before: u64,
     pub(crate) vm_flags: u64,
     pub(crate) pgoff: u64,
     pub(crate) ino: u64,
@@ -157,8 +161,10 @@ pub(crate) struct Record {
     pub(crate) name_bytes: u32,
     pub(crate) anon_name_at: u32,
     pub(crate) anon_name_bytes: u32,
+    pub(crate) mappings: u32,
     pub(crate) tables: u32,
     pub(crate) every: u32,
+    pub(crate) unused: u32,
 }
 
 #[cfg(test)]

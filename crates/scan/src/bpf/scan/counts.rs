@@ -3,14 +3,16 @@
 use vmaple_smaps::vm_flags::{VM_LOCKED, VM_SHARED, VM_WRITE};
 use vmaple_smaps::{Field, MemSizeStats};
 
-use crate::bpf::abi::{RECORD_SHMEM, RECORD_SWAP_SHARED, Record};
+use crate::bpf::abi::{RECORD_SHMEM, RECORD_SWAP_SHARED, RECORD_UNREAD, Record};
+use crate::left_out;
 use crate::record::PAGE;
 
 /// Returns the counts of a record.
 ///
 /// [`Field::Swap`] is unknown if pages were swapped out of a file in shared memory that is mapped
 /// in part, or privately: the file says how many, not which. [`Field::SwapPss`] is if other
-/// processes may have swapped pages too, and this kernel does not show how many.
+/// processes may have swapped pages too, and this kernel does not show how many. All are if a page
+/// table could not be read.
 pub(crate) fn stats_of(record: &Record) -> MemSizeStats {
     let bytes = |pages: u64| pages.saturating_mul(PAGE);
     let mut stats = MemSizeStats::default();
@@ -40,6 +42,9 @@ pub(crate) fn stats_of(record: &Record) -> MemSizeStats {
     stats.swap_pss = record.swap_pss;
     if record.vm_flags & VM_LOCKED != 0 {
         stats.locked = stats.pss;
+    }
+    if record.flags & RECORD_UNREAD != 0 {
+        stats.unknown = left_out::of_pages().collect();
     }
     if record.flags & RECORD_SWAP_SHARED != 0 {
         stats.unknown.insert(Field::SwapPss);

@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use vmaple_smaps::{Field, Scope};
 
 use crate::boost::Boost;
-use crate::bpf::abi::{Control, MAX_RECORDS, RECORD_UNVALIDATED, Stop, WANT_NAMES, WANT_PAGES, WANT_TABLES};
+use crate::bpf::abi::{Control, MAX_RECORDS, RECORD_UNVALIDATED, Stop, WANT_NAMES, WANT_PAGES, WANT_SUMS, WANT_TABLES};
 use crate::bpf::engine::{Engine, validation};
 use crate::bpf::load::program::{Entry, Link};
 use crate::bpf::scan::name::Places;
@@ -165,13 +165,17 @@ impl<'a> Session<'a> {
             engine.layout.find_swap_if_used();
         }
         let is_thp_told = want == Want::Pages && engine.thp == ThpRule::Known && is_of_lines;
-        let names = if is_of_lines { WANT_NAMES } else { 0 };
+        let form = match sink {
+            Sink::Lines => WANT_NAMES,
+            Sink::Sums(_) => WANT_SUMS,
+            Sink::Sample(_) => 0,
+        };
         let identity = &begun.identity;
         let first = Control {
             mm: identity.found_mm,
             exec_id: identity.found_exec_id,
             started: identity.found_started,
-            want: names
+            want: form
                 | match want {
                     Want::Counters | Want::Ranges => 0,
                     Want::Tables => WANT_TABLES,
@@ -292,7 +296,7 @@ impl<'a> Session<'a> {
                 self.runs.add(records, names, &places, |record| thp?.of(record));
             }
             Sink::Sums(sums) => records.iter().for_each(|record| {
-                let stats = sums.add_mapping(record);
+                let stats = sums.add_mappings(record);
                 sums.add(&stats);
             }),
             Sink::Sample(sampler) => sampler.add(records, Duration::from_nanos(control.ns)),
@@ -331,4 +335,51 @@ fn nanoseconds(time: Duration) -> u64 {
 fn any_seed() -> u32 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_nsec as u32 ^ std::process::id().rotate_left(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Why;
+    use crate::source::Content;
+
+    #[test]
+    fn page_tables_that_cannot_be_read_leave_their_fields_out_and_never_count_as_empty() {
+        let mut engine = match Engine::load() {
+            Ok(engine) => engine,
+            Err(why) => return eprintln!("skipped: {why}"),
+        };
+        // A hole that the kernel leaves for a hypervisor, with four levels and with five.
+        engine.layout.page_offset = if engine.layout.levels == 5 {
+            0xff00_0000_0000_0000
+        } else {
+            0xffff_8000_0000_0000
+        };
+        let process = Process::open(std::process::id()).unwrap();
+        for sum_alone in [false, true] {
+            let options = Options::new().sum_alone(sum_alone);
+            let found = scan(&mut engine, &process, &options, Mappings::default()).unwrap();
+            let unknown = match &found.content {
+                Content::Mappings(mappings) => mappings
+                    .own()
+                    .iter()
+                    .map(|line| line.mapping.stats.unknown)
+                    .reduce(|all, one| if one.contains(Field::Rss) { all } else { one })
+                    .unwrap(),
+                Content::Sum(sum) => sum.stats.unknown,
+                Content::Counters(_) => panic!("no counters were asked for"),
+            };
+            assert!(
+                unknown.contains(Field::Rss) && unknown.contains(Field::SwapPss),
+                "{unknown:?}"
+            );
+            let mappings = found.report.mappings;
+            assert!(mappings > Some(20));
+            if sum_alone {
+                let is_so =
+                    |left_out: &crate::LeftOut| left_out.why == Why::UnreadTable && Some(left_out.mappings) == mappings;
+                assert!(found.report.left_out.iter().all(is_so), "{}", found.report);
+            }
+        }
+    }
 }

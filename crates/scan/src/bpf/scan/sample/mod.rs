@@ -110,7 +110,7 @@ impl Sampler {
     pub(crate) fn add(&mut self, records: &[Record], took: Duration) {
         let (mut passed, mut drawn) = (0, 0);
         for record in records {
-            let stats = self.whole.add_mapping(record);
+            let stats = self.whole.add_mappings(record);
             if record.every > 1 && record.tables > 0 {
                 self.stratum_of(record).tables += u64::from(record.tables);
             }

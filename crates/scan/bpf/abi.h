@@ -110,12 +110,6 @@ struct record {
 	u64 file; /* to compare two */
 	u64 block_bytes; /* of the file system: the page size of hugetlbfs */
 	u64 i_size, shmem_swapped; /* in bytes and in pages */
-	u64 rss, anonymous, ksm, lazyfree, referenced; /* pages */
-	u64 shared_clean, shared_dirty, private_clean, private_dirty; /* pages */
-	u64 anon_thp, shmem_thp, file_thp; /* pages */
-	u64 shared_hugetlb, private_hugetlb; /* bytes */
-	u64 swap; /* pages */
-	u64 pss, pss_anon, pss_shmem, pss_dirty, swap_pss; /* parts of a byte, shifted by PSS_SHIFT */
 	u32 dev, magic; /* of the file system */
 	u32 flags;
 	u32 name, name_at, name_bytes;
@@ -124,6 +118,16 @@ struct record {
 	u32 tables; /* of pages, if not all are counted */
 	u32 every; /* of this number of them one is counted, in a record of its own; 0 and 1: all */
 	u32 unused;
+	/* What is counted, which is the last: it is there if page tables or sums are wanted. */
+	u64 rss, anonymous, ksm, lazyfree, referenced; /* pages */
+	u64 shared_clean, shared_dirty, private_clean, private_dirty; /* pages */
+	u64 anon_thp, shmem_thp, file_thp; /* pages */
+	u64 shared_hugetlb, private_hugetlb; /* bytes */
+	u64 swap; /* pages */
+	u64 pss, pss_anon, pss_shmem, pss_dirty, swap_pss; /* parts of a byte, shifted by PSS_SHIFT */
 };
+
+/* The bytes before what is counted. */
+#define UNCOUNTED_BYTES __builtin_offsetof(struct record, rss)
 
 #endif

@@ -172,7 +172,7 @@ static __always_inline void split_record(struct scratch *q)
 	r->from = r->last = q->pages.addr;
 	r->tables = 0;
 	r->flags &= ~(RECORD_DRAWN | RECORD_COUNTS_LATER | RECORD_SWAP_SHARED | RECORD_UNREAD);
-	__builtin_memset(&r->rss, 0, (void *)&r->dev - (void *)&r->rss);
+	__builtin_memset(&r->rss, 0, sizeof(*r) - UNCOUNTED_BYTES);
 	q->in_pages = 1;
 }
 

@@ -127,8 +127,12 @@ int __attribute__((noinline)) put_record(void)
 	q->is_open = 0;
 	if (!to)
 		return 0;
-	add_all_common(q);
-	*to = q->r;
+	if (q->c.want & (WANT_TABLES | WANT_SUMS)) {
+		add_all_common(q);
+		*to = q->r;
+	} else {
+		__builtin_memcpy(to, &q->r, UNCOUNTED_BYTES);
+	}
 	q->records = at + 1;
 	return 0;
 }
@@ -157,7 +161,10 @@ int __attribute__((noinline)) begin_vma(void)
 	}
 	if (q->is_open)
 		put_record();
-	__builtin_memset(r, 0, sizeof(*r));
+	if (q->c.want & (WANT_TABLES | WANT_SUMS))
+		__builtin_memset(r, 0, sizeof(*r));
+	else
+		__builtin_memset(r, 0, UNCOUNTED_BYTES);
 	r->start = v->start;
 	r->end = v->end;
 	r->from = r->last = r->to = v->start < w->cursor ? w->cursor : v->start;

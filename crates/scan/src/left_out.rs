@@ -106,9 +106,8 @@ impl fmt::Display for LeftOut {
 pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: &Form) -> Vec<LeftOut> {
     let own = mappings.own();
     let mut left_out = vec![];
-    let mut of_mappings = |field: Field, why, lacks: &dyn Fn(&Line) -> bool| {
-        let mappings = own.iter().filter(|line| lacks(line)).count();
-        if fields.contains(field) && form.fields().contains(field) && mappings > 0 {
+    let mut add = |field: Field, why, mappings: usize| {
+        if mappings > 0 {
             left_out.push(LeftOut {
                 line: field.label().into(),
                 field: Some(field),
@@ -118,24 +117,37 @@ pub(crate) fn find(mappings: &Mappings, method: Method, fields: FieldSet, form: 
             });
         }
     };
-    let is_unknown = |line: &Line, field| line.mapping.stats.unknown.contains(field);
-    let is_unread = |line: &Line| is_unknown(line, Field::Rss);
-    for field in of_pages() {
-        of_mappings(field, Why::UnreadTable, &is_unread);
+    let is_due = |field: &Field| fields.contains(*field) && form.fields().contains(*field);
+    let [mut unread, mut swap, mut swap_pss] = [0; 3];
+    for MemSizeStats { unknown, .. } in mappings.own_stats().iter().filter(|stats| !stats.unknown.is_empty()) {
+        let is_unread = unknown.contains(Field::Rss);
+        unread += usize::from(is_unread);
+        swap += usize::from(unknown.contains(Field::Swap) && !is_unread);
+        swap_pss += usize::from(unknown.contains(Field::SwapPss) && !is_unread);
     }
-    for (field, why) in [(Field::Swap, Why::PartOfSharedMemory), (Field::SwapPss, Why::SwapCount)] {
-        of_mappings(field, why, &|line| is_unknown(line, field) && !is_unread(line));
+    for field in of_pages().filter(is_due) {
+        add(field, Why::UnreadTable, unread);
+    }
+    let lacking = [
+        (Field::Swap, Why::PartOfSharedMemory, swap),
+        (Field::SwapPss, Why::SwapCount, swap_pss),
+    ];
+    for (field, why, mappings) in lacking.into_iter().filter(|(field, ..)| is_due(field)) {
+        add(field, why, mappings);
     }
     // A caller that asks for page tables alone knows that the rest is not there.
     if !fields.contains(Field::Pss) {
         return left_out;
     }
-    of_mappings(Field::THPeligible, Why::ThpRule, &|line| {
-        line.mapping.thp_eligible.is_none()
-    });
-    of_mappings(Field::VmFlags, Why::Letters, &|Line { mapping, .. }| {
-        mapping.lost_letters || !method.reads_text() && form.letters().lacks(mapping.vm_flags)
-    });
+    let count = |lacks: &dyn Fn(&Line) -> bool| own.iter().filter(|line| lacks(line)).count();
+    if is_due(&Field::THPeligible) {
+        let mappings = count(&|line| line.thp_eligible.is_none());
+        add(Field::THPeligible, Why::ThpRule, mappings);
+    }
+    if is_due(&Field::VmFlags) {
+        let lacks = |line: &Line| line.lost_letters || !method.reads_text() && form.letters().lacks(line.vm_flags);
+        add(Field::VmFlags, Why::Letters, count(&lacks));
+    }
     left_out.extend(unknown(form, own.len()));
     if method.reads_text() {
         let of_sum_alone = form
@@ -187,8 +199,8 @@ impl Rounded {
     ///
     /// A proportional size is whole kilobytes but for what is shared; then it is less than all of
     /// it.
-    pub(crate) fn of(own: &[Line]) -> Option<Self> {
-        let count = |is: &dyn Fn(&MemSizeStats) -> bool| own.iter().filter(|line| is(&line.mapping.stats)).count();
+    pub(crate) fn of(own: &[MemSizeStats]) -> Option<Self> {
+        let count = |is: &dyn Fn(&MemSizeStats) -> bool| own.iter().filter(|stats| is(stats)).count();
         let pss = |stats: &MemSizeStats| stats.pss >> PSS_SHIFT != stats.rss;
         let swap_pss = |stats: &MemSizeStats| stats.swap_pss >> PSS_SHIFT != stats.swap;
         let mappings = count(&|stats| pss(stats) || swap_pss(stats));
@@ -233,18 +245,19 @@ mod tests {
         b"1000-2000 ---p 00000000 00:00 0 [rollup]\nRss: 0 kB\nPss: 0 kB\nPss_Anon: 0 kB\nNew: 0 kB\n\
         Swap: 0 kB\nSwapPss: 0 kB\n";
 
-    fn line(change: impl Fn(&mut Mapping<'_>)) -> Line {
+    fn line(change: impl Fn(&mut Mapping<'_>)) -> Mapping<'static> {
         let mut mapping = Mapping::new(VmaRecord::new(0..4096));
         (mapping.vm_flags, mapping.thp_eligible) = (1, Some(false));
         change(&mut mapping);
-        Line::new(mapping, NamePlace::default())
+        mapping
     }
 
     /// The report of a scan with these mappings.
-    fn found(method: Method, want: Want, lines: Vec<Line>) -> Report {
+    fn found(method: Method, want: Want, lines: &[Mapping<'_>]) -> Report {
         let mappings = Mappings {
             own: lines.len(),
-            lines,
+            lines: lines.iter().map(|line| Line::new(line, NamePlace::default())).collect(),
+            stats: lines.iter().map(|line| line.stats).collect(),
             names: vec![],
         };
         let fields = if method.reads_text() { Want::Pages } else { want };
@@ -256,7 +269,7 @@ mod tests {
         Report {
             mappings: Some(mappings.own),
             left_out: find(&mappings, method, fields, &form),
-            rounded: Rounded::of(mappings.own()).filter(|_| method.reads_text()),
+            rounded: Rounded::of(mappings.own_stats()).filter(|_| method.reads_text()),
             ..Report::of_one_read(method, Duration::ZERO)
         }
     }
@@ -271,7 +284,7 @@ mod tests {
     #[test]
     fn each_line_that_is_not_known_of_a_mapping_is_told_with_the_number_of_mappings() {
         let lines = || {
-            vec![
+            [
                 line(|_| {}),
                 line(|mapping| mapping.stats.unknown.insert(Field::Swap)),
                 line(|mapping| mapping.stats.unknown.insert(Field::Swap)),
@@ -289,7 +302,7 @@ mod tests {
             ("VmFlags", 1, false, "letters"),
             ("New", 6, true, "unknown-line"),
         ];
-        let report = found(Method::Bpf, Want::Pages, lines());
+        let report = found(Method::Bpf, Want::Pages, &lines());
         assert_eq!(told(&report), [&swap[..], &more].concat());
         let said = report.to_string();
         assert!(
@@ -299,16 +312,16 @@ mod tests {
         assert!(said.contains("; THPeligible of 1 mapping (this kernel"), "{said}");
         // A caller that asks for page tables alone does not expect the others, and of ranges
         // nothing is left out.
-        assert_eq!(told(&found(Method::Bpf, Want::Tables, lines())), swap);
-        assert_eq!(told(&found(Method::Bpf, Want::Ranges, lines())), []);
-        let whole = found(Method::Bpf, Want::Tables, vec![line(|_| {})]);
+        assert_eq!(told(&found(Method::Bpf, Want::Tables, &lines())), swap);
+        assert_eq!(told(&found(Method::Bpf, Want::Ranges, &lines())), []);
+        let whole = found(Method::Bpf, Want::Tables, &[line(|_| {})]);
         assert!(!whole.to_string().contains("LEFT OUT"), "{whole}");
     }
 
     #[test]
     fn what_the_kernels_text_has_and_lacks_is_told() {
-        let lines = vec![line(|_| {}), line(|mapping| mapping.lost_letters = true)];
-        let report = found(Method::Plain, Want::Tables, lines);
+        let lines = [line(|_| {}), line(|mapping| mapping.lost_letters = true)];
+        let report = found(Method::Plain, Want::Tables, &lines);
         let expected = [
             ("VmFlags", 1, false, "letters"),
             ("New", 2, true, "unknown-line"),
@@ -322,13 +335,13 @@ mod tests {
         let share = |rss: u64, pss: u64| {
             line(|mapping| (mapping.stats.rss, mapping.stats.pss) = (rss << 10, pss << 10 << PSS_SHIFT))
         };
-        let of = |lines| found(Method::Boosted, Want::Pages, lines).rounded;
-        assert_eq!(of(vec![share(4, 4), share(8, 8)]), None);
-        let rounded = of(vec![share(4, 1), share(8, 8), share(8, 2)]).unwrap();
+        let of = |lines: &[Mapping<'_>]| found(Method::Boosted, Want::Pages, lines).rounded;
+        assert_eq!(of(&[share(4, 4), share(8, 8)]), None);
+        let rounded = of(&[share(4, 1), share(8, 8), share(8, 2)]).unwrap();
         assert_eq!((rounded.mappings, rounded.at_most_bytes), (2, 2 << 10));
         let swapped = line(|mapping| (mapping.stats.swap, mapping.stats.swap_pss) = (4 << 10, 1 << 10 << PSS_SHIFT));
-        let rounded = of(vec![share(4, 1), swapped]).unwrap();
+        let rounded = of(&[share(4, 1), swapped]).unwrap();
         assert_eq!((rounded.mappings, rounded.at_most_bytes), (2, 1 << 10));
-        assert_eq!(found(Method::Bpf, Want::Pages, vec![share(4, 1)]).rounded, None);
+        assert_eq!(found(Method::Bpf, Want::Pages, &[share(4, 1)]).rounded, None);
     }
 }

@@ -1,6 +1,6 @@
 //! What a scan keeps of a mapping, and of all.
 
-use vmaple_smaps::{Mapping, MemSizeStats};
+use vmaple_smaps::{Mapping, MemSizeStats, VmaRecord};
 
 /// The size of a page, and of what an entry of the last page table maps.
 pub(crate) const PAGE: u64 = 4096;
@@ -21,11 +21,15 @@ pub struct ScanRecord<'a> {
     pub counts_later: bool,
 }
 
-/// A record as it is kept, its name elsewhere.
+/// A record as it is kept, its name and its pages elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
-    /// The mapping, whose name has its kind and no text.
-    pub(crate) mapping: Mapping<'static>,
+    /// Its name has its kind and no text.
+    pub(crate) vma: VmaRecord<'static>,
+    pub(crate) vm_flags: u64,
+    pub(crate) lost_letters: bool,
+    pub(crate) page_bytes: u64,
+    pub(crate) thp_eligible: Option<bool>,
     pub(crate) name: NamePlace,
     pub(crate) is_validated: bool,
     pub(crate) counts_later: bool,
@@ -40,9 +44,13 @@ pub(crate) struct NamePlace {
 
 impl Line {
     /// Returns the line of a mapping that was seen at one instant.
-    pub(crate) fn new(mapping: Mapping<'static>, name: NamePlace) -> Self {
+    pub(crate) fn new(mapping: &Mapping<'_>, name: NamePlace) -> Self {
         Self {
-            mapping,
+            vma: mapping.vma.with_name_text(b""),
+            vm_flags: mapping.vm_flags,
+            lost_letters: mapping.lost_letters,
+            page_bytes: mapping.page_bytes,
+            thp_eligible: mapping.thp_eligible,
             name,
             is_validated: true,
             counts_later: false,
@@ -54,24 +62,14 @@ impl Line {
         let NamePlace { at, bytes } = self.name;
         names.get(at..at + bytes).unwrap_or_default()
     }
-
-    /// Returns the record, with its name from the text of all names.
-    pub(crate) fn record<'a>(&self, names: &'a [u8]) -> ScanRecord<'a> {
-        ScanRecord {
-            mapping: Mapping {
-                vma: self.mapping.vma.with_name_text(self.name(names)),
-                ..self.mapping
-            },
-            is_validated: self.is_validated,
-            counts_later: self.counts_later,
-        }
-    }
 }
 
 /// The mappings that a scan found, ascending.
 #[derive(Debug, Default)]
 pub(crate) struct Mappings {
     pub(crate) lines: Vec<Line>,
+    /// The pages of each; empty where they are not wanted.
+    pub(crate) stats: Vec<MemSizeStats>,
     /// How many of them, from the first on, are the process's own: `[vsyscall]` is not.
     pub(crate) own: usize,
     /// The text of all names.
@@ -84,18 +82,41 @@ impl Mappings {
         self.lines.get(..self.own).unwrap_or_default()
     }
 
+    /// Returns the pages of the process's own; nothing where they are not wanted.
+    pub(crate) fn own_stats(&self) -> &[MemSizeStats] {
+        self.stats.get(..self.own).unwrap_or_default()
+    }
+
+    /// Returns the records.
+    pub(crate) fn records(&self) -> impl Iterator<Item = ScanRecord<'_>> {
+        self.lines.iter().enumerate().map(|(i, line)| ScanRecord {
+            mapping: Mapping {
+                vma: line.vma.with_name_text(line.name(&self.names)),
+                vm_flags: line.vm_flags,
+                lost_letters: line.lost_letters,
+                stats: self.stats.get(i).copied().unwrap_or_default(),
+                page_bytes: line.page_bytes,
+                thp_eligible: line.thp_eligible,
+            },
+            is_validated: line.is_validated,
+            counts_later: line.counts_later,
+        })
+    }
+
     /// Returns their sum.
     pub(crate) fn sum(&self) -> Rollup {
         let own = self.own();
         let mut sum = Rollup {
-            start: own.first().map_or(0, |line| line.mapping.vma.new_from),
-            end: own.last().map_or(0, |line| line.mapping.vma.end),
+            start: own.first().map_or(0, |line| line.vma.new_from),
+            end: own.last().map_or(0, |line| line.vma.end),
             mappings: own.len() as u64,
             ..Rollup::default()
         };
-        for Line { mapping, .. } in own {
-            sum.size += mapping.vma.end - mapping.vma.new_from;
-            sum.stats += &mapping.stats;
+        for Line { vma, .. } in own {
+            sum.size += vma.end - vma.new_from;
+        }
+        for stats in self.own_stats() {
+            sum.stats += stats;
         }
         sum
     }

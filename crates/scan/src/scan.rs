@@ -34,8 +34,7 @@ impl Scan {
             Content::Mappings(mappings) => Some(mappings),
             Content::Sum(_) | Content::Counters(_) => None,
         };
-        let all = mappings.into_iter();
-        all.flat_map(|Mappings { lines, names, .. }| lines.iter().map(|line| line.record(names)))
+        mappings.into_iter().flat_map(Mappings::records)
     }
 
     /// Returns the sum of the mappings, without `[vsyscall]`.

@@ -169,7 +169,7 @@ impl Scanner {
             Content::Mappings(mappings) => {
                 found.report.left_out = left_out::find(mappings, method, found.fields, &self.form);
                 if method.reads_text() && found.fields.contains(vmaple_smaps::Field::Pss) {
-                    found.report.rounded = Rounded::of(mappings.own());
+                    found.report.rounded = Rounded::of(mappings.own_stats());
                 }
             }
             Content::Sum(_) if method == Method::Bpf && found.fields.contains(vmaple_smaps::Field::Pss) => {

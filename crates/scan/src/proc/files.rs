@@ -97,6 +97,7 @@ impl Files {
         };
         let mut reader = Reader::open(process, name, self.manner)?;
         room.lines.clear();
+        room.stats.clear();
         room.names.clear();
         let mut parser = Parser::new(self.letters);
         let mut buffer = vec![
@@ -124,7 +125,7 @@ impl Files {
             if let Some(last) = room.lines.last()
                 && began.elapsed() > options.limit
             {
-                partial = Some(Partial::OutOfTime(last.mapping.vma.end));
+                partial = Some(Partial::OutOfTime(last.vma.end));
                 break;
             }
         }
@@ -281,8 +282,8 @@ impl Mappings {
             bytes: text.len(),
         };
         self.names.extend(text);
-        let vma = mapping.vma.with_name_text(b"");
-        self.lines.push(Line::new(Mapping { vma, ..*mapping }, name));
+        self.lines.push(Line::new(mapping, name));
+        self.stats.push(mapping.stats);
     }
 }
 
@@ -333,9 +334,8 @@ Rss:                   0 kB
     /// Writes the lines of maps.
     fn maps(mappings: &Mappings) -> String {
         let mut text = vec![];
-        for line in &mappings.lines {
-            let vma = line.record(&mappings.names).mapping.vma;
-            append(&mut text, 128, |to| vma.write_line(to));
+        for record in mappings.records() {
+            append(&mut text, 128, |to| record.mapping.vma.write_line(to));
         }
         String::from_utf8(text).unwrap()
     }
@@ -344,10 +344,10 @@ Rss:                   0 kB
     fn text_that_comes_in_pieces_of_any_length_is_read_back() {
         for length in [1, 2, 7, 60, 4096] {
             let mappings = read(TEXT.as_bytes(), length);
-            let [first, second] = mappings.lines.as_slice() else {
+            let [_, second] = mappings.lines.as_slice() else {
                 panic!("{mappings:?}")
             };
-            assert_eq!((first.mapping.stats.rss, second.mapping.vma.inode), (12 << 10, 99));
+            assert_eq!((mappings.stats[0].rss, second.vma.inode), (12 << 10, 99));
             let is_vma = |line: &&str| line.starts_with(|c: char| !c.is_ascii_uppercase());
             let expected: String = TEXT.lines().filter(is_vma).flat_map(|line| [line, "\n"]).collect();
             assert_eq!(maps(&mappings), expected);

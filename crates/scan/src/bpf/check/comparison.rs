@@ -9,7 +9,7 @@
 use vmaple_smaps::{Field, FieldSet, Form, Line, Mapping, append};
 
 use crate::bpf::check::shapes::Child;
-use crate::record::Mappings;
+use crate::record::{Mappings, ScanRecord};
 
 /// A line that is not what the kernel says.
 pub(crate) struct Difference {
@@ -42,7 +42,8 @@ pub(crate) fn compare(scan: &Mappings, form: &Form, child: &Child, before: &str,
         // One that the kernel has not shown is never right.
         mappings: before.len().max(after.len()).max(scan.lines.len()),
     };
-    for i in 0..before.len().max(after.len()).max(scan.lines.len()) {
+    let mut scan_records = scan.records();
+    for i in 0..comparison.mappings {
         let kernels = |records: &[Lines<'_>], mapping: &Mapping<'_>| -> Vec<String> {
             let lines = records.get(i).map(Vec::as_slice).unwrap_or_default().iter();
             lines
@@ -50,13 +51,12 @@ pub(crate) fn compare(scan: &Mappings, form: &Form, child: &Child, before: &str,
                 .map(ToString::to_string)
                 .collect()
         };
-        let Some(line) = scan.lines.get(i) else {
+        let Some(ScanRecord { mapping, .. }) = scan_records.next() else {
             let text = before.get(i).or(after.get(i)).and_then(|lines| lines.first());
             let text = format!("nothing instead of \"{}\"", text.unwrap_or(&""));
             comparison.differences.push(Difference { text, field: None });
             continue;
         };
-        let mapping = line.record(&scan.names).mapping;
         let mut text = vec![];
         append(&mut text, RECORD_BYTES, |to| {
             form.write_smaps(&mapping, FieldSet::ALL, to)

@@ -6,7 +6,7 @@
 //! below, because it grew or was merged between the runs. Or it is another than the mapping whose
 //! pages were half counted: then the line of that one ends at the cursor, and a new line begins.
 
-use vmaple_smaps::Field;
+use vmaple_smaps::{Field, MemSizeStats};
 
 use crate::bpf::abi::{RECORD_SHMEM, Record};
 use crate::record::Line;
@@ -15,6 +15,8 @@ use crate::record::Line;
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     lines: Vec<Line>,
+    /// The pages of each; empty where they are not wanted.
+    stats: Vec<MemSizeStats>,
     /// The part of a mapping that the last line was made from.
     last: Option<Part>,
     /// All below it is done.
@@ -36,18 +38,21 @@ struct Part {
 
 impl Lines {
     /// Returns no lines, with the memory of others.
-    pub(crate) fn with_room(mut lines: Vec<Line>) -> Self {
+    pub(crate) fn with_room(mut lines: Vec<Line>, mut stats: Vec<MemSizeStats>) -> Self {
         lines.clear();
+        stats.clear();
         Self {
             lines,
+            stats,
             ..Self::default()
         }
     }
 
-    /// Adds what a run found. `line` is the line of the record's part `from..to` alone.
+    /// Adds what a run found. `line` is the line of the record's part `from..to` alone, and `stats`
+    /// are its pages, if they are wanted.
     ///
     /// Records of a run ascend. One that does not is left out: no run makes it.
-    pub(crate) fn add(&mut self, record: &Record, line: Line) {
+    pub(crate) fn add(&mut self, record: &Record, mut line: Line, stats: Option<MemSizeStats>) {
         let from = record.from.max(self.cursor);
         if record.to <= from {
             return;
@@ -62,28 +67,34 @@ impl Lines {
         };
         match (self.last, self.lines.last_mut()) {
             (Some(last), Some(before)) if last.is_cut && last.to == from && last.is_of(&part) => {
-                before.mapping.vma.end = record.to;
-                before.mapping.stats += &line.mapping.stats;
+                before.vma.end = record.to;
+                if let (Some(before), Some(stats)) = (self.stats.last_mut(), stats) {
+                    *before += &stats;
+                }
                 before.is_validated &= line.is_validated;
                 before.counts_later |= line.counts_later;
             }
             _ => {
-                let mut line = line;
-                (line.mapping.vma.new_from, line.mapping.vma.end) = (from, record.to);
+                (line.vma.new_from, line.vma.end) = (from, record.to);
+                self.lines.push(line);
                 // What of a file in shared memory is swapped out is known of its mapping from its
                 // beginning alone.
-                if from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0 {
-                    line.mapping.stats.unknown.insert(Field::Swap);
-                }
-                self.lines.push(line);
+                let lacks_swap = from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0;
+                self.stats.extend(stats.map(|mut stats| {
+                    if lacks_swap {
+                        stats.unknown.insert(Field::Swap);
+                    }
+                    stats
+                }));
             }
         }
         self.last = Some(part);
         self.cursor = record.to;
     }
 
-    pub(crate) fn into_lines(self) -> Vec<Line> {
-        self.lines
+    /// Returns the lines, and the pages of each.
+    pub(crate) fn into_parts(self) -> (Vec<Line>, Vec<MemSizeStats>) {
+        (self.lines, self.stats)
     }
 }
 
@@ -102,7 +113,7 @@ mod tests {
     use super::*;
     use crate::record::NamePlace;
 
-    fn part(start: u64, end: u64, from: u64, to: u64) -> (Record, Line) {
+    fn part(start: u64, end: u64, from: u64, to: u64) -> (Record, Line, MemSizeStats) {
         let record = Record {
             start,
             end,
@@ -111,23 +122,25 @@ mod tests {
             vm_flags: 3,
             ..Record::default()
         };
-        let mut mapping = Mapping::new(VmaRecord {
+        let mapping = Mapping::new(VmaRecord {
             new_from: from,
             ..VmaRecord::new(start..end)
         });
-        mapping.stats.rss = to - from;
-        (record, Line::new(mapping, NamePlace::default()))
+        let mut stats = MemSizeStats::default();
+        stats.rss = to - from;
+        (record, Line::new(&mapping, NamePlace::default()), stats)
     }
 
-    fn lines(parts: &[(Record, Line)]) -> Vec<(u64, u64, u64, u64)> {
+    fn lines(parts: &[(Record, Line, MemSizeStats)]) -> Vec<(u64, u64, u64, u64)> {
         let mut lines = Lines::default();
-        for (record, line) in parts {
-            lines.add(record, *line);
+        for (record, line, stats) in parts {
+            lines.add(record, *line, Some(*stats));
         }
-        let lines = lines.into_lines();
-        let mappings = lines.iter().map(|line| line.mapping);
+        let (lines, stats) = lines.into_parts();
+        assert_eq!(lines.len(), stats.len());
+        let mappings = lines.iter().map(|line| line.vma).zip(&stats);
         mappings
-            .map(|m| (m.vma.start, m.vma.new_from, m.vma.end, m.stats.rss))
+            .map(|(vma, stats)| (vma.start, vma.new_from, vma.end, stats.rss))
             .collect()
     }
 
@@ -159,22 +172,22 @@ mod tests {
 
     #[test]
     fn swapped_shared_memory_of_a_mapping_that_grew_over_the_cursor_is_not_known() {
-        let swapped = |(record, line)| {
+        let swapped = |(record, line, stats)| {
             let record = Record {
                 flags: RECORD_SHMEM,
                 shmem_swapped: 5,
                 ..record
             };
-            (record, line)
+            (record, line, stats)
         };
-        let unknown = |parts: [(Record, Line); 2]| {
+        let unknown = |parts: [(Record, Line, MemSizeStats); 2]| {
             let mut lines = Lines::default();
-            for (record, line) in parts.map(swapped) {
-                lines.add(&record, line);
+            for (record, line, stats) in parts.map(swapped) {
+                lines.add(&record, line, Some(stats));
             }
-            let lines = lines.into_lines();
-            let is_unknown = |line: &Line| line.mapping.stats.unknown.contains(Field::Swap);
-            lines.iter().map(is_unknown).collect::<Vec<_>>()
+            let (_, stats) = lines.into_parts();
+            let is_unknown = |stats: &MemSizeStats| stats.unknown.contains(Field::Swap);
+            stats.iter().map(is_unknown).collect::<Vec<_>>()
         };
         assert_eq!(unknown([part(10, 20, 10, 20), part(10, 40, 20, 40)]), [false, true]);
         assert_eq!(unknown([part(10, 40, 10, 20), part(10, 40, 20, 40)]), [false]);

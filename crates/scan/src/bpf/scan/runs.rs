@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vmaple_smaps::vm_flags::VM_HUGETLB;
-use vmaple_smaps::{FieldSet, Mapping, NameKind, Perms, VmaRecord};
+use vmaple_smaps::{FieldSet, NameKind, Perms, VmaRecord};
 
 use crate::bpf::abi::{Control, RECORD_COUNTS_LATER, RECORD_UNVALIDATED, Record, Stop, VALIDATION_NONE};
 use crate::bpf::scan::counts::stats_of;
@@ -11,7 +11,7 @@ use crate::bpf::scan::lines::Lines;
 use crate::bpf::scan::name::{CUT, Known, NameText, Places};
 use crate::bpf::scan::vsyscall::Vsyscall;
 use crate::method::Method;
-use crate::record::{Line, Mappings, PAGE};
+use crate::record::{Line, Mappings, NamePlace, PAGE};
 use crate::report::{Partial, Report, Validation};
 use crate::source::{Content, Found};
 
@@ -42,7 +42,7 @@ impl Runs {
     /// Returns no run, with memory of earlier ones.
     pub(crate) fn new(room: Mappings, known: Known) -> Self {
         Self {
-            lines: Lines::with_room(room.lines),
+            lines: Lines::with_room(room.lines, room.stats),
             names: NameText::with_room(room.names, known),
             vsyscall: None,
             runs: 0,
@@ -69,28 +69,20 @@ impl Runs {
         };
     }
 
-    /// Adds what a run found.
+    /// Adds what a run found. Records have counts of pages if those are wanted.
     pub(crate) fn add(
         &mut self,
         records: &[Record],
         names: &[u8],
         places: &Places,
+        has_pages: bool,
         thp_eligible: impl Fn(&Record) -> Option<bool>,
     ) {
         self.names.begin_run();
         for record in records {
             let (kind, name) = self.names.add(record, names, places);
-            let line = Line {
-                mapping: Mapping {
-                    stats: stats_of(record),
-                    thp_eligible: thp_eligible(record),
-                    ..mapping(record, kind)
-                },
-                name,
-                is_validated: record.flags & RECORD_UNVALIDATED == 0,
-                counts_later: record.flags & RECORD_COUNTS_LATER != 0,
-            };
-            self.lines.add(record, line);
+            let line = line(record, kind, name, thp_eligible(record));
+            self.lines.add(record, line, has_pages.then(|| stats_of(record)));
         }
     }
 
@@ -112,7 +104,7 @@ impl Runs {
         partial: Option<Partial>,
         validation: Validation,
     ) -> Found {
-        let mut lines = self.lines.into_lines();
+        let (mut lines, stats) = self.lines.into_parts();
         let names = self.names.text;
         let own = lines.len();
         let count = |is: &dyn Fn(&Line) -> bool| Some(lines.iter().filter(|line| is(line)).count());
@@ -136,15 +128,20 @@ impl Runs {
         };
         lines.extend(self.vsyscall);
         Found {
-            content: Content::Mappings(Mappings { lines, own, names }),
+            content: Content::Mappings(Mappings {
+                lines,
+                stats,
+                own,
+                names,
+            }),
             fields,
             report,
         }
     }
 }
 
-/// Returns the mapping of a record without its pages and the text of its name.
-fn mapping(record: &Record, kind: NameKind) -> Mapping<'static> {
+/// Returns the line of a record.
+fn line(record: &Record, kind: NameKind, name: NamePlace, thp_eligible: Option<bool>) -> Line {
     let has_file = record.file != 0;
     let vma = VmaRecord {
         start: record.start,
@@ -157,29 +154,33 @@ fn mapping(record: &Record, kind: NameKind) -> Mapping<'static> {
         new_from: record.from,
     };
     let is_hugetlb = record.vm_flags & VM_HUGETLB != 0;
-    Mapping {
+    Line {
+        vma,
         vm_flags: record.vm_flags,
+        lost_letters: false,
         page_bytes: if is_hugetlb { record.block_bytes } else { PAGE },
-        ..Mapping::new(vma)
+        thp_eligible,
+        name,
+        is_validated: record.flags & RECORD_UNVALIDATED == 0,
+        counts_later: record.flags & RECORD_COUNTS_LATER != 0,
     }
 }
 
 /// Returns whether the name of a line is not whole. No path begins so, and no name that a file
 /// system gives.
 fn is_cut(line: &Line, names: &[u8]) -> bool {
-    line.mapping.vma.name.kind() == NameKind::Path && line.name(names).starts_with(CUT)
+    line.vma.name.kind() == NameKind::Path && line.name(names).starts_with(CUT)
 }
 
 #[cfg(test)]
 mod tests {
-    use vmaple_smaps::Field;
     use vmaple_smaps::walk::Walk;
+    use vmaple_smaps::{Field, Mapping};
 
     use super::*;
     use crate::bpf::abi::{NAME_PATH, RECORD_NAME_CUT, VALIDATION_SEQCOUNT};
     use crate::bpf::scan::name::HeapRule;
     use crate::bpf::scan::thp::ThpSizes;
-    use crate::record::NamePlace;
 
     fn runs() -> Runs {
         Runs::new(Mappings::default(), Known::new())
@@ -261,12 +262,12 @@ mod tests {
                     heap: HeapRule::Overlaps,
                 };
                 runs.count(&control, Stop::of(random() as u32 % 5).unwrap());
-                runs.add(&records, &found, &places, |record| thp.eligible(record));
+                runs.add(&records, &found, &places, true, |record| thp.eligible(record));
             }
             let (mappings, _) = end(runs);
             let mut walk = Walk::new(0..0, PAGE);
-            for line in &mappings.lines {
-                let mapping = line.record(&mappings.names).mapping;
+            for record in mappings.records() {
+                let mapping = record.mapping;
                 walk.line(mapping.vma.new_from..mapping.vma.end, |_| None);
                 for field in Field::ALL {
                     let _ = mapping.value(field);
@@ -306,7 +307,7 @@ mod tests {
                 name: kind.with(b""),
                 ..VmaRecord::new(0..4096)
             };
-            Line::new(Mapping::new(vma), NamePlace { at, bytes })
+            Line::new(&Mapping::new(vma), NamePlace { at, bytes })
         };
         assert!(is_cut(&line(NameKind::Path, 0, 11), names));
         assert!(!is_cut(&line(NameKind::Path, 5, 6), names));
@@ -322,7 +323,7 @@ mod tests {
             ..Record::default()
         };
         let mut runs = runs();
-        runs.add(&[record], b"a\0", &Places::default(), |_| None);
+        runs.add(&[record], b"a\0", &Places::default(), true, |_| None);
         let (_, report) = end(runs);
         assert_eq!(report.cut_names, Some(1));
         let told = report.to_string();

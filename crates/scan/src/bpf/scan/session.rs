@@ -293,7 +293,9 @@ impl<'a> Session<'a> {
         match &mut self.sink {
             Sink::Lines => {
                 let thp = self.thp.as_ref();
-                self.runs.add(records, names, &places, |record| thp?.of(record));
+                let has_pages = self.want >= Want::Tables;
+                self.runs
+                    .add(records, names, &places, has_pages, |record| thp?.of(record));
             }
             Sink::Sums(sums) => records.iter().for_each(|record| {
                 let stats = sums.add_mappings(record);
@@ -360,12 +362,12 @@ mod tests {
             let options = Options::new().sum_alone(sum_alone);
             let found = scan(&mut engine, &process, &options, Mappings::default()).unwrap();
             let unknown = match &found.content {
-                Content::Mappings(mappings) => mappings
-                    .own()
-                    .iter()
-                    .map(|line| line.mapping.stats.unknown)
-                    .reduce(|all, one| if one.contains(Field::Rss) { all } else { one })
-                    .unwrap(),
+                Content::Mappings(mappings) => {
+                    let unknown = mappings.own_stats().iter().map(|stats| stats.unknown);
+                    unknown
+                        .reduce(|all, one| if one.contains(Field::Rss) { all } else { one })
+                        .unwrap()
+                }
                 Content::Sum(sum) => sum.stats.unknown,
                 Content::Counters(_) => panic!("no counters were asked for"),
             };

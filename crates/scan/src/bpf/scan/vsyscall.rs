@@ -42,6 +42,6 @@ impl Vsyscall {
             bytes: NAME.len(),
         };
         names.extend(NAME);
-        Line::new(self.0, name)
+        Line::new(&self.0, name)
     }
 }

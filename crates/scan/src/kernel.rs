@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 
 use vmaple_smaps::{FlagLetters, Form};
 
+use crate::btf::Btf;
 use crate::error::{Error, Result};
 
 /// Returns major and minor number of the running kernel.
@@ -13,6 +14,30 @@ pub(crate) fn release() -> (u32, u32) {
     let release = uname.release().to_string_lossy();
     let mut numbers = release.split(['.', '-', '+']).map_while(|number| number.parse().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Returns the names of the bits of a mapping's flags, such as `("READ", 0)`.
+///
+/// There are none where the kernel has no enum of them, as before Linux 7.
+pub(crate) fn flag_names() -> Vec<(String, u32)> {
+    let Some(btf) = Btf::of_this_kernel() else {
+        return vec![];
+    };
+    let names = btf.enumerators("VMA_", "_BIT");
+    names.map(|(name, bit)| (name.to_owned(), bit)).collect()
+}
+
+/// Returns whether this kernel frees page tables by RCU; `None` if it does not describe itself.
+///
+/// If it does, no run of the BPF program reads a table that is freed and used for something else
+/// meanwhile. Linux on x86 does so since 6.14, where it is built to give empty tables back
+/// (`CONFIG_PT_RECLAIM`), and always since 7.
+///
+/// Source: `__tlb_remove_table_one()` in Linux's mm/mmu_gather.c.
+#[must_use]
+pub fn frees_tables_by_rcu() -> Option<bool> {
+    let btf = Btf::of_this_kernel()?;
+    Some(btf.has_function("tlb_remove_table_rcu") && btf.has_function("__tlb_remove_table_one_rcu"))
 }
 
 /// Learns the form of smaps on the running kernel from this process's own smaps.
@@ -41,6 +66,21 @@ mod tests {
     use vmaple_smaps::Line;
 
     use super::*;
+
+    #[test]
+    fn the_names_of_flags_agree_with_what_the_release_is_known_for() {
+        let of_release = FlagLetters::of_release(release());
+        let names = flag_names();
+        let named = of_release.with_names(names.iter().map(|(name, bit)| (name.as_str(), *bit)));
+        println!("{} names", names.len());
+        for bit in 0..u64::BITS {
+            let (of_release, named) = (of_release.text(1 << bit), named.text(1 << bit));
+            assert!(
+                of_release == "??" || of_release == named,
+                "bit {bit}: {of_release}, {named}"
+            );
+        }
+    }
 
     #[test]
     fn every_line_of_our_own_smaps_is_known() {

@@ -4,6 +4,7 @@
 
 mod boost;
 mod bpf;
+mod btf;
 mod counters;
 mod denied;
 mod error;
@@ -24,7 +25,7 @@ mod want;
 pub use counters::{Cgroup, Counter, Counters};
 pub use denied::Denied;
 pub use error::{Error, Result};
-pub use kernel::kernel_form;
+pub use kernel::{frees_tables_by_rcu, kernel_form};
 pub use left_out::{LeftOut, Rounded, Why};
 pub use method::{Method, NoSuchMethod};
 pub use options::{Options, Sample};

@@ -88,8 +88,8 @@ impl Scanner {
         };
         Ok(Self {
             options,
+            form: source.form(form),
             source,
-            form,
             passed_over,
             room: Mappings::default(),
         })

@@ -1,6 +1,6 @@
 //! What every method of reading a process does.
 
-use vmaple_smaps::FieldSet;
+use vmaple_smaps::{FieldSet, Form};
 
 use crate::counters::Counters;
 use crate::error::Result;
@@ -14,6 +14,11 @@ use crate::report::Report;
 pub(crate) trait Source: Send {
     /// Returns which method it is.
     fn method(&self) -> Method;
+
+    /// Returns the form of smaps on this kernel, as far as the method knows more of it.
+    fn form(&self, form: Form) -> Form {
+        form
+    }
 
     /// Reads a process. `room` is the memory of an earlier scan, to be used again.
     ///

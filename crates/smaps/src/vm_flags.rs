@@ -32,6 +32,47 @@ const LOW: [&[u8; 2]; 32] = [
     b"rr", b"dc", b"de", b"lf", b"ac", b"nr", b"ht", b"sf", b"ar", b"wf", b"dd", b"sd", b"mm", b"hg", b"nh", b"mg",
 ];
 
+/// The letters of flags by the names of their bits, as x86-64 has them.
+const NAMES: [(&str, &[u8; 2]); 37] = [
+    ("READ", b"rd"),
+    ("WRITE", b"wr"),
+    ("EXEC", b"ex"),
+    ("SHARED", b"sh"),
+    ("MAYREAD", b"mr"),
+    ("MAYWRITE", b"mw"),
+    ("MAYEXEC", b"me"),
+    ("MAYSHARE", b"ms"),
+    ("GROWSDOWN", b"gd"),
+    ("UFFD_MISSING", b"um"),
+    ("PFNMAP", b"pf"),
+    ("MAYBE_GUARD", b"gu"),
+    ("UFFD_WP", b"uw"),
+    ("LOCKED", b"lo"),
+    ("IO", b"io"),
+    ("SEQ_READ", b"sr"),
+    ("RAND_READ", b"rr"),
+    ("DONTCOPY", b"dc"),
+    ("DONTEXPAND", b"de"),
+    ("LOCKONFAULT", b"lf"),
+    ("ACCOUNT", b"ac"),
+    ("NORESERVE", b"nr"),
+    ("HUGETLB", b"ht"),
+    ("SYNC", b"sf"),
+    ("ARCH_1", b"ar"),
+    ("WIPEONFORK", b"wf"),
+    ("DONTDUMP", b"dd"),
+    ("SOFTDIRTY", b"sd"),
+    ("MIXEDMAP", b"mm"),
+    ("HUGEPAGE", b"hg"),
+    ("NOHUGEPAGE", b"nh"),
+    ("MERGEABLE", b"mg"),
+    ("SHADOW_STACK", b"ss"),
+    ("DROPPABLE", b"dp"),
+    ("UFFD_MINOR", b"ui"),
+    ("SEALED", b"sl"),
+    ("UFFD_RWP", b"ur"),
+];
+
 /// The letters of flags in the line VmFlags, for one kernel.
 ///
 /// Source: `mnemonics` in `show_smap_vma_flags()` of Linux, and the bits in include/linux/mm.h.
@@ -72,6 +113,21 @@ impl FlagLetters {
             letters[63] = Some(*b"sl"); // from 6.10 on
         }
         Self { letters }
+    }
+
+    /// Returns the same with the letters of bits that a kernel names, such as `("READ", 0)`.
+    ///
+    /// Linux 7 describes them as values of an enum (`VMA_READ_BIT`). A name that is not known
+    /// changes nothing.
+    #[must_use]
+    pub fn with_names<'a>(mut self, names: impl IntoIterator<Item = (&'a str, u32)>) -> Self {
+        for (name, bit) in names {
+            let known = NAMES.iter().find(|(known, _)| *known == name);
+            if let (Some((_, letters)), Some(place)) = (known, self.letters.get_mut(bit as usize)) {
+                *place = Some(**letters);
+            }
+        }
+        self
     }
 
     /// Returns the same with other letters for a bit, for a kernel of another configuration.
@@ -149,6 +205,15 @@ mod tests {
         assert_eq!(letters.parse(b"?? rd"), (1, false));
         assert!(letters.lacks(1 << 62) && !letters.lacks(0x73 | 0xf << 32));
         assert_eq!(letters.with(38, b"ss").parse(b"ss ui"), (1 << 37 | 1 << 41, true));
+    }
+
+    #[test]
+    fn bits_that_a_kernel_names_have_the_letters_of_their_names() {
+        let of_release = FlagLetters::of_release((6, 18));
+        let letters = of_release.with_names([("SEALED", 50), ("NEW", 42), ("READ", 64)]);
+        assert_eq!(letters.of(1 << 50).next(), Some(*b"sl"));
+        assert_eq!(letters.of(1 << 42).next(), of_release.of(1 << 42).next());
+        assert_eq!(letters.text(1), "rd");
     }
 
     #[test]

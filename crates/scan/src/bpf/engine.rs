@@ -2,6 +2,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use vmaple_smaps::Form;
+
 use crate::boost::Boost;
 use crate::bpf::abi::{Control, Stop, VALIDATION_INT, VALIDATION_SEQCOUNT};
 use crate::bpf::load::cache::Learnt;
@@ -11,6 +13,7 @@ use crate::bpf::scan::name::{HeapRule, Known};
 use crate::bpf::scan::thp::{ThpRule, ThpSizes};
 use crate::bpf::scan::vsyscall::Vsyscall;
 use crate::error::Result;
+use crate::kernel::flag_names;
 use crate::report::Validation;
 
 /// The loaded program, with what it has to be told of this kernel.
@@ -23,6 +26,8 @@ pub(crate) struct Engine {
     pub(crate) thp: ThpRule,
     pub(crate) thp_sizes: ThpSizes,
     pub(crate) vsyscall: Option<Vsyscall>,
+    /// The names of the bits of a mapping's flags, if the kernel describes them.
+    flag_names: Vec<(String, u32)>,
     /// Whether runs are made at real-time priority. The kernel may be preemptible, and the caller
     /// has the right.
     pub(crate) may_boost: bool,
@@ -37,7 +42,10 @@ impl Engine {
     /// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel
     /// that the program does not understand.
     pub(crate) fn load() -> Result<Self> {
-        Self::with(Program::load()?)
+        Ok(Self {
+            flag_names: flag_names(),
+            ..Self::with(Program::load()?)?
+        })
     }
 
     /// Finds out what a loaded program has to be told.
@@ -54,6 +62,7 @@ impl Engine {
         Ok(Self {
             heap: learnt.heap,
             thp: learnt.thp,
+            flag_names: learnt.flag_names,
             ..Self::of(Program::load_linked(learnt.linked)?, learnt.layout)
         })
     }
@@ -66,6 +75,7 @@ impl Engine {
             thp: ThpRule::Known,
             thp_sizes: ThpSizes::of_this_kernel(),
             vsyscall: Vsyscall::of_this_kernel(),
+            flag_names: vec![],
             may_boost: Boost::keeps_runs(),
             known: Known::new(),
         }
@@ -78,7 +88,15 @@ impl Engine {
             layout: self.layout,
             heap: self.heap,
             thp: self.thp,
+            flag_names: self.flag_names.clone(),
         }
+    }
+
+    /// Returns a form with the letters of the flags that this kernel names.
+    pub(crate) fn named(&self, form: Form) -> Form {
+        let names = self.flag_names.iter().map(|(name, bit)| (name.as_str(), *bit));
+        let letters = form.letters().with_names(names);
+        form.with_letters(letters)
     }
 
     /// As [`Program::anon_file`].

@@ -45,7 +45,8 @@ pub(crate) fn start(form: &Form, cache: Option<&Path>) -> Result<impl Source + u
         return Ok(engine);
     }
     let mut engine = Engine::load()?;
-    self_test::run(&mut engine, form)?;
+    let form = engine.named(form.clone());
+    self_test::run(&mut engine, &form)?;
     if let Some(cache) = cache {
         // The next start finds it then.
         engine.layout.find_swap();
@@ -58,6 +59,10 @@ pub(crate) fn start(form: &Form, cache: Option<&Path>) -> Result<impl Source + u
 impl Source for Engine {
     fn method(&self) -> Method {
         Method::Bpf
+    }
+
+    fn form(&self, form: Form) -> Form {
+        self.named(form)
     }
 
     fn scan(&mut self, process: &Process, options: &Options, room: Mappings) -> Result<Found> {

@@ -28,6 +28,7 @@ pub(crate) struct Learnt {
     pub(crate) layout: Layout,
     pub(crate) heap: HeapRule,
     pub(crate) thp: ThpRule,
+    pub(crate) flag_names: Vec<(String, u32)>,
 }
 
 /// The files of what was learnt, in a directory of root's.
@@ -171,6 +172,7 @@ mod tests {
             layout: Layout::default(),
             heap: HeapRule::Touches,
             thp: ThpRule::Another,
+            flag_names: vec![("SEALED".into(), 42)],
         }
     }
 

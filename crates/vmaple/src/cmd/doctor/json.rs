@@ -22,6 +22,8 @@ struct Object {
     /// The method that a scan takes without --method.
     scan_takes: Option<&'static str>,
     scan: Vec<MethodObject>,
+    /// `None` if this kernel does not describe itself.
+    page_tables_freed_by_rcu: Option<bool>,
     /// `None` if they could not be counted.
     locks: Option<Vec<LockObject>>,
     locks_why: Option<String>,
@@ -68,6 +70,7 @@ pub(super) fn run() -> anyhow::Result<Exit> {
         machine: Machine::this(),
         scan_takes: takes,
         scan,
+        page_tables_freed_by_rcu: vmaple_scan::frees_tables_by_rcu(),
         locks,
         locks_why,
     };

@@ -115,6 +115,7 @@ fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) ->
             bpf.map(|_| "possible: what it says of a process of its own is what the kernel says"),
         ),
         row("scan boosted", boosted.map(|_| "possible")),
+        row::<_, String>("page tables", Ok(page_tables())),
         row("scan without --method", auto),
         row(
             "CPUs",
@@ -149,6 +150,15 @@ fn allowances(placement: &vmaple_repro::Result<Placement>, machine: &Machine) ->
     };
     rows.push(row::<_, String>("autogroup", Ok(autogroup)));
     rows
+}
+
+/// Says whether a scan by BPF may read a page table that is freed meanwhile.
+fn page_tables() -> &'static str {
+    match vmaple_scan::frees_tables_by_rcu() {
+        Some(true) => "freed by RCU: a run of the scan reads none that is freed meanwhile",
+        Some(false) => "not freed by RCU: a scan leaves out the pages of a table that is freed while it reads it",
+        None => "unknown, as this kernel does not describe its types",
+    }
 }
 
 fn row<T: Display, E: Display>(name: &str, value: Result<T, E>) -> String {

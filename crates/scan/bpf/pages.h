@@ -134,8 +134,7 @@ int __attribute__((noinline)) read_pmds(void)
 	}
 	table = q->c.page_offset + physical(q, entry);
 	if (bpf_probe_read_kernel(q->pmd, sizeof(q->pmd), (void *)table)) {
-		if (is_path_same(p))
-			q->r.flags |= RECORD_UNREAD;
+		q->r.flags |= RECORD_UNREAD;
 		p->addr = next_at(p, PUD_SHIFT);
 		return 0;
 	}
@@ -188,7 +187,7 @@ int __attribute__((noinline)) account_pmd(void)
 	u64 at = place(p->pmd_table, p->addr, PMD_SHIFT);
 	u64 entry = load(at);
 	u32 count = (next - p->addr) >> PAGE_SHIFT;
-	u32 is_table = entry & PRESENT && !(entry & PSE) && !p->is_hugetlb, is_there = 1, is_unread = 0;
+	u32 is_table = entry & PRESENT && !(entry & PSE) && !p->is_hugetlb, is_there = 1;
 	u32 is_alone = is_table && p->every > 1;
 
 	q->c.entries += 6;
@@ -212,13 +211,13 @@ int __attribute__((noinline)) account_pmd(void)
 
 		if (bytes > sizeof(q->pte))
 			bytes = sizeof(q->pte);
-		is_unread = !!bpf_probe_read_kernel(q->pte, bytes, (void *)place(table, p->addr, PAGE_SHIFT));
-		is_there = is_same(at, entry);
+		is_there = !bpf_probe_read_kernel(q->pte, bytes, (void *)place(table, p->addr, PAGE_SHIFT));
+		if (!is_there) /* what is no table any more can be read all the same */
+			q->r.flags |= RECORD_UNREAD;
+		is_there = is_there && is_same(at, entry);
 	}
 	if (!is_there || !is_path_same(p)) {
 		p->pmd_gib = ~0ULL; /* look for the table again */
-	} else if (is_unread) {
-		q->r.flags |= RECORD_UNREAD;
 	} else if (is_table) {
 		account_table(q, count);
 	} else if (p->is_hugetlb) {

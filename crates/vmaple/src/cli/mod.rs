@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use vmaple_repro::plan::{Preset, Reading, Scanner, Slice, Target};
 
-pub(crate) use self::scan::{GroupBy, PidArg, ScanFormat, ScanMethod, ScanOptions, SelectOptions, pid};
+pub(crate) use self::scan::{GroupBy, PidArg, RecordOptions, ScanFormat, ScanMethod, ScanOptions, SelectOptions, pid};
 pub(crate) use self::top::TopOptions;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 limit exceeded (--fail-above, --fail-on-hang, \

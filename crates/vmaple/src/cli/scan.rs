@@ -106,6 +106,9 @@ pub(crate) struct ScanOptions {
     #[command(flatten)]
     pub(crate) group: GroupOptions,
 
+    #[command(flatten)]
+    pub(crate) record: RecordOptions,
+
     /// What to print [default: on a terminal summary, else smaps]
     ///
     /// On a terminal, processes that --all, --name and the like select are printed as a table.
@@ -249,6 +252,31 @@ pub(crate) struct GroupOptions {
     pub(crate) top: Option<usize>,
 }
 
+/// Files that all rounds go to.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RecordOptions {
+    /// Also write all rounds to FILE, as a trace for Perfetto
+    ///
+    /// ui.perfetto.dev opens it, and shows the memory of each process over time by its mappings.
+    /// FILE is replaced at the start and grows with each round.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cpu", "sample"], help_heading = RECORD, hide_short_help = true)]
+    pub(crate) perfetto: Option<PathBuf>,
+
+    /// Also draw all rounds to FILE, as a picture (SVG) of one process
+    ///
+    /// Time goes from left to right, addresses from top to bottom without the gaps between them,
+    /// and colours show how much of each mapping is resident.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cpu", "sample", "select"], help_heading = RECORD, hide_short_help = true)]
+    pub(crate) heat_map: Option<PathBuf>,
+}
+
+impl RecordOptions {
+    /// Returns whether there is a file.
+    pub(crate) fn is_some(&self) -> bool {
+        self.perfetto.is_some() || self.heat_map.is_some()
+    }
+}
+
 /// What the processes of a group have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GroupBy {
@@ -277,3 +305,4 @@ impl GroupBy {
 }
 
 const SELECT: &str = "Select processes by what they are";
+const RECORD: &str = "Record rounds";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::scan::{GroupBy, GroupOptions, PidArg, ScanMethod, ScanOptions, SelectOptions, pid_arg};
+use super::scan::{GroupBy, GroupOptions, PidArg, RecordOptions, ScanMethod, ScanOptions, SelectOptions, pid_arg};
 
 const EXAMPLES: &str = "Examples:
   vmaple top                                   # every process of the machine
@@ -58,6 +58,7 @@ impl TopOptions {
                 group_by: Some(self.group_by),
                 top: None,
             },
+            record: RecordOptions::default(),
             format: None,
             sums: false,
             summary: false,

@@ -60,6 +60,10 @@ impl Export {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn is_stdout(&self) -> bool {
         is_stdout(&self.path)
     }

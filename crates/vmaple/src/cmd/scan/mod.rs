@@ -4,6 +4,7 @@ mod forms;
 mod plan;
 mod processes;
 mod progress;
+mod recordings;
 mod rounds;
 mod sample;
 mod watch;
@@ -20,6 +21,7 @@ use vmaple_scan::{Method, Options, Scanner};
 
 use self::plan::Plan;
 use self::processes::select::Selection;
+use self::recordings::Recordings;
 use self::rounds::Rounds;
 use crate::cli::{ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
@@ -37,12 +39,20 @@ pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
     let is_for_people = output.is_none() && std::io::stdout().is_terminal();
     let plan = Plan::of(options, is_for_people)?;
     let selection = Selection::of(options)?;
+    let recordings = Recordings::start(&options.record)?;
     let scanner = scanner(&plan, options)?;
     let mut rounds = Rounds::new(scanner, plan, selection, output, options);
-    let Some(every) = options.every else {
-        rounds.round()?;
-        return Ok(rounds.exit());
+    rounds.record(recordings);
+    let exit = match options.every {
+        None => rounds.round().map(|_| rounds.exit()),
+        Some(every) => repeat(&mut rounds, every),
     };
+    rounds.end()?;
+    exit
+}
+
+/// Makes rounds until the processes have ended, the output has no reader, or a signal comes.
+fn repeat(rounds: &mut Rounds, every: Duration) -> anyhow::Result<Exit> {
     processes::target::allow_many_to_be_open();
     let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT]).context("preparing for Ctrl-C")?;
     loop {

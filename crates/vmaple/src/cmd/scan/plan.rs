@@ -6,7 +6,7 @@ use std::time::Duration;
 use vmaple_repro::Error;
 use vmaple_scan::{Counter, Field, LeftOut, Method, Options, Sample, Scope, Want, kernel_form};
 
-use crate::cli::{GroupBy, ScanFormat, ScanMethod, ScanOptions};
+use crate::cli::{GroupBy, PidArg, ScanFormat, ScanMethod, ScanOptions};
 use crate::cmd::scan::forms::{folded, group, summary, treemap};
 
 const LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) sample: Sample,
     /// Whether --format json leaves the mappings out.
     sums: bool,
+    /// Whether there is a file that all rounds go to, with their mappings.
+    is_recorded: bool,
     /// `None` if each process is printed.
     pub(super) group_by: Option<GroupBy>,
     pub(super) is_for_people: bool,
@@ -130,6 +132,7 @@ impl Plan {
             let needs = fields.iter().filter_map(|name| Field::parse(name)).map(Want::of);
             needs.max().unwrap_or(Want::Pages).max(Want::Ranges)
         };
+        let want = check_recordings(options, want)?;
         Ok(Self {
             method,
             want,
@@ -137,6 +140,7 @@ impl Plan {
             format,
             sample,
             sums: options.sums,
+            is_recorded: options.record.is_some(),
             group_by,
             is_for_people,
             loudness: match (options.quiet, options.verbose) {
@@ -150,10 +154,9 @@ impl Plan {
     /// Returns whether the output is made of sums over all mappings of a process alone.
     pub(super) fn is_of_sums(&self) -> bool {
         let is_sampled = self.sample != Sample::All;
-        is_sampled
-            || self.sums
-            || self.group_by.is_some()
-            || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus)
+        let has_sums =
+            self.sums || self.group_by.is_some() || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus);
+        is_sampled || has_sums && !self.is_recorded
     }
 
     pub(super) fn wants(&self, field: Field) -> bool {
@@ -221,6 +224,27 @@ fn check_sample(sample: Sample, method: Option<Method>, format: ScanFormat) -> R
         _ => "--cpu and --sample are of --method bpf: the kernel's files count all pages, and its counters none",
     };
     Err(Error::Usage(why.into()))
+}
+
+/// Returns how much has to be read for a scan that is also recorded.
+fn check_recordings(options: &ScanOptions, want: Want) -> Result<Want, Error> {
+    if options.record.is_some() && (options.method == ScanMethod::Counters || want == Want::Counters) {
+        return Err(Error::Usage(
+            "--perfetto and --heat-map are made of mappings, and the kernel counts for whole processes: take another method \
+             than counters, and other fields"
+                .into(),
+        ));
+    }
+    if options.record.heat_map.is_some() && !matches!(options.pids.as_slice(), [PidArg::Number(_)]) {
+        return Err(Error::Usage(
+            "--heat-map draws one address space: give the number of one process".into(),
+        ));
+    }
+    Ok(match (&options.record.perfetto, &options.record.heat_map) {
+        (Some(_), _) => Want::Pages,
+        (None, Some(_)) => want.max(Want::Tables),
+        (None, None) => want,
+    })
 }
 
 /// Checks a format that is asked for, with or without groups.

@@ -18,6 +18,7 @@ use crate::cmd::scan::processes::select::{Criteria, Found, Selection};
 use crate::cmd::scan::processes::tally::Tally;
 use crate::cmd::scan::processes::target::{Failure, Target};
 use crate::cmd::scan::progress::Progress;
+use crate::cmd::scan::recordings::Recordings;
 use crate::cmd::scan::sample::{Shares, with_margins};
 use crate::cmd::scan::tell;
 use crate::exit::Exit;
@@ -37,6 +38,7 @@ pub(super) struct Rounds {
     groups: Option<Groups>,
     /// `None` for standard output.
     output: Option<Export>,
+    recordings: Recordings,
     /// Whether text has a heading for each process.
     headers: bool,
     repeats: bool,
@@ -81,6 +83,7 @@ impl Rounds {
         Self {
             scanner,
             output,
+            recordings: Recordings::default(),
             headers: options.every.is_some() || targets.len() > 1 || criteria.is_some(),
             targets,
             criteria,
@@ -90,6 +93,16 @@ impl Rounds {
             said: vec![],
             exit: Exit::Done,
         }
+    }
+
+    /// Sets the files that all rounds go to.
+    pub(super) fn record(&mut self, recordings: Recordings) {
+        self.recordings = recordings;
+    }
+
+    /// Ends the last round.
+    pub(super) fn end(&mut self) -> anyhow::Result<()> {
+        self.recordings.end()
     }
 
     pub(super) fn exit(&self) -> Exit {
@@ -124,6 +137,7 @@ impl Rounds {
             progress.show(i + 1);
         }
         drop(progress);
+        self.recordings.end_round()?;
         self.close(&results.tally);
         let mut text = results.text;
         if let Some(groups) = &mut self.groups {
@@ -178,13 +192,15 @@ impl Rounds {
                 results.tally.scanned += 1;
                 results.tally.add_drawn(scan.report());
                 self.look_at(&scan);
-                let is_identified = matches!(self.plan.format, ScanFormat::Json | ScanFormat::Prometheus);
-                let arguments = match is_identified && self.groups.is_none() {
+                let is_identified =
+                    self.groups.is_none() && matches!(self.plan.format, ScanFormat::Json | ScanFormat::Prometheus);
+                let arguments = match is_identified || self.recordings.want_arguments() {
                     // A process that has ended since was scanned all the same.
                     true => self.scanner.arguments(process).ok().flatten(),
                     false => None,
                 };
                 let identity = Identity::of(process).with_arguments(arguments);
+                self.recordings.add(&scan, &identity)?;
                 match (&mut self.groups, self.plan.format) {
                     (Some(groups), _) => groups.add(&identity, &scan),
                     (None, ScanFormat::Treemap) => results.treemap.add(&scan, &identity),

@@ -183,7 +183,7 @@ fn ns(time: Duration) -> u64 {
 }
 
 /// Returns a mapping's name as maps shows it, without escapes.
-fn name<'a>(name: &Name<'a>) -> Cow<'a, [u8]> {
+pub(in crate::cmd::scan) fn name<'a>(name: &Name<'a>) -> Cow<'a, [u8]> {
     match *name {
         Name::None => Cow::Borrowed(b""),
         Name::Path(path) => Cow::Borrowed(path),

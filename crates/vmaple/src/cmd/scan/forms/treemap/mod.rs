@@ -182,7 +182,7 @@ fn area(svg: &mut String, rect: &Rect, class: &str, what: &str, pss: u64) {
 }
 
 /// Returns text with the escapes of XML.
-fn escaped(text: &str) -> String {
+pub(in crate::cmd::scan) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

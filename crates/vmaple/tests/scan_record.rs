@@ -1,0 +1,69 @@
+//! `vmaple scan --perfetto` and `--heat-map`: files that all rounds go to.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod running;
+
+use std::fs;
+
+use running::scan::{methods, scan, sleep};
+use running::{outcome, vmaple, vmaple_with, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+#[test]
+fn rounds_go_to_a_trace_and_a_picture_next_to_what_is_printed() {
+    let target = sleep();
+    for method in methods() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = format!(
+            "scan {} --method {method} --every 10ms --format rollup --perfetto {{}}/a.pftrace --heat-map {{}}/a.svg",
+            target.pid()
+        );
+        let running = running::Running::start(vmaple_with(&args, dir.path()));
+        let bytes = |name: &str| fs::metadata(dir.path().join(name)).map_or(0, |meta| meta.len());
+        // A trace grows; a picture is drawn again at the end.
+        wait_until("two rounds", || bytes("a.pftrace") > 0 && bytes("a.svg") > 0);
+        let first = bytes("a.pftrace");
+        wait_until("another round", || bytes("a.pftrace") > first);
+        kill_process(Pid::from_raw(running.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+        let (code, out, _) = running.end();
+        assert_eq!(code, Some(130));
+        assert!(out.contains("[rollup]"), "{out}");
+        let svg = fs::read_to_string(dir.path().join("a.svg")).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+        let title = format!("sleep {}: resident memory over ", target.pid());
+        assert!(svg.contains(&title) && svg.contains("[stack]"), "{svg}");
+        let trace = fs::read(dir.path().join("a.pftrace")).unwrap();
+        assert!(trace.windows(7).any(|text| text == b"[stack]"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+}
+
+#[test]
+fn a_recording_that_cannot_be_made_is_refused_before_the_first_round() {
+    let target = sleep();
+    for (args, why) in [
+        ("--heat-map -", "standard output has what --format prints"),
+        ("--perfetto /no-such-directory/a", "cannot write to /no-such-directory/a"),
+        (
+            "--perfetto /tmp/vmaple.x --heat-map /tmp/vmaple.x",
+            "give each its own file",
+        ),
+        ("--perfetto /tmp/vmaple.x --cpu 5ms", "cannot be used with"),
+        (
+            "--heat-map /tmp/vmaple.x --method counters --format rollup",
+            "are made of mappings",
+        ),
+    ] {
+        let (code, out, err) = scan(&[&target], args);
+        assert!(
+            code == 2 && err.contains(why) && out.is_empty(),
+            "{args}: {code}, {err}"
+        );
+    }
+    let (code, _, err) = scan(&[&target, &sleep()], "--heat-map /tmp/vmaple.x");
+    assert!(code == 2 && err.contains("the number of one process"), "{err}");
+    let (code, _, err) = outcome(vmaple("scan --all --heat-map /tmp/vmaple.x"));
+    assert!(code == 2 && err.contains("cannot be used with"), "{err}");
+    assert!(!fs::exists("/tmp/vmaple.x").unwrap());
+}

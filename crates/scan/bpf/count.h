@@ -301,12 +301,13 @@ int __attribute__((noinline)) account_swap(u64 entry)
 	return 0;
 }
 
-/* The kinds of pages that are of no large folio, mapped once, and not merged by KSM: what most pages are. */
+/* The kinds of pages that are of no large folio, and not merged by KSM: what most pages are. */
 #define COMMON_DIRTY 1
 #define COMMON_YOUNG 2
 #define COMMON_ANON 4
 #define COMMON_BACKED 8
-#define COMMON_KINDS 16
+#define COMMON_SHARED 16
+#define COMMON_KINDS 32
 
 /* Counts the page of an entry by its kind alone, with nothing but loads. Returns whether it is of one of the kinds. */
 static __always_inline int count_common(struct scratch *q, u64 entry)
@@ -322,14 +323,26 @@ static __always_inline int count_common(struct scratch *q, u64 entry)
 	u64 young = entry >> 5 | flags >> bpf_core_enum_value(enum pageflags, PG_referenced);
 	u64 dirty = entry >> 6 | entry >> 58 | flags >> bpf_core_enum_value(enum pageflags, PG_dirty);
 	u64 backed = flags >> bpf_core_enum_value(enum pageflags, PG_swapbacked);
+	s32 others = at & 4 ? counts >> 32 : counts; /* mappings less one */
+	struct pages *p = &q->pages;
+	u32 kind;
 
 	/* Beside the count of mappings is that of references, which a mapped page has: so it is not what a fault gives. */
-	if (!counts || (u32)(at & 4 ? counts >> 32 : counts) || (compound | mapping >> 1 | flags >> bpf_core_enum_value(enum pageflags, PG_head)) & 1)
+	if (!counts || others < 0 || (compound | mapping >> 1 | flags >> bpf_core_enum_value(enum pageflags, PG_head)) & 1)
 		return 0;
 	if (bpf_core_enum_value_exists(enum pageflags, PG_young))
 		young |= flags >> bpf_core_enum_value(enum pageflags, PG_young);
-	q->pages.common[(dirty & 1) * COMMON_DIRTY | (young & 1) * COMMON_YOUNG | (mapping & 1) * COMMON_ANON |
-			(backed & 1) * COMMON_BACKED]++;
+	kind = (dirty & 1) * COMMON_DIRTY | (young & 1) * COMMON_YOUNG | (mapping & 1) * COMMON_ANON | (backed & 1) * COMMON_BACKED;
+	if (others) {
+		if (p->mapcount != (u32)others + 1) {
+			p->mapcount = others + 1;
+			p->share = ONE_PAGE_PSS / p->mapcount;
+		}
+		p->shares[kind] += p->share;
+		kind |= COMMON_SHARED;
+	}
+	p->common[kind]++;
+	p->kinds |= 1U << kind;
 	return 1;
 }
 
@@ -341,18 +354,26 @@ int __attribute__((noinline)) add_common(u32 kind)
 	if (!q)
 		return 0;
 	struct record *r = &q->r;
-	u64 count = q->pages.common[kind & (COMMON_KINDS - 1)], pss = count * ONE_PAGE_PSS;
+	struct pages *p = &q->pages;
+	u64 count = p->common[kind & (COMMON_KINDS - 1)], pss = count * ONE_PAGE_PSS, shared = 0;
 
-	q->pages.common[kind & (COMMON_KINDS - 1)] = 0;
+	p->common[kind & (COMMON_KINDS - 1)] = 0;
+	if (kind & COMMON_SHARED) {
+		shared = count;
+		pss = p->shares[kind & (COMMON_SHARED - 1)];
+		p->shares[kind & (COMMON_SHARED - 1)] = 0;
+	}
 	r->rss += count;
 	r->pss += pss;
 	if (kind & COMMON_YOUNG)
 		r->referenced += count;
 	if (kind & COMMON_DIRTY) {
-		r->private_dirty += count;
+		r->shared_dirty += shared;
+		r->private_dirty += count - shared;
 		r->pss_dirty += pss;
 	} else {
-		r->private_clean += count;
+		r->shared_clean += shared;
+		r->private_clean += count - shared;
 	}
 	if (kind & COMMON_ANON) {
 		r->anonymous += count;
@@ -426,11 +447,14 @@ static __always_inline void account_table(struct scratch *q, u32 count)
 /* Adds the pages of all kinds to the record. */
 static __always_inline void add_all_common(struct scratch *q)
 {
-	u32 kind;
+	u32 kind, kinds = q->pages.kinds;
 
+	if (!kinds)
+		return;
+	q->pages.kinds = 0;
 #pragma unroll
 	for (kind = 0; kind < COMMON_KINDS; kind++)
-		if (q->pages.common[kind])
+		if (kinds & 1U << kind)
 			add_common(kind);
 }
 

@@ -52,7 +52,12 @@ struct pages {
 	u64 draw_from;
 	u32 seen;
 	u32 every;
-	u64 common[16]; /* pages by kind, until they are added to the record */
+	u64 common[32]; /* pages by kind, until they are added to the record, */
+	u64 shares[16]; /* of those that are shared, what falls to this process; in parts of a byte */
+	u32 kinds; /* that there are: bits */
+	/* How often the shared page that was seen last is mapped, and its share. */
+	u32 mapcount;
+	u64 share;
 	/* The head of the large folio that was seen last. */
 	u64 head;
 	u64 head_flags, head_mapping;

@@ -44,7 +44,10 @@ fn a_recording_that_cannot_be_made_is_refused_before_the_first_round() {
     let target = sleep();
     for (args, why) in [
         ("--heat-map -", "standard output has what --format prints"),
-        ("--perfetto /no-such-directory/a", "cannot write to /no-such-directory/a"),
+        (
+            "--perfetto /no-such-directory/a",
+            "cannot write to /no-such-directory/a",
+        ),
         (
             "--perfetto /tmp/vmaple.x --heat-map /tmp/vmaple.x",
             "give each its own file",

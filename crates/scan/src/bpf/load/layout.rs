@@ -64,42 +64,40 @@ impl Layout {
         let mut layout = Self::of_processor()?;
         let page = MarkedPage::new()?;
         let link = program.link(Entry::Calibrate, std::process::id())?;
-        let mut tries = 0;
-        let control = loop {
-            page.mark();
-            let mut control = Control {
-                start: page.address(),
-                magic: MAGIC,
-                // Other threads of this process may map and unmap all the time; the page itself
-                // says whether it is the right one.
-                take_unvalidated: u32::from(tries > 0),
-                ..layout.asked()
-            };
-            let stop = program.run(&link, &mut control)?;
-            if stop == Stop::End && control.a_ops != 0 {
-                break control;
+        let mut ask = |start, magic, is_found: fn(Stop, &Control) -> bool| {
+            for tries in 0..TRIES {
+                page.mark();
+                let mut control = Control {
+                    start,
+                    magic,
+                    // Other threads of this process may map and unmap all the time; what is found
+                    // says whether it is the right one.
+                    take_unvalidated: u32::from(tries > 0),
+                    ..layout.asked()
+                };
+                let stop = program.run(&link, &mut control)?;
+                if is_found(stop, &control) {
+                    return Ok(Some(control));
+                }
+                // The kernel moves pages, and swaps them out; one that it has begun to move may be
+                // on its way for a while. So may be a thread that maps.
+                std::thread::sleep(PAUSE);
             }
-            // The kernel moves pages, and swaps them out; one that it has begun to move may be on
-            // its way for a while.
-            tries += 1;
-            if tries == TRIES {
-                return Err(Error::NotPossible(
-                    "a page of our own is not where the page tables of Linux on x86-64 would have it".into(),
-                ));
-            }
-            std::thread::sleep(PAUSE);
+            Ok(None)
+        };
+        let is_marked = |stop, control: &Control| stop == Stop::End && control.a_ops != 0;
+        let control = ask(page.address(), MAGIC, is_marked)?.ok_or_else(|| {
+            Error::NotPossible("a page of our own is not where the page tables of Linux on x86-64 would have it".into())
+        })?;
+        // Without it, lines would lack the names of such mappings.
+        let special = match vdso() {
+            Some(vdso) => ask(vdso, [0; 2], |_, control| control.name_fn != 0)?,
+            None => None,
         };
         layout.page_offset = control.page_offset;
         layout.vmemmap = control.vmemmap;
         layout.shmem_aops = control.a_ops;
-        if let Some(vdso) = vdso() {
-            let mut control = Control {
-                start: vdso,
-                ..layout.asked()
-            };
-            program.run(&link, &mut control)?;
-            layout.special_mapping_name = control.name_fn;
-        }
+        layout.special_mapping_name = special.map_or(0, |control| control.name_fn);
         Ok(layout)
     }
 

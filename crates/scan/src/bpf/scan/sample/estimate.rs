@@ -8,7 +8,8 @@
 //!
 //! A table that holds most of a process may be missing among those counted, or stand for many. No
 //! variance shows that, but `x` does: if it is further from `X` than chance explains, the margin
-//! grows by what the pages in between could be at most.
+//! grows by what the pages in between could be at most. So it does by what may lie in mappings of
+//! which no table was counted, if those of the others leave room for it.
 //!
 //! Source: Cochran, Sampling Techniques, 1977, sections 5 and 6.
 
@@ -44,6 +45,10 @@ pub(super) struct Estimate {
 #[derive(Debug)]
 pub(super) struct Sample<const F: usize> {
     strata: Vec<Weighted<F>>,
+    /// The tables that none of those counted stands for.
+    unknown: f64,
+    /// The most that a table may have of a count.
+    full: f64,
 }
 
 /// A stratum whose tables may have had different chances to be counted.
@@ -55,7 +60,8 @@ struct Weighted<const F: usize> {
 }
 
 impl<const F: usize> Sample<F> {
-    pub(super) fn of(strata: Vec<Stratum<F>>) -> Self {
+    /// Returns the sample of these strata, of whose tables each has at most `full` of a count.
+    pub(super) fn of(strata: Vec<Stratum<F>>, full: f64) -> Self {
         let mut all = vec![];
         let mut rest = Weighted::empty();
         for stratum in strata {
@@ -68,17 +74,21 @@ impl<const F: usize> Sample<F> {
                 rest.add(stratum);
             }
         }
-        // Too little to know a variance by: as if all were one mapping.
-        if rest.tables > 0.0 && rest.counted.len() < 2 {
-            for stratum in all.drain(..) {
-                rest.tables += stratum.tables;
-                rest.counted.extend(stratum.counted);
-            }
+        let mut unknown = 0.0;
+        if rest.counted.len() < 2 && !all.is_empty() {
+            // Too little to stand for the others.
+            let counted = rest.counted.len() as f64;
+            unknown = rest.tables - counted;
+            rest.tables = counted;
         }
         if rest.tables > 0.0 {
             all.push(rest);
         }
-        Self { strata: all }
+        Self {
+            strata: all,
+            unknown,
+            full,
+        }
     }
 
     /// Returns how many tables were counted.
@@ -97,6 +107,8 @@ impl<const F: usize> Sample<F> {
     pub(super) fn ratios(&self, parts: &[(usize, Known)]) -> Estimate {
         let mut value = 0.0;
         let mut missed = 0.0;
+        // How wrong it can be at most.
+        let mut bound = 0.0;
         // Of each part: the count, the known one, the ratio, and the factor of its residuals.
         let mut terms = vec![];
         for &(count, known) in parts {
@@ -104,6 +116,7 @@ impl<const F: usize> Sample<F> {
             if of_known <= 0.0 {
                 // None of those counted has any, so they say nothing of the rest.
                 missed += known.sum;
+                bound += known.sum;
                 continue;
             }
             let ratio = (sum / of_known).clamp(0.0, 1.0);
@@ -116,16 +129,21 @@ impl<const F: usize> Sample<F> {
             } else {
                 (gap - by_chance).max(0.0)
             };
-            missed += unexplained * ratio.max(1.0 - ratio);
+            let room = (known.sum - of_known).max(0.0) + by_chance;
+            let hidden = room.min(self.unknown * self.full);
+            missed += unexplained.max(hidden) * ratio.max(1.0 - ratio);
+            bound += known.sum * ratio.max(1.0 - ratio);
             terms.push((count, known.count, ratio, known.sum / of_known));
         }
         let residual = |c: &Counts<F>| -> f64 {
             let of = |&(count, known, ratio, factor): &(usize, usize, f64, f64)| factor * (c[count] - ratio * c[known]);
             terms.iter().map(of).sum()
         };
+        let missed = missed.min(bound);
+        let by_chance = student(self.degrees()) * self.variance(|c| residual(c)).sqrt();
         Estimate {
             value,
-            by_chance: student(self.degrees()) * self.variance(|c| residual(c)).sqrt(),
+            by_chance: by_chance.min(bound - missed),
             missed,
         }
     }
@@ -305,7 +323,7 @@ mod tests {
                     let mappings = shape(&mut random);
                     let sum = |count: usize| mappings.iter().flatten().map(|table| table[count]).sum::<f64>();
                     let known = Known { count: 0, sum: sum(0) };
-                    let sample = Sample::of(draw(&mappings, every, &mut random));
+                    let sample = Sample::of(draw(&mappings, every, &mut random), 512.0);
                     let Estimate {
                         value,
                         by_chance,
@@ -335,11 +353,48 @@ mod tests {
             count: 0,
             sum: 512_000.0,
         };
-        let estimate = Sample::of(vec![stratum]).ratio(2, known);
+        let estimate = Sample::of(vec![stratum], 512.0).ratio(2, known);
         assert!(
             (estimate.value - 256_000.0).abs() < 1e-6 && estimate.by_chance + estimate.missed < 1e-6,
             "{estimate:?}"
         );
+    }
+
+    #[test]
+    fn small_mappings_of_which_none_was_drawn_widen_the_margin_by_no_more_than_they_hold() {
+        const RUNS: u64 = 1000;
+        for sparse in [1_usize, 5, 20] {
+            let (mut within, mut widest) = (0, 0_f64);
+            for seed in 0..RUNS {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut mappings = vec![vec![table(512.0, 64.0); 2000]];
+                let mut strata = draw(&mappings, 50, &mut random);
+                // Their ranges have room for more tables than there are, so often none is drawn.
+                for _ in 0..sparse {
+                    let only = table(1.0 + random.f64() * 40.0, 1.0);
+                    let every = random.u32(2..5);
+                    let is_drawn = random.u32(0..every) == 0;
+                    strata.push(Stratum {
+                        tables: 1,
+                        every,
+                        counted: is_drawn.then_some(only).into_iter().collect(),
+                    });
+                    mappings.push(vec![only]);
+                }
+                let sum = |count: usize| mappings.iter().flatten().map(|table| table[count]).sum::<f64>();
+                let known = Known { count: 0, sum: sum(0) };
+                let estimate = Sample::of(strata, 512.0).ratio(2, known);
+                let margin = estimate.by_chance + estimate.missed;
+                within += u64::from((estimate.value - sum(2)).abs() <= margin + 1e-6 * sum(2));
+                widest = widest.max(margin / sum(0));
+            }
+            println!(
+                "{sparse}: {within} of {RUNS} within, the widest {:.2} %",
+                100.0 * widest
+            );
+            assert!(within * 100 >= RUNS * 94, "{sparse}: {within} of {RUNS}");
+            assert!(widest < 0.01 * sparse as f64, "{sparse}: {widest}");
+        }
     }
 
     #[test]
@@ -351,10 +406,10 @@ mod tests {
         };
         let known = Known { count: 0, sum: 100.0 };
         for counted in [vec![], vec![table(0.0, 1.0); 2]] {
-            let estimate = Sample::of(vec![stratum(counted)]).ratio(2, known);
+            let estimate = Sample::of(vec![stratum(counted)], 512.0).ratio(2, known);
             assert!(estimate.missed >= 100.0, "{estimate:?}");
         }
-        let nothing = Sample::<3>::of(vec![]).ratio(2, Known { count: 0, sum: 0.0 });
+        let nothing = Sample::<3>::of(vec![], 512.0).ratio(2, Known { count: 0, sum: 0.0 });
         assert_eq!(nothing, Estimate::default());
     }
 }

@@ -46,6 +46,8 @@ const FIELDS: [Field; COUNTS - 1] = [
     Field::Locked,
     Field::SwapPss,
 ];
+/// What a table maps, and so the most of each count.
+const TABLE_BYTES: f64 = (512 * PAGE) as f64;
 const RSS: usize = 0;
 const ANONYMOUS: usize = 1;
 const SWAP: usize = 2;
@@ -143,7 +145,7 @@ impl Sampler {
     /// Puts the sums in place of what was found, and how they were drawn.
     pub(crate) fn end(mut self, found: &mut Found) {
         let tables = self.strata.iter().map(|stratum| stratum.tables).sum();
-        let sample = estimate::Sample::of(std::mem::take(&mut self.strata));
+        let sample = estimate::Sample::of(std::mem::take(&mut self.strata), TABLE_BYTES);
         let whole = counts(self.whole.stats());
         let known = |count: usize| Known {
             count,

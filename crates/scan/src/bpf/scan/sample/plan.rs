@@ -6,7 +6,7 @@ use crate::bpf::abi::NO_TABLE;
 use crate::options::Sample;
 
 /// The CPU time that a table takes that is not counted, and the first guess of one that is.
-const PASSED_NS: f64 = 40.0;
+const PASSED_NS: f64 = 80.0;
 const COUNTED_NS: f64 = 20_000.0;
 
 /// The plan of a scan that counts a part of the tables. It is made again before each run, by what

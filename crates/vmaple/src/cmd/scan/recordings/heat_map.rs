@@ -39,7 +39,7 @@ pub(super) struct HeatMap {
     columns: Vec<Column>,
     /// Begin, end and name of the largest mappings of the last column.
     names: Vec<(u64, u64, String)>,
-    /// Of so many rounds one is a column.
+    /// The number of rounds of which one is a column.
     stride: usize,
     rounds: usize,
     /// When the file was last written.

@@ -134,8 +134,7 @@ impl Grid {
     }
 }
 
-/// Adds a part to the rows that it lies in: bytes that are mapped, and resident. Both are multiplied
-/// by the part's size, to be whole numbers.
+/// Adds a part to the rows that it lies in: what is mapped, and resident, both in 1024ths of bytes.
 fn fill(sums: &mut [(u128, u128)], strips: &[Strip], part: &Part) {
     let after = strips.partition_point(|strip| strip.start <= part.range.start);
     let Some(strip) = after.checked_sub(1).and_then(|at| strips.get(at)) else {
@@ -174,7 +173,7 @@ fn strips(columns: &[Column]) -> Vec<Strip> {
         }
         gap = gap.saturating_mul(4);
     }
-    // A terabyte beside a megabyte would leave it no row: by the root of the size, it has one of a thousand.
+    // By the root of the size, a megabyte has a row next to a terabyte.
     let root = |range: &Range<u64>| ((range.end - range.start) as f64).sqrt();
     let all: f64 = ranges.iter().map(root).sum();
     let mut first = 0;

@@ -112,15 +112,7 @@ impl Layout {
 
     /// As [`find_swap`](Self::find_swap), once there is a swap area.
     pub(crate) fn find_swap_if_used(&mut self) {
-        let is_there = || {
-            fs::read("/proc/swaps").is_ok_and(|swaps| {
-                swaps
-                    .split(|&byte| byte == b'\n')
-                    .nth(1)
-                    .is_some_and(|line| !line.is_empty())
-            })
-        };
-        if self.swap_info == SwapInfo::NotSought && is_there() {
+        if self.swap_info == SwapInfo::NotSought && rustix::system::sysinfo().totalswap > 0 {
             self.find_swap();
         }
     }

@@ -70,3 +70,24 @@ fn a_recording_that_cannot_be_made_is_refused_before_the_first_round() {
     assert!(code == 2 && err.contains("cannot be used with"), "{err}");
     assert!(!fs::exists("/tmp/vmaple.x").unwrap());
 }
+
+#[test]
+fn what_is_printed_is_the_same_with_a_recording() {
+    let target = sleep();
+    let dir = tempfile::tempdir().unwrap();
+    // plain reads another file for mappings than for sums, and says what that lacks.
+    for method in methods().into_iter().filter(|method| *method != "plain") {
+        let keys = |args: &str| {
+            let args = format!("scan {} --method {method} --format json --sums {args}", target.pid());
+            let (code, out, err) = outcome(vmaple_with(&args, dir.path()));
+            assert_eq!(code, 0, "{err}");
+            let object: serde_json::Value = serde_json::from_str(&out).unwrap();
+            let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+            (keys(&object), keys(&object["sum"]))
+        };
+        let (of_all, of_sum) = keys("");
+        let (recorded, of_recorded_sum) = keys("--perfetto {}/a.pftrace");
+        assert_eq!((&of_all, of_sum), (&recorded, of_recorded_sum), "{method}");
+        assert!(!of_all.contains(&"mappings".to_owned()));
+    }
+}

@@ -258,7 +258,7 @@ pub(crate) struct RecordOptions {
     /// Also write all rounds to FILE, as a trace for Perfetto
     ///
     /// ui.perfetto.dev opens it, and shows the memory of each process over time by its mappings.
-    /// FILE is replaced at the start and grows with each round.
+    /// FILE is replaced by the first scan and grows with each round.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["cpu", "sample"], help_heading = RECORD, hide_short_help = true)]
     pub(crate) perfetto: Option<PathBuf>,
 

@@ -73,7 +73,7 @@ fn scanner(plan: &Plan, options: &ScanOptions) -> anyhow::Result<Scanner> {
         Options::new()
             .method(plan.method)
             .want(plan.want)
-            .sum_alone(plan.is_of_sums())
+            .sum_alone(plan.needs_sums_alone())
             .budget(options.budget)
             .limit(options.limit)
             .sample(plan.sample)

@@ -153,10 +153,15 @@ impl Plan {
 
     /// Returns whether the output is made of sums over all mappings of a process alone.
     pub(super) fn is_of_sums(&self) -> bool {
-        let is_sampled = self.sample != Sample::All;
-        let has_sums =
-            self.sums || self.group_by.is_some() || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus);
-        is_sampled || has_sums && !self.is_recorded
+        self.sample != Sample::All
+            || self.sums
+            || self.group_by.is_some()
+            || matches!(self.format, ScanFormat::Rollup | ScanFormat::Prometheus)
+    }
+
+    /// Returns whether sums are all that a scan has to find.
+    pub(super) fn needs_sums_alone(&self) -> bool {
+        self.is_of_sums() && !self.is_recorded
     }
 
     pub(super) fn wants(&self, field: Field) -> bool {

@@ -34,7 +34,7 @@ impl Recordings {
             ))?;
         }
         Ok(Self {
-            perfetto: perfetto.map(|file| Perfetto::create(file.path())).transpose()?,
+            perfetto: perfetto.map(|file| Perfetto::new(file.path())),
             heat_map: heat_map.map(HeatMap::new),
         })
     }

@@ -128,35 +128,28 @@ const BOOTTIME: u32 = 6;
 /// A trace that is being written.
 pub(super) struct Perfetto {
     path: PathBuf,
-    file: File,
+    /// `None` before the first packet.
+    file: Option<File>,
     /// The processes that the trace describes, by number and start.
     known: HashSet<(u32, Option<Duration>)>,
 }
 
 impl Perfetto {
-    /// Begins a trace, in place of what the file held.
-    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
-        let file = File::create(path).with_context(|| format!("writing {}", path.display()))?;
-        let mut trace = Self {
+    /// Returns a trace that takes the place of what the file holds, once there is a scan.
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
             path: path.to_owned(),
-            file,
+            file: None,
             known: HashSet::new(),
-        };
-        let clock = |clock_id, clock: ClockId| Clock {
-            clock_id: Some(clock_id),
-            timestamp: Some(nanoseconds(clock)),
-        };
-        let clocks = vec![clock(BOOTTIME, ClockId::Boottime), clock(REALTIME, ClockId::Realtime)];
-        trace.write(vec![Packet {
-            clock_snapshot: Some(ClockSnapshot { clocks }),
-            ..packet()
-        }])?;
-        Ok(trace)
+        }
     }
 
     /// Adds the scan of a process.
     pub(super) fn add(&mut self, scan: &Scan, identity: &Identity<'_>) -> anyhow::Result<()> {
         let mut packets = vec![];
+        if self.file.is_none() {
+            packets.push(clocks());
+        }
         if self.known.insert((identity.pid(), identity.started())) {
             packets.push(Packet {
                 process_tree: Some(ProcessTree {
@@ -178,9 +171,26 @@ impl Perfetto {
 
     fn write(&mut self, packet: Vec<Packet>) -> anyhow::Result<()> {
         let bytes = Trace { packet }.encode_to_vec();
-        self.file
-            .write_all(&bytes)
+        let file = match self.file.take() {
+            Some(file) => Ok(file),
+            None => File::create(&self.path),
+        };
+        let write = |file| self.file.insert(file).write_all(&bytes);
+        file.and_then(write)
             .with_context(|| format!("writing {}", self.path.display()))
+    }
+}
+
+/// Returns what the time of the trace is on the clock of the wall.
+fn clocks() -> Packet {
+    let clock = |clock_id, clock: ClockId| Clock {
+        clock_id: Some(clock_id),
+        timestamp: Some(nanoseconds(clock)),
+    };
+    let clocks = vec![clock(BOOTTIME, ClockId::Boottime), clock(REALTIME, ClockId::Realtime)];
+    Packet {
+        clock_snapshot: Some(ClockSnapshot { clocks }),
+        ..packet()
     }
 }
 
@@ -260,7 +270,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.pftrace");
         let process = vmaple_scan::Process::open(std::process::id()).unwrap();
-        let mut trace = Perfetto::create(&path).unwrap();
+        let mut trace = Perfetto::new(&path);
         let mut scans = vec![];
         for _ in 0..2 {
             let scan = scanner.scan_process(&process).unwrap();

@@ -16,6 +16,7 @@
 #define WANT_TABLES 2 /* what page tables say */
 #define WANT_PAGES 4 /* what struct page says */
 #define WANT_SUMS 8 /* VMAs may share a record */
+#define WANT_AGES 16 /* generations of pages */
 
 #define NO_TABLE (~0U) /* of pages is to be counted */
 
@@ -59,6 +60,7 @@ struct control {
 	u32 take_unvalidated; /* after that many attempts take what fits together */
 	u32 every; /* of this number of tables of pages of a VMA count one; 0 and 1: all; or NO_TABLE */
 	u32 seed; /* which one */
+	u32 generation_shift, node_shift; /* where they are in the flags of a page; node_shift 64: there is one node */
 	/* Left. */
 	u64 next; /* the cursor afterwards */
 	u64 ns; /* how long the run took */
@@ -74,6 +76,7 @@ struct control {
 	u32 validation;
 	u32 seq; /* the number of the first leaf */
 	u32 one_seq; /* whether all leaves were read at that number */
+	u32 cpus, nodes, zones, page_flags; /* calibrate: how many this kernel has at most; cpus 0: it does not balance nodes */
 	u32 unused;
 };
 
@@ -125,6 +128,7 @@ struct record {
 	u64 shared_hugetlb, private_hugetlb; /* bytes */
 	u64 swap; /* pages */
 	u64 pss, pss_anon, pss_shmem, pss_dirty, swap_pss; /* parts of a byte, shifted by PSS_SHIFT */
+	u64 age0, age1, age2, age3; /* pages by generation, from the youngest on */
 };
 
 /* The bytes before what is counted. */

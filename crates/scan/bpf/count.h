@@ -403,6 +403,8 @@ int __attribute__((noinline)) account_pte(u64 entry)
 	return 0;
 }
 
+int __attribute__((noinline)) count_age(u64 page, u32 count);
+
 #define GROUP 8 /* entries that are looked at together: most are in use or none */
 
 /* Counts a group of entries of a leaf table. */
@@ -432,6 +434,8 @@ static long pte_step(u32 k, void *unused)
 			continue;
 		if (!by_loads || (entry & (PRESENT | SPECIAL)) != PRESENT || !count_common(q, entry))
 			account_pte(entry);
+		if (q->c.want & WANT_AGES && (entry & (PRESENT | SPECIAL)) == PRESENT)
+			count_age(page_of(q, physical(q, entry)), 1);
 	}
 	return 0;
 }

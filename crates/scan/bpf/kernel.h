@@ -115,6 +115,7 @@ struct task_struct {
 	struct fs_struct *fs;
 	u64 self_exec_id;
 	u64 start_boottime;
+	int numa_scan_seq;
 } CORE;
 struct seq_file;
 struct bpf_iter_meta {
@@ -258,9 +259,38 @@ struct page___info {
 	unsigned long compound_info;
 } CORE;
 struct folio {
+	unsigned long memcg_data;
 	atomic_t _entire_mapcount;
 	atomic_t _nr_pages_mapped;
 } CORE;
+/* Generations of pages, in lists for each cgroup and node. */
+struct lru_gen_folio {
+	unsigned long max_seq;
+} CORE;
+struct lruvec {
+	struct lru_gen_folio lrugen;
+} CORE;
+struct mem_cgroup_per_node {
+	struct lruvec lruvec;
+	struct obj_cgroup *orig_objcg;
+} CORE;
+struct mem_cgroup {
+	struct mem_cgroup_per_node *nodeinfo[1];
+} CORE;
+struct obj_cgroup {
+	struct mem_cgroup *memcg;
+} CORE;
+/* What decides where in the flags of a page the generation is. */
+struct cpumask {
+	unsigned long bits[1];
+} CORE;
+struct mempolicy {
+	struct {
+	} nodes;
+} CORE;
+enum zone_type {
+	__MAX_NR_ZONES,
+};
 enum pageflags {
 	PG_referenced,
 	PG_dirty,
@@ -268,6 +298,7 @@ enum pageflags {
 	PG_swapbacked,
 	PG_young,
 	PG_double_map,
+	__NR_PAGEFLAGS,
 };
 struct swap_info_struct {
 	unsigned char *swap_map;

@@ -10,7 +10,7 @@
 #ifndef PAGES_H
 #define PAGES_H
 
-#include "count.h"
+#include "age.h"
 
 /* Returns whether other processes have the same table of PMDs, as hugetlbfs lets them. */
 static __always_inline int is_shared_table(struct scratch *q, u64 table)
@@ -224,6 +224,8 @@ int __attribute__((noinline)) account_pmd(void)
 		if (entry & PSE)
 			account_hugetlb(q, entry, p->pmd_table, 1ULL << PMD_SHIFT);
 	} else if (entry & PSE) { /* also while it is split, and not present */
+		if (q->c.want & WANT_AGES && !(entry & SPECIAL))
+			count_age(page_of(q, physical(q, entry) & ~((1ULL << PMD_SHIFT) - 1)), count);
 		if (!(entry & SPECIAL))
 			account((physical(q, entry) & ~((1ULL << PMD_SHIFT) - 1)) + (p->addr & ((1ULL << PMD_SHIFT) - 1)),
 				count, how_used(entry) | IS_HUGE);

@@ -57,6 +57,7 @@ static __always_inline int begin(struct scratch *q, struct control *c, struct ta
 	q->pages.pmd_gib = ~0ULL;
 	q->pages.head = 0;
 	q->pages.every = 0;
+	q->pages.age_memcg = 0;
 	q->walk.mm = mm;
 	q->walk.cursor = q->c.start;
 	q->c.stop = STOP_NO_MM;
@@ -414,6 +415,12 @@ int calibrate(struct bpf_iter__task *ctx)
 	if (!task || !c || !q)
 		return 0;
 	q->c.stop = STOP_REJECTED;
+	if (has_generations()) {
+		c->cpus = bpf_core_field_exists(struct task_struct, numa_scan_seq) ? 8 * bpf_core_field_size(struct cpumask, bits) : 0;
+		c->nodes = bpf_core_field_exists(struct mempolicy, nodes) ? 8 * bpf_core_field_size(struct mempolicy, nodes) : 0;
+		c->zones = bpf_core_enum_value(enum zone_type, __MAX_NR_ZONES);
+		c->page_flags = bpf_core_enum_value(enum pageflags, __NR_PAGEFLAGS);
+	}
 	if (bpf_core_type_size(struct page) == PAGE_BYTES && begin(q, c, task) && read_leaf() && q->walk.vmas) {
 		struct file *file = (void *)q->vma[0].file;
 

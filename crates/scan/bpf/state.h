@@ -58,6 +58,8 @@ struct pages {
 	/* How often the shared page that was seen last is mapped, and its share. */
 	u32 mapcount;
 	u64 share;
+	/* The list of the page whose age was told last, and its youngest generation. */
+	u64 age_memcg, age_node, youngest;
 	/* The head of the large folio that was seen last. */
 	u64 head;
 	u64 head_flags, head_mapping;

@@ -258,6 +258,7 @@ mod tests {
             own: lines.len(),
             lines: lines.iter().map(|line| Line::new(line, NamePlace::default())).collect(),
             stats: lines.iter().map(|line| line.stats).collect(),
+            ages: vec![],
             names: vec![],
         };
         let fields = if method.reads_text() { Want::Pages } else { want };

@@ -31,7 +31,7 @@ pub use method::{Method, NoSuchMethod};
 pub use options::{Options, Sample};
 pub use process::Process;
 pub use process::proc_mount::check as check_proc;
-pub use record::{Rollup, ScanRecord};
+pub use record::{Ages, Rollup, ScanRecord};
 pub use report::{Acquisitions, Margin, Partial, Report, Sampled, Validation};
 pub use scan::Scan;
 pub use scanner::Scanner;

@@ -40,6 +40,7 @@ pub struct Options {
     pub(crate) limit: Duration,
     pub(crate) sum_alone: bool,
     pub(crate) sample: Sample,
+    pub(crate) ages: bool,
     pub(crate) cache: Option<PathBuf>,
 }
 
@@ -58,6 +59,7 @@ impl Options {
             limit: Duration::from_secs(10),
             sum_alone: false,
             sample: Sample::All,
+            ages: false,
             cache: None,
         }
     }
@@ -118,6 +120,22 @@ impl Options {
     #[must_use]
     pub const fn sample(mut self, sample: Sample) -> Self {
         self.sample = sample;
+        self
+    }
+
+    /// Sets whether the ages of pages are told, by [`Method::Bpf`] alone: [`ScanRecord::ages`] and
+    /// [`Rollup::ages`].
+    ///
+    /// They are the generations of Linux's multi-gen LRU, which reclaim begins anew, and a write to
+    /// /sys/kernel/debug/lru_gen. Reading them changes nothing, unlike clear_refs. A start fails
+    /// where the kernel has none, or does not use them. The pages of a [`sample`](Self::sample)
+    /// have no ages.
+    ///
+    /// [`ScanRecord::ages`]: crate::ScanRecord::ages
+    /// [`Rollup::ages`]: crate::Rollup::ages
+    #[must_use]
+    pub const fn ages(mut self, ages: bool) -> Self {
+        self.ages = ages;
         self
     }
 

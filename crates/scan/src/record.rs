@@ -12,6 +12,11 @@ pub(crate) const PAGE: u64 = 4096;
 pub struct ScanRecord<'a> {
     /// Its line of maps, its flags, and its pages from `vma.new_from` on.
     pub mapping: Mapping<'a>,
+    /// Its resident bytes by generation, the youngest first, if [`Options::ages`] asks for them.
+    /// What is on no list of the kernel, as locked pages, is in none.
+    ///
+    /// [`Options::ages`]: crate::Options::ages
+    pub ages: Option<Ages>,
     /// Whether the line is known to be of one instant. If not, it passed the tests of structure
     /// alone.
     pub is_validated: bool,
@@ -20,6 +25,9 @@ pub struct ScanRecord<'a> {
     /// If so, some of the pages may be those of a mapping that came after it.
     pub counts_later: bool,
 }
+
+/// Bytes by generation of the multi-gen LRU, the youngest first.
+pub type Ages = [u64; 4];
 
 /// A record as it is kept, its name and its pages elsewhere.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +78,8 @@ pub(crate) struct Mappings {
     pub(crate) lines: Vec<Line>,
     /// The pages of each; empty where they are not wanted.
     pub(crate) stats: Vec<MemSizeStats>,
+    /// The ages of each one's pages; empty where they are not wanted.
+    pub(crate) ages: Vec<Ages>,
     /// How many of them, from the first on, are the process's own: `[vsyscall]` is not.
     pub(crate) own: usize,
     /// The text of all names.
@@ -98,6 +108,7 @@ impl Mappings {
                 page_bytes: line.page_bytes,
                 thp_eligible: line.thp_eligible,
             },
+            ages: self.ages.get(i).copied(),
             is_validated: line.is_validated,
             counts_later: line.counts_later,
         })
@@ -118,6 +129,9 @@ impl Mappings {
         for stats in self.own_stats() {
             sum.stats += stats;
         }
+        for ages in self.ages.iter().take(own.len()) {
+            add_ages(sum.ages.get_or_insert_default(), ages);
+        }
         sum
     }
 }
@@ -137,4 +151,13 @@ pub struct Rollup {
     pub size: u64,
     /// Their pages.
     pub stats: MemSizeStats,
+    /// As [`ScanRecord::ages`].
+    pub ages: Option<Ages>,
+}
+
+/// Adds bytes to those of the same generation.
+pub(crate) fn add_ages(to: &mut Ages, ages: &Ages) {
+    for (to, bytes) in to.iter_mut().zip(ages) {
+        *to += bytes;
+    }
 }

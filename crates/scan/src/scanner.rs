@@ -196,7 +196,7 @@ impl Scanner {
 fn start(method: Method, form: &Form, options: &Options) -> Result<Box<dyn Source>> {
     Ok(match method {
         Method::Counters => Box::new(CountersSource),
-        Method::Bpf => Box::new(bpf::start(form, options.cache.as_deref())?),
+        Method::Bpf => Box::new(bpf::start(form, options.cache.as_deref(), options.ages)?),
         Method::Boosted => Box::new(Files::boosted(*form.letters())?),
         Method::Plain => Box::new(Files::plain(*form.letters())),
     })

@@ -9,6 +9,7 @@ pub(crate) const WANT_NAMES: u32 = 1;
 pub(crate) const WANT_TABLES: u32 = 2;
 pub(crate) const WANT_PAGES: u32 = 4;
 pub(crate) const WANT_SUMS: u32 = 8;
+pub(crate) const WANT_AGES: u32 = 16;
 
 /// As [`Control::every`]: none.
 pub(crate) const NO_TABLE: u32 = u32::MAX;
@@ -94,6 +95,8 @@ pub(crate) struct Control {
     pub(crate) take_unvalidated: u32,
     pub(crate) every: u32,
     pub(crate) seed: u32,
+    pub(crate) generation_shift: u32,
+    pub(crate) node_shift: u32,
     pub(crate) next: u64,
     pub(crate) ns: u64,
     pub(crate) found_mm: u64,
@@ -113,6 +116,10 @@ pub(crate) struct Control {
     pub(crate) validation: u32,
     pub(crate) seq: u32,
     pub(crate) one_seq: u32,
+    pub(crate) cpus: u32,
+    pub(crate) nodes: u32,
+    pub(crate) zones: u32,
+    pub(crate) page_flags: u32,
     pub(crate) unused: u32,
 }
 
@@ -165,6 +172,10 @@ pub(crate) struct Record {
     pub(crate) pss_shmem: u64,
     pub(crate) pss_dirty: u64,
     pub(crate) swap_pss: u64,
+    pub(crate) age0: u64,
+    pub(crate) age1: u64,
+    pub(crate) age2: u64,
+    pub(crate) age3: u64,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use vmaple_smaps::Form;
 use crate::boost::Boost;
 use crate::bpf::abi::{Control, Stop, VALIDATION_INT, VALIDATION_SEQCOUNT};
 use crate::bpf::load::cache::Learnt;
+use crate::bpf::load::generations::Generations;
 use crate::bpf::load::layout::Layout;
 use crate::bpf::load::program::{Entry, Program};
 use crate::bpf::scan::name::{HeapRule, Known};
@@ -26,6 +27,8 @@ pub(crate) struct Engine {
     pub(crate) thp: ThpRule,
     pub(crate) thp_sizes: ThpSizes,
     pub(crate) vsyscall: Option<Vsyscall>,
+    /// Where a page's generation is, if it was looked for.
+    pub(crate) generations: Option<Generations>,
     /// The names of the bits of a mapping's flags, if the kernel describes them.
     flag_names: Vec<(String, u32)>,
     /// Whether runs are made at real-time priority. The kernel may be preemptible, and the caller
@@ -75,6 +78,7 @@ impl Engine {
             thp: ThpRule::Known,
             thp_sizes: ThpSizes::of_this_kernel(),
             vsyscall: Vsyscall::of_this_kernel(),
+            generations: None,
             flag_names: vec![],
             may_boost: Boost::keeps_runs(),
             known: Known::new(),

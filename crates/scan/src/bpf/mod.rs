@@ -21,6 +21,7 @@ use vmaple_smaps::Form;
 use crate::bpf::check::{own_page, self_test};
 use crate::bpf::engine::Engine;
 use crate::bpf::load::cache::Cache;
+use crate::bpf::load::generations::Generations;
 use crate::bpf::scan::session;
 use crate::error::Result;
 use crate::method::Method;
@@ -32,11 +33,21 @@ use crate::source::{Found, Source};
 /// Loads the program, and compares what it finds of a child process with /proc.
 ///
 /// Where an earlier start has done so, and `cache` has kept it, it looks at one page of its own.
+/// With `ages` it also finds out where the kernel keeps the generations of pages.
 ///
 /// # Errors
 /// [`Error::NotPossible`](crate::Error::NotPossible) without the rights, BTF, or on a kernel that
 /// the program does not understand.
-pub(crate) fn start(form: &Form, cache: Option<&Path>) -> Result<impl Source + use<>> {
+pub(crate) fn start(form: &Form, cache: Option<&Path>, ages: bool) -> Result<impl Source + use<>> {
+    let mut engine = learnt(form, cache)?;
+    if ages {
+        engine.generations = Some(Generations::find(&mut engine.program, &engine.layout)?);
+    }
+    Ok(engine)
+}
+
+/// Loads the program with what is known of this kernel, or is learnt now.
+fn learnt(form: &Form, cache: Option<&Path>) -> Result<Engine> {
     let cache = cache.and_then(Cache::of_root);
     if let Some(learnt) = cache.as_ref().and_then(Cache::read)
         && let Ok(mut engine) = Engine::of_learnt(learnt)
@@ -87,7 +98,7 @@ mod tests {
         let form = kernel_form().unwrap();
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("vmaple");
-        if let Err(why) = start(&form, Some(&directory)) {
+        if let Err(why) = start(&form, Some(&directory), false) {
             eprintln!("skipped: {why}");
             return;
         }
@@ -110,7 +121,7 @@ mod tests {
             make_wrong(&mut learnt);
             assert!(learnt != right, "{which}");
             cache.write(&learnt).unwrap();
-            start(&form, Some(&directory)).unwrap();
+            start(&form, Some(&directory), false).unwrap();
             assert!(read() == right, "{which}");
         }
         // What is right is used: another rule, which no look at a page shows, stays.
@@ -119,7 +130,7 @@ mod tests {
             ..right
         };
         cache.write(&kept).unwrap();
-        start(&form, Some(&directory)).unwrap();
+        start(&form, Some(&directory), false).unwrap();
         assert!(read() == kept);
     }
 }

@@ -98,6 +98,7 @@ impl Files {
         let mut reader = Reader::open(process, name, self.manner)?;
         room.lines.clear();
         room.stats.clear();
+        room.ages.clear();
         room.names.clear();
         let mut parser = Parser::new(self.letters);
         let mut buffer = vec![

@@ -9,6 +9,7 @@
 //! - A [`cache`] keeps what all of that has learnt.
 
 pub(super) mod cache;
+pub(super) mod generations;
 pub(super) mod layout;
 pub(super) mod linked;
 pub(super) mod marked_page;

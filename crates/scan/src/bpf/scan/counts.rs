@@ -5,7 +5,12 @@ use vmaple_smaps::{Field, MemSizeStats};
 
 use crate::bpf::abi::{RECORD_SHMEM, RECORD_SWAP_SHARED, RECORD_UNREAD, Record};
 use crate::left_out;
-use crate::record::PAGE;
+use crate::record::{Ages, PAGE};
+
+/// Returns the ages of a record's pages.
+pub(crate) fn ages_of(record: &Record) -> Ages {
+    [record.age0, record.age1, record.age2, record.age3].map(|pages| pages.saturating_mul(PAGE))
+}
 
 /// Returns the counts of a record.
 ///

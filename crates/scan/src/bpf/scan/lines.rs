@@ -9,7 +9,7 @@
 use vmaple_smaps::{Field, MemSizeStats};
 
 use crate::bpf::abi::{RECORD_SHMEM, Record};
-use crate::record::Line;
+use crate::record::{Ages, Line, add_ages};
 
 /// The lines of a scan so far.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Lines {
     lines: Vec<Line>,
     /// The pages of each; empty where they are not wanted.
     stats: Vec<MemSizeStats>,
+    /// The ages of each one's pages; empty where they are not wanted.
+    ages: Vec<Ages>,
     /// The part of a mapping that the last line was made from.
     last: Option<Part>,
     /// All below it is done.
@@ -38,21 +40,23 @@ struct Part {
 
 impl Lines {
     /// Returns no lines, with the memory of others.
-    pub(crate) fn with_room(mut lines: Vec<Line>, mut stats: Vec<MemSizeStats>) -> Self {
+    pub(crate) fn with_room(mut lines: Vec<Line>, mut stats: Vec<MemSizeStats>, mut ages: Vec<Ages>) -> Self {
         lines.clear();
         stats.clear();
+        ages.clear();
         Self {
             lines,
             stats,
+            ages,
             ..Self::default()
         }
     }
 
-    /// Adds what a run found. `line` is the line of the record's part `from..to` alone, and `stats`
-    /// are its pages, if they are wanted.
+    /// Adds what a run found. `line` is the line of the record's part `from..to` alone, `stats` are
+    /// its pages and `ages` theirs, if they are wanted.
     ///
     /// Records of a run ascend. One that does not is left out: no run makes it.
-    pub(crate) fn add(&mut self, record: &Record, mut line: Line, stats: Option<MemSizeStats>) {
+    pub(crate) fn add(&mut self, record: &Record, mut line: Line, stats: Option<MemSizeStats>, ages: Option<Ages>) {
         let from = record.from.max(self.cursor);
         if record.to <= from {
             return;
@@ -71,6 +75,9 @@ impl Lines {
                 if let (Some(before), Some(stats)) = (self.stats.last_mut(), stats) {
                     *before += &stats;
                 }
+                if let (Some(before), Some(ages)) = (self.ages.last_mut(), ages) {
+                    add_ages(before, &ages);
+                }
                 before.is_validated &= line.is_validated;
                 before.counts_later |= line.counts_later;
             }
@@ -80,6 +87,7 @@ impl Lines {
                 // What of a file in shared memory is swapped out is known of its mapping from its
                 // beginning alone.
                 let lacks_swap = from > record.start && record.flags & RECORD_SHMEM != 0 && record.shmem_swapped != 0;
+                self.ages.extend(ages);
                 self.stats.extend(stats.map(|mut stats| {
                     if lacks_swap {
                         stats.unknown.insert(Field::Swap);
@@ -92,9 +100,9 @@ impl Lines {
         self.cursor = record.to;
     }
 
-    /// Returns the lines, and the pages of each.
-    pub(crate) fn into_parts(self) -> (Vec<Line>, Vec<MemSizeStats>) {
-        (self.lines, self.stats)
+    /// Returns the lines, and the pages of each with their ages.
+    pub(crate) fn into_parts(self) -> (Vec<Line>, Vec<MemSizeStats>, Vec<Ages>) {
+        (self.lines, self.stats, self.ages)
     }
 }
 
@@ -134,10 +142,10 @@ mod tests {
     fn lines(parts: &[(Record, Line, MemSizeStats)]) -> Vec<(u64, u64, u64, u64)> {
         let mut lines = Lines::default();
         for (record, line, stats) in parts {
-            lines.add(record, *line, Some(*stats));
+            lines.add(record, *line, Some(*stats), Some([stats.rss; 4]));
         }
-        let (lines, stats) = lines.into_parts();
-        assert_eq!(lines.len(), stats.len());
+        let (lines, stats, ages) = lines.into_parts();
+        assert!(stats.iter().map(|stats| [stats.rss; 4]).eq(ages));
         let mappings = lines.iter().map(|line| line.vma).zip(&stats);
         mappings
             .map(|(vma, stats)| (vma.start, vma.new_from, vma.end, stats.rss))
@@ -183,9 +191,9 @@ mod tests {
         let unknown = |parts: [(Record, Line, MemSizeStats); 2]| {
             let mut lines = Lines::default();
             for (record, line, stats) in parts.map(swapped) {
-                lines.add(&record, line, Some(stats));
+                lines.add(&record, line, Some(stats), None);
             }
-            let (_, stats) = lines.into_parts();
+            let (_, stats, _) = lines.into_parts();
             let is_unknown = |stats: &MemSizeStats| stats.unknown.contains(Field::Swap);
             stats.iter().map(is_unknown).collect::<Vec<_>>()
         };

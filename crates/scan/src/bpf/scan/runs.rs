@@ -6,7 +6,7 @@ use vmaple_smaps::vm_flags::VM_HUGETLB;
 use vmaple_smaps::{FieldSet, NameKind, Perms, VmaRecord};
 
 use crate::bpf::abi::{Control, RECORD_COUNTS_LATER, RECORD_UNVALIDATED, Record, Stop, VALIDATION_NONE};
-use crate::bpf::scan::counts::stats_of;
+use crate::bpf::scan::counts::{ages_of, stats_of};
 use crate::bpf::scan::lines::Lines;
 use crate::bpf::scan::name::{CUT, Known, NameText, Places};
 use crate::bpf::scan::vsyscall::Vsyscall;
@@ -27,6 +27,13 @@ pub(crate) struct Runs {
     seq: Seq,
 }
 
+/// What the records of runs have besides their mappings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Has {
+    pub(crate) pages: bool,
+    pub(crate) ages: bool,
+}
+
 /// The numbers of the address space's state that runs saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seq {
@@ -42,7 +49,7 @@ impl Runs {
     /// Returns no run, with memory of earlier ones.
     pub(crate) fn new(room: Mappings, known: Known) -> Self {
         Self {
-            lines: Lines::with_room(room.lines, room.stats),
+            lines: Lines::with_room(room.lines, room.stats, room.ages),
             names: NameText::with_room(room.names, known),
             vsyscall: None,
             runs: 0,
@@ -69,20 +76,21 @@ impl Runs {
         };
     }
 
-    /// Adds what a run found. Records have counts of pages if those are wanted.
+    /// Adds what a run found.
     pub(crate) fn add(
         &mut self,
         records: &[Record],
         names: &[u8],
         places: &Places,
-        has_pages: bool,
+        has: Has,
         thp_eligible: impl Fn(&Record) -> Option<bool>,
     ) {
         self.names.begin_run();
         for record in records {
             let (kind, name) = self.names.add(record, names, places);
             let line = line(record, kind, name, thp_eligible(record));
-            self.lines.add(record, line, has_pages.then(|| stats_of(record)));
+            let stats = has.pages.then(|| stats_of(record));
+            self.lines.add(record, line, stats, has.ages.then(|| ages_of(record)));
         }
     }
 
@@ -104,7 +112,7 @@ impl Runs {
         partial: Option<Partial>,
         validation: Validation,
     ) -> Found {
-        let (mut lines, stats) = self.lines.into_parts();
+        let (mut lines, stats, ages) = self.lines.into_parts();
         let names = self.names.text;
         let own = lines.len();
         let count = |is: &dyn Fn(&Line) -> bool| Some(lines.iter().filter(|line| is(line)).count());
@@ -131,6 +139,7 @@ impl Runs {
             content: Content::Mappings(Mappings {
                 lines,
                 stats,
+                ages,
                 own,
                 names,
             }),
@@ -181,6 +190,11 @@ mod tests {
     use crate::bpf::abi::{NAME_PATH, RECORD_NAME_CUT, VALIDATION_SEQCOUNT};
     use crate::bpf::scan::name::HeapRule;
     use crate::bpf::scan::thp::ThpSizes;
+
+    const HAS: Has = Has {
+        pages: true,
+        ages: true,
+    };
 
     fn runs() -> Runs {
         Runs::new(Mappings::default(), Known::new())
@@ -262,7 +276,7 @@ mod tests {
                     heap: HeapRule::Overlaps,
                 };
                 runs.count(&control, Stop::of(random() as u32 % 5).unwrap());
-                runs.add(&records, &found, &places, true, |record| thp.eligible(record));
+                runs.add(&records, &found, &places, HAS, |record| thp.eligible(record));
             }
             let (mappings, _) = end(runs);
             let mut walk = Walk::new(0..0, PAGE);
@@ -323,7 +337,7 @@ mod tests {
             ..Record::default()
         };
         let mut runs = runs();
-        runs.add(&[record], b"a\0", &Places::default(), true, |_| None);
+        runs.add(&[record], b"a\0", &Places::default(), HAS, |_| None);
         let (_, report) = end(runs);
         assert_eq!(report.cut_names, Some(1));
         let told = report.to_string();

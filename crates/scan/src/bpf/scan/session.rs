@@ -7,11 +7,13 @@ use rustix::time::{ClockId, clock_gettime};
 use vmaple_smaps::{Field, Scope};
 
 use crate::boost::Boost;
-use crate::bpf::abi::{Control, MAX_RECORDS, RECORD_UNVALIDATED, Stop, WANT_NAMES, WANT_PAGES, WANT_SUMS, WANT_TABLES};
+use crate::bpf::abi::{
+    Control, MAX_RECORDS, RECORD_UNVALIDATED, Stop, WANT_AGES, WANT_NAMES, WANT_PAGES, WANT_SUMS, WANT_TABLES,
+};
 use crate::bpf::engine::{Engine, validation};
 use crate::bpf::load::program::{Entry, Link};
 use crate::bpf::scan::name::Places;
-use crate::bpf::scan::runs::Runs;
+use crate::bpf::scan::runs::{Has, Runs};
 use crate::bpf::scan::sample::Sampler;
 use crate::bpf::scan::sums::Sums;
 use crate::bpf::scan::thp::{Eligibility, ThpRule};
@@ -170,12 +172,18 @@ impl<'a> Session<'a> {
             Sink::Sums(_) => WANT_SUMS,
             Sink::Sample(_) => 0,
         };
+        let generations = engine.generations.filter(|_| want == Want::Pages && options.ages);
+        let ages = if generations.is_some() { WANT_AGES } else { 0 };
+        let generations = generations.unwrap_or_default();
         let identity = &begun.identity;
         let first = Control {
             mm: identity.found_mm,
             exec_id: identity.found_exec_id,
             started: identity.found_started,
+            generation_shift: generations.shift,
+            node_shift: generations.node_shift,
             want: form
+                | ages
                 | match want {
                     Want::Counters | Want::Ranges => 0,
                     Want::Tables => WANT_TABLES,
@@ -233,7 +241,7 @@ impl<'a> Session<'a> {
             Sink::Lines => {}
             Sink::Sums(sums) => {
                 let stats = *sums.stats();
-                sums.end(stats, &mut found);
+                sums.end(stats, self.first.want & WANT_AGES != 0, &mut found);
             }
             Sink::Sample(sampler) => sampler.end(&mut found),
         }
@@ -293,9 +301,11 @@ impl<'a> Session<'a> {
         match &mut self.sink {
             Sink::Lines => {
                 let thp = self.thp.as_ref();
-                let has_pages = self.want >= Want::Tables;
-                self.runs
-                    .add(records, names, &places, has_pages, |record| thp?.of(record));
+                let has = Has {
+                    pages: self.want >= Want::Tables,
+                    ages: self.first.want & WANT_AGES != 0,
+                };
+                self.runs.add(records, names, &places, has, |record| thp?.of(record));
             }
             Sink::Sums(sums) => records.iter().for_each(|record| {
                 let stats = sums.add_mappings(record);

@@ -3,9 +3,9 @@
 use vmaple_smaps::{Field, MemSizeStats};
 
 use crate::bpf::abi::{RECORD_COUNTS_LATER, RECORD_SHMEM, RECORD_UNREAD, RECORD_UNVALIDATED, Record};
-use crate::bpf::scan::counts::stats_of;
+use crate::bpf::scan::counts::{ages_of, stats_of};
 use crate::left_out::{self, LeftOut, Why};
-use crate::record::{PAGE, Rollup};
+use crate::record::{Ages, PAGE, Rollup, add_ages};
 use crate::source::{Content, Found};
 
 /// The sum so far.
@@ -15,6 +15,7 @@ pub(crate) struct Sums {
     sum: Rollup,
     /// Where the last mapping begins, and what has been counted of it.
     mapping: Option<u64>,
+    ages: Ages,
     counted: Counted,
     unvalidated: usize,
     counted_later: usize,
@@ -47,6 +48,7 @@ impl Sums {
     /// Adds the mappings of a record. Returns the record's counts of pages, which are not added.
     pub(crate) fn add_mappings(&mut self, record: &Record) -> MemSizeStats {
         let mut stats = stats_of(record);
+        add_ages(&mut self.ages, &ages_of(record));
         // A part of one is alone in its record, or the last.
         let begins = record.from == record.start || self.mapping != Some(record.start);
         self.sum.mappings += u64::from(record.mappings.max(1) - u32::from(!begins));
@@ -98,10 +100,12 @@ impl Sums {
         &self.sum.stats
     }
 
-    /// Puts the sum in place of what was found, with these counts of pages.
-    pub(crate) fn end(mut self, mut stats: MemSizeStats, found: &mut Found) {
+    /// Puts the sum in place of what was found, with these counts of pages, and their ages if the
+    /// records have them.
+    pub(crate) fn end(mut self, mut stats: MemSizeStats, has_ages: bool, found: &mut Found) {
         stats.swap += self.swapped_in_files;
         self.sum.stats = stats;
+        self.sum.ages = has_ages.then_some(self.ages);
         found.report.mappings = Some(self.sum.mappings as usize);
         found.report.unvalidated = Some(self.unvalidated);
         found.report.counted_later = Some(self.counted_later);
@@ -150,7 +154,7 @@ mod tests {
             report: Report::of_one_read(Method::Bpf, Duration::ZERO),
         };
         let stats = *sums.stats();
-        sums.end(stats, &mut found);
+        sums.end(stats, true, &mut found);
         let Content::Sum(sum) = found.content else {
             panic!("not a sum")
         };

@@ -184,7 +184,7 @@ impl Sampler {
             cpu: cpu_time().saturating_sub(self.began),
             margins,
         });
-        self.whole.end(stats, found);
+        self.whole.end(stats, false, found);
     }
 
     /// Returns the fields that a sample has.

@@ -111,7 +111,7 @@ for kernel in "${columns[@]}"; do
     case $version in
     [1-5].* | 6.0.*) method=boosted ;;
     *)
-        checks+=,no-btf,capable,pages
+        checks+=,no-btf,capable,age,pages
         for test in "$root"/tests/*; do
             checks+=,tests-${test##*/}
         done

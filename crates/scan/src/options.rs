@@ -126,8 +126,9 @@ impl Options {
     /// Sets whether the ages of pages are told, by [`Method::Bpf`] alone: [`ScanRecord::ages`] and
     /// [`Rollup::ages`].
     ///
-    /// They are the generations of Linux's multi-gen LRU, which reclaim begins anew, and a write to
-    /// /sys/kernel/debug/lru_gen. Reading them changes nothing, unlike clear_refs. A start fails
+    /// They are the generations of Linux's multi-gen LRU. Reclaim begins a new one when it needs
+    /// memory, and so does a write to /sys/kernel/debug/lru_gen. Reading them changes nothing,
+    /// unlike clear_refs. A start fails
     /// where the kernel has none, or does not use them. The pages of a [`sample`](Self::sample)
     /// have no ages.
     ///

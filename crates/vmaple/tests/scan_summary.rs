@@ -127,3 +127,28 @@ fn a_treemap_is_one_picture_of_all_processes() {
         assert!(out.contains(&format!("<title>sleep {}: ", process.pid())), "{out}");
     }
 }
+
+#[test]
+fn ages_are_printed_or_it_is_said_why_not() {
+    let target = sleep();
+    let (code, out, err) = scan(&[&target], "--age");
+    match code {
+        0 => assert!(out.contains("YOUNGEST"), "{out}"),
+        _ => assert!(
+            code == 77 && out.is_empty() && err.contains("--method bpf: "),
+            "{code}: {err}"
+        ),
+    }
+    for (args, why) in [
+        ("--age --method plain", "of --method bpf"),
+        ("--age --format smaps", "for --format summary and json"),
+        ("--age --format json --fields rss", "leave --fields out"),
+        ("--age --cpu 5ms", "cannot be used with"),
+    ] {
+        let (code, out, err) = scan(&[&target], args);
+        assert!(
+            code == 2 && out.is_empty() && err.contains(why),
+            "{args}: {code}, {err}"
+        );
+    }
+}

@@ -119,6 +119,14 @@ pub(crate) struct ScanOptions {
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<ScanFormat>,
 
+    /// Also print how long pages have not been used, by generations
+    ///
+    /// They are those of Linux's multi-gen LRU: reclaim begins a new one when it needs memory, and
+    /// pages that have been used since the last come to the youngest. Reading them changes nothing.
+    /// For --format summary and json.
+    #[arg(long, conflicts_with_all = ["cpu", "sample", "group_by"], hide_short_help = true)]
+    pub(crate) age: bool,
+
     /// With --format json, leave the mappings out
     #[arg(long, hide_short_help = true)]
     pub(crate) sums: bool,

@@ -60,6 +60,7 @@ impl TopOptions {
             },
             record: RecordOptions::default(),
             format: None,
+            age: false,
             sums: false,
             summary: false,
             fields: vec![],

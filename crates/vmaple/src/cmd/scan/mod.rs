@@ -77,6 +77,7 @@ fn scanner(plan: &Plan, options: &ScanOptions) -> anyhow::Result<Scanner> {
             .budget(options.budget)
             .limit(options.limit)
             .sample(plan.sample)
+            .ages(plan.ages)
             .cache(CACHE),
     );
     let scanner = match plan.method {

@@ -21,6 +21,7 @@ pub(super) struct Plan {
     fields: Vec<String>,
     pub(super) format: ScanFormat,
     pub(super) sample: Sample,
+    pub(super) ages: bool,
     /// Whether --format json leaves the mappings out.
     sums: bool,
     /// Whether there is a file that all rounds go to, with their mappings.
@@ -52,8 +53,8 @@ impl Plan {
             .every
             .map_or(Ok(()), |every| in_range("--every", every, EVERY))?;
         let method = match options.method {
-            // Nothing else can count a part of the pages.
-            ScanMethod::Auto if options.cpu.is_some() || options.sample.is_some() => Some(Method::Bpf),
+            // Nothing else can count a part of the pages, or tell their ages.
+            ScanMethod::Auto if options.cpu.is_some() || options.sample.is_some() || options.age => Some(Method::Bpf),
             ScanMethod::Auto => None,
             ScanMethod::Bpf => Some(Method::Bpf),
             ScanMethod::Counters => Some(Method::Counters),
@@ -63,14 +64,15 @@ impl Plan {
         let sample = sample(options);
         let selects = options.pids.is_empty();
         let is_default = options.format.is_none() && options.fields.is_empty() && method != Some(Method::Counters);
+        let has_summary = options.summary || options.age && options.format.is_none() && !options.sums;
         let group_by = match options.group.group_by {
             None if options.group.top.is_some() => Some(GroupBy::Pid),
-            None if is_default && is_for_people && selects && !options.summary => Some(GroupBy::Pid),
+            None if is_default && is_for_people && selects && !has_summary => Some(GroupBy::Pid),
             group_by => group_by,
         };
         let format = match options.format {
             Some(format) => format,
-            None if options.summary => ScanFormat::Summary,
+            None if has_summary => ScanFormat::Summary,
             None if options.sums => ScanFormat::Json,
             None if sample != Sample::All => ScanFormat::Rollup,
             None if is_default && is_for_people => ScanFormat::Summary,
@@ -103,6 +105,7 @@ impl Plan {
         }
         is_one_of_groups(options)?;
         check_sample(sample, method, format)?;
+        check_age(options, method, format)?;
         if options.sums && format != ScanFormat::Json {
             return Err(Error::Usage("--sums is for --format json".into()));
         }
@@ -139,6 +142,7 @@ impl Plan {
             fields,
             format,
             sample,
+            ages: options.age,
             sums: options.sums,
             is_recorded: options.record.is_some(),
             group_by,
@@ -227,6 +231,18 @@ fn check_sample(sample: Sample, method: Option<Method>, format: ScanFormat) -> R
         }
         (Some(Method::Bpf), _) => return Ok(()),
         _ => "--cpu and --sample are of --method bpf: the kernel's files count all pages, and its counters none",
+    };
+    Err(Error::Usage(why.into()))
+}
+
+/// Checks that ages can be told and printed.
+fn check_age(options: &ScanOptions, method: Option<Method>, format: ScanFormat) -> Result<(), Error> {
+    let why = match (method, format) {
+        _ if !options.age => return Ok(()),
+        (Some(Method::Bpf), ScanFormat::Summary | ScanFormat::Json) if options.fields.is_empty() => return Ok(()),
+        (Some(Method::Bpf), ScanFormat::Summary | ScanFormat::Json) => "--age needs all values: leave --fields out",
+        (Some(Method::Bpf), _) => "--age is for --format summary and json: the kernel's files have no ages",
+        _ => "--age is of --method bpf: the kernel's files have no ages",
     };
     Err(Error::Usage(why.into()))
 }

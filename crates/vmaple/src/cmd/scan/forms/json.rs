@@ -77,6 +77,9 @@ impl<'a> Object<'a> {
             };
             put(&key(field), value);
         }
+        if let Some(ages) = record.ages {
+            put("age_bytes", ages.as_slice().into());
+        }
         map
     }
 
@@ -91,6 +94,9 @@ impl<'a> Object<'a> {
             if let Some(bytes) = rollup.stats.bytes(field) {
                 map.insert(key(field), bytes.into());
             }
+        }
+        if let Some(ages) = rollup.ages {
+            map.insert("age_bytes".into(), ages.as_slice().into());
         }
         map
     }

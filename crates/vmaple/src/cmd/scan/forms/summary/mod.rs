@@ -1,5 +1,6 @@
 //! What uses the memory of a process, on one screen.
 
+mod age;
 mod kind;
 
 use std::collections::HashMap;
@@ -105,7 +106,13 @@ pub(in crate::cmd::scan) fn text(scan: &Scan, identity: &Identity<'_>, is_for_pe
             largest.push([name, size(used.pss), size(used.swap), used.mappings.to_string()]);
         }
     }
-    format!("{}\n\n{}\n{}", heading(identity), aligned(&rows), aligned(&largest))
+    format!(
+        "{}\n\n{}\n{}{}",
+        heading(identity),
+        aligned(&rows),
+        aligned(&largest),
+        age::text(scan, is_for_people)
+    )
 }
 
 /// Returns which process it is, and whose.
@@ -125,8 +132,13 @@ fn heading(identity: &Identity<'_>) -> String {
 
 /// Sorts by what is used, the most first, and then by name.
 fn sorted<K, N: Ord>(uses: HashMap<K, Use>, name: impl Fn(&K) -> N) -> Vec<(K, Use)> {
+    sorted_by(uses, name, Use::weight)
+}
+
+/// Sorts by a weight, the most first, and then by name.
+fn sorted_by<K, V, N: Ord>(uses: HashMap<K, V>, name: impl Fn(&K) -> N, weight: impl Fn(&V) -> u64) -> Vec<(K, V)> {
     let mut uses: Vec<_> = uses.into_iter().collect();
-    uses.sort_by(|(a, x), (b, y)| y.weight().cmp(&x.weight()).then_with(|| name(a).cmp(&name(b))));
+    uses.sort_by(|(a, x), (b, y)| weight(y).cmp(&weight(x)).then_with(|| name(a).cmp(&name(b))));
     uses
 }
 

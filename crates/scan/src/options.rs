@@ -128,9 +128,8 @@ impl Options {
     ///
     /// They are the generations of Linux's multi-gen LRU. Reclaim begins a new one when it needs
     /// memory, and so does a write to /sys/kernel/debug/lru_gen. Reading them changes nothing,
-    /// unlike clear_refs. A start fails
-    /// where the kernel has none, or does not use them. The pages of a [`sample`](Self::sample)
-    /// have no ages.
+    /// unlike clear_refs. A start fails where the kernel has none, or does not use them. Ages come
+    /// with [`Want::Pages`], and not with a [`sample`](Self::sample).
     ///
     /// [`ScanRecord::ages`]: crate::ScanRecord::ages
     /// [`Rollup::ages`]: crate::Rollup::ages

@@ -393,8 +393,34 @@ mod tests {
                 100.0 * widest
             );
             assert!(within * 100 >= RUNS * 94, "{sparse}: {within} of {RUNS}");
-            assert!(widest < 0.01 * sparse as f64, "{sparse}: {widest}");
+            assert!(widest < 0.0001 * sparse as f64, "{sparse}: {widest}");
         }
+    }
+
+    #[test]
+    fn full_tables_of_which_none_was_drawn_are_within_the_margin_where_chance_hides_them() {
+        const RUNS: u64 = 300;
+        let mut within = 0;
+        for seed in 0..RUNS {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let shared = (0..2000).map(|_| table(random.f64() * 512.0, 64.0)).collect();
+            let mut mappings = vec![shared];
+            let mut strata = draw(&mappings, 50, &mut random);
+            for _ in 0..20 {
+                strata.push(Stratum {
+                    tables: 1,
+                    every: 3,
+                    counted: vec![],
+                });
+                mappings.push(vec![table(512.0, 1.0)]);
+            }
+            let sum = |count: usize| mappings.iter().flatten().map(|table| table[count]).sum::<f64>();
+            let known = Known { count: 0, sum: sum(0) };
+            let estimate = Sample::of(strata, 512.0).ratio(2, known);
+            let margin = estimate.by_chance + estimate.missed;
+            within += u64::from((estimate.value - sum(2)).abs() <= margin + 1e-6 * sum(2));
+        }
+        assert!(within * 100 >= RUNS * 94, "{within} of {RUNS}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ mod running;
 
 use std::fs;
 
-use running::scan::{methods, scan, sleep};
-use running::{outcome, vmaple, vmaple_with, wait_until};
+use running::scan::{methods, sleep};
+use running::{outcome, vmaple_with, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -41,34 +41,36 @@ fn rounds_go_to_a_trace_and_a_picture_next_to_what_is_printed() {
 
 #[test]
 fn a_recording_that_cannot_be_made_is_refused_before_the_first_round() {
-    let target = sleep();
+    let (target, other) = (sleep(), sleep());
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |args: &str, why: &str| {
+        let (code, out, err) = outcome(vmaple_with(&format!("scan {args}"), &dir.path().join("a")));
+        assert!(
+            code == 2 && out.is_empty() && err.contains(why),
+            "{args}: {code}, {err}"
+        );
+    };
     for (args, why) in [
         ("--heat-map -", "standard output has what --format prints"),
         (
             "--perfetto /no-such-directory/a",
             "cannot write to /no-such-directory/a",
         ),
+        ("--perfetto {} --heat-map {}", "give each its own file"),
+        ("--perfetto {} --cpu 5ms", "cannot be used with"),
         (
-            "--perfetto /tmp/vmaple.x --heat-map /tmp/vmaple.x",
-            "give each its own file",
-        ),
-        ("--perfetto /tmp/vmaple.x --cpu 5ms", "cannot be used with"),
-        (
-            "--heat-map /tmp/vmaple.x --method counters --format rollup",
+            "--heat-map {} --method counters --format rollup",
             "are made of mappings",
         ),
     ] {
-        let (code, out, err) = scan(&[&target], args);
-        assert!(
-            code == 2 && err.contains(why) && out.is_empty(),
-            "{args}: {code}, {err}"
-        );
+        refused(&format!("{} {args}", target.pid()), why);
     }
-    let (code, _, err) = scan(&[&target, &sleep()], "--heat-map /tmp/vmaple.x");
-    assert!(code == 2 && err.contains("the number of one process"), "{err}");
-    let (code, _, err) = outcome(vmaple("scan --all --heat-map /tmp/vmaple.x"));
-    assert!(code == 2 && err.contains("cannot be used with"), "{err}");
-    assert!(!fs::exists("/tmp/vmaple.x").unwrap());
+    refused(
+        &format!("{} {} --heat-map {{}}", target.pid(), other.pid()),
+        "the number of one process",
+    );
+    refused("--all --heat-map {}", "cannot be used with");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -113,7 +113,9 @@ fn a_reader_that_stopped_makes_kernels_hang_and_maple_not() {
         if sample.target == Target::Maple {
             assert!(!sample.hang && !sample.cut_short && sample.operations > 1, "{sample:?}");
             assert!(model.writer_waits == 0 && model.oldest_section_eras > 0 && model.deferred_bytes > 0);
-            assert!(!faults.mapped_cut_short && !faults.fresh_cut_short);
+            // One may be on its way at the end, in a thread that was kept from its CPU. But none
+            // waited for the readers: others came after it.
+            assert!(faults.mapped.count + faults.fresh.count > 1, "{faults:?}");
             continue;
         }
         // Its first call waited until the readers were let go: its true length is unknown.

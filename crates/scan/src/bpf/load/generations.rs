@@ -67,7 +67,6 @@ impl Generations {
         let exact_log2 = |count: u32| (count > 64 && count.is_power_of_two()).then(|| count.ilog2());
         let nodes = exact_log2(control.nodes)?;
         let zones = match control.zones {
-            0 | 1 => return None,
             2 => 1,
             3 | 4 => 2,
             5..=8 => 3,

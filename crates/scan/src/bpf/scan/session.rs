@@ -236,12 +236,13 @@ impl<'a> Session<'a> {
             Sink::Sums(_) => of_sum.collect(),
             Sink::Sample(_) => Sampler::fields(),
         };
+        let has_ages = self.has_ages();
         let mut found = self.runs.end(fields, elapsed, partial, validation(identity));
         match self.sink {
             Sink::Lines => {}
             Sink::Sums(sums) => {
                 let stats = *sums.stats();
-                sums.end(stats, self.first.want & WANT_AGES != 0, &mut found);
+                sums.end(stats, has_ages, &mut found);
             }
             Sink::Sample(sampler) => sampler.end(&mut found),
         }
@@ -281,6 +282,10 @@ impl<'a> Session<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
+    fn has_ages(&self) -> bool {
+        self.first.want & WANT_AGES != 0
+    }
+
     fn make_run(&mut self, control: &mut Control) -> Result<Stop> {
         // A run that loses its CPU half way holds back RCU's grace periods.
         let _boost = self.engine.may_boost.then(|| Boost::begin().ok());
@@ -303,7 +308,7 @@ impl<'a> Session<'a> {
                 let thp = self.thp.as_ref();
                 let has = Has {
                     pages: self.want >= Want::Tables,
-                    ages: self.first.want & WANT_AGES != 0,
+                    ages: self.has_ages(),
                 };
                 self.runs.add(records, names, &places, has, |record| thp?.of(record));
             }

@@ -15,8 +15,8 @@ pub(crate) struct Sums {
     sum: Rollup,
     /// Where the last mapping begins, and what has been counted of it.
     mapping: Option<u64>,
-    ages: Ages,
     counted: Counted,
+    ages: Ages,
     unvalidated: usize,
     counted_later: usize,
     /// Mappings with a page table that could not be read.

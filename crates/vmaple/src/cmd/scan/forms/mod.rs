@@ -7,5 +7,6 @@ pub(super) mod prometheus;
 pub(super) mod rollup;
 pub(super) mod said;
 pub(super) mod summary;
+pub(super) mod svg;
 pub(super) mod table;
 pub(super) mod treemap;

@@ -11,8 +11,8 @@ use vmaple_scan::{Field, Scan};
 use self::grid::{Column, Grid, Part, Strip};
 use crate::cmd::export::Export;
 use crate::cmd::scan::forms::summary::{is_vsyscall, name};
+use crate::cmd::scan::forms::svg::{self, escaped};
 use crate::cmd::scan::forms::table::shown;
-use crate::cmd::scan::forms::treemap::escaped;
 use crate::cmd::scan::processes::identity::Identity;
 
 /// The most columns. When there are more, every other one is left out, and from then on every
@@ -44,6 +44,8 @@ pub(super) struct HeatMap {
     rounds: usize,
     /// When the file was last written.
     written: Option<Instant>,
+    /// Whether it has the last round.
+    is_whole: bool,
 }
 
 impl HeatMap {
@@ -57,12 +59,14 @@ impl HeatMap {
             stride: 1,
             rounds: 0,
             written: None,
+            is_whole: true,
         }
     }
 
     /// Adds a round.
     pub(super) fn add(&mut self, scan: &Scan, identity: &Identity<'_>) {
         self.rounds += 1;
+        self.is_whole = false;
         if !(self.rounds - 1).is_multiple_of(self.stride) {
             return;
         }
@@ -101,13 +105,14 @@ impl HeatMap {
         self.write()
     }
 
-    /// Writes the file.
+    /// Writes the file, unless it is whole.
     pub(super) fn write(&mut self) -> anyhow::Result<()> {
-        self.written = Some(Instant::now());
-        match self.columns.as_slice() {
-            [] => Ok(()),
-            columns => self.file.write(self.svg(columns)),
+        if self.is_whole {
+            return Ok(());
         }
+        self.is_whole = true;
+        self.written = Some(Instant::now());
+        self.file.write(self.svg(&self.columns))
     }
 
     fn svg(&self, columns: &[Column]) -> String {
@@ -197,16 +202,13 @@ fn head(height: f64, title: &str) -> String {
         }
         text
     };
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <style>\ntext {{ fill: #1a1a1a }} line {{ stroke: #999999; stroke-width: 0.5 }} .page {{ fill: #ffffff }}\n{}\n\
-         @media (prefers-color-scheme: dark) {{ text {{ fill: #f0f0f0 }} .page {{ fill: #161616 }}\n{} }}\n</style>\n\
-         <rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
-         <text x=\"8\" y=\"24\" font-size=\"18\">{}</text>\n",
+    let style = format!(
+        "text {{ fill: #1a1a1a }} line {{ stroke: #999999; stroke-width: 0.5 }} .page {{ fill: #ffffff }}\n{}\n\
+         @media (prefers-color-scheme: dark) {{ text {{ fill: #f0f0f0 }} .page {{ fill: #161616 }}\n{} }}",
         colours(LIGHT),
-        colours(DARK),
-        escaped(title)
+        colours(DARK)
     );
+    let mut svg = svg::begin((WIDTH, height), &style, title);
     let legend = ["none", "", "", "", "half", "", "", "", "all of what is mapped"];
     let _ = writeln!(
         svg,
@@ -214,12 +216,7 @@ fn head(height: f64, title: &str) -> String {
         LEFT - 8.0
     );
     for (level, text) in legend.into_iter().enumerate() {
-        let x = LEFT + 60.0 * level as f64;
-        let _ = writeln!(
-            svg,
-            "<rect class=\"l{level}\" x=\"{x}\" y=\"36\" width=\"14\" height=\"14\"/><text x=\"{}\" y=\"48\">{text}</text>",
-            x + 20.0
-        );
+        svg::legend(&mut svg, LEFT + 60.0 * level as f64, &format!("l{level}"), text);
     }
     svg
 }

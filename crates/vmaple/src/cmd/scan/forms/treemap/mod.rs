@@ -8,6 +8,7 @@ use vmaple_scan::{Field, Scan};
 
 use self::squarify::{Rect, squarify};
 use crate::cmd::scan::forms::summary::{Kind, is_vsyscall};
+use crate::cmd::scan::forms::svg::{self, escaped};
 use crate::cmd::scan::forms::table::{shown, size};
 use crate::cmd::scan::processes::identity::Identity;
 
@@ -95,27 +96,16 @@ impl Treemap {
 
 /// Returns the beginning of the picture, with the legend. Its colours follow the reader's.
 fn head(title: &str) -> String {
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <style>\nrect {{ stroke: #ffffff; stroke-width: 1 }}\ntext {{ fill: #1a1a1a }}\n.page {{ fill: #ffffff; stroke: none }}\n\
-         .heap {{ fill: #f4a582 }}\n.anonymous {{ fill: #fddbc7 }}\n.files {{ fill: #92c5de }}\n.shared {{ fill: #b8e0a8 }}\n\
-         .stack {{ fill: #dcc8ea }}\n.kernel, .rest {{ fill: #dddddd }}\n.frame {{ fill: none; stroke: #1a1a1a }}\n\
-         @media (prefers-color-scheme: dark) {{ rect {{ stroke: #161616 }} text {{ fill: #f0f0f0 }} .page {{ fill: #161616 }}\n\
-         .heap {{ fill: #a3461f }} .anonymous {{ fill: #7a4a35 }} .files {{ fill: #2b5f7d }} .shared {{ fill: #3f6b30 }}\n\
-         .stack {{ fill: #5b4470 }} .kernel, .rest {{ fill: #444444 }} .frame {{ stroke: #f0f0f0 }} }}\n</style>\n\
-         <rect class=\"page\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
-         <text x=\"8\" y=\"24\" font-size=\"18\">{title}</text>\n"
-    );
+    const STYLE: &str = "rect { stroke: #ffffff; stroke-width: 1 }\ntext { fill: #1a1a1a }\n.page { fill: #ffffff; stroke: none }\n\
+         .heap { fill: #f4a582 }\n.anonymous { fill: #fddbc7 }\n.files { fill: #92c5de }\n.shared { fill: #b8e0a8 }\n\
+         .stack { fill: #dcc8ea }\n.kernel, .rest { fill: #dddddd }\n.frame { fill: none; stroke: #1a1a1a }\n\
+         @media (prefers-color-scheme: dark) { rect { stroke: #161616 } text { fill: #f0f0f0 } .page { fill: #161616 }\n\
+         .heap { fill: #a3461f } .anonymous { fill: #7a4a35 } .files { fill: #2b5f7d } .shared { fill: #3f6b30 }\n\
+         .stack { fill: #5b4470 } .kernel, .rest { fill: #444444 } .frame { stroke: #f0f0f0 } }";
+
+    let mut svg = svg::begin((WIDTH, HEIGHT), STYLE, title);
     for (i, kind) in Kind::ALL.into_iter().enumerate() {
-        let x = 8.0 + 130.0 * i as f64;
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            svg,
-            "<rect class=\"{}\" x=\"{x}\" y=\"36\" width=\"14\" height=\"14\"/><text x=\"{}\" y=\"48\">{}</text>",
-            class(kind),
-            x + 20.0,
-            kind.name()
-        );
+        svg::legend(&mut svg, 8.0 + 130.0 * i as f64, class(kind), kind.name());
     }
     svg
 }
@@ -179,11 +169,6 @@ fn area(svg: &mut String, rect: &Rect, class: &str, what: &str, pss: u64) {
         escaped(what),
         size(pss, true)
     );
-}
-
-/// Returns text with the escapes of XML.
-pub(in crate::cmd::scan) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ for patch in "${patches[@]}"; do
     mkdir -p saved
     files=$(sed -n 's|^+++ b/||p' "$patch")
     # shellcheck disable=SC2086
-    cp --parents -t saved $files crates/scan/bpf/scan.bpf.o
+    cp --parents -t saved $files crates/scan/bpf/*.bpf.o
     if mutate "$patch"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
     cp -r saved/. .
     rm -r saved

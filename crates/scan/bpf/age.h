@@ -36,13 +36,9 @@ int __attribute__((noinline)) count_age(u64 page, u32 count)
 	if (!q || !has_generations())
 		return 0;
 	struct pages *p = &q->pages;
-	u64 compound = bpf_core_field_exists(struct page, compound_head) ?
-			       load(page + bpf_core_field_offset(struct page, compound_head)) :
-			       load(page + bpf_core_field_offset(struct page___info, compound_info));
 	u64 flags, memcg, node, generation, age;
 
-	if (compound & 1)
-		page = compound >> 40 == 0xffffff ? page & (compound - 1) : compound - 1;
+	page = head_of(page);
 	flags = load(page);
 	generation = flags >> (q->c.generation_shift & 63) & 7;
 	memcg = memcg_of(page);

@@ -54,6 +54,24 @@ static __always_inline u64 page_of(struct scratch *q, u64 physical)
 	return q->c.vmemmap + (physical >> PAGE_SHIFT) * PAGE_BYTES;
 }
 
+/* Where a page has the word that leads to the head of its folio. */
+#define COMPOUND_AT                                                                                                                          \
+	(bpf_core_field_exists(struct page, compound_head) ? bpf_core_field_offset(struct page, compound_head) :                             \
+							     bpf_core_field_offset(struct page___info, compound_info))
+
+/* Returns the head of a page's folio, by that word: a pointer, or from 7.x on a mask. A page that is no tail is its own head. */
+static __always_inline u64 head_by(u64 page, u64 compound)
+{
+	if (!(compound & 1))
+		return page;
+	return compound >> 40 == 0xffffff ? page & (compound - 1) : compound - 1;
+}
+
+static __always_inline u64 head_of(u64 page)
+{
+	return head_by(page, load(page + COMPOUND_AT));
+}
+
 /* Returns how often the whole of a large folio is mapped, by its head. */
 static __always_inline s32 entire_mapcount(u64 head)
 {
@@ -67,7 +85,7 @@ static __always_inline s32 entire_mapcount(u64 head)
 }
 
 /* The word of a struct page: by a load, or where there are none from the copy of the whole. */
-#define PAGE_WORD(page, at) (has_loads() ? load((page) + ((at) & ~7U)) : b[((at) >> 3) & 7])
+#define PAGE_WORD(page, at) (LOADS ? load((page) + ((at) & ~7U)) : b[((at) >> 3) & 7])
 
 /* Looks at the head of a large folio, unless it is the one that was seen last. */
 static __always_inline int see_head(struct scratch *q, u64 head)
@@ -77,7 +95,7 @@ static __always_inline int see_head(struct scratch *q, u64 head)
 
 	if (p->head == head)
 		return 1;
-	if (!has_loads() && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)head))
+	if (!LOADS && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)head))
 		return 0;
 	p->head_flags = PAGE_WORD(head, 0); /* always the first; its type differs between kernels */
 	p->head_mapping = PAGE_WORD(head, bpf_core_field_offset(struct page, mapping));
@@ -154,11 +172,9 @@ int __attribute__((noinline)) account(u64 physical, u32 count, u32 how)
 		r->rss++;
 		return 0;
 	}
-	if (!has_loads() && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)page))
+	if (!LOADS && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)page))
 		return 0; /* a page without a struct page */
-	u64 compound = bpf_core_field_exists(struct page, compound_head) ?
-			       PAGE_WORD(page, bpf_core_field_offset(struct page, compound_head)) :
-			       PAGE_WORD(page, bpf_core_field_offset(struct page___info, compound_info));
+	u64 compound = PAGE_WORD(page, COMPOUND_AT);
 
 	flags = PAGE_WORD(page, 0);
 	mapping = PAGE_WORD(page, bpf_core_field_offset(struct page, mapping));
@@ -166,16 +182,12 @@ int __attribute__((noinline)) account(u64 physical, u32 count, u32 how)
 	u64 word = PAGE_WORD(page, at);
 
 	/* The same, or counts that are 0 together: then it can be read. */
-	if (has_loads() && !word && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)page))
+	if (LOADS && !word && bpf_probe_read_kernel(b, PAGE_BYTES, (void *)page))
 		return 0;
 
 	mapcount = (s32)(at & 4 ? word >> 32 : word) + 1;
 	if (compound & 1 || flag(flags, bpf_core_enum_value(enum pageflags, PG_head))) {
-		u64 head = page;
-
-		if (compound & 1) /* a pointer, or from 7.x on a mask */
-			head = compound >> 40 == 0xffffff ? page & (compound - 1) : compound - 1;
-		if (!see_head(q, head))
+		if (!see_head(q, head_by(page, compound)))
 			return 0;
 		flags = p->head_flags;
 		mapping = p->head_mapping;
@@ -315,9 +327,7 @@ static __always_inline int count_common(struct scratch *q, u64 entry)
 	const u64 *page = words(page_of(q, physical(q, entry)));
 	u64 flags = page[0];
 	u64 mapping = page[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
-	u64 compound = bpf_core_field_exists(struct page, compound_head) ?
-			       page[(bpf_core_field_offset(struct page, compound_head) >> 3) & 7] :
-			       page[(bpf_core_field_offset(struct page___info, compound_info) >> 3) & 7];
+	u64 compound = page[(COMPOUND_AT >> 3) & 7];
 	u32 at = bpf_core_field_offset(struct page, _mapcount);
 	u64 counts = page[(at >> 3) & 7];
 	u64 young = entry >> 5 | flags >> bpf_core_enum_value(enum pageflags, PG_referenced);
@@ -416,7 +426,7 @@ static long pte_step(u32 k, void *unused)
 		return 1;
 	u32 first = k * GROUP & (ENTRIES - 1), i;
 	u64 *entries = &q->pte[first];
-	int by_loads = has_loads() && q->c.want & WANT_PAGES;
+	int by_loads = LOADS && q->c.want & WANT_PAGES;
 
 	if (!(entries[0] | entries[1] | entries[2] | entries[3] | entries[4] | entries[5] | entries[6] | entries[7]))
 		return 0;

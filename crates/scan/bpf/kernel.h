@@ -37,10 +37,9 @@ enum bpf_map_type { BPF_MAP_TYPE_ARRAY = 2 };
  * Reads of kernel memory by a load, which gives 0 where it would fault. bpf_rdonly_cast() (Linux 6.2) allows it, and costs nothing;
  * a call of bpf_probe_read_kernel() costs more than the load of a page's flags. The type that is cast to has only words.
  *
- * The loader replaces these calls, by their numbers: the first by whether the kernel has that function, the second by a call of it.
+ * With LOADS the object is for kernels that have the function; the loader replaces this call, by its number, by one of it.
  */
-static int (*const has_loads)(void) = (void *)0x766d0001;
-static void *(*const as_words)(u64 address, u32 type) = (void *)0x766d0002;
+static void *(*const as_words)(u64 address, u32 type) = (void *)0x766d0001;
 
 struct pt_regs {
 	unsigned long r15;
@@ -54,7 +53,7 @@ static __always_inline const void *words(u64 address)
 /* Reads 1, 2, 4 or 8 bytes; all of what bpf_core_read.h reads. */
 static __always_inline long read_small(void *to, u32 bytes, const void *address)
 {
-	if (!has_loads())
+	if (!LOADS)
 		return bpf_probe_read_kernel(to, bytes, address);
 	const void *from = words((u64)address);
 

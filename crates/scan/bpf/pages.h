@@ -33,18 +33,11 @@ static __always_inline int is_shared_table(struct scratch *q, u64 table)
 /* Counts a huge page of hugetlbfs: `bytes` long, mapped by an entry of the table at `table`. */
 static __always_inline void account_hugetlb(struct scratch *q, u64 entry, u64 table, u64 bytes)
 {
-	u64 page = page_of(q, physical(q, entry));
-	u64 head = page;
-	u64 compound;
+	u64 head;
 
 	if (!(entry & MAPPED))
 		return;
-	if (bpf_core_field_exists(struct page, compound_head))
-		compound = load(page + bpf_core_field_offset(struct page, compound_head));
-	else
-		compound = load(page + bpf_core_field_offset(struct page___info, compound_info));
-	if (compound & 1)
-		head = compound >> 40 == 0xffffff ? page & (compound - 1) : compound - 1;
+	head = head_of(page_of(q, physical(q, entry)));
 	if (entire_mapcount(head) >= 2 || (bytes == 1ULL << PMD_SHIFT && is_shared_table(q, table)))
 		q->r.shared_hugetlb += bytes;
 	else

@@ -83,7 +83,7 @@ static __always_inline void read_file(struct scratch *q, struct vma *v)
 }
 
 /* The word of a VMA: by a load, or where there are none from the copy of the whole. */
-#define WORD(offset) (has_loads() ? load(address + (offset)) : q->raw[((offset) >> 3) & 63])
+#define WORD(offset) (LOADS ? load(address + (offset)) : q->raw[((offset) >> 3) & 63])
 #define FIELD(field) WORD(bpf_core_field_offset(struct vm_area_struct, field))
 
 /* Returns whether there may be a name by prctl(2). Before 6.2 that of a file's mapping is something else in the same place. */
@@ -107,7 +107,7 @@ int __attribute__((noinline)) read_vma(u64 address, u64 min, u64 max)
 
 	if (bytes > sizeof(q->raw))
 		bytes = sizeof(q->raw);
-	if (!has_loads() && bpf_probe_read_kernel(q->raw, bytes, (void *)address))
+	if (!LOADS && bpf_probe_read_kernel(q->raw, bytes, (void *)address))
 		return 0;
 	if (FIELD(vm_mm) != (u64)w->mm || FIELD(vm_start) != min || FIELD(vm_end) != max + 1)
 		return 0;

@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::bpf::check::shapes;
-    use crate::bpf::load::linked::OBJECT;
+    use crate::bpf::load::linked::{LOADS, Linked};
     use crate::bpf::load::program::Program;
     use crate::kernel::kernel_form;
 
@@ -230,8 +230,24 @@ mod tests {
             let mut broken = self.bytes.clone();
             let offset = self.word(at).wrapping_add_signed(8 * bytes);
             broken[at..at + 4].copy_from_slice(&offset.to_ne_bytes());
-            Some(Btf::parse(&broken, Object::parse(OBJECT).unwrap().endianness).unwrap())
+            Some(parsed(&broken))
         }
+
+        /// Returns the types with another name for what has this one.
+        ///
+        /// Returns `None` if nothing has.
+        fn without(&self, name: &str) -> Option<Btf> {
+            let name = format!("\0{name}\0");
+            let mut names = self.bytes.windows(name.len()).skip(self.strings);
+            let at = self.strings + names.position(|bytes| bytes == name.as_bytes())?;
+            let mut broken = self.bytes.clone();
+            broken[at + 1] = b'-';
+            Some(parsed(&broken))
+        }
+    }
+
+    fn parsed(types: &[u8]) -> Btf {
+        Btf::parse(types, Object::parse(LOADS).unwrap().endianness).unwrap()
     }
 
     fn start(btf: &Btf) -> Result<()> {
@@ -293,6 +309,25 @@ mod tests {
         let refused = refused(starts, &others);
         eprintln!("{starts} starts next to {processes:?} processes that came and went");
         assert!(refused.is_empty(), "{} refused, such as: {}", refused.len(), refused[0]);
+    }
+
+    #[test]
+    fn a_kernel_that_allows_no_loads_is_read_by_copies() {
+        let Some(types) = Types::of_this_kernel() else {
+            eprintln!("skipped: this kernel does not describe its types");
+            return;
+        };
+        if let Err(why) = Engine::load() {
+            eprintln!("skipped: {why}");
+            return;
+        }
+        let Some(without) = types.without("bpf_rdonly_cast") else {
+            eprintln!("skipped: this kernel allows none, so all tests are of copies");
+            return;
+        };
+        let all = parsed(&types.bytes);
+        assert_ne!(Linked::new(&without).unwrap(), Linked::new(&all).unwrap());
+        start(&without).unwrap();
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, linkat, open
 use serde::{Deserialize, Serialize};
 
 use crate::bpf::load::layout::Layout;
-use crate::bpf::load::linked::{Linked, OBJECT};
+use crate::bpf::load::linked::{BUILT, Linked};
 use crate::bpf::scan::name::HeapRule;
 use crate::bpf::scan::thp::ThpRule;
 
@@ -42,7 +42,7 @@ pub(crate) struct Cache {
 struct Key {
     boot: String,
     kernel: String,
-    /// Hash of the object.
+    /// Hash of what the objects were built from and by.
     object: u64,
     crate_version: String,
 }
@@ -136,7 +136,7 @@ impl Key {
                 uname.release().to_string_lossy(),
                 uname.version().to_string_lossy()
             ),
-            object: hash(OBJECT),
+            object: hash(BUILT.as_bytes()),
             crate_version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }

@@ -16,14 +16,16 @@ use crate::bpf::load::refusal::unfit;
 use crate::bpf::load::syscall::{self, Refused};
 use crate::error::Result;
 
-/// The object as it was built.
-pub(crate) static OBJECT: &[u8] = &ALIGNED.0;
+/// The object for kernels with `bpf_rdonly_cast()`, by which it reads kernel memory with loads.
+pub(crate) static LOADS: &[u8] = &Aligned(*include_bytes!("../../../bpf/loads.bpf.o")).0;
+/// The object for others. It copies what it reads, each time by a call.
+static COPIES: &[u8] = &Aligned(*include_bytes!("../../../bpf/copies.bpf.o")).0;
+/// What the objects were built from and by, with a hash of both.
+pub(crate) const BUILT: &str = include_str!("../../../bpf/objects.sha256");
 
 /// Aligned as an ELF file has to be.
 #[repr(align(8))]
-struct Aligned<T: ?Sized>(T);
-
-static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../bpf/scan.bpf.o"));
+struct Aligned<T>(T);
 
 /// The object, linked for one kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +64,9 @@ impl Linked {
     /// # Errors
     /// [`Error::NotPossible`](crate::Error::NotPossible) if a type lacks what the program needs.
     pub(crate) fn new(kernel: &Btf) -> Result<Self> {
-        let mut object = Object::parse(OBJECT).map_err(|e| unfit(&e))?;
+        let words = kernel.id_by_type_name_kind("bpf_rdonly_cast", BtfKind::Func).ok();
+        let object = if words.is_some() { LOADS } else { COPIES };
+        let mut object = Object::parse(object).map_err(|e| unfit(&e))?;
         // All that Linux 6.1 understands. There is no section of data.
         let features = BtfFeatures::new(true, true, true, false, true, true, true, true);
         let own = object.fixup_and_sanitize_btf(&features).map_err(|e| unfit(&e))?;
@@ -85,11 +89,9 @@ impl Linked {
         });
         let mut programs: Vec<_> = programs.collect();
         programs.sort_by(|a, b| a.name.cmp(&b.name));
-        let words = kernel.id_by_type_name_kind("bpf_rdonly_cast", BtfKind::Func).ok();
-        for code in &mut programs {
-            code.instructions
-                .iter_mut()
-                .for_each(|one| *one = with_loads(*one, words));
+        if let Some(words) = words {
+            let instructions = programs.iter_mut().flat_map(|code| &mut code.instructions);
+            instructions.for_each(|one| *one = with_words(*one, words));
         }
         let attaches_to = kernel.id_by_type_name_kind("bpf_iter_task", BtfKind::Func);
         Ok(Self {
@@ -143,22 +145,17 @@ fn word(instruction: &bpf_insn) -> u64 {
         | u64::from(instruction.imm.cast_unsigned()) << 32
 }
 
-/// Returns an instruction with the calls of kernel.h replaced, where the kernel has
-/// `bpf_rdonly_cast()` as its function `words`, or has none.
-fn with_loads(instruction: u64, words: Option<u32>) -> u64 {
+/// Returns an instruction; of a call of `as_words` in kernel.h one of this function of the
+/// kernel.
+fn with_words(instruction: u64, function: u32) -> u64 {
     const CALL: u64 = 0x85;
-    const HAS_LOADS: u64 = CALL | 0x766d_0001 << 32;
-    const AS_WORDS: u64 = CALL | 0x766d_0002 << 32;
+    const AS_WORDS: u64 = CALL | 0x766d_0001 << 32;
     /// The source of a call that makes it one of a function of the kernel.
     const FUNCTION: u64 = 2 << 12;
-    /// Loads a number into the register of results.
-    const NUMBER: u64 = 0xb7;
 
-    match (instruction, words) {
-        (HAS_LOADS, has) => NUMBER | u64::from(has.is_some()) << 32,
-        (AS_WORDS, Some(function)) => CALL | FUNCTION | u64::from(function) << 32,
-        // Nothing calls it.
-        (AS_WORDS, None) => NUMBER,
-        (other, _) => other,
+    if instruction == AS_WORDS {
+        CALL | FUNCTION | u64::from(function) << 32
+    } else {
+        instruction
     }
 }

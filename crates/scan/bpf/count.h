@@ -322,10 +322,9 @@ int __attribute__((noinline)) account_swap(u64 entry)
 #define COMMON_KINDS 32
 
 /* Counts the page of an entry by its kind alone, with nothing but loads. Returns whether it is of one of the kinds. */
-static __always_inline int count_common(struct scratch *q, u64 entry)
+static __always_inline int count_common(struct scratch *q, u64 entry, u64 flags)
 {
 	const u64 *page = words(page_of(q, physical(q, entry)));
-	u64 flags = page[0];
 	u64 mapping = page[(bpf_core_field_offset(struct page, mapping) >> 3) & 7];
 	u64 compound = page[(COMPOUND_AT >> 3) & 7];
 	u32 at = bpf_core_field_offset(struct page, _mapcount);
@@ -425,8 +424,8 @@ static long pte_step(u32 k, void *unused)
 	if (!q)
 		return 1;
 	u32 first = k * GROUP & (ENTRIES - 1), i;
-	u64 *entries = &q->pte[first];
-	int by_loads = LOADS && q->c.want & WANT_PAGES;
+	u64 *entries = &q->pte[first], flags[GROUP] = { 0 };
+	int by_loads = LOADS && q->c.want & WANT_PAGES, ages = !!(q->c.want & WANT_AGES);
 
 	if (!(entries[0] | entries[1] | entries[2] | entries[3] | entries[4] | entries[5] | entries[6] | entries[7]))
 		return 0;
@@ -435,16 +434,16 @@ static long pte_step(u32 k, void *unused)
 #pragma unroll
 		for (i = 0; i < GROUP; i++)
 			if ((entries[i] & (PRESENT | SPECIAL)) == PRESENT)
-				*(const volatile u64 *)words(page_of(q, physical(q, entries[i])));
+				flags[i] = *(const volatile u64 *)words(page_of(q, physical(q, entries[i])));
 #pragma unroll
 	for (i = 0; i < GROUP; i++) {
 		u64 entry = entries[i];
 
 		if (!entry || first + i >= q->pages.count)
 			continue;
-		if (!by_loads || (entry & (PRESENT | SPECIAL)) != PRESENT || !count_common(q, entry))
+		if (!by_loads || (entry & (PRESENT | SPECIAL)) != PRESENT || !count_common(q, entry, flags[i]))
 			account_pte(entry);
-		if (q->c.want & WANT_AGES && (entry & (PRESENT | SPECIAL)) == PRESENT)
+		if (ages && (entry & (PRESENT | SPECIAL)) == PRESENT)
 			count_age(page_of(q, physical(q, entry)), 1);
 	}
 	return 0;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use super::clock::now_ns;
 use super::sched;
 
-/// How long each spinner spins.
+/// How long a spinner spins where nothing says how long what is measured takes.
 pub const SPIN_NS: u64 = 500_000_000;
 
 /// The longest time that a spinner did not run.
@@ -24,14 +24,17 @@ pub struct Gap {
     pub longest_ns: u64,
 }
 
-/// Measures the longest gap on each of `cpus`: spins on all of them at once for [`SPIN_NS`].
+/// Measures the longest gap on each of `cpus`: spins on all of them at once for `ns`.
+///
+/// The longer it spins the longer is the longest gap. So it should be no longer than what is held
+/// against it.
 ///
 /// # Errors
 /// Fails if a CPU cannot be used.
-pub fn measure(cpus: &[usize]) -> Result<Vec<Gap>> {
+pub fn measure(cpus: &[usize], ns: u64) -> Result<Vec<Gap>> {
     let all_placed = Barrier::new(cpus.len());
     std::thread::scope(|scope| {
-        let spin = |cpu| spin(cpu, &all_placed);
+        let spin = |cpu| spin(cpu, ns, &all_placed);
         let spinners: Vec<_> = cpus.iter().map(|&cpu| scope.spawn(move || spin(cpu))).collect();
         spinners
             .into_iter()
@@ -43,14 +46,14 @@ pub fn measure(cpus: &[usize]) -> Result<Vec<Gap>> {
     })
 }
 
-fn spin(cpu: usize, all_placed: &Barrier) -> Result<Gap> {
+fn spin(cpu: usize, ns: u64, all_placed: &Barrier) -> Result<Gap> {
     let placed = sched::pin(cpu);
     // The start of another spinner is no noise of the machine.
     all_placed.wait();
     placed?;
     let begin = now_ns();
     let (mut last, mut longest_ns) = (begin, 0);
-    while last - begin < SPIN_NS {
+    while last - begin < ns {
         let now = now_ns();
         longest_ns = longest_ns.max(now - last);
         last = now;

@@ -93,7 +93,8 @@ pub fn run(
     let mut cpus = plan.placement.busy.clone();
     cpus.push(plan.placement.mapper);
     cpus.sort_unstable();
-    let before = noise::measure(&cpus)?;
+    let spin_ns = plan.duration_ns.min(noise::SPIN_NS);
+    let before = noise::measure(&cpus, spin_ns)?;
     sched::pin(plan.placement.controller)?;
     let slice = ScannerCgroup::new(plan.slice, &plan.placement.busy, exe)?;
     let setup = Setup {
@@ -126,7 +127,11 @@ pub fn run(
         plan: plan.clone(),
         noise: Noise {
             before,
-            after: if complete { noise::measure(&cpus)? } else { vec![] },
+            after: if complete {
+                noise::measure(&cpus, spin_ns)?
+            } else {
+                vec![]
+            },
         },
         samples,
     })

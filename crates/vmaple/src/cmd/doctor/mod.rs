@@ -34,7 +34,7 @@ pub(crate) fn run(options: &DoctorOptions) -> anyhow::Result<Exit> {
     let placement = PlacementRequest::default().place(&cpus);
     lines.extend(allowances(&placement, &machine));
     let used = placement.map_or(cpus, |p| [&[p.mapper], &p.busy[..]].concat());
-    let gaps: Vec<_> = noise::measure(&used)?
+    let gaps: Vec<_> = noise::measure(&used, noise::SPIN_NS)?
         .into_iter()
         .map(|gap| format!("{:.3} ms on CPU {}", gap.longest_ns as f64 / NS_PER_MS, gap.cpu))
         .collect();

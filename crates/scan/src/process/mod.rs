@@ -1,5 +1,6 @@
 //! A process that is held open, so that its number cannot come to mean another.
 
+mod credentials;
 pub(crate) mod proc_mount;
 mod rights;
 pub(crate) mod state;
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
+pub use crate::process::credentials::Credentials;
 use crate::process::rights::as_caller;
 
 /// A process that is held open, to be scanned once or again and again.
@@ -46,6 +48,8 @@ pub struct Process {
     /// Its directory in /proc. The kernel binds it to the process, not to the number: if the
     /// process is gone it is empty.
     dir: OwnedFd,
+    /// Who asks, if it is not this process.
+    caller: Option<Credentials>,
 }
 
 impl Process {
@@ -61,10 +65,26 @@ impl Process {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat(CWD, path.as_str(), flags, Mode::empty())
             .map_err(|e| Error::of_proc(pid, &format!("opening {path}"), &e.into()))?;
-        let process = Self { pid, pidfd, dir };
+        let process = Self {
+            pid,
+            pidfd,
+            dir,
+            caller: None,
+        };
         // It had its number until now, so the directory that was found by the number is its own.
         process.check_alive()?;
         Ok(process)
+    }
+
+    /// Has the kernel asked whether `caller` may read it, where a scan asks.
+    ///
+    /// By [`Method::Bpf`](crate::Method::Bpf) all else is done with this process's rights.
+    #[must_use]
+    pub fn for_caller(self, caller: Credentials) -> Self {
+        Self {
+            caller: Some(caller),
+            ..self
+        }
     }
 
     /// Returns the number by which it was opened.
@@ -138,7 +158,7 @@ impl Process {
     /// # Errors
     /// [`Error::NotPermitted`], [`Error::NoProcess`].
     pub(crate) fn check_permission(&self) -> Result<()> {
-        as_caller(|| match readlinkat(&self.dir, "ns/mnt", vec![]) {
+        self.ask(|| match readlinkat(&self.dir, "ns/mnt", vec![]) {
             Ok(_) => Ok(()),
             Err(Errno::ACCESS | Errno::PERM | Errno::NOENT) => match self.open_file("maps") {
                 Ok(_) => Ok(()),
@@ -146,6 +166,16 @@ impl Process {
             },
             Err(e) => Err(self.failed("ns/mnt", &e.into())),
         })?
+    }
+
+    /// Asks the kernel something with the rights of the caller.
+    fn ask<T>(&self, ask: impl FnOnce() -> T) -> Result<T> {
+        match &self.caller {
+            None => as_caller(ask),
+            Some(caller) => caller
+                .act(ask)
+                .map_err(|e| Error::failed(format!("taking the rights of user {}", caller.uid()), e)),
+        }
     }
 
     /// Checks after the last run that all were of this process.
@@ -170,7 +200,7 @@ impl Process {
     /// # Errors
     /// [`Error::NotPermitted`], [`Error::NoProcess`].
     pub(crate) fn open_map(&self, name: &str) -> Result<File> {
-        as_caller(|| self.open_file(name))?.map_err(|e| self.failed(name, &e))
+        self.ask(|| self.open_file(name))?.map_err(|e| self.failed(name, &e))
     }
 
     /// Returns whether the process has not turned huge pages off for itself (`PR_SET_THP_DISABLE`).

@@ -22,9 +22,22 @@ impl Exit {
         if let Some(error) = error.chain().find_map(|e| e.downcast_ref()) {
             return Self::of_scan(error);
         }
+        if let Some(error) = error.chain().find_map(|e| e.downcast_ref()) {
+            return Self::of_mount(error);
+        }
         match error.chain().find_map(|e| e.downcast_ref::<Error>()) {
             Some(Error::Usage(_)) => Self::Usage,
             Some(Error::NotPossible(_)) => Self::NotPossible,
+            _ => Self::Failed,
+        }
+    }
+
+    /// Returns the code of a mount's error.
+    fn of_mount(error: &vmaple_fuse::Error) -> Self {
+        match error {
+            vmaple_fuse::Error::Usage(_) => Self::Usage,
+            vmaple_fuse::Error::NotPossible(_) => Self::NotPossible,
+            vmaple_fuse::Error::Scan(error) => Self::of_scan(error),
             _ => Self::Failed,
         }
     }

@@ -207,10 +207,10 @@ mod tests {
             can(Credentials::new(65534, 65534, vec![1, 4242], 0)),
             "by a further group"
         );
-        let search = u64::from(CapabilitySet::DAC_READ_SEARCH.bits());
+        let search = CapabilitySet::DAC_READ_SEARCH.bits();
         assert!(can(Credentials::new(65534, 65534, vec![], search)), "by a capability");
         assert!(can(Credentials::new(0, 65534, vec![], 0)), "as the owner");
-        let ptrace = u64::from(CapabilitySet::SYS_PTRACE.bits());
+        let ptrace = CapabilitySet::SYS_PTRACE.bits();
         assert!(
             !can(Credentials::new(65534, 65534, vec![], ptrace)),
             "by another capability"

@@ -1,5 +1,6 @@
 //! Every option of the command line.
 
+mod mount;
 mod scan;
 mod top;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use vmaple_repro::plan::{Preset, Reading, Scanner, Slice, Target};
 
+pub(crate) use self::mount::{LiveArgs, MountOptions, RunOptions};
 pub(crate) use self::scan::{GroupBy, PidArg, RecordOptions, ScanFormat, ScanMethod, ScanOptions, SelectOptions, pid};
 pub(crate) use self::top::TopOptions;
 
@@ -40,6 +42,15 @@ pub(crate) enum Command {
     Scan(ScanOptions),
     /// Show what uses the memory of this machine, live
     Top(TopOptions),
+    /// Mount a /proc whose maps and smaps hold no process up, for monitors that take another root
+    Mount(MountOptions),
+    /// Unmount what vmaple has mounted, also if that vmaple was killed
+    Umount {
+        /// The directory
+        dir: PathBuf,
+    },
+    /// Run a command for which /proc is such a tree
+    Run(RunOptions),
     /// Print saved runs side by side, as the talk's last table does
     Compare(CompareOptions),
     /// Print which locks this kernel takes to read a file, and what this machine allows; no load
@@ -81,6 +92,7 @@ impl Command {
             Self::Repro(options) => !options.dry_run,
             Self::Scan(options) => options.output.as_deref().is_none_or(is_stdout),
             Self::Man { dir } => dir.is_none(),
+            Self::Mount(_) | Self::Umount { .. } | Self::Run(_) => false,
             Self::Compare(_) | Self::Top(_) | Self::Doctor(_) | Self::Completions { .. } => true,
         }
     }

@@ -32,7 +32,7 @@ pub(super) use self::forms::table::{shown, size};
 pub(super) use self::watch::{Round, Watch};
 
 /// Keeps what a start has learnt of the kernel, until the machine starts again.
-const CACHE: &str = "/run/vmaple";
+pub(in crate::cmd) const CACHE: &str = "/run/vmaple";
 
 pub(crate) fn run(options: &ScanOptions) -> anyhow::Result<Exit> {
     let output = output(options)?;

@@ -1,0 +1,55 @@
+//! `vmaple mount` and `vmaple umount`: a /proc that other programs can be given.
+
+pub(crate) mod unmounter;
+
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use vmaple_fuse::{Live, LiveOptions, Mounted, Users};
+
+use crate::cli::{LiveArgs, MountOptions};
+use crate::cmd::scan::CACHE;
+use crate::cmd::signals;
+use crate::exit::Exit;
+use crate::log_to_stderr;
+
+/// How long it waits for a signal before it looks whether it has been unmounted.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
+};
+
+/// Serves a mount until a signal, or until it is unmounted.
+pub(crate) fn run(options: &MountOptions) -> anyhow::Result<Exit> {
+    log_to_stderr::start();
+    // Before any thread: all of them leave signals to this one.
+    let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP])?;
+    let users = if options.allow_other { Users::All } else { Users::Owner };
+    let mounted = Mounted::new(live(&options.live_options)?, &options.dir, users)?;
+    let unmounter = unmounter::start(mounted.directory())?;
+    eprintln!(
+        "vmaple: /proc is at {}, and maps, smaps and smaps_rollup there hold no process up; Ctrl-C or `vmaple umount` ends it",
+        options.dir.display()
+    );
+    let mut fds = [PollFd::new(&stop, PollFlags::IN)];
+    while !mounted.has_ended() {
+        if poll(&mut fds, Some(&LOOK)).is_ok_and(|ready| ready > 0) {
+            break;
+        }
+    }
+    mounted.unmount()?;
+    unmounter.end();
+    Ok(Exit::Done)
+}
+
+/// Unmounts what this or another `vmaple` has mounted.
+pub(crate) fn unmount(dir: &Path) -> anyhow::Result<Exit> {
+    vmaple_fuse::unmount(dir)?;
+    Ok(Exit::Done)
+}
+
+/// Opens the tree.
+pub(in crate::cmd) fn live(options: &LiveArgs) -> anyhow::Result<Live> {
+    Ok(Live::new(LiveOptions::new().max_age(options.max_age).cache(CACHE))?)
+}

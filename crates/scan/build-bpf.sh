@@ -6,7 +6,7 @@
 #   build-bpf.sh --rebuild  builds them once more, and says whether they are the same
 set -euo pipefail
 cd "$(dirname "$0")/bpf"
-sources=(abi.h age.h arguments.h count.h kernel.h maple.h pages.h path.h scan.bpf.c state.h vma.h)
+sources=(abi.h age.h count.h kernel.h maple.h pages.h path.h scan.bpf.c state.h strings.h vma.h)
 hash() { cat "$@" | sha256sum | cut -d' ' -f1; }
 fail() { echo "$1: run crates/scan/build-bpf.sh" >&2; exit 1; }
 objects=(loads.bpf.o copies.bpf.o)

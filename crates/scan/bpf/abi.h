@@ -52,6 +52,7 @@ struct control {
 	u64 exec_id;
 	u64 started; /* when the task that is meant began, which differs between tasks of one number */
 	u64 magic[2]; /* calibrate: what the page at start begins with */
+	u64 strings_start, strings_end; /* strings: what to copy; 0: the arguments */
 	u32 levels; /* of page tables */
 	u32 want;
 	u32 max_records;
@@ -69,6 +70,7 @@ struct control {
 	u64 start_brk, brk, start_stack;
 	u64 context_flags; /* of the architecture: whether there is a [vsyscall] */
 	u64 a_ops, name_fn; /* calibrate: of the VMA at start */
+	u64 arg_start, arg_end, env_start, env_end; /* strings: where they are */
 	u32 stop;
 	u32 records;
 	u32 name_bytes;

@@ -140,7 +140,7 @@ struct mm_struct {
 	atomic_t mm_users;
 	struct rw_semaphore mmap_lock;
 	seqcount_t mm_lock_seq;
-	unsigned long start_brk, brk, start_stack, arg_start, arg_end;
+	unsigned long start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
 	mm_context_t context;
 } CORE;
 /* Linux 6.4 and later, until it became a seqcount. */

@@ -6,9 +6,9 @@
  * what is being changed, and is built to notice. A run is bounded by time and by what it looks at: where the kernel is not
  * preemptible nothing else runs on this CPU during it. User space goes on from where it stopped.
  */
-#include "arguments.h"
 #include "pages.h"
 #include "path.h"
+#include "strings.h"
 #include "vma.h"
 
 /*
@@ -338,9 +338,9 @@ int scan(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* Reads the arguments of a process to the names. */
+/* Copies arguments or environment of a process to the names. */
 SEC("iter/task")
-int arguments(struct bpf_iter__task *ctx)
+int strings(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct scratch *q = scratch();
@@ -350,7 +350,7 @@ int arguments(struct bpf_iter__task *ctx)
 	if (!task || !c || !q)
 		return 0;
 	if (begin(q, c, task)) {
-		read_arguments(q);
+		read_strings(q);
 		q->c.stop = check_identity(q, task);
 		if (q->c.stop)
 			q->names = 0;

@@ -20,6 +20,7 @@ mod scan;
 mod scanner;
 mod source;
 mod status;
+mod strings;
 mod want;
 
 pub use counters::{Cgroup, Counter, Counters};
@@ -35,6 +36,7 @@ pub use record::{Ages, Rollup, ScanRecord};
 pub use report::{Acquisitions, Margin, Partial, Report, Sampled, Validation};
 pub use scan::Scan;
 pub use scanner::Scanner;
+pub use strings::Strings;
 pub use vmaple_smaps::{
     Field, FieldSet, Form, Mapping, MemSizeStats, Name, PSS_SHIFT, Perms, Scope, VmaRecord, append,
 };

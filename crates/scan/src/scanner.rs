@@ -17,6 +17,7 @@ use crate::process::{Process, proc_mount};
 use crate::record::Mappings;
 use crate::scan::Scan;
 use crate::source::{Content, Found, Source};
+use crate::strings::Strings;
 use crate::want::Want;
 
 /// Scans processes, any number of them, one after the other.
@@ -149,17 +150,26 @@ impl Scanner {
         Ok(Scan::new(process.pid(), found))
     }
 
-    /// Reads the arguments of a process without a lock: each ends with a NUL, as in
-    /// /proc/PID/cmdline, whose readers take `mmap_lock`.
+    /// Reads the arguments of a process without a lock, as /proc/PID/cmdline shows them, whose
+    /// readers take `mmap_lock`: also what setproctitle(3) has written over them.
     ///
-    /// Returns `None` by any method but [`Method::Bpf`]. At most the first eight pages are read,
-    /// and they end where a page is swapped out. What a process has written over its arguments, as
-    /// setproctitle(3) does, is what is there.
+    /// Returns `None` by any method but [`Method::Bpf`].
     ///
     /// # Errors
     /// As [`scan_process`](Self::scan_process).
-    pub fn arguments(&mut self, process: &Process) -> Result<Option<Vec<u8>>> {
+    pub fn arguments(&mut self, process: &Process) -> Result<Option<Strings>> {
         self.source.arguments(process)
+    }
+
+    /// Reads the environment that a process was started with, without a lock, as
+    /// /proc/PID/environ shows it, whose readers take `mmap_lock`.
+    ///
+    /// Returns `None` by any method but [`Method::Bpf`].
+    ///
+    /// # Errors
+    /// As [`scan_process`](Self::scan_process).
+    pub fn environment(&mut self, process: &Process) -> Result<Option<Strings>> {
+        self.source.environment(process)
     }
 
     /// Puts what the mappings lack into the report.

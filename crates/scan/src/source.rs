@@ -9,6 +9,7 @@ use crate::options::Options;
 use crate::process::Process;
 use crate::record::{Mappings, Rollup};
 use crate::report::Report;
+use crate::strings::Strings;
 
 /// A method of reading a process: one implementation for each [`Method`].
 pub(crate) trait Source: Send {
@@ -26,11 +27,19 @@ pub(crate) trait Source: Send {
     /// What [`Scanner::scan_process`](crate::Scanner::scan_process) returns.
     fn scan(&mut self, process: &Process, options: &Options, room: Mappings) -> Result<Found>;
 
-    /// Reads the arguments of a process, each with a NUL at its end; `None` if the method cannot.
+    /// Reads the arguments of a process; `None` if the method cannot.
     ///
     /// # Errors
     /// What [`Scanner::arguments`](crate::Scanner::arguments) returns.
-    fn arguments(&mut self, _process: &Process) -> Result<Option<Vec<u8>>> {
+    fn arguments(&mut self, _process: &Process) -> Result<Option<Strings>> {
+        Ok(None)
+    }
+
+    /// Reads the environment of a process; `None` if the method cannot.
+    ///
+    /// # Errors
+    /// What [`Scanner::environment`](crate::Scanner::environment) returns.
+    fn environment(&mut self, _process: &Process) -> Result<Option<Strings>> {
         Ok(None)
     }
 }

@@ -1,6 +1,7 @@
 //! Scans for those who ask, shared by those who ask at once.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use fuser::Errno;
 use vmaple_scan::{Credentials, Error, Process, Scanner};
 
-use crate::live::answer::Answer;
+use crate::live::answer::{Answer, NoText};
 
 /// Scans for those who ask.
 ///
@@ -173,21 +174,23 @@ impl Scans {
         let process = process().map_err(why)?;
         let mut scanner = Borrowed::new(self, answer).map_err(why)?;
         for _ in 0..EXECUTIONS {
-            let scan = match scanner.get().scan_process(&process) {
-                Err(Error::Executed(_)) => continue,
-                scan => scan.map_err(why)?,
+            return match answer.text(scanner.get(), &process) {
+                Ok(text) => Ok(text.into()),
+                Err(NoText::Scan(Error::Executed(_))) => continue,
+                Err(NoText::Scan(error)) => Err(self.unanswered(answer, &error)),
+                Err(NoText::Lacks(what)) => Err(self.ask_the_kernel(answer, &what)),
             };
-            let text = answer.text(&scan, scanner.get());
-            scanner.get().reuse(scan);
-            return text.map(Into::into).map_err(|lacks| {
-                self.tell(format!(
-                    "{}: the kernel's own is read, under its locks: {lacks}",
-                    answer.name()
-                ));
-                Unanswered::AskTheKernel
-            });
         }
         Err(Unanswered::AskTheKernel)
+    }
+
+    /// Says once why the kernel's own file is read.
+    fn ask_the_kernel(&self, answer: Answer, why: &dyn fmt::Display) -> Unanswered {
+        self.tell(format!(
+            "{}: the kernel's own is read, under its locks: {why}",
+            answer.name()
+        ));
+        Unanswered::AskTheKernel
     }
 
     /// Returns what an error of a scan means to the caller.
@@ -199,13 +202,7 @@ impl Scans {
             Error::KernelThread(_) | Error::Zombie(_) | Error::Exiting(_) | Error::Executed(_) => {
                 Unanswered::AskTheKernel
             }
-            error => {
-                self.tell(format!(
-                    "{}: the kernel's own is read, under its locks: {error}",
-                    answer.name()
-                ));
-                Unanswered::AskTheKernel
-            }
+            error => self.ask_the_kernel(answer, error),
         }
     }
 
@@ -250,7 +247,7 @@ impl<'a> Borrowed<'a> {
         };
         let mut scanners = lock(&scans.scanners);
         loop {
-            let pool = scanners.entry(answer).or_default();
+            let pool = scanners.entry(answer.kind()).or_default();
             borrowed.scanner = pool.free.pop();
             if borrowed.scanner.is_some() {
                 return Ok(borrowed);
@@ -276,7 +273,7 @@ impl<'a> Borrowed<'a> {
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         let mut scanners = lock(&self.scans.scanners);
-        let pool = scanners.entry(self.answer).or_default();
+        let pool = scanners.entry(self.answer.kind()).or_default();
         match self.scanner.take() {
             // What a panic has left is not used again.
             Some(scanner) if !std::thread::panicking() => pool.free.push(scanner),

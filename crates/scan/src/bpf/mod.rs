@@ -22,13 +22,14 @@ use crate::bpf::check::{own_page, self_test};
 use crate::bpf::engine::Engine;
 use crate::bpf::load::cache::Cache;
 use crate::bpf::load::generations::Generations;
-use crate::bpf::scan::session;
+use crate::bpf::scan::{session, strings};
 use crate::error::Result;
 use crate::method::Method;
 use crate::options::Options;
 use crate::process::Process;
 use crate::record::Mappings;
 use crate::source::{Found, Source};
+use crate::strings::Strings;
 
 /// Loads the program, and compares what it finds of a child process with /proc.
 ///
@@ -82,8 +83,12 @@ impl Source for Engine {
         Ok(found)
     }
 
-    fn arguments(&mut self, process: &Process) -> Result<Option<Vec<u8>>> {
-        session::arguments(self, process).map(Some)
+    fn arguments(&mut self, process: &Process) -> Result<Option<Strings>> {
+        strings::arguments(self, process).map(Some)
+    }
+
+    fn environment(&mut self, process: &Process) -> Result<Option<Strings>> {
+        strings::environment(self, process).map(Some)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::kernel::release;
 pub(crate) enum Entry {
     Scan,
     Calibrate,
-    Arguments,
+    Strings,
 }
 
 impl Entry {
@@ -27,7 +27,7 @@ impl Entry {
         match self {
             Self::Scan => "scan",
             Self::Calibrate => "calibrate",
-            Self::Arguments => "arguments",
+            Self::Strings => "strings",
         }
     }
 }
@@ -44,7 +44,7 @@ pub(crate) struct Program {
     scan: OwnedFd,
     /// These are loaded when they are first needed.
     calibrate: Option<OwnedFd>,
-    arguments: Option<OwnedFd>,
+    strings: Option<OwnedFd>,
     control: Shared<Control>,
     records: Shared<Record>,
     names: Shared<u8>,
@@ -96,7 +96,7 @@ impl Program {
         Ok(Self {
             scan: load(&linked, Entry::Scan, &maps, btf.as_fd())?,
             calibrate: None,
-            arguments: None,
+            strings: None,
             control,
             records,
             names,
@@ -125,7 +125,7 @@ impl Program {
         let lazy = match entry {
             Entry::Scan => None,
             Entry::Calibrate => Some(&mut self.calibrate),
-            Entry::Arguments => Some(&mut self.arguments),
+            Entry::Strings => Some(&mut self.strings),
         };
         let program = match lazy {
             None => &self.scan,

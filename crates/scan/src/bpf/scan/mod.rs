@@ -11,6 +11,7 @@ pub(super) mod name;
 mod runs;
 mod sample;
 pub(super) mod session;
+pub(super) mod strings;
 mod sums;
 pub(super) mod thp;
 pub(super) mod vsyscall;

@@ -47,28 +47,6 @@ pub(crate) fn scan(engine: &mut Engine, process: &Process, options: &Options, ro
     Ok(found)
 }
 
-/// Reads the arguments of a process.
-///
-/// # Errors
-/// As [`scan`].
-pub(crate) fn arguments(engine: &mut Engine, process: &Process) -> Result<Vec<u8>> {
-    let begun = Begun::new(engine, process, &Options::new())?;
-    let link = engine.program.link(Entry::Arguments, process.pid())?;
-    let mut control = Control {
-        mm: begun.identity.found_mm,
-        exec_id: begun.identity.found_exec_id,
-        started: begun.identity.found_started,
-        ..engine.layout.asked()
-    };
-    let stop = engine.program.run(&link, &mut control)?;
-    process.check_still()?;
-    match stop {
-        Stop::End => Ok(engine.program.names(&control).to_vec()),
-        Stop::NoMm => Err(Error::NoProcess(process.pid())),
-        _ => Err(Error::Executed(process.pid())),
-    }
-}
-
 /// The beginning of a scan. Its address space is known, and that the caller may read it.
 pub(crate) struct Begun {
     link: Link,

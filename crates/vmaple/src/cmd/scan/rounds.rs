@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use vmaple_scan::{Error, FieldSet, Partial, Process, Scan, Scanner, append};
+use vmaple_scan::{Error, FieldSet, Partial, Process, Scan, Scanner, Strings, append};
 
 use crate::cli::{GroupBy, ScanFormat, ScanOptions};
 use crate::cmd::export::Export;
@@ -196,7 +196,7 @@ impl Rounds {
                     self.groups.is_none() && matches!(self.plan.format, ScanFormat::Json | ScanFormat::Prometheus);
                 let arguments = match is_identified || self.recordings.want_arguments() {
                     // A process that has ended since was scanned all the same.
-                    true => self.scanner.arguments(process).ok().flatten(),
+                    true => self.scanner.arguments(process).ok().flatten().map(Strings::into_bytes),
                     false => None,
                 };
                 let identity = Identity::of(process).with_arguments(arguments);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Reads the arguments of a process. They lie in its memory, and /proc/PID/cmdline takes mmap_lock for them. Here the page tables lead
- * to their pages; what is not there, as it is swapped out, ends them.
+ * Reads the arguments and the environment of a process. They lie in its memory, and /proc/PID/cmdline and environ take mmap_lock for
+ * them. Here the page tables lead to their pages; what is not there, as it is swapped out, ends them.
  */
-#ifndef ARGUMENTS_H
-#define ARGUMENTS_H
+#ifndef STRINGS_H
+#define STRINGS_H
 
 #include "pages.h"
 
-#define ARGUMENT_PAGES 8
 #define PAGE_SIZE (1U << PAGE_SHIFT)
+#define STRING_PAGES (NAME_BYTES / PAGE_SIZE - 1) /* at most in a run */
 
 /* Returns the address of the page that an address is mapped to, in the direct map, and where its entry is; 0 if it is not there. */
 static __always_inline u64 page_at(struct scratch *q, u64 addr, u64 *at)
@@ -41,8 +41,8 @@ static __always_inline u64 page_at(struct scratch *q, u64 addr, u64 *at)
 	return entry & PRESENT ? q->c.page_offset + physical(q, entry) : 0;
 }
 
-/* Copies what a page has of the arguments to the names. */
-static long argument_step(u32 k, void *unused)
+/* Copies what a page has of the strings to the names. */
+static long string_step(u32 k, void *unused)
 {
 	struct scratch *q = scratch();
 	struct names *to = names();
@@ -77,15 +77,19 @@ static long argument_step(u32 k, void *unused)
 	return 0;
 }
 
-/* Copies the arguments to the names, as far as they are there. */
-static __always_inline void read_arguments(struct scratch *q)
+/* Copies the strings that are wanted to the names, as far as they are there. */
+static __always_inline void read_strings(struct scratch *q)
 {
 	struct pages *p = &q->pages;
 	struct mm_struct *mm = q->walk.mm;
 
-	p->addr = BPF_CORE_READ(mm, arg_start);
-	p->end = BPF_CORE_READ(mm, arg_end);
-	bpf_loop(ARGUMENT_PAGES, argument_step, (void *)0, 0);
+	q->c.arg_start = BPF_CORE_READ(mm, arg_start);
+	q->c.arg_end = BPF_CORE_READ(mm, arg_end);
+	q->c.env_start = BPF_CORE_READ(mm, env_start);
+	q->c.env_end = BPF_CORE_READ(mm, env_end);
+	p->addr = q->c.strings_end ? q->c.strings_start : q->c.arg_start;
+	p->end = q->c.strings_end ? q->c.strings_end : q->c.arg_end;
+	bpf_loop(STRING_PAGES, string_step, (void *)0, 0);
 }
 
 #endif

@@ -97,7 +97,7 @@ impl Scanned {
             // It has its number still: so the process that was opened by the number is its own.
             rustix::fs::statat(&self.directory.fd, "stat", rustix::fs::AtFlags::empty())
                 .map_err(|_| vmaple_scan::Error::NoProcess(self.task))?;
-            Ok(if is_own {
+            Ok(if is_own || self.answer.is_public() {
                 process
             } else {
                 process.for_caller(caller.credentials.clone())
@@ -106,7 +106,7 @@ impl Scanned {
         match scans.answer(&question, open) {
             Ok(text) => Ok(Content::Text(text)),
             Err(Unanswered::AskTheKernel) => Ok(Content::Kernels),
-            Err(Unanswered::Refused(error)) => Err(Errno::from_i32(error)),
+            Err(Unanswered::Refused) => Err(Errno::EACCES),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fuser::Errno;
 use vmaple_scan::{Credentials, Error, Process, Scanner};
 
 use crate::live::answer::{Answer, NoText};
@@ -61,8 +60,8 @@ pub(super) type Text = Arc<[u8]>;
 /// Why a scan has no answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unanswered {
-    /// The kernel refuses it to the caller, or the process is gone.
-    Refused(i32),
+    /// The kernel refuses it to the caller.
+    Refused,
     /// The scan cannot say, but the kernel's own file can.
     AskTheKernel,
 }
@@ -196,12 +195,13 @@ impl Scans {
     /// Returns what an error of a scan means to the caller.
     fn unanswered(&self, answer: Answer, error: &Error) -> Unanswered {
         match error {
-            Error::NotPermitted(_) => Unanswered::Refused(Errno::EACCES.code()),
-            Error::NoProcess(_) => Unanswered::Refused(Errno::ESRCH.code()),
-            // They have no memory: the kernel's file is empty, or says so.
-            Error::KernelThread(_) | Error::Zombie(_) | Error::Exiting(_) | Error::Executed(_) => {
-                Unanswered::AskTheKernel
-            }
+            Error::NotPermitted(_) => Unanswered::Refused,
+            // It has no memory, or is gone: the kernel's file is empty, or says so.
+            Error::NoProcess(_)
+            | Error::KernelThread(_)
+            | Error::Zombie(_)
+            | Error::Exiting(_)
+            | Error::Executed(_) => Unanswered::AskTheKernel,
             error => self.ask_the_kernel(answer, error),
         }
     }

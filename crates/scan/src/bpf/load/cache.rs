@@ -71,9 +71,13 @@ impl Cache {
         let file = openat(&directory, self.name(), flags, Mode::empty()).ok()?;
         let status = fstat(&file).ok()?;
         let is_ours = is_roots_alone(&status, FileType::RegularFile) && status.st_size as u64 <= MOST_BYTES;
-        let mut bytes = vec![];
+        if !is_ours {
+            return None;
+        }
+        // One more byte, and the end is found without more room.
+        let mut bytes = Vec::with_capacity(status.st_size as usize + 1);
         let file = File::from(file).take(MOST_BYTES);
-        { file }.read_to_end(&mut bytes).ok().filter(|_| is_ours)?;
+        { file }.read_to_end(&mut bytes).ok()?;
         let (content, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
         if hash(content).to_le_bytes() != *checksum {
             return None;

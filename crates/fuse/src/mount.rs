@@ -23,7 +23,7 @@ const SOURCE: &str = "vmaple";
 /// Threads that answer. A request whose answer waits for a lock of the kernel keeps one.
 const THREADS: usize = 16;
 
-/// Who may use a mount.
+/// The users that may use a mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Users {
     /// The user of this process alone.
@@ -183,8 +183,8 @@ impl Drop for Mounted {
 /// Unmounts a tree that this or another process has mounted.
 ///
 /// # Errors
-/// [`Error::Usage`] if the directory is no mount of this crate's; [`Error::NotPossible`] without the
-/// rights, if there is no fusermount3 either.
+/// [`Error::Usage`] if the directory is no mount of this crate's; [`Error::NotPossible`] without
+/// the rights, if there is no fusermount3 either.
 pub fn unmount(directory: &Path) -> Result<()> {
     let shown = directory.display();
     let mounts = mounts().map_err(|e| Error::failed("reading /proc/self/mountinfo", e))?;
@@ -207,7 +207,7 @@ pub fn unmount(directory: &Path) -> Result<()> {
     }
 }
 
-/// Unmounts at once; who has a file open there keeps it.
+/// Unmounts at once. Files that are open there stay open.
 fn detach(directory: &Path) -> rustix::io::Result<()> {
     rustix::mount::unmount(directory, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
 }

@@ -14,7 +14,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Finds out who asks.
+    /// Finds out which thread asks, and what its rights are.
     ///
     /// # Errors
     /// `EACCES` for a thread that this process cannot see: it is in another PID namespace.

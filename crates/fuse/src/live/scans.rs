@@ -1,4 +1,4 @@
-//! Scans for those who ask, shared by those who ask at once.
+//! Scans for the threads that read, shared by those that read at once.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,7 +10,7 @@ use vmaple_scan::{Credentials, Error, Process, Scanner};
 
 use crate::live::answer::{Answer, NoText};
 
-/// Scans for those who ask.
+/// Scans for the threads that read.
 ///
 /// Lock order: `answers` and the lock of a `Pending` are held for no more than a look or a change, and
 /// never together. A thread waits, for the one that scans the same process for the same caller, or
@@ -136,8 +136,8 @@ impl Scans {
         Ok(scans)
     }
 
-    /// Answers a question about a process, by a scan that begins now, or one that goes on for the same
-    /// caller, or one that is young enough.
+    /// Answers a question about a process, by a scan that begins now, or one that goes on for the
+    /// same caller, or one that is young enough.
     ///
     /// # Errors
     /// Why there is no answer.

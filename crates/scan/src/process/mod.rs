@@ -48,7 +48,7 @@ pub struct Process {
     /// Its directory in /proc. The kernel binds it to the process, not to the number: if the
     /// process is gone it is empty.
     dir: OwnedFd,
-    /// Who asks, if it is not this process.
+    /// The user in whose place the kernel is asked, if not this process's own.
     caller: Option<Credentials>,
 }
 

@@ -80,7 +80,8 @@ pub(crate) fn perform(mut args: impl Iterator<Item = OsString>) -> anyhow::Resul
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }
         .context("a mount namespace of its own: it needs CAP_SYS_ADMIN: run as root")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("making mounts private")?;
-    // SAFETY: the parent has opened it for this process, which closes it when it becomes the command.
+    // SAFETY: the parent has opened it for this process, which closes it when it becomes the
+    // command.
     let tree = unsafe { BorrowedFd::borrow_raw(fd) };
     move_mount(tree, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).context("mounting over /proc")?;
     rustix::io::fcntl_setfd(tree, FdFlags::CLOEXEC)?;

@@ -288,7 +288,7 @@ fn empty_directory(directory: &Path) -> Result<PathBuf> {
                 "{shown}: a tree of vmaple's is mounted here already"
             )));
         }
-        entries => entries.map_err(|e| Error::Usage(format!("{shown}: {e}: choose an empty directory")))?,
+        entries => entries.map_err(|e| Error::Usage(format!("{shown}: {e}: make an empty directory")))?,
     };
     if entries.next().is_some() {
         return Err(Error::Usage(format!("{shown}: not empty: choose an empty directory")));

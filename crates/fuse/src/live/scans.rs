@@ -12,9 +12,9 @@ use crate::live::answer::{Answer, NoText};
 
 /// Scans for the threads that read.
 ///
-/// Lock order: `answers` and the lock of a `Pending` are held for no more than a look or a change, and
-/// never together. A thread waits, for the one that scans the same process for the same caller, or
-/// for a scanner; the one that scans waits for neither.
+/// Lock order: `answers`, then that of a `Pending`; `scanners` alone. Each is held for no more than
+/// a look or a change. A thread waits for the one that scans the same process for the same caller.
+/// That one may wait for a scanner. A thread that has a scanner waits for no other.
 pub(super) struct Scans {
     options: ScanOptions,
     scanners: Mutex<HashMap<Answer, Pool>>,

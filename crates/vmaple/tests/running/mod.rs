@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 pub(crate) mod exposition;
+pub(crate) mod mounted;
 pub(crate) mod scan;
 
 use std::fs;

@@ -1,4 +1,6 @@
-//! Warnings of the libraries, as lines on standard error.
+//! Warnings of vmaple's own libraries, as lines on standard error.
+//!
+//! fuser logs an error for each call that a signal interrupts.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -6,8 +8,7 @@ struct Stderr;
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_ours = metadata.target().starts_with("vmaple");
-        metadata.level() <= if is_ours { Level::Warn } else { Level::Error }
+        metadata.level() <= Level::Warn && metadata.target().starts_with("vmaple")
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 const MOUNT_EXAMPLES: &str = "Examples:
-  vmaple mount --live /run/vmaple-proc &
-  smem -S /run/vmaple-proc                     # as without -S, and no process waits for it
-  prometheus-process-exporter -procfs /run/vmaple-proc
-  vmaple umount /run/vmaple-proc";
+  mkdir -p /run/live/proc && vmaple mount --live /run/live/proc &
+  smem -S /run/live                            # as without -S, and no process waits for it
+  prometheus-process-exporter -procfs /run/live/proc
+  vmaple umount /run/live/proc";
 
 #[derive(Debug, Args)]
 #[command(after_help = MOUNT_EXAMPLES)]

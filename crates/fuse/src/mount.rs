@@ -1,12 +1,15 @@
 //! Mounting a tree, and unmounting it.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, read_dir, read_to_string};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
 
-use fuser::{BackgroundSession, Config, Filesystem, MountOption, Session, SessionACL};
+use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -16,6 +19,7 @@ use rustix::mount::{
 use rustix::process::{getegid, geteuid};
 
 use crate::error::{Error, Result};
+use crate::live::Live;
 
 /// The source of each mount, by which it is recognised.
 const SOURCE: &str = "vmaple";
@@ -37,6 +41,7 @@ pub enum Users {
 #[derive(Debug)]
 pub struct Mounted {
     session: Option<BackgroundSession>,
+    _forgets: Forgets,
     directory: PathBuf,
     /// The number of the mount; `None` if fusermount3 made it, and fuser ends it.
     id: Option<u64>,
@@ -46,6 +51,7 @@ pub struct Mounted {
 #[derive(Debug)]
 pub struct Detached {
     session: BackgroundSession,
+    forgets: Forgets,
     mount: OwnedFd,
 }
 
@@ -54,7 +60,7 @@ impl Detached {
     ///
     /// # Errors
     /// [`Error::NotPossible`] without `CAP_SYS_ADMIN` in the mount namespace, or without /dev/fuse.
-    pub fn new(tree: impl Filesystem, users: Users) -> Result<Self> {
+    pub fn new(tree: Live, users: Users) -> Result<Self> {
         let device = open_device()?;
         let refused = |what: &str, e: Errno| match e {
             Errno::PERM => Error::NotPossible(format!("mounting: {what}: {e}; it needs CAP_SYS_ADMIN")),
@@ -81,10 +87,16 @@ impl Detached {
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let mount = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|e| refused("fsmount", e))?;
+        let excess = tree.excess();
         let session = Session::from_fd(tree, device.into(), acl(users), config(users))
             .and_then(Session::spawn)
             .map_err(|e| Error::failed("serving the mount", e))?;
-        Ok(Self { session, mount })
+        let forgets = Forgets::start(session.notifier(), excess)?;
+        Ok(Self {
+            session,
+            forgets,
+            mount,
+        })
     }
 
     /// Returns the mount, for move_mount(2), in whatever mount namespace.
@@ -104,6 +116,7 @@ impl Detached {
         move_mount(&self.mount, "", CWD, directory, flags).map_err(failed)?;
         Ok(Mounted {
             session: Some(self.session),
+            _forgets: self.forgets,
             directory: directory.to_owned(),
             id: Some(id),
         })
@@ -116,13 +129,14 @@ impl Mounted {
     /// # Errors
     /// [`Error::Usage`] if the directory is in use, [`Error::NotPossible`] without /dev/fuse or the
     /// rights, if there is no fusermount3 either.
-    pub fn new(tree: impl Filesystem, directory: &Path, users: Users) -> Result<Self> {
+    pub fn new(tree: Live, directory: &Path, users: Users) -> Result<Self> {
         let directory = empty_directory(directory)?;
         let may_mount = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).is_ok();
         if may_mount || geteuid().is_root() {
             return Detached::new(tree, users)?.attach(&directory);
         }
         // fusermount3 has the right.
+        let excess = tree.excess();
         let session = Session::new(tree, &directory, &config(users)).and_then(Session::spawn).map_err(|e| {
             Error::NotPossible(format!(
                 "mounting at {}: {e}; it needs CAP_SYS_ADMIN, or fusermount3 (Debian: fuse3), a /dev/fuse that may be opened, \
@@ -130,8 +144,10 @@ impl Mounted {
                 directory.display()
             ))
         })?;
+        let forgets = Forgets::start(session.notifier(), excess)?;
         Ok(Self {
             session: Some(session),
+            _forgets: forgets,
             directory,
             id: None,
         })
@@ -177,6 +193,35 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = self.end();
+    }
+}
+
+/// A thread that has the kernel forget directories, of which it keeps those that it may need again:
+/// each is an open file of this process. It ends when this is dropped.
+#[derive(Debug)]
+struct Forgets {
+    _until_dropped: Sender<()>,
+}
+
+/// How often the thread looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+impl Forgets {
+    fn start(notifier: Notifier, excess: impl Fn() -> Vec<(INodeNo, OsString)> + Send + 'static) -> Result<Self> {
+        let (until_dropped, ends) = mpsc::channel();
+        let forget = move || {
+            while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(LOOK) {
+                for (parent, name) in excess() {
+                    // One that is in use stays, and one that is gone is no loss.
+                    let _ = notifier.inval_entry(parent, OsStr::new(&name));
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("forgets".into()).spawn(forget);
+        thread.map_err(|e| Error::failed("starting a thread", e))?;
+        Ok(Self {
+            _until_dropped: until_dropped,
+        })
     }
 }
 
@@ -347,7 +392,7 @@ fn unescaped(path: &str) -> PathBuf {
         bytes.push(byte.unwrap_or(first));
         rest = if byte.is_some() { &after[3..] } else { after };
     }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+    PathBuf::from(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]

@@ -28,9 +28,9 @@ const NO_TIME: Duration = Duration::ZERO;
 impl Live {
     fn find(&self, request: &Request, parent: INodeNo, name: &OsStr) -> Result<(INodeNo, Stat), Errno> {
         let caller = Caller::of(request)?;
-        let parent = self.nodes.get(parent)?;
-        let directory = parent.directory()?;
-        let (node, stat) = caller.act(|| Node::find(directory, name))?;
+        let of = self.nodes.get(parent)?;
+        let directory = of.directory()?;
+        let (node, stat) = caller.act(|| Node::find(directory, parent, name))?;
         Ok((self.nodes.add(node, stat.st_ino), stat))
     }
 

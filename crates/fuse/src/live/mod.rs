@@ -12,9 +12,13 @@ mod filesystem;
 mod node;
 mod scans;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use fuser::INodeNo;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use vmaple_scan::check_proc;
@@ -35,7 +39,7 @@ use crate::live::scans::{ScanOptions, Scans};
 /// A concurrent reader sees of `maps`, `smaps` and `smaps_rollup` one scan, from the read at the
 /// beginning of the file on.
 pub struct Live {
-    nodes: Nodes,
+    nodes: Arc<Nodes>,
     open: OpenFiles,
     scans: Option<Scans>,
 }
@@ -87,10 +91,19 @@ impl Live {
             log::warn!("maps, smaps and smaps_rollup are the kernel's own, which take locks: {why}");
         });
         Ok(Self {
-            nodes: Nodes::new(proc),
+            nodes: Arc::new(Nodes::new(proc)),
             open: OpenFiles::default(),
             scans: scans.ok(),
         })
+    }
+
+    /// Returns what finds the directories that the kernel had better forget, as each is an open
+    /// file here.
+    pub(crate) fn excess(&self) -> impl Fn() -> Vec<(INodeNo, OsString)> + Send + use<> {
+        /// The kernel keeps those that it may need again.
+        const MOST: usize = 1000;
+        let nodes = Arc::clone(&self.nodes);
+        move || nodes.excess(MOST)
     }
 
     /// Returns whether scans are possible.

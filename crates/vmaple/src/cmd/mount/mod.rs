@@ -5,6 +5,7 @@ pub(crate) mod unmounter;
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vmaple_fuse::{Live, LiveOptions, Mounted, Users};
 
@@ -49,7 +50,15 @@ pub(crate) fn unmount(dir: &Path) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Opens the tree.
+/// Opens the tree. Files and directories that others have open there are open in this process too.
 pub(in crate::cmd) fn live(options: &LiveArgs) -> anyhow::Result<Live> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )?;
     Ok(Live::new(LiveOptions::new().max_age(options.max_age).cache(CACHE))?)
 }

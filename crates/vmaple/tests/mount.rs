@@ -180,7 +180,8 @@ fn the_files_of_a_process_that_has_ended_are_gone_also_those_that_are_open() {
 
 #[test]
 fn a_mount_ends_with_a_signal_an_umount_or_the_death_of_its_process_and_leaves_nothing() {
-    let ends: [(fn(&Live), Option<i32>); 4] = [
+    type End = fn(&Live);
+    let ends: [(End, Option<i32>); 4] = [
         (|live| live.signal(Signal::INT), Some(0)),
         (|live| live.signal(Signal::TERM), Some(0)),
         (

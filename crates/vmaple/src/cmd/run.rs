@@ -39,6 +39,8 @@ pub(crate) fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
         .args(&options.command)
         .spawn()
         .context("starting the command")?;
+    // Not for the command.
+    mount::allow_many_files()?;
     let pid = Pid::from_child(&child);
     let handle = signals.handle();
     let forwards = std::thread::spawn(move || {

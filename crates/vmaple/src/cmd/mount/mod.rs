@@ -4,6 +4,7 @@ pub(crate) mod unmounter;
 
 use std::path::Path;
 
+use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -26,6 +27,7 @@ pub(crate) fn run(options: &MountOptions) -> anyhow::Result<Exit> {
     log_to_stderr::start();
     // Before any thread: all of them leave signals to this one.
     let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP])?;
+    allow_many_files()?;
     let users = if options.allow_other { Users::All } else { Users::Owner };
     let mounted = Mounted::new(live(&options.live_options)?, &options.dir, users)?;
     let unmounter = unmounter::start(mounted.directory())?;
@@ -50,15 +52,18 @@ pub(crate) fn unmount(dir: &Path) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Opens the tree. Files and directories that others have open there are open in this process too.
-pub(in crate::cmd) fn live(options: &LiveArgs) -> anyhow::Result<Live> {
+/// Lets this process have as many files open as it may: those that others have open in the tree are
+/// open in it too.
+pub(in crate::cmd) fn allow_many_files() -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            ..limit
-        },
-    )?;
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, most).context("raising the limit of open files")
+}
+
+/// Opens the tree.
+pub(in crate::cmd) fn live(options: &LiveArgs) -> anyhow::Result<Live> {
     Ok(Live::new(LiveOptions::new().max_age(options.max_age).cache(CACHE))?)
 }

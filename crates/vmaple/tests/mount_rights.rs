@@ -104,6 +104,33 @@ fn what_a_user_may_read_of_any_process_is_what_the_user_may_read_in_proc() {
 }
 
 #[test]
+fn rights_in_another_user_namespace_are_none_here() {
+    let Some(live) = Live::mount("--allow-other") else {
+        return;
+    };
+    let roots = sleep();
+    let read = |root: &Path| {
+        let script = format!(
+            "unshare -U -r sh -c 'id -u; head -c 1 {}/{}/maps'",
+            root.display(),
+            roots.pid()
+        );
+        let output = as_user(USERS[0], "", &script).output().unwrap();
+        (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (theirs, said) = read(Path::new("/proc"));
+    if !theirs.starts_with('0') {
+        println!("skipped: {said}");
+        return;
+    }
+    assert_eq!(read(&live.root()).0, theirs);
+    assert_eq!(theirs, "0\n", "root there reads nothing of root's here");
+}
+
+#[test]
 fn another_user_gets_in_only_if_that_was_asked_for() {
     let Some(live) = Live::mount("") else { return };
     let script = format!("cat {}/version", live.root().display());

@@ -5,10 +5,10 @@
 . "$(dirname "$0")/../lib.sh"
 if [ "${1:-}" = --semver ]; then
     command -v cargo-semver-checks >/dev/null || cargo install --locked cargo-semver-checks
-    exec cargo semver-checks -p vmaple-rcu -p maple-tree -p vmaple-mm -p vmaple-smaps -p vmaple-proc -p vmaple-scan --baseline-rev "$2"
+    exec cargo semver-checks -p vmaple-rcu -p maple-tree -p vmaple-mm -p vmaple-smaps -p vmaple-proc -p vmaple-scan -p vmaple-fuse --baseline-rev "$2"
 fi
 command -v cargo-public-api >/dev/null || cargo install --locked cargo-public-api
-for crate in rcu:vmaple-rcu maple-tree:maple-tree mm:vmaple-mm smaps:vmaple-smaps proc:vmaple-proc scan:vmaple-scan; do
+for crate in rcu:vmaple-rcu maple-tree:maple-tree mm:vmaple-mm smaps:vmaple-smaps proc:vmaple-proc scan:vmaple-scan fuse:vmaple-fuse; do
     golden=crates/${crate%:*}/api.txt
     api=$(cargo +nightly public-api -p "${crate#*:}" --simplified 2>/dev/null)
     if [ "${1:-}" = --bless ]; then

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use targets::{ANON, RW, Target, advise, assert_equal, map, scanner, write};
+use targets::{ANON, RW, Target, advise, assert_equal, copy_program, map, scanner, write};
 use vmaple_scan::{Counter, Counters, Method, Options, Scanner, Want};
 
 /// Names as the kernel has them. They are cut within a letter, have bytes that begin none, and ends
@@ -69,7 +69,7 @@ fn a_scanner_whose_own_name_and_path_are_any_bytes_is_none_the_worse() {
     let _alone = scanner();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(OsStr::from_bytes(b"caf\xe9 \xff"));
-    fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &path);
     let output = Command::new(&path)
         .arg0("test") // which the test harness takes for UTF-8
         .args([

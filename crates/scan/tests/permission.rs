@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use targets::{ANON, RW, Target, map, scanner, write};
+use targets::{ANON, RW, Target, copy_program, map, scanner, write};
 use vmaple_scan::{Error, Method, Options, Scanner, Want};
 
 const AGAIN: &str = "VMAPLE_TEST_AGAIN";
@@ -136,7 +136,7 @@ fn a_program_that_runs_with_the_rights_of_another_user_is_refused() {
         .into_iter()
         .find(|path| fs::exists(path).unwrap())
         .unwrap();
-    fs::copy(sleep, &path).unwrap();
+    copy_program(sleep.as_ref(), &path);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
     let start = |program: &std::path::Path| {
         let mut command = Command::new(program);
@@ -236,7 +236,7 @@ fn a_program_that_has_the_capabilities_by_its_file_shows_its_user_no_more_than_h
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = dir.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &path);
     // `struct vfs_cap_data`: revision 2 with "effective"; permitted and inheritable, lower and
     // upper half.
     let data = [0x0200_0001, 0, 0, ((BPF | PERFMON) >> 32) as u32, 0];

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use running::mounted::{Live, as_user};
-use running::scan::{Killed, found, sleep};
+use running::scan::{Killed, copy_program, found, sleep};
 use running::wait_until;
 
 /// A user without rights, and another.
@@ -33,7 +33,7 @@ fn sleep_of(uid: u32) -> Killed {
 /// A set-user-ID program of root's that sleeps, in a place that every user can reach.
 fn set_user_id_sleep(place: &Path) -> PathBuf {
     let program = place.join("sleep");
-    fs::copy(found("sleep"), &program).unwrap();
+    copy_program(&found("sleep"), &program);
     fs::set_permissions(place, PermissionsExt::from_mode(0o755)).unwrap();
     fs::set_permissions(&program, PermissionsExt::from_mode(0o4755)).unwrap();
     program

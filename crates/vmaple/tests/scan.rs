@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use running::scan::{Killed, Mapped, found, methods, proc_file, scan, sleep};
+use running::scan::{Killed, Mapped, copy_program, found, methods, proc_file, scan, sleep};
 use running::{outcome, outcome_bytes, vmaple};
 use serde_json::Value;
 
@@ -363,7 +363,7 @@ fn json_says_which_process_a_number_stands_for() {
     let file = dir
         .path()
         .join("\u{43f}\u{440}\u{438}\u{43b}\u{43e}\u{436}\u{435}\u{43d}");
-    fs::copy(found("sleep"), &file).unwrap();
+    copy_program(&found("sleep"), &file);
     let target = Killed::sleep(Command::new(&file).arg0("sleep"));
     let stat = fs::read(format!("/proc/{}/stat", target.pid())).unwrap();
     let after_name = String::from_utf8(stat[stat.iter().rposition(|&b| b == b')').unwrap() + 2..].to_vec()).unwrap();

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command};
 
-use running::scan::{Killed, Mapped, methods, proc_file, sleep};
+use running::scan::{Killed, Mapped, copy_program, methods, proc_file, sleep};
 use running::{Running, VMAPLE, outcome, vmaple, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -109,7 +109,7 @@ fn as_nobody() -> Option<(tempfile::TempDir, PathBuf)> {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("vmaple");
-    fs::copy(VMAPLE, &program).unwrap();
+    copy_program(Path::new(VMAPLE), &program);
     Some((dir, program))
 }
 

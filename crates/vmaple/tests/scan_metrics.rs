@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use running::exposition::Exposition;
-use running::scan::{Killed, found, methods, proc_file, scan, sleep};
+use running::scan::{Killed, copy_program, found, methods, proc_file, scan, sleep};
 use running::{Running, outcome, vmaple, vmaple_with, wait_until};
 
 fn parsed(text: &str) -> Exposition {
@@ -46,7 +46,7 @@ fn metrics_of_many_processes_stand_together_each_series_once_and_names_are_escap
     let dir = tempfile::tempdir().unwrap();
     let odd = dir.path().join("a\"b\\c\nd");
     // coreutils in one file are called by their name.
-    fs::copy(found("sleep"), &odd).unwrap();
+    copy_program(&found("sleep"), &odd);
     let odd = Killed::sleep(Command::new(&odd).arg0("sleep"));
     let many: Vec<_> = (0..20).map(|_| sleep()).chain([odd]).collect();
     let many: Vec<_> = many.iter().collect();

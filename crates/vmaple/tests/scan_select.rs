@@ -4,12 +4,11 @@
 
 mod running;
 
-use std::fs;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use running::scan::{Killed, found, methods, proc_file};
+use running::scan::{Killed, copy_program, found, methods, proc_file};
 use running::{Running, VMAPLE, outcome, vmaple, wait_until};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use serde_json::Value;
@@ -26,7 +25,7 @@ impl Sleeper {
     fn new(suffix: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(format!("v{}{suffix}", std::process::id()));
-        fs::copy(found("sleep"), &path).unwrap();
+        copy_program(&found("sleep"), &path);
         Self { _dir: dir, path }
     }
 

@@ -1,8 +1,9 @@
 //! The files that a scan answers.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
-use vmaple_scan::{Error, Method, Options, Process, Scan, Scanner, Strings, Want, append};
+use vmaple_scan::{Error, Method, Options, Process, Sample, Scan, Scanner, Strings, Want, append};
 
 /// A file of a process that a scan answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,13 +61,13 @@ impl Answer {
         }
     }
 
-    /// Returns the options of a scanner that gives it.
-    pub(super) fn options(self) -> Options {
+    /// Returns the options of a scanner that gives it. Sums take at most `cpu`.
+    pub(super) fn options(self, cpu: Option<Duration>) -> Options {
         let options = Options::new().method(Method::Bpf);
         match self.kind() {
             Self::Maps => options.want(Want::Ranges),
             Self::Smaps => options,
-            _ => options.sum_alone(true),
+            _ => options.sum_alone(true).sample(cpu.map_or(Sample::All, Sample::Cpu)),
         }
     }
 
@@ -109,6 +110,10 @@ impl Answer {
                 append(&mut text, 1024, |to| {
                     form.write_rollup(sum.start..sum.end, &sum.stats, fields, to)
                 });
+                for margin in report.sampled.iter().flat_map(|sampled| &sampled.margins) {
+                    let (label, kilobytes) = (margin.field.label(), margin.bytes().div_ceil(1024));
+                    text.extend(format!("{:<16}{kilobytes:>8} kB\n", format!("Margin_{label}:")).bytes());
+                }
             }
         }
         Ok(text)

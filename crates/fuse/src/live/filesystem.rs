@@ -60,6 +60,9 @@ impl Live {
             openat(&node.parent.fd, &node.name, flags, Mode::empty())
         })?;
         let kernels = File::from(kernels);
+        if let (Place::Task(_), b"numa_maps", Some(scans)) = (node.parent.place, node.name.as_bytes(), &self.scans) {
+            scans.tell("numa_maps: the kernel's own is read, under its locks: no scan has it".into());
+        }
         match (node.parent.place, Answer::of(&node.name)) {
             (Place::Task(task), Some(answer)) if self.scans.is_some() => {
                 Scanned::new(answer, task, &node.parent, kernels)

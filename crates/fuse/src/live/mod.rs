@@ -48,6 +48,7 @@ pub struct Live {
 #[derive(Clone, Debug, Default)]
 pub struct LiveOptions {
     max_age: Duration,
+    cpu: Option<Duration>,
     cache: Option<PathBuf>,
 }
 
@@ -62,6 +63,18 @@ impl LiveOptions {
     #[must_use]
     pub const fn max_age(mut self, age: Duration) -> Self {
         self.max_age = age;
+        self
+    }
+
+    /// Sets the CPU time that the sum of a process may take.
+    ///
+    /// `smaps_rollup` then counts as many pages as the time is enough for, drawn by chance. For each
+    /// value that is estimated it has one line more: `Margin_Pss:` of kilobytes, within which the
+    /// true value lies with a probability of 95 %. Programs that read the file look for the lines
+    /// that they know.
+    #[must_use]
+    pub const fn cpu(mut self, time: Duration) -> Self {
+        self.cpu = Some(time);
         self
     }
 
@@ -85,6 +98,7 @@ impl Live {
         let proc = openat(CWD, "/proc", flags, Mode::empty()).map_err(|e| Error::failed("opening /proc", e))?;
         let options = ScanOptions {
             max_age: options.max_age,
+            cpu: options.cpu,
             cache: options.cache,
         };
         let scans = Scans::start(options).inspect_err(|why| {

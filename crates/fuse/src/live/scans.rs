@@ -29,6 +29,8 @@ pub(super) struct Scans {
 pub(super) struct ScanOptions {
     /// How old an answer may be.
     pub(super) max_age: Duration,
+    /// The CPU time of a sum.
+    pub(super) cpu: Option<Duration>,
     /// Where starts keep what they have learnt.
     pub(super) cache: Option<PathBuf>,
 }
@@ -207,7 +209,7 @@ impl Scans {
     }
 
     /// Logs something once.
-    fn tell(&self, what: String) {
+    pub(super) fn tell(&self, what: String) {
         /// Messages may name processes. So more are not kept, nor logged.
         const MOST: usize = 1000;
         let mut told = lock(&self.told);
@@ -218,7 +220,7 @@ impl Scans {
     }
 
     fn new_scanner(&self, answer: Answer) -> Result<Scanner, Error> {
-        let options = answer.options();
+        let options = answer.options(self.options.cpu);
         let options = match &self.options.cache {
             Some(directory) => options.cache(directory),
             None => options,

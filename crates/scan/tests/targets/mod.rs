@@ -7,6 +7,8 @@ use std::fs;
 use std::io::Read;
 use std::ops::{Deref, DerefMut, Range};
 use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::Command;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -365,4 +367,13 @@ pub(crate) fn assert_equal(scanner: &mut Scanner, pid: u32) -> Scan {
         scanner.reuse(scan);
     }
     panic!("{differs}");
+}
+
+/// Copies a program, to execute the copy.
+///
+/// By a process of its own: this one's other threads start processes, which have all files open for
+/// a moment. A program that is open for writing cannot be executed.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("--").args([from, to]).status().unwrap();
+    assert!(status.success(), "cp {from:?} {to:?}");
 }

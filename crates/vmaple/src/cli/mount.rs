@@ -36,6 +36,11 @@ pub(crate) struct LiveArgs {
     /// Show a scan to others with the same rights for this time; 0s: each read is a scan
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) max_age: Duration,
+
+    /// CPU time of a process's smaps_rollup, which then counts a part of the pages, and has lines of
+    /// margins more
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) cpu: Option<Duration>,
 }
 
 const RUN_EXAMPLES: &str = "Examples:

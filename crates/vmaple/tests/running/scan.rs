@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // maps memory
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
@@ -42,6 +42,15 @@ pub(crate) fn found(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap();
     let mut files = std::env::split_paths(&path).map(|dir| dir.join(program));
     files.find(|file| file.exists()).unwrap()
+}
+
+/// Copies a program, to execute the copy.
+///
+/// By a process of its own: this one's other threads start processes, which have all files open for
+/// a moment. A program that is open for writing cannot be executed.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("--").args([from, to]).status().unwrap();
+    assert!(status.success(), "cp {from:?} {to:?}");
 }
 
 pub(crate) fn sleep() -> Killed {
@@ -96,6 +105,21 @@ impl Mapped {
         Self {
             start: start.unwrap(),
             bytes,
+        }
+    }
+
+    pub(crate) fn address(&self) -> usize {
+        self.start.addr()
+    }
+
+    /// Makes it writable, and writes to each page.
+    pub(crate) fn fill(&self) {
+        // SAFETY: what was mapped, which nothing points into.
+        unsafe { mprotect(self.start, self.bytes, MprotectFlags::READ | MprotectFlags::WRITE) }.unwrap();
+        for page in 0..self.bytes / PAGE {
+            let page = self.start.wrapping_byte_add(page * PAGE).cast::<u8>();
+            // SAFETY: inside of what is mapped and writable, and no reference leads there.
+            unsafe { page.write_volatile(1) };
         }
     }
 

@@ -198,7 +198,9 @@ fn with_rights() -> Option<(tempfile::TempDir, PathBuf)> {
         .map(|path| path.to_str().unwrap())
         .into_iter()
         .find(|path| fs::exists(path).unwrap());
-    fs::copy(sleep.unwrap(), &path).unwrap();
+    // By a process of its own: others that this one starts would have the copy open for writing.
+    let copied = Command::new("cp").arg(sleep.unwrap()).arg(&path).status().unwrap();
+    assert!(copied.success());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
     Some((dir, path))
 }

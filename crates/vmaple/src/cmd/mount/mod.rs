@@ -65,5 +65,9 @@ pub(in crate::cmd) fn allow_many_files() -> anyhow::Result<()> {
 
 /// Opens the tree.
 pub(in crate::cmd) fn live(options: &LiveArgs) -> anyhow::Result<Live> {
-    Ok(Live::new(LiveOptions::new().max_age(options.max_age).cache(CACHE))?)
+    let live = LiveOptions::new().max_age(options.max_age).cache(CACHE);
+    Ok(Live::new(match options.cpu {
+        Some(time) => live.cpu(time),
+        None => live,
+    })?)
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use fuser::{BackgroundSession, Config, MountOption, Notifier, SessionACL};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -19,7 +19,7 @@ use rustix::mount::{
 use rustix::process::{getegid, geteuid};
 
 use crate::error::{Error, Result};
-use crate::live::Live;
+use crate::tree::{Excess, Tree};
 
 /// The source of each mount, by which it is recognised.
 const SOURCE: &str = "vmaple";
@@ -60,7 +60,7 @@ impl Detached {
     ///
     /// # Errors
     /// [`Error::NotPossible`] without `CAP_SYS_ADMIN` in the mount namespace, or without /dev/fuse.
-    pub fn new(tree: Live, users: Users) -> Result<Self> {
+    pub fn new(tree: impl Tree, users: Users) -> Result<Self> {
         let device = open_device()?;
         let refused = |what: &str, e: Errno| match e {
             Errno::PERM => Error::NotPossible(format!("mounting: {what}: {e}; it needs CAP_SYS_ADMIN")),
@@ -87,9 +87,8 @@ impl Detached {
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let mount = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|e| refused("fsmount", e))?;
-        let excess = tree.excess();
-        let session = Session::from_fd(tree, device.into(), acl(users), config(users))
-            .and_then(Session::spawn)
+        let (session, excess) = tree
+            .serve(Some(device.into()), Path::new(""), &config(users))
             .map_err(|e| Error::failed("serving the mount", e))?;
         let forgets = Forgets::start(session.notifier(), excess)?;
         Ok(Self {
@@ -129,15 +128,14 @@ impl Mounted {
     /// # Errors
     /// [`Error::Usage`] if the directory is in use, [`Error::NotPossible`] without /dev/fuse or the
     /// rights, if there is no fusermount3 either.
-    pub fn new(tree: Live, directory: &Path, users: Users) -> Result<Self> {
+    pub fn new(tree: impl Tree, directory: &Path, users: Users) -> Result<Self> {
         let directory = empty_directory(directory)?;
         let may_mount = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).is_ok();
         if may_mount || geteuid().is_root() {
             return Detached::new(tree, users)?.attach(&directory);
         }
         // fusermount3 has the right.
-        let excess = tree.excess();
-        let session = Session::new(tree, &directory, &config(users)).and_then(Session::spawn).map_err(|e| {
+        let (session, excess) = tree.serve(None, &directory, &config(users)).map_err(|e| {
             Error::NotPossible(format!(
                 "mounting at {}: {e}; it needs CAP_SYS_ADMIN, or fusermount3 (Debian: fuse3), a /dev/fuse that may be opened, \
                  and for other users user_allow_other in /etc/fuse.conf",
@@ -207,7 +205,7 @@ struct Forgets {
 const LOOK: Duration = Duration::from_millis(500);
 
 impl Forgets {
-    fn start(notifier: Notifier, excess: impl Fn() -> Vec<(INodeNo, OsString)> + Send + 'static) -> Result<Self> {
+    fn start(notifier: Notifier, excess: Excess) -> Result<Self> {
         let (until_dropped, ends) = mpsc::channel();
         let forget = move || {
             while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(LOOK) {

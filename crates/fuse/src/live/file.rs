@@ -1,11 +1,9 @@
 //! Files that are open.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fuser::{Errno, FileHandle};
+use fuser::Errno;
 use rustix::io::pread;
 use vmaple_scan::Process;
 
@@ -124,33 +122,6 @@ pub(super) fn read_at(file: &File, caller: &Caller, offset: u64, size: usize) ->
     })?;
     bytes.truncate(read);
     Ok(bytes)
-}
-
-/// What is open, by handle.
-#[derive(Default)]
-pub(super) struct OpenFiles {
-    files: Mutex<HashMap<u64, Arc<Open>>>,
-    next: AtomicU64,
-}
-
-impl OpenFiles {
-    pub(super) fn add(&self, open: Open) -> FileHandle {
-        // Relaxed: only that no two are the same.
-        let handle = self.next.fetch_add(1, Relaxed);
-        lock(&self.files).insert(handle, Arc::new(open));
-        FileHandle(handle)
-    }
-
-    /// # Errors
-    /// `EBADF` if it is not open.
-    pub(super) fn get(&self, handle: FileHandle) -> Result<Arc<Open>, Errno> {
-        lock(&self.files).get(&handle.0).cloned().ok_or(Errno::EBADF)
-    }
-
-    pub(super) fn close(&self, handle: FileHandle) {
-        let closed = lock(&self.files).remove(&handle.0);
-        drop(closed);
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -24,7 +24,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use vmaple_scan::check_proc;
 
 use crate::error::{Error, Result};
-use crate::live::file::OpenFiles;
+use crate::handles::Handles;
+use crate::live::file::Open;
 use crate::live::node::Nodes;
 use crate::live::scans::{ScanOptions, Scans};
 
@@ -40,7 +41,7 @@ use crate::live::scans::{ScanOptions, Scans};
 /// beginning of the file on.
 pub struct Live {
     nodes: Arc<Nodes>,
-    open: OpenFiles,
+    open: Handles<Open>,
     scans: Option<Scans>,
 }
 
@@ -68,10 +69,10 @@ impl LiveOptions {
 
     /// Sets the CPU time that the sum of a process may take.
     ///
-    /// `smaps_rollup` then counts as many pages as the time is enough for, drawn by chance. For each
-    /// value that is estimated it has one line more: `Margin_Pss:` of kilobytes, within which the
-    /// true value lies with a probability of 95 %. Programs that read the file look for the lines
-    /// that they know.
+    /// `smaps_rollup` then counts as many pages as the time is enough for, drawn by chance. For
+    /// each value that is estimated it has one line more: `Margin_Pss:` of kilobytes, within
+    /// which the true value lies with a probability of 95 %. Programs that read the file look for
+    /// the lines that they know.
     #[must_use]
     pub const fn cpu(mut self, time: Duration) -> Self {
         self.cpu = Some(time);
@@ -106,7 +107,7 @@ impl Live {
         });
         Ok(Self {
             nodes: Arc::new(Nodes::new(proc)),
-            open: OpenFiles::default(),
+            open: Handles::default(),
             scans: scans.ok(),
         })
     }

@@ -10,14 +10,19 @@ const MOUNT_EXAMPLES: &str = "Examples:
   mkdir -p /run/live/proc && vmaple mount --live /run/live/proc &
   smem -S /run/live                            # as without -S, and no process waits for it
   prometheus-process-exporter -procfs /run/live/proc
-  vmaple umount /run/live/proc";
+  vmaple umount /run/live/proc
+  vmaple mount --demo DIR                      # then ls DIR, cat DIR/3999999/maps, again and again";
 
 #[derive(Debug, Args)]
 #[command(after_help = MOUNT_EXAMPLES)]
 pub(crate) struct MountOptions {
     /// The running machine's /proc, in which maps, smaps and smaps_rollup come from scans
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "demo", conflicts_with = "demo")]
     pub(crate) live: bool,
+
+    /// Two processes that exist nowhere else, to try programs on: address spaces of vmaple-mm
+    #[arg(long)]
+    pub(crate) demo: bool,
 
     /// An empty directory
     pub(crate) dir: PathBuf,
@@ -37,8 +42,8 @@ pub(crate) struct LiveArgs {
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) max_age: Duration,
 
-    /// CPU time of a process's smaps_rollup, which then counts a part of the pages, and has lines of
-    /// margins more
+    /// CPU time of a process's smaps_rollup, which then counts a part of the pages, and has lines
+    /// of margins more
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(crate) cpu: Option<Duration>,
 }

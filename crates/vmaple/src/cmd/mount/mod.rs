@@ -1,5 +1,6 @@
 //! `vmaple mount` and `vmaple umount`: a /proc that other programs can be given.
 
+mod demo;
 pub(crate) mod unmounter;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vmaple_fuse::{Live, LiveOptions, Mounted, Users};
 
 use crate::cli::{LiveArgs, MountOptions};
+use crate::cmd::mount::demo::Demo;
 use crate::cmd::scan::CACHE;
 use crate::cmd::signals;
 use crate::exit::Exit;
@@ -29,10 +31,21 @@ pub(crate) fn run(options: &MountOptions) -> anyhow::Result<Exit> {
     let stop = signals::that_end(&[SIGINT, SIGTERM, SIGHUP])?;
     allow_many_files()?;
     let users = if options.allow_other { Users::All } else { Users::Owner };
-    let mounted = Mounted::new(live(&options.live_options)?, &options.dir, users)?;
+    let demo = if options.demo { Some(Demo::start()?) } else { None };
+    let (mounted, what) = match &demo {
+        Some(demo) => {
+            let pids: Vec<_> = demo.guests.pids().iter().map(u32::to_string).collect();
+            let mounted = Mounted::new(&demo.guests, &options.dir, users)?;
+            (mounted, format!("processes {} of no machine are", pids.join(" and ")))
+        }
+        None => (
+            Mounted::new(live(&options.live_options)?, &options.dir, users)?,
+            "/proc, whose maps and smaps hold no process up, is".into(),
+        ),
+    };
     let unmounter = unmounter::start(mounted.directory())?;
     eprintln!(
-        "vmaple: /proc is at {}, and maps, smaps and smaps_rollup there hold no process up; Ctrl-C or `vmaple umount` ends it",
+        "vmaple: {what} at {}, until Ctrl-C or `vmaple umount`",
         options.dir.display()
     );
     let mut fds = [PollFd::new(&stop, PollFlags::IN)];

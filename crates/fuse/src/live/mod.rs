@@ -1,8 +1,8 @@
 //! /proc, of which some files are answered by scans.
 //!
 //! A request names the thread that asks, which waits for the answer. All that is done for it is
-//! done with its rights, in this process's place: [`caller`]. [`node`] and [`file`] are what the
-//! kernel knows and has opened; [`answer`] are the files that [`scans`] answer.
+//! done with its rights, in this process's place: [`caller`]. [`node`] and [`mod@file`] are what
+//! the kernel knows and has opened; [`answer`] are the files that [`scans`] answer.
 
 mod answer;
 mod attributes;

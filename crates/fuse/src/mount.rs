@@ -24,8 +24,8 @@ use crate::tree::{Excess, Tree};
 /// The source of each mount, by which it is recognised.
 const SOURCE: &str = "vmaple";
 
-/// Threads that answer. A request whose answer waits for a lock of the kernel keeps one.
-const THREADS: usize = 16;
+/// Threads that answer. What may wait for a process goes to others.
+const THREADS: usize = 8;
 
 /// The users that may use a mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

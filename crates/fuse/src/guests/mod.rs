@@ -1,6 +1,6 @@
 //! A /proc of processes that an emulator has.
 //!
-//! [`guest`] is what is said of one, [`number`] how its files are numbered, [`text`] what the files
+//! [`guest`] is what a tree shows of one, [`number`] how its files are numbered, [`text`] what the files
 //! say that vmaple-proc does not write, and [`filesystem`] answers the kernel's requests.
 
 mod filesystem;

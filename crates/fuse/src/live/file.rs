@@ -15,9 +15,23 @@ use crate::live::scans::{Question, Scans, Text, Unanswered};
 /// A file or directory that is open.
 pub(super) enum Open {
     /// The kernel's file, which was opened in the place of the caller.
-    Kernel(File),
+    Kernel {
+        file: File,
+        may_wait: bool,
+    },
     Directory(Mutex<File>),
     Scanned(Scanned),
+}
+
+impl Open {
+    /// Returns whether a read may wait for a process, or for a scan.
+    pub(super) fn may_wait(&self, offset: u64) -> bool {
+        match self {
+            Self::Kernel { may_wait, .. } => *may_wait,
+            Self::Directory(_) => false,
+            Self::Scanned(scanned) => !scanned.has_text(offset),
+        }
+    }
 }
 
 /// A file that a scan answers.
@@ -55,7 +69,13 @@ impl Scanned {
         })
     }
 
-    /// Reads at most `size` bytes from `offset` on, and hands them to `reply`.
+    /// Returns whether a read has its text already.
+    fn has_text(&self, offset: u64) -> bool {
+        let content = self.content.try_lock();
+        offset > 0 && content.is_ok_and(|content| matches!(*content, Some(Content::Text(_))))
+    }
+
+    /// Reads at most `size` bytes from `offset` on.
     ///
     /// As of the kernel's file, a read from the beginning sees the process as it is now.
     ///

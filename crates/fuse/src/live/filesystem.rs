@@ -6,7 +6,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fuser::{
@@ -15,33 +15,42 @@ use fuser::{
 };
 use rustix::fs::{Access, AtFlags, Mode, OFlags, RawDir, SeekFrom, Stat, accessat, fstatvfs, openat, readlinkat, seek};
 
-use crate::live::Live;
 use crate::live::answer::Answer;
 use crate::live::attributes::{attributes, file_type};
 use crate::live::caller::Caller;
 use crate::live::file::{Open, Scanned, read_at};
 use crate::live::node::{Node, Place};
+use crate::live::{Files, Live};
 
 /// Nothing is remembered by the kernel: processes come and go.
 const NO_TIME: Duration = Duration::ZERO;
 
-impl Live {
-    fn find(&self, request: &Request, parent: INodeNo, name: &OsStr) -> Result<(INodeNo, Stat), Errno> {
-        let caller = Caller::of(request)?;
+/// Files of a process that never wait for it.
+const QUICK: [&str; 8] = [
+    "stat",
+    "status",
+    "statm",
+    "comm",
+    "cgroup",
+    "limits",
+    "oom_score",
+    "oom_score_adj",
+];
+
+impl Files {
+    fn find(&self, caller: &Caller, parent: INodeNo, name: &OsStr) -> Result<(INodeNo, Stat), Errno> {
         let of = self.nodes.get(parent)?;
         let directory = of.directory()?;
         let (node, stat) = caller.act(|| Node::find(directory, parent, name))?;
         Ok((self.nodes.add(node, stat.st_ino), stat))
     }
 
-    fn stat(&self, request: &Request, number: INodeNo) -> Result<Stat, Errno> {
-        let caller = Caller::of(request)?;
+    fn stat(&self, caller: &Caller, number: INodeNo) -> Result<Stat, Errno> {
         let node = self.nodes.get(number)?;
         caller.act(|| node.stat())
     }
 
-    fn link(&self, request: &Request, number: INodeNo) -> Result<Vec<u8>, Errno> {
-        let caller = Caller::of(request)?;
+    fn link(&self, caller: &Caller, number: INodeNo) -> Result<Vec<u8>, Errno> {
         let node = self.nodes.get(number)?;
         match (node.parent.place, node.name.as_bytes()) {
             // Of the caller, not of this process.
@@ -51,12 +60,11 @@ impl Live {
         }
     }
 
-    fn open_file(&self, request: &Request, number: INodeNo) -> Result<Open, Errno> {
-        let caller = Caller::of(request)?;
+    fn open_file(&self, caller: &Caller, number: INodeNo) -> Result<Open, Errno> {
         let node = self.nodes.get(number)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let kernels = caller.act(|| {
-            may_read_setting(&caller, &node)?;
+            may_read_setting(caller, &node)?;
             openat(&node.parent.fd, &node.name, flags, Mode::empty())
         })?;
         let kernels = File::from(kernels);
@@ -69,23 +77,22 @@ impl Live {
                     .map(Open::Scanned)
                     .map_err(|e| Errno::from_i32(e.raw_os_error()))
             }
-            _ => Ok(Open::Kernel(kernels)),
+            _ => Ok(Open::Kernel {
+                file: kernels,
+                may_wait: may_wait(&node),
+            }),
         }
     }
 
-    fn read_file(&self, request: &Request, handle: FileHandle, offset: u64, size: u32) -> Result<Vec<u8>, Errno> {
-        let caller = Caller::of(request)?;
-        let open = self.open.get(handle)?;
-        let size = size as usize;
-        match (&*open, &self.scans) {
-            (Open::Kernel(file), _) => read_at(file, &caller, offset, size),
-            (Open::Scanned(file), Some(scans)) => file.read(&caller, scans, offset, size),
+    fn read(&self, caller: &Caller, open: &Open, offset: u64, size: usize) -> Result<Vec<u8>, Errno> {
+        match (open, &self.scans) {
+            (Open::Kernel { file, .. }, _) => read_at(file, caller, offset, size),
+            (Open::Scanned(file), Some(scans)) => file.read(caller, scans, offset, size),
             _ => Err(Errno::EBADF),
         }
     }
 
-    fn open_directory(&self, request: &Request, number: INodeNo) -> Result<Open, Errno> {
-        let caller = Caller::of(request)?;
+    fn open_directory(&self, caller: &Caller, number: INodeNo) -> Result<Open, Errno> {
         let node = self.nodes.get(number)?;
         let directory = node.directory()?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -93,14 +100,7 @@ impl Live {
         Ok(Open::Directory(Mutex::new(File::from(file))))
     }
 
-    fn list(
-        &self,
-        request: &Request,
-        handle: FileHandle,
-        offset: u64,
-        reply: &mut ReplyDirectory,
-    ) -> Result<(), Errno> {
-        let caller = Caller::of(request)?;
+    fn list(&self, caller: &Caller, handle: FileHandle, offset: u64, reply: &mut ReplyDirectory) -> Result<(), Errno> {
         let open = self.open.get(handle)?;
         let Open::Directory(file) = &*open else {
             return Err(Errno::EBADF);
@@ -124,8 +124,7 @@ impl Live {
         })
     }
 
-    fn may_access(&self, request: &Request, number: INodeNo, mask: AccessFlags) -> Result<(), Errno> {
-        let caller = Caller::of(request)?;
+    fn may_access(&self, caller: &Caller, number: INodeNo, mask: AccessFlags) -> Result<(), Errno> {
         let node = self.nodes.get(number)?;
         let access = Access::from_bits_truncate(mask.bits().cast_unsigned());
         // The rights are those that the kernel looks at for access(2) already.
@@ -135,6 +134,11 @@ impl Live {
             None => accessat(&node.parent.fd, &node.name, access, flags),
         })
     }
+}
+
+/// Returns whether to open a file, or to read it, may wait for the process that it is of.
+fn may_wait(node: &Node) -> bool {
+    matches!(node.parent.place, Place::Task(_)) && !QUICK.iter().any(|quick| node.name == *quick)
 }
 
 /// Checks that the caller may read a file of /proc/sys.
@@ -159,6 +163,19 @@ fn may_read_setting(caller: &Caller, node: &Node) -> rustix::io::Result<()> {
     Ok(())
 }
 
+impl Live {
+    /// Does something now, or in another thread if it may wait for a process: this one answers the
+    /// next request then.
+    fn act(&self, may_wait: bool, act: impl FnOnce(&Files) + Send + 'static) {
+        if may_wait {
+            let files = Arc::clone(&self.0);
+            blocking::unblock(move || act(&files)).detach();
+        } else {
+            act(&self.0);
+        }
+    }
+}
+
 impl Filesystem for Live {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // Where the kernel has none of it, lookups in a directory wait for one another.
@@ -167,35 +184,40 @@ impl Filesystem for Live {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.find(request, parent, name) {
+        match Caller::of(request).and_then(|caller| self.0.find(&caller, parent, name)) {
             Ok((number, stat)) => reply.entry(&NO_TIME, &attributes(number, &stat), Generation(0)),
             Err(e) => reply.error(e),
         }
     }
 
     fn forget(&self, _request: &Request, number: INodeNo, lookups: u64) {
-        self.nodes.forget(number, lookups);
+        self.0.nodes.forget(number, lookups);
     }
 
     fn getattr(&self, request: &Request, number: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        match self.stat(request, number) {
+        match Caller::of(request).and_then(|caller| self.0.stat(&caller, number)) {
             Ok(stat) => reply.attr(&NO_TIME, &attributes(number, &stat)),
             Err(e) => reply.error(e),
         }
     }
 
     fn readlink(&self, request: &Request, number: INodeNo, reply: ReplyData) {
-        match self.link(request, number) {
+        match Caller::of(request).and_then(|caller| self.0.link(&caller, number)) {
             Ok(target) => reply.data(&target),
             Err(e) => reply.error(e),
         }
     }
 
     fn open(&self, request: &Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.open_file(request, number) {
-            Ok(open) => reply.opened(self.open.add(open), FopenFlags::FOPEN_DIRECT_IO),
+        let caller = match Caller::of(request) {
+            Ok(caller) => caller,
+            Err(e) => return reply.error(e),
+        };
+        let may_wait = self.0.nodes.get(number).is_ok_and(|node| may_wait(&node));
+        self.act(may_wait, move |files| match files.open_file(&caller, number) {
+            Ok(open) => reply.opened(files.open.add(open), FopenFlags::FOPEN_DIRECT_IO),
             Err(e) => reply.error(e),
-        }
+        });
     }
 
     fn read(
@@ -209,10 +231,16 @@ impl Filesystem for Live {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.read_file(request, handle, offset, size) {
-            Ok(bytes) => reply.data(&bytes),
-            Err(e) => reply.error(e),
-        }
+        let (caller, open) = match Caller::of(request).and_then(|caller| Ok((caller, self.0.open.get(handle)?))) {
+            Ok(known) => known,
+            Err(e) => return reply.error(e),
+        };
+        self.act(open.may_wait(offset), move |files| {
+            match files.read(&caller, &open, offset, size as usize) {
+                Ok(bytes) => reply.data(&bytes),
+                Err(e) => reply.error(e),
+            }
+        });
     }
 
     fn release(
@@ -225,19 +253,19 @@ impl Filesystem for Live {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.open.close(handle);
+        self.0.open.close(handle);
         reply.ok();
     }
 
     fn opendir(&self, request: &Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.open_directory(request, number) {
-            Ok(open) => reply.opened(self.open.add(open), FopenFlags::empty()),
+        match Caller::of(request).and_then(|caller| self.0.open_directory(&caller, number)) {
+            Ok(open) => reply.opened(self.0.open.add(open), FopenFlags::empty()),
             Err(e) => reply.error(e),
         }
     }
 
     fn readdir(&self, request: &Request, _number: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        match self.list(request, handle, offset, &mut reply) {
+        match Caller::of(request).and_then(|caller| self.0.list(&caller, handle, offset, &mut reply)) {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(e),
         }
@@ -251,12 +279,12 @@ impl Filesystem for Live {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.open.close(handle);
+        self.0.open.close(handle);
         reply.ok();
     }
 
     fn statfs(&self, _request: &Request, _number: INodeNo, reply: ReplyStatfs) {
-        match fstatvfs(&self.nodes.root().fd) {
+        match fstatvfs(&self.0.nodes.root().fd) {
             Ok(of) => reply.statfs(
                 of.f_blocks,
                 of.f_bfree,
@@ -272,9 +300,47 @@ impl Filesystem for Live {
     }
 
     fn access(&self, request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        match self.may_access(request, number, mask) {
+        match Caller::of(request).and_then(|caller| self.0.may_access(&caller, number, mask)) {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(e),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use rustix::fs::CWD;
+
+    use super::*;
+    use crate::live::node::Nodes;
+
+    #[test]
+    fn what_may_wait_for_a_process_is_not_done_by_the_threads_that_answer() {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc: OwnedFd = openat(CWD, "/proc", flags, Mode::empty()).unwrap();
+        let nodes = Nodes::new(proc);
+        let own = std::process::id().to_string();
+        let waits = |path: &str| {
+            let mut number = INodeNo::ROOT;
+            for name in path.split('/') {
+                let of = nodes.get(number).unwrap();
+                let (node, stat) = Node::find(of.directory().unwrap(), number, OsStr::new(name)).unwrap();
+                number = nodes.add(node, stat.st_ino);
+            }
+            may_wait(&nodes.get(number).unwrap())
+        };
+        for name in ["maps", "smaps", "mem", "pagemap", "numa_maps", "environ", "io", "stack"] {
+            assert!(waits(&format!("{own}/{name}")) && waits(&format!("{own}/task/{own}/{name}")));
+        }
+        for path in [
+            "meminfo",
+            "sys/kernel/ostype",
+            &format!("{own}/stat"),
+            &format!("{own}/status"),
+        ] {
+            assert!(!waits(path), "{path}");
         }
     }
 }

@@ -39,8 +39,13 @@ use crate::live::scans::{ScanOptions, Scans};
 ///
 /// A concurrent reader sees of `maps`, `smaps` and `smaps_rollup` one scan, from the read at the
 /// beginning of the file on.
-pub struct Live {
-    nodes: Arc<Nodes>,
+///
+/// A request that waits for a process, as some files of the kernel's do, keeps no other waiting.
+pub struct Live(Arc<Files>);
+
+/// What is known, open, and scanned.
+struct Files {
+    nodes: Nodes,
     open: Handles<Open>,
     scans: Option<Scans>,
 }
@@ -105,11 +110,11 @@ impl Live {
         let scans = Scans::start(options).inspect_err(|why| {
             log::warn!("maps, smaps and smaps_rollup are the kernel's own, which take locks: {why}");
         });
-        Ok(Self {
-            nodes: Arc::new(Nodes::new(proc)),
+        Ok(Self(Arc::new(Files {
+            nodes: Nodes::new(proc),
             open: Handles::default(),
             scans: scans.ok(),
-        })
+        })))
     }
 
     /// Returns what finds the directories that the kernel had better forget, as each is an open
@@ -117,21 +122,21 @@ impl Live {
     pub(crate) fn excess(&self) -> impl Fn() -> Vec<(INodeNo, OsString)> + Send + use<> {
         /// The kernel keeps those that it may need again.
         const MOST: usize = 1000;
-        let nodes = Arc::clone(&self.nodes);
-        move || nodes.excess(MOST)
+        let files = Arc::clone(&self.0);
+        move || files.nodes.excess(MOST)
     }
 
     /// Returns whether scans are possible.
     #[must_use]
     pub fn scans(&self) -> bool {
-        self.scans.is_some()
+        self.0.scans.is_some()
     }
 }
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live")
-            .field("nodes", &self.nodes.count())
+            .field("nodes", &self.0.nodes.count())
             .field("scans", &self.scans())
             .finish_non_exhaustive()
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::Context;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 
 use crate::exit::Exit;
 
@@ -50,12 +52,20 @@ pub(crate) fn perform(directory: Option<OsString>) -> anyhow::Result<Exit> {
     let mut nothing = [0];
     while stdin().read(&mut nothing).is_ok_and(|bytes| bytes > 0) {}
     // Only if the mount has lost the process that served it: there may be another one by now.
-    let is_dead = std::fs::read_dir(&directory).is_err_and(|e| e.raw_os_error() == Some(NOT_CONNECTED));
-    if is_dead {
+    if is_dead(&directory) {
         vmaple_fuse::unmount(&directory)?;
     }
     Ok(Exit::Done)
 }
 
-/// The error of a mount whose process has ended.
-const NOT_CONNECTED: i32 = rustix::io::Errno::NOTCONN.raw_os_error();
+/// Returns whether a directory is a mount whose process has ended.
+fn is_dead(directory: &Path) -> bool {
+    loop {
+        match openat(CWD, directory, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            // It was ending: the request had come before its end.
+            Err(Errno::CONNABORTED) => {}
+            Err(Errno::NOTCONN) => return true,
+            _ => return false,
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! A /proc of processes that an emulator has.
 //!
-//! [`guest`] is what a tree shows of one, [`number`] how its files are numbered, [`text`] what the files
-//! say that vmaple-proc does not write, and [`filesystem`] answers the kernel's requests.
+//! [`guest`] is what a tree shows of one, [`number`] how its files are numbered, [`text`] what the
+//! files say that vmaple-proc does not write, and [`filesystem`] answers the kernel's requests.
 
 mod filesystem;
 mod guest;

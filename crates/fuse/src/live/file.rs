@@ -10,7 +10,8 @@ use vmaple_scan::Process;
 use crate::live::answer::Answer;
 use crate::live::caller::Caller;
 use crate::live::node::Directory;
-use crate::live::scans::{Question, Scans, Text, Unanswered};
+use crate::live::scans::{Question, Scans, Unanswered};
+use crate::live::text::Text;
 
 /// A file or directory that is open.
 pub(super) enum Open {
@@ -88,7 +89,10 @@ impl Scanned {
             Some(known) => known,
             None => self.scan(caller, scans)?,
         };
-        *content = Some(now.clone());
+        // Else a further read is of another scan, as the kernel's may be of another instant.
+        if !scans.keeps_too_much() {
+            *content = Some(now.clone());
+        }
         drop(content);
         match now {
             Content::Text(text) => {

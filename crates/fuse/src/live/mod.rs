@@ -11,6 +11,7 @@ mod file;
 mod filesystem;
 mod node;
 mod scans;
+mod text;
 
 use std::ffi::OsString;
 use std::fmt;

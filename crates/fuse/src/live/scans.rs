@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use vmaple_scan::{Credentials, Error, Process, Scanner};
 
 use crate::live::answer::{Answer, NoText};
+use crate::live::text::{Text, Texts};
 
 /// Scans for the threads that read.
 ///
@@ -22,6 +23,7 @@ pub(super) struct Scans {
     came_back: Condvar,
     answers: Mutex<HashMap<Question, Arc<Pending>>>,
     told: Mutex<HashSet<String>>,
+    texts: Texts,
 }
 
 /// How scans are made.
@@ -56,8 +58,6 @@ pub(super) struct Question {
     /// Whether the caller is of the process itself.
     pub(super) is_own: bool,
 }
-
-pub(super) type Text = Arc<[u8]>;
 
 /// Why a scan has no answer.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +107,8 @@ struct Promised<'a> {
 
 impl Drop for Promised<'_> {
     fn drop(&mut self) {
-        if self.scans.options.max_age.is_zero() || self.result.is_err() {
+        let is_kept = self.result.is_ok() && !self.scans.options.max_age.is_zero();
+        if !is_kept || self.scans.keeps_too_much() {
             lock(&self.scans.answers).remove(self.question);
         }
         self.pending.put(self.result.clone());
@@ -126,6 +127,7 @@ impl Scans {
             came_back: Condvar::new(),
             answers: Mutex::default(),
             told: Mutex::default(),
+            texts: Texts::default(),
         };
         let first = scans.new_scanner(Answer::Rollup)?;
         lock(&scans.scanners).insert(
@@ -176,7 +178,7 @@ impl Scans {
         let mut scanner = Borrowed::new(self, answer).map_err(why)?;
         for _ in 0..EXECUTIONS {
             return match answer.text(scanner.get(), &process) {
-                Ok(text) => Ok(text.into()),
+                Ok(text) => Ok(self.texts.add(text)),
                 Err(NoText::Scan(Error::Executed(_))) => continue,
                 Err(NoText::Scan(error)) => Err(self.unanswered(answer, &error)),
                 Err(NoText::Lacks(what)) => Err(self.ask_the_kernel(answer, &what)),
@@ -192,6 +194,11 @@ impl Scans {
             answer.name()
         ));
         Unanswered::AskTheKernel
+    }
+
+    /// Returns whether there is so much text that none should be kept.
+    pub(super) fn keeps_too_much(&self) -> bool {
+        self.texts.are_too_many()
     }
 
     /// Returns what an error of a scan means to the caller.

@@ -196,7 +196,7 @@ impl Scans {
         Unanswered::AskTheKernel
     }
 
-    /// Returns whether there is so much text that none should be kept.
+    /// Returns whether there is more text than should be kept.
     pub(super) fn keeps_too_much(&self) -> bool {
         self.texts.are_too_many()
     }

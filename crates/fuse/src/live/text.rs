@@ -31,7 +31,7 @@ impl Texts {
         }))
     }
 
-    /// Returns whether there are so many bytes that none should be kept.
+    /// Returns whether there are more bytes than should be kept.
     pub(super) fn are_too_many(&self) -> bool {
         self.0.load(Relaxed) > MOST_BYTES
     }

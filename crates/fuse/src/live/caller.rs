@@ -1,6 +1,7 @@
 //! The thread that asks for a file.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use fuser::{Errno, Request};
 use vmaple_scan::Credentials;
@@ -66,12 +67,13 @@ impl Caller {
 }
 
 fn is_of_this_user_namespace(thread: u32) -> bool {
-    let namespace =
-        |thread: &str| rustix::fs::stat(format!("/proc/{thread}/ns/user")).map(|stat| (stat.st_dev, stat.st_ino));
-    match (namespace(&thread.to_string()), namespace("thread-self")) {
-        (Ok(its), Ok(own)) => its == own,
-        // A kernel without user namespaces.
-        (_, Err(_)) => true,
-        (Err(_), Ok(_)) => false,
-    }
+    /// Device and inode of this process's, which stays the same; `None` of a kernel without any.
+    static OWN: OnceLock<Option<(u64, u64)>> = OnceLock::new();
+
+    let namespace = |thread: &str| {
+        let stat = rustix::fs::stat(format!("/proc/{thread}/ns/user")).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    let own = *OWN.get_or_init(|| namespace("self"));
+    own.is_none() || namespace(&thread.to_string()) == own
 }

@@ -1,7 +1,7 @@
 //! Files that are open.
 
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fuser::Errno;
 use rustix::io::pread;
@@ -83,7 +83,7 @@ impl Scanned {
     /// # Errors
     /// `EACCES`, `ESRCH`, and what the kernel says.
     pub(super) fn read(&self, caller: &Caller, scans: &Scans, offset: u64, size: usize) -> Result<Vec<u8>, Errno> {
-        let mut content = lock(&self.content);
+        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         let known = content.take().filter(|_| offset > 0);
         let now = match known {
             Some(known) => known,
@@ -146,8 +146,4 @@ pub(super) fn read_at(file: &File, caller: &Caller, offset: u64, size: usize) ->
     })?;
     bytes.truncate(read);
     Ok(bytes)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

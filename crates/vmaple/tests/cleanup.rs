@@ -44,7 +44,7 @@ fn an_interrupted_experiment_prints_what_it_has_and_leaves_no_process() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let child = start_and_wait_for_roles(
-        "repro --target kernel --busy 5 --samples 1 --duration 20s --file maps",
+        "repro --target kernel --busy 5 --samples 1 --duration 10m --file maps",
         11,
     );
     let controller = child.id();
@@ -62,7 +62,7 @@ fn a_second_signal_ends_a_controller_that_the_first_leaves_waiting() {
     let pipe = dir.path().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let args = format!(
-        "repro --target kernel --busy 0 --samples 1 --duration 20s --export-json {}",
+        "repro --target kernel --busy 0 --samples 1 --duration 10m --export-json {}",
         pipe.display()
     );
     let mut child = start_and_wait_for_roles(&args, 1);
@@ -77,7 +77,7 @@ fn a_second_signal_ends_a_controller_that_the_first_leaves_waiting() {
 
 #[test]
 fn no_process_survives_a_killed_controller() {
-    let mut child = start_and_wait_for_roles("repro --busy 20 --samples 1 --duration 20s --file smaps", 41);
+    let mut child = start_and_wait_for_roles("repro --busy 20 --samples 1 --duration 10m --file smaps", 41);
     let controller = child.id();
     child.kill();
     child.end();
@@ -87,7 +87,7 @@ fn no_process_survives_a_killed_controller() {
 #[test]
 fn no_model_survives_a_killed_or_interrupted_controller() {
     for how in [Signal::KILL, Signal::INT] {
-        let child = start_and_wait_for_roles("repro --target maple --busy 20 --samples 1 --duration 20s", 1);
+        let child = start_and_wait_for_roles("repro --target maple --busy 20 --samples 1 --duration 10m", 1);
         let controller = child.id();
         wait_until("its threads to start", || {
             let model = roles_of(controller);
@@ -147,7 +147,7 @@ fn the_cgroup_of_a_slice_is_gone_after_the_run_and_after_a_kill() {
         assert_eq!(code, 0, "{err}");
 
         // Mapper, janitor, two scanners, two busy tasks.
-        let mut child = start_and_wait_for_roles(&format!("{args} 20s"), 6);
+        let mut child = start_and_wait_for_roles(&format!("{args} 10m"), 6);
         let controller = child.id();
         wait_until("the scanners to join", || {
             let members = fs::read_to_string(cgroup(controller).join("cgroup.procs")).unwrap_or_default();

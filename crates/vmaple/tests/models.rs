@@ -177,7 +177,7 @@ fn threads_of_a_model_are_placed_as_processes_are() {
 
 #[test]
 fn a_model_that_dies_fails_its_run() {
-    let child = start_and_wait_for_roles("repro --target maple --busy 2 --samples 1 --duration 20s", 1);
+    let child = start_and_wait_for_roles("repro --target maple --busy 2 --samples 1 --duration 10m", 1);
     let controller = child.id();
     let (model, _) = roles_of(controller).remove(0);
     kill_process(Pid::from_raw(model).unwrap(), Signal::KILL).unwrap();

@@ -22,16 +22,14 @@ const TITLE_BYTES: u64 = 4096;
 /// As [`scan`](crate::bpf::scan::session::scan).
 pub(crate) fn arguments(engine: &mut Engine, process: &Process) -> Result<Strings> {
     let mut reader = Reader::new(engine, process)?;
-    let at = reader.read(NOTHING)?.0;
-    let arguments = at.arg_start..at.arg_end.max(at.arg_start);
-    let mut strings = reader.read_all(arguments.clone())?;
+    let (at, first) = reader.read(ARGUMENTS)?;
+    let mut strings = reader.go_on(at.arg_start..at.arg_end.max(at.arg_start), first)?;
     // setproctitle(3) writes over the last NUL, and may go on into the environment.
     if strings.is_whole && strings.bytes.last().is_some_and(|&last| last != 0) {
         let is_next = at.env_start == at.arg_end && at.env_end >= at.env_start;
         let most = if is_next { at.env_end } else { at.arg_end } - at.arg_start;
-        let mut bytes = reader
-            .read_all(at.arg_start..at.arg_start.saturating_add(TITLE_BYTES))?
-            .bytes;
+        let title = at.arg_start..at.arg_start.saturating_add(TITLE_BYTES);
+        let mut bytes = reader.go_on(title, vec![])?.bytes;
         let end = bytes.iter().position(|&byte| byte == 0);
         let is_whole = end.is_some() || bytes.len() as u64 >= most.min(TITLE_BYTES);
         let upto = end.map_or(bytes.len(), |end| end + 1);
@@ -49,13 +47,14 @@ pub(crate) fn arguments(engine: &mut Engine, process: &Process) -> Result<String
 pub(crate) fn environment(engine: &mut Engine, process: &Process) -> Result<Strings> {
     let mut reader = Reader::new(engine, process)?;
     let at = reader.read(NOTHING)?.0;
-    let strings = reader.read_all(at.env_start..at.env_end.max(at.env_start))?;
+    let strings = reader.go_on(at.env_start..at.env_end.max(at.env_start), vec![])?;
     process.check_still()?;
     Ok(strings)
 }
 
-/// A range in which there is nothing, which is not that of no end: the program then says where
-/// strings are.
+/// Stands for the arguments, wherever they are: the program says where.
+const ARGUMENTS: Range<u64> = 0..0;
+/// A range in which there is nothing: the program says where strings are.
 const NOTHING: Range<u64> = 1..1;
 
 struct Reader<'a> {
@@ -84,10 +83,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads what is there of a range, from its beginning on.
-    fn read_all(&mut self, range: Range<u64>) -> Result<Strings> {
+    /// Reads what is there of a range, after the `bytes` of it that have been read.
+    fn go_on(&mut self, range: Range<u64>, mut bytes: Vec<u8>) -> Result<Strings> {
         let upto = range.end.min(range.start.saturating_add(MOST_BYTES));
-        let mut bytes = vec![];
         loop {
             let from = range.start + bytes.len() as u64;
             if from >= upto {

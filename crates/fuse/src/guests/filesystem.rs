@@ -13,7 +13,7 @@ use fuser::{
 use rustix::process::{getegid, geteuid};
 
 use crate::guests::number::{File, MACHINE, Number};
-use crate::guests::open::Open;
+use crate::guests::open::{Open, of_io};
 use crate::guests::{Guest, Guests};
 use crate::handles::Handles;
 
@@ -32,12 +32,6 @@ impl GuestTree {
             guests: guests.clone(),
             open: Handles::default(),
         }
-    }
-
-    fn number(&self, inode: INodeNo) -> Result<Number, Errno> {
-        let number = Number::decode(inode).ok_or(Errno::ESTALE)?;
-        self.guest(number)?;
-        Ok(number)
     }
 
     /// Returns the guest that something is of, if it is of one.
@@ -76,12 +70,12 @@ impl GuestTree {
     }
 
     fn find(&self, parent: INodeNo, name: &OsStr) -> Result<FileAttr, Errno> {
-        let number = self.number(parent)?.find(name).ok_or(Errno::ENOENT)?;
+        let number = number(parent)?.find(name).ok_or(Errno::ENOENT)?;
         self.attributes(number)
     }
 
     fn link(&self, request: &Request, inode: INodeNo) -> Result<Vec<u8>, Errno> {
-        let number = self.number(inode)?;
+        let number = number(inode)?;
         let guest = self.guest(number)?.ok_or(Errno::EINVAL)?;
         may_read(request, &guest, number)?;
         match number {
@@ -96,7 +90,7 @@ impl GuestTree {
     }
 
     fn open_file(&self, request: &Request, inode: INodeNo) -> Result<FileHandle, Errno> {
-        let number = self.number(inode)?;
+        let number = number(inode)?;
         let open = match (number, self.guest(number)?) {
             (Number::File { file, .. }, Some(guest)) => {
                 may_read(request, &guest, number)?;
@@ -105,7 +99,7 @@ impl GuestTree {
             (Number::Machine(place), _) => {
                 let name = MACHINE.get(place).ok_or(Errno::ESTALE)?;
                 let text = fs::read(format!("/proc/{name}"));
-                Open::Whole(text.map_err(|e| Errno::from_i32(e.raw_os_error().unwrap_or_default()))?)
+                Open::Whole(text.map_err(|e| of_io(&e))?)
             }
             _ => return Err(Errno::EISDIR),
         };
@@ -120,7 +114,7 @@ impl GuestTree {
 
     /// Returns what is in a directory.
     fn list(&self, request: &Request, inode: INodeNo) -> Result<Vec<(Number, String, FileType)>, Errno> {
-        let number = self.number(inode)?;
+        let number = number(inode)?;
         if let Some(guest) = self.guest(number)? {
             may_read(request, &guest, number)?;
         }
@@ -157,6 +151,10 @@ impl GuestTree {
     }
 }
 
+fn number(inode: INodeNo) -> Result<Number, Errno> {
+    Number::decode(inode).ok_or(Errno::ESTALE)
+}
+
 /// Checks that the caller may read what only a guest's owner and root may.
 fn may_read(request: &Request, guest: &Guest, number: Number) -> Result<(), Errno> {
     let is_private = matches!(number, Number::File { file, .. } if file.is_private());
@@ -176,7 +174,7 @@ impl Filesystem for GuestTree {
     }
 
     fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        match self.number(inode).and_then(|number| self.attributes(number)) {
+        match number(inode).and_then(|number| self.attributes(number)) {
             Ok(attributes) => reply.attr(&NO_TIME, &attributes),
             Err(e) => reply.error(e),
         }

@@ -97,6 +97,6 @@ fn errno(error: Error) -> Errno {
     Errno::from_i32(error.errno.code())
 }
 
-fn of_io(error: &io::Error) -> Errno {
+pub(super) fn of_io(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_i32)
 }

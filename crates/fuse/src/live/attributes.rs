@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, INodeNo};
-use rustix::fs::{Stat, makedev};
+use rustix::fs::Stat;
 
 /// Returns the type of a file; `None` for one that the kernel does not know.
 pub(super) fn file_type(of: rustix::fs::FileType) -> Option<FileType> {
@@ -35,16 +35,11 @@ pub(super) fn attributes(number: INodeNo, stat: &Stat) -> FileAttr {
         nlink: stat.st_nlink as u32,
         uid: stat.st_uid,
         gid: stat.st_gid,
-        rdev: device(stat.st_rdev),
+        // The lower half is how the kernel's protocol has it.
+        rdev: stat.st_rdev as u32,
         blksize: stat.st_blksize as u32,
         flags: 0,
     }
-}
-
-/// Returns a device's number as the kernel's protocol has it, in 32 bits.
-fn device(number: u64) -> u32 {
-    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-    makedev(major, minor) as u32
 }
 
 fn time(seconds: i64, nanoseconds: impl Into<i128>) -> SystemTime {

@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use fuser::{Errno, Request};
 use vmaple_scan::Credentials;
 
+use crate::live::once;
+
 /// The thread that asks for a file. It waits in the kernel until it is answered: so its number is
 /// its own, and its rights are what they are.
 pub(super) struct Caller {
@@ -59,7 +61,10 @@ impl Caller {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(e)) => Err(Errno::from_i32(e.raw_os_error())),
             Err(e) => {
-                log::warn!("cannot ask with the rights of user {}: {e}", self.credentials.uid());
+                once::warn(format!(
+                    "cannot ask with the rights of user {}: {e}",
+                    self.credentials.uid()
+                ));
                 Err(Errno::EACCES)
             }
         }

@@ -20,6 +20,7 @@ use crate::live::attributes::{attributes, file_type};
 use crate::live::caller::Caller;
 use crate::live::file::{Open, Scanned, read_at};
 use crate::live::node::{Node, Place};
+use crate::live::once;
 use crate::live::{Files, Live};
 
 /// Nothing is remembered by the kernel: processes come and go.
@@ -68,8 +69,8 @@ impl Files {
             openat(&node.parent.fd, &node.name, flags, Mode::empty())
         })?;
         let kernels = File::from(kernels);
-        if let (Place::Task(_), b"numa_maps", Some(scans)) = (node.parent.place, node.name.as_bytes(), &self.scans) {
-            scans.tell("numa_maps: the kernel's own is read, under its locks: no scan has it".into());
+        if let (Place::Task(_), b"numa_maps", Some(_)) = (node.parent.place, node.name.as_bytes(), &self.scans) {
+            once::warn("numa_maps: the kernel's own is read, under its locks: no scan has it".into());
         }
         match (node.parent.place, Answer::of(&node.name)) {
             (Place::Task(task), Some(answer)) if self.scans.is_some() => {

@@ -10,6 +10,7 @@ mod caller;
 mod file;
 mod filesystem;
 mod node;
+mod once;
 mod scans;
 mod text;
 
@@ -20,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fuser::INodeNo;
-
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use vmaple_scan::check_proc;
 
@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::handles::Handles;
 use crate::live::file::Open;
 use crate::live::node::Nodes;
-use crate::live::scans::{ScanOptions, Scans};
+use crate::live::scans::Scans;
 
 /// /proc of this process's PID namespace, in which `maps`, `smaps` and `smaps_rollup` of every
 /// process and thread come from a scan that takes no lock of theirs.
@@ -103,11 +103,6 @@ impl Live {
         check_proc()?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = openat(CWD, "/proc", flags, Mode::empty()).map_err(|e| Error::failed("opening /proc", e))?;
-        let options = ScanOptions {
-            max_age: options.max_age,
-            cpu: options.cpu,
-            cache: options.cache,
-        };
         let scans = Scans::start(options).inspect_err(|why| {
             log::warn!("maps, smaps and smaps_rollup are the kernel's own, which take locks: {why}");
         });

@@ -1,14 +1,15 @@
 //! Scans for the threads that read, shared by those that read at once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use vmaple_scan::{Credentials, Error, Process, Scanner};
 
+use crate::live::LiveOptions;
 use crate::live::answer::{Answer, NoText};
+use crate::live::once;
 use crate::live::text::{Text, Texts};
 
 /// Scans for the threads that read.
@@ -17,24 +18,12 @@ use crate::live::text::{Text, Texts};
 /// a look or a change. A thread waits for the one that scans the same process for the same caller.
 /// That one may wait for a scanner. A thread that has a scanner waits for no other.
 pub(super) struct Scans {
-    options: ScanOptions,
+    options: LiveOptions,
     scanners: Mutex<HashMap<Answer, Pool>>,
     /// Notified when a scanner comes back.
     came_back: Condvar,
     answers: Mutex<HashMap<Question, Arc<Pending>>>,
-    told: Mutex<HashSet<String>>,
     texts: Texts,
-}
-
-/// How scans are made.
-#[derive(Clone, Debug)]
-pub(super) struct ScanOptions {
-    /// How old an answer may be.
-    pub(super) max_age: Duration,
-    /// The CPU time of a sum.
-    pub(super) cpu: Option<Duration>,
-    /// Where starts keep what they have learnt.
-    pub(super) cache: Option<PathBuf>,
 }
 
 /// Scanners of one kind.
@@ -120,13 +109,12 @@ impl Scans {
     ///
     /// # Errors
     /// [`Error::NotPossible`] if the kernel or this process's rights allow none.
-    pub(super) fn start(options: ScanOptions) -> Result<Self, Error> {
+    pub(super) fn start(options: LiveOptions) -> Result<Self, Error> {
         let scans = Self {
             options,
             scanners: Mutex::default(),
             came_back: Condvar::new(),
             answers: Mutex::default(),
-            told: Mutex::default(),
             texts: Texts::default(),
         };
         let first = scans.new_scanner(Answer::Rollup)?;
@@ -173,57 +161,23 @@ impl Scans {
     }
 
     fn scan(&self, answer: Answer, process: impl FnOnce() -> Result<Process, Error>) -> Result<Text, Unanswered> {
-        let why = |error| self.unanswered(answer, &error);
+        let why = |error| unanswered(answer, &error);
         let process = process().map_err(why)?;
         let mut scanner = Borrowed::new(self, answer).map_err(why)?;
         for _ in 0..EXECUTIONS {
             return match answer.text(scanner.get(), &process) {
                 Ok(text) => Ok(self.texts.add(text)),
                 Err(NoText::Scan(Error::Executed(_))) => continue,
-                Err(NoText::Scan(error)) => Err(self.unanswered(answer, &error)),
-                Err(NoText::Lacks(what)) => Err(self.ask_the_kernel(answer, &what)),
+                Err(NoText::Scan(error)) => Err(unanswered(answer, &error)),
+                Err(NoText::Lacks(what)) => Err(ask_the_kernel(answer, &what)),
             };
         }
         Err(Unanswered::AskTheKernel)
     }
 
-    /// Says once why the kernel's own file is read.
-    fn ask_the_kernel(&self, answer: Answer, why: &dyn fmt::Display) -> Unanswered {
-        self.tell(format!(
-            "{}: the kernel's own is read, under its locks: {why}",
-            answer.name()
-        ));
-        Unanswered::AskTheKernel
-    }
-
     /// Returns whether there is more text than should be kept.
     pub(super) fn keeps_too_much(&self) -> bool {
         self.texts.are_too_many()
-    }
-
-    /// Returns what an error of a scan means to the caller.
-    fn unanswered(&self, answer: Answer, error: &Error) -> Unanswered {
-        match error {
-            Error::NotPermitted(_) => Unanswered::Refused,
-            // It has no memory, or is gone: the kernel's file is empty, or says so.
-            Error::NoProcess(_)
-            | Error::KernelThread(_)
-            | Error::Zombie(_)
-            | Error::Exiting(_)
-            | Error::Executed(_) => Unanswered::AskTheKernel,
-            error => self.ask_the_kernel(answer, error),
-        }
-    }
-
-    /// Logs something once.
-    pub(super) fn tell(&self, what: String) {
-        /// Messages may name processes. So more are not kept, nor logged.
-        const MOST: usize = 1000;
-        let mut told = lock(&self.told);
-        if told.len() < MOST && !told.contains(&what) {
-            log::warn!("{what}");
-            told.insert(what);
-        }
     }
 
     fn new_scanner(&self, answer: Answer) -> Result<Scanner, Error> {
@@ -233,6 +187,27 @@ impl Scans {
             None => options,
         };
         Scanner::with(options)
+    }
+}
+
+/// Says once why the kernel's own file is read.
+fn ask_the_kernel(answer: Answer, why: &dyn fmt::Display) -> Unanswered {
+    once::warn(format!(
+        "{}: the kernel's own is read, under its locks: {why}",
+        answer.name()
+    ));
+    Unanswered::AskTheKernel
+}
+
+/// Returns what an error of a scan means to the caller.
+fn unanswered(answer: Answer, error: &Error) -> Unanswered {
+    match error {
+        Error::NotPermitted(_) => Unanswered::Refused,
+        // It has no memory, or is gone: the kernel's file is empty, or says so.
+        Error::NoProcess(_) | Error::KernelThread(_) | Error::Zombie(_) | Error::Exiting(_) | Error::Executed(_) => {
+            Unanswered::AskTheKernel
+        }
+        error => ask_the_kernel(answer, error),
     }
 }
 

@@ -4,7 +4,7 @@
 # Usage: clients.sh
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" -eq 0 ] || { echo "clients.sh: needs root" >&2; exit 1; }
-need_packages python3-psutil smem procps lsof htop tmux prometheus-process-exporter curl linux-perf
+need_packages python3-psutil smem procps htop tmux prometheus-process-exporter curl linux-perf
 cargo build -q --locked -p vmaple
 vmaple=${CARGO_TARGET_DIR:-$PWD/target}/debug/vmaple
 work=$(mktemp -d)
@@ -29,9 +29,8 @@ cc -static -O1 -o "$work/asleep" "$work/asleep.c"
 target=$!
 "$vmaple" mount --live "$work/proc" 2>"$work/log" &
 server=$!
-exporters=()
 end() {
-    kill "$target" "${exporters[@]}" 2>/dev/null || true
+    kill "$target" 2>/dev/null || true
     tmux -L vmaple kill-server 2>/dev/null || true
     kill "$server" && wait "$server" || true
     rm -r "$work"
@@ -97,15 +96,15 @@ for command in "ps -o pid,comm,args,rss,vsz,state,nlwp -p $target" "pmap -XX $ta
     compare "$command" bash -c "in_tree @ $command"
 done
 
-# memory NAME ROOT: starts an exporter, and prints what it says of the target.
+# Starts an exporter on a root and a port, and prints what it says of the target.
 cat >"$work/exporter.sh" <<'SH'
-root=$1 work=$2 port=$3
+root=$1 port=$2
 prometheus-process-exporter -procfs "$root" -procnames asleep -web.listen-address "127.0.0.1:$port" >/dev/null 2>&1 &
 until curl -fs "http://127.0.0.1:$port/metrics" >/dev/null; do sleep 0.2; done
 curl -fs "http://127.0.0.1:$port/metrics" | grep -E '^namedprocess_namegroup_(memory_bytes|num_procs|num_threads|open_filedesc|worst)' | sort
 kill $!
 SH
-compare process-exporter bash "$work/exporter.sh" @ "$work" 9257
+compare process-exporter bash "$work/exporter.sh" @ 9257
 
 # htop as people see it: its line of the target.
 htop() {

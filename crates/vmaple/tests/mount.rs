@@ -12,7 +12,7 @@ use std::path::Path;
 
 use running::mounted::Live;
 use running::scan::{Killed, Mapped, sleep};
-use running::{Running, outcome, vmaple_with, wait_until};
+use running::{outcome, vmaple_with, wait_until};
 use rustix::process::Signal;
 
 /// The files that a scan answers.
@@ -297,25 +297,15 @@ fn a_reader_that_stops_in_the_middle_keeps_no_other_from_reading() {
 
 #[test]
 fn the_demo_is_of_two_processes_of_which_one_changes() {
-    let place = tempfile::tempdir().unwrap();
-    let root = place.path().join("demo");
-    fs::create_dir(&root).unwrap();
-    let mut running = Running::start(vmaple_with("mount --demo {}", &root));
-    wait_until("the mount", || running.err().contains("Ctrl-C") || running.has_ended());
-    if running.has_ended() {
-        println!("skipped: {}", running.err());
-        assert_eq!(running.end().0, Some(77));
-        return;
-    }
-    let numbers = fs::read_dir(&root)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let Some(demo) = Live::start("--demo", "") else { return };
+    let numbers = fs::read_dir(demo.root()).unwrap();
+    let numbers = numbers.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut pids: Vec<u32> = numbers.filter_map(|name| name.parse().ok()).collect();
     pids.sort_unstable();
     let [quiet, busy] = pids.as_slice() else {
         panic!("{pids:?}")
     };
-    let read = |pid: u32, name: &str| fs::read_to_string(root.join(format!("{pid}/{name}"))).unwrap();
+    let read = |pid: u32, name: &str| fs::read_to_string(demo.at(format!("{pid}/{name}"))).unwrap();
     assert_eq!(
         (&*read(*quiet, "comm"), &*read(*busy, "comm")),
         ("demo-quiet\n", "demo-busy\n")
@@ -323,6 +313,6 @@ fn the_demo_is_of_two_processes_of_which_one_changes() {
     let (still, first) = (read(*quiet, "maps"), read(*busy, "maps"));
     wait_until("the busy one to change", || read(*busy, "maps") != first);
     assert_eq!(read(*quiet, "maps"), still);
-    assert_eq!(outcome(vmaple_with("umount {}", &root)).0, 0);
-    assert_eq!(running.end().0, Some(0));
+    assert_eq!(outcome(vmaple_with("umount {}", &demo.root())).0, 0);
+    assert_eq!(demo.end().0, Some(0));
 }

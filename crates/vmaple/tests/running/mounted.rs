@@ -18,11 +18,16 @@ pub(crate) struct Live {
 impl Live {
     /// Mounts; returns `None` where this machine or these rights allow no mount, or no scan.
     pub(crate) fn mount(args: &str) -> Option<Self> {
+        Self::start("--live", args)
+    }
+
+    /// The same of another tree.
+    pub(crate) fn start(tree: &str, args: &str) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
         // Other users go through it.
         fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         fs::create_dir(place.path().join("proc")).unwrap();
-        let mut running = Running::start(vmaple_with(&format!("mount --live {{}}/proc {args}"), place.path()));
+        let mut running = Running::start(vmaple_with(&format!("mount {tree} {{}}/proc {args}"), place.path()));
         wait_until("the mount", || running.err().contains("Ctrl-C") || running.has_ended());
         if running.has_ended() || running.err().contains("the kernel's own") {
             println!("skipped: {}", running.err());
